@@ -1,0 +1,42 @@
+"""What gaitd asks of an inference backend."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+
+
+class Backend(Protocol):
+    """One loaded policy model. Used by one thread; may block, crash or lie: the guard expects all three.
+
+    A recurrent policy's hidden state lives inside the backend: ``infer`` computes the next one,
+    ``accept`` adopts it, so that a rejected action leaves no trace.
+    """
+
+    def infer(self, observation: Float32Array) -> Float32Array:
+        """Return the raw action (action_dim,) for a normalized observation (observation_dim,).
+
+        The returned array may be overwritten by the next call.
+        Raises BackendError when the run failed; it never returns the output of a failed run.
+        """
+        ...
+
+    def accept(self) -> None:
+        """The last action passed the guard: adopt the hidden state that came with it."""
+        ...
+
+    def reset(self) -> None:
+        """Start of a session: zero the hidden state."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Names and versions of what runs the model, such as runtime, driver and model format."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...

@@ -1,0 +1,45 @@
+"""Errors meant for the person who must act, and the exit code of each kind.
+
+Every message says what happened, where (file, joint, field), what was there and what to do. The
+command-line programs print it as one line without a traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GaitdError(Exception):
+    """Base of every error that a user can mend; ``exit_code`` is what the program ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(GaitdError):
+    """A file, option or value from the user is wrong (bundle, config, command line)."""
+
+    exit_code = 2
+
+
+class GateError(GaitdError):
+    """A quality gate failed: everything ran, and the result is not good enough."""
+
+    exit_code = 3
+
+
+class BackendError(GaitdError):
+    """The inference runtime or its hardware cannot be had, or failed."""
+
+    exit_code = 4
+
+
+class UnreachableError(GaitdError):
+    """No gaitd answers at the given endpoint."""
+
+    exit_code = 5
+
+
+class CrashLoopError(GaitdError):
+    """The worker died again and again; the service manager should take over."""
+
+    exit_code = 6

@@ -1,0 +1,217 @@
+"""The contract of a policy: everything that must be known to run it as it was trained.
+
+These types are the schema of a bundle's ``manifest.yaml``. Unknown and missing keys are refused by the
+decoder (gaitd.bundle); what relates several keys is checked here, with errors that name the key.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gaitd.errors import InputError
+
+Float32Array = npt.NDArray[np.float32]
+
+FORMAT = 1
+"""Version of the manifest's format."""
+
+JointValues: TypeAlias = float | list[float] | dict[str, float]
+"""One number for all joints, a list in policy order, or a map by joint name."""
+
+TermName: TypeAlias = Literal[
+    "base_angular_velocity",
+    "base_linear_velocity",
+    "clock_phase",
+    "joint_position",
+    "joint_position_relative",
+    "joint_torque",
+    "joint_velocity",
+    "last_action",
+    "linear_acceleration",
+    "projected_gravity",
+    "roll_pitch_yaw",
+    "velocity_command",
+]
+
+JOINT_TERMS = frozenset(
+    {"joint_position", "joint_position_relative", "joint_torque", "joint_velocity", "last_action"}
+)
+"""Terms with one value per joint."""
+
+TERM_FIELDS: dict[str, str] = {
+    "base_angular_velocity": "angular_velocity",
+    "base_linear_velocity": "linear_velocity",
+    "joint_position": "joint_position",
+    "joint_position_relative": "joint_position",
+    "joint_torque": "joint_torque",
+    "joint_velocity": "joint_velocity",
+    "linear_acceleration": "linear_acceleration",
+    "projected_gravity": "orientation",
+    "roll_pitch_yaw": "orientation",
+    "velocity_command": "velocity_command",
+}
+"""The field of the state message that a term is made from."""
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    pass
+
+
+class Term(_Strict):
+    """One observation term: value * scale, then clip."""
+
+    term: TermName
+    scale: float | list[float] = 1.0
+    clip: tuple[float, float] | None = None
+    delay_steps: int = 0
+    """0 is the current control step, 1 the one before it."""
+    history_length: int | None = None
+    """Overrides the observation's length; only with the term_major layout."""
+    period_s: float | None = None
+    """Period of clock_phase, which counts from activate: (sin, cos) of the phase."""
+
+
+class History(_Strict):
+    """How past frames are stacked into the observation."""
+
+    length: int = 1
+    layout: Literal["frame_major", "term_major"] = "frame_major"
+    order: Literal["oldest_first", "newest_first"] = "oldest_first"
+    fill: Literal["first_frame", "zeros"] = "first_frame"
+    """What stands in the places of frames from before the session."""
+
+
+class Observation(_Strict):
+    """The observation vector before normalization."""
+
+    terms: list[Term]
+    history: History = msgspec.field(default_factory=History)
+    clip: float | None = None
+    """Symmetric clip of the whole vector."""
+
+
+class Normalization(_Strict):
+    """(x - mean) / (max(std, std_floor) + epsilon), then a symmetric clip.
+
+    mean and std come from the bundle's file ``obs_stats.npz``, over the whole observation or, with the
+    frame_major layout, over one frame.
+    """
+
+    std_floor: float = 0.0
+    epsilon: float = 0.0
+    clip: float | None = None
+
+
+class VelocityCommand(_Strict):
+    """The range of the velocity command; what lies outside is clipped and counted."""
+
+    unit: Literal["normalized", "si"]
+    """normalized: a stick, -1..1. si: m/s, m/s, rad/s."""
+    min: tuple[float, float, float]
+    max: tuple[float, float, float]
+
+
+class Action(_Strict):
+    """joint position target = clip(raw action) * scale + offset, as PD motors follow it."""
+
+    scale: JointValues
+    offset: JointValues | Literal["default_joint_position"] = "default_joint_position"
+    clip: tuple[float, float] | None = None
+    """Of the raw action, before scaling."""
+    stiffness_nm_per_rad: JointValues
+    damping_nms_per_rad: JointValues
+
+
+Response: TypeAlias = Literal["clamp", "damp"]
+
+
+class PositionLimit(_Strict):
+    """Range of the joint position target."""
+
+    min_rad: JointValues
+    max_rad: JointValues
+    response: Response = "clamp"
+
+
+class SlewLimit(_Strict):
+    """Largest change of the joint position target in one control step."""
+
+    max_rad_per_step: JointValues
+    response: Response = "clamp"
+
+
+class TorqueLimit(_Strict):
+    """Bound of the torque that the motor would apply at the measured position and velocity."""
+
+    max_nm: JointValues
+    response: Response = "clamp"
+
+
+class StateLimit(_Strict):
+    """What a measured state may hold; beyond it the state is refused."""
+
+    position_margin_rad: float = 0.2
+    """Allowed beyond the joint position limit."""
+    max_velocity_rad_per_s: JointValues
+
+
+class Limits(_Strict):
+    """The guard's limits on commands and states. A limit that is absent is not checked."""
+
+    position: PositionLimit
+    slew: SlewLimit | None = None
+    torque: TorqueLimit | None = None
+    state: StateLimit | None = None
+
+
+class RecurrentState(_Strict):
+    """A hidden state that the model takes and gives back; zero at activate."""
+
+    input: str
+    output: str
+    shape: list[int]
+
+
+class Model(_Strict):
+    """The tensors of the model."""
+
+    input: str = "obs"
+    output: str = "action"
+    recurrent: list[RecurrentState] = []
+
+
+class Golden(_Strict):
+    """How far a backend may be from the recorded float actions (raw action units), largest error."""
+
+    onnx_tolerance: float = 1e-4
+    rknn_tolerance: float = 0.05
+
+
+class Manifest(_Strict):
+    """A policy bundle's manifest.yaml."""
+
+    format: int
+    name: str
+    version: str
+    description: str = ""
+    robot: str
+    control_period_s: float
+    joints: list[str]
+    """In the policy's order."""
+    default_joint_position_rad: JointValues
+    observation: Observation
+    normalization: Normalization | None = None
+    velocity_command: VelocityCommand
+    action: Action
+    fallback_damping_nms_per_rad: JointValues
+    """Damping of each motor in DAMPING."""
+    limits: Limits
+    model: Model = msgspec.field(default_factory=Model)
+    golden: Golden = msgspec.field(default_factory=Golden)
+    provenance: dict[str, str] = {}
+    files: dict[str, str]
+    """sha256 of every other file of the bundle."""
