@@ -12,8 +12,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.errors import InputError
-
 Float32Array = npt.NDArray[np.float32]
 
 FORMAT = 1
@@ -57,11 +55,11 @@ TERM_FIELDS: dict[str, str] = {
 """The field of the state message that a term is made from."""
 
 
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     pass
 
 
-class Term(_Strict):
+class Term(_Strict, frozen=True, kw_only=True):
     """One observation term: value * scale, then clip."""
 
     term: TermName
@@ -75,7 +73,7 @@ class Term(_Strict):
     """Period of clock_phase, which counts from activate: (sin, cos) of the phase."""
 
 
-class History(_Strict):
+class History(_Strict, frozen=True, kw_only=True):
     """How past frames are stacked into the observation."""
 
     length: int = 1
@@ -85,7 +83,7 @@ class History(_Strict):
     """What stands in the places of frames from before the session."""
 
 
-class Observation(_Strict):
+class Observation(_Strict, frozen=True, kw_only=True):
     """The observation vector before normalization."""
 
     terms: list[Term]
@@ -94,7 +92,7 @@ class Observation(_Strict):
     """Symmetric clip of the whole vector."""
 
 
-class Normalization(_Strict):
+class Normalization(_Strict, frozen=True, kw_only=True):
     """(x - mean) / (max(std, std_floor) + epsilon), then a symmetric clip.
 
     mean and std come from the bundle's file ``obs_stats.npz``, over the whole observation or, with the
@@ -106,7 +104,7 @@ class Normalization(_Strict):
     clip: float | None = None
 
 
-class VelocityCommand(_Strict):
+class VelocityCommand(_Strict, frozen=True, kw_only=True):
     """The range of the velocity command; what lies outside is clipped and counted."""
 
     unit: Literal["normalized", "si"]
@@ -115,7 +113,7 @@ class VelocityCommand(_Strict):
     max: tuple[float, float, float]
 
 
-class Action(_Strict):
+class Action(_Strict, frozen=True, kw_only=True):
     """joint position target = clip(raw action) * scale + offset, as PD motors follow it."""
 
     scale: JointValues
@@ -129,7 +127,7 @@ class Action(_Strict):
 Response: TypeAlias = Literal["clamp", "damp"]
 
 
-class PositionLimit(_Strict):
+class PositionLimit(_Strict, frozen=True, kw_only=True):
     """Range of the joint position target."""
 
     min_rad: JointValues
@@ -137,21 +135,21 @@ class PositionLimit(_Strict):
     response: Response = "clamp"
 
 
-class SlewLimit(_Strict):
+class SlewLimit(_Strict, frozen=True, kw_only=True):
     """Largest change of the joint position target in one control step."""
 
     max_rad_per_step: JointValues
     response: Response = "clamp"
 
 
-class TorqueLimit(_Strict):
+class TorqueLimit(_Strict, frozen=True, kw_only=True):
     """Bound of the torque that the motor would apply at the measured position and velocity."""
 
     max_nm: JointValues
     response: Response = "clamp"
 
 
-class StateLimit(_Strict):
+class StateLimit(_Strict, frozen=True, kw_only=True):
     """What a measured state may hold; beyond it the state is refused."""
 
     position_margin_rad: float = 0.2
@@ -159,7 +157,7 @@ class StateLimit(_Strict):
     max_velocity_rad_per_s: JointValues
 
 
-class Limits(_Strict):
+class Limits(_Strict, frozen=True, kw_only=True):
     """The guard's limits on commands and states. A limit that is absent is not checked."""
 
     position: PositionLimit
@@ -168,7 +166,7 @@ class Limits(_Strict):
     state: StateLimit | None = None
 
 
-class RecurrentState(_Strict):
+class RecurrentState(_Strict, frozen=True, kw_only=True):
     """A hidden state that the model takes and gives back; zero at activate."""
 
     input: str
@@ -176,7 +174,7 @@ class RecurrentState(_Strict):
     shape: list[int]
 
 
-class Model(_Strict):
+class Model(_Strict, frozen=True, kw_only=True):
     """The tensors of the model."""
 
     input: str = "obs"
@@ -184,14 +182,14 @@ class Model(_Strict):
     recurrent: list[RecurrentState] = []
 
 
-class Golden(_Strict):
+class Golden(_Strict, frozen=True, kw_only=True):
     """How far a backend may be from the recorded float actions (raw action units), largest error."""
 
     onnx_tolerance: float = 1e-4
     rknn_tolerance: float = 0.05
 
 
-class Manifest(_Strict):
+class Manifest(_Strict, frozen=True, kw_only=True):
     """A policy bundle's manifest.yaml."""
 
     format: int

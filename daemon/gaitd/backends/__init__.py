@@ -1,0 +1,30 @@
+"""Inference backends: what runs a bundle's model."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from gaitd.backends.base import Backend
+from gaitd.bundle import Bundle
+from gaitd.errors import BackendError
+
+BackendName: TypeAlias = Literal["onnx", "rknn"]
+
+
+def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", "2"] = "0") -> Backend:
+    """Load the bundle's model with a backend.
+
+    Raises InputError when the bundle lacks the model or it does not fit, BackendError when the runtime
+    cannot be had.
+    """
+    manifest = bundle.manifest
+    dims = (bundle.pipeline().builder.dim, len(manifest.joints))
+    if name == "rknn":
+        from gaitd.backends.rknn import RknnBackend
+
+        return RknnBackend(bundle.read_bytes("model.rknn"), manifest.model, *dims, core=npu_core)
+    try:
+        from gaitd.backends.onnx import OnnxBackend
+    except ImportError:
+        raise BackendError("onnxruntime is not installed: pip install 'gaitd[onnx]'") from None
+    return OnnxBackend(bundle.read_bytes("model.onnx"), manifest.model, *dims)

@@ -1,0 +1,109 @@
+"""onnxruntime on the CPU: one thread, inputs and outputs bound to arrays made at start."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+
+from gaitd.backends.base import Float32Array
+from gaitd.errors import BackendError, InputError
+from gaitd.policy.contract import Model
+
+
+class OnnxBackend:
+    """A bundle's model.onnx (gaitd.backends.base.Backend)."""
+
+    def __init__(self, model_bytes: bytes, model: Model, observation_dim: int, action_dim: int) -> None:
+        """Load the model. Raises InputError when it does not fit the contract or cannot be read."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model_bytes, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise InputError(f"model.onnx: onnxruntime cannot load it: {_first_line(error)}") from None
+        states = model.recurrent
+        self._check_names(model)
+        self._observation = np.zeros(self._shape(model.input, observation_dim), np.float32)
+        self._action = np.zeros(self._shape(model.output, action_dim, of_output=True), np.float32)
+        self._hidden = [np.zeros(state.shape, np.float32) for state in states]
+        self._next_hidden = [np.zeros(state.shape, np.float32) for state in states]
+        self._binding = self._session.io_binding()
+        _bind(self._binding.bind_input, model.input, self._observation)
+        _bind(self._binding.bind_output, model.output, self._action)
+        for state, now, then in zip(states, self._hidden, self._next_hidden, strict=True):
+            _bind(self._binding.bind_input, state.input, now)
+            _bind(self._binding.bind_output, state.output, then)
+
+    def infer(self, observation: Float32Array) -> Float32Array:
+        """See Backend.infer."""
+        self._observation.reshape(-1)[:] = observation
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise BackendError(f"onnxruntime failed: {_first_line(error)}") from None
+        return self._action.reshape(-1)
+
+    def accept(self) -> None:
+        """See Backend.accept."""
+        for now, then in zip(self._hidden, self._next_hidden, strict=True):
+            now[...] = then
+
+    def reset(self) -> None:
+        """See Backend.reset."""
+        for now in self._hidden:
+            now.fill(0.0)
+
+    def versions(self) -> dict[str, str]:
+        """See Backend.versions."""
+        return {"onnxruntime": onnxruntime.__version__}
+
+    def close(self) -> None:
+        """See Backend.close: onnxruntime frees the session with the object."""
+
+    def _check_names(self, model: Model) -> None:
+        for kind, expected, got in (
+            (
+                "input",
+                [model.input, *(state.input for state in model.recurrent)],
+                [node.name for node in self._session.get_inputs()],
+            ),
+            (
+                "output",
+                [model.output, *(state.output for state in model.recurrent)],
+                [node.name for node in self._session.get_outputs()],
+            ),
+        ):
+            if sorted(expected) != sorted(got):
+                raise InputError(
+                    f"model.onnx: {kind}s are {', '.join(got)}, but the manifest's model section says "
+                    f"{', '.join(expected)}"
+                )
+
+    def _shape(self, name: str, dim: int, *, of_output: bool = False) -> list[int]:
+        nodes = self._session.get_outputs() if of_output else self._session.get_inputs()
+        node = next(node for node in nodes if node.name == name)
+        # A symbolic batch axis is one robot; any other axis must be fixed.
+        shape = [
+            1 if index == 0 and not isinstance(size, int) else size for index, size in enumerate(node.shape)
+        ]
+        if node.type != "tensor(float)" or shape not in ([1, dim], [dim]):
+            raise InputError(
+                f"model.onnx: tensor {name!r} is {node.type} {node.shape}, expected tensor(float) [1, {dim}] "
+                f"as the manifest's {'joints' if of_output else 'observation terms'} make"
+            )
+        return list(shape)
+
+
+def _bind(bind: object, name: str, array: Float32Array) -> None:
+    assert callable(bind)
+    bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

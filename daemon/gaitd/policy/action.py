@@ -1,0 +1,45 @@
+"""Raw action to joint position targets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gaitd.errors import InputError
+from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.joints import joint_array
+
+
+class ActionMapper:
+    """target = clip(action) * scale + offset, in the policy's joint order."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Raises InputError when the manifest's action section contradicts itself."""
+        joints, action = manifest.joints, manifest.action
+        if action.clip is not None and not action.clip[0] < action.clip[1]:
+            raise InputError(f"action.clip: expected min < max, got {list(action.clip)}")
+        offset = (
+            manifest.default_joint_position_rad
+            if action.offset == "default_joint_position"
+            else action.offset
+        )
+        assert not isinstance(offset, str)
+        self._scale = joint_array(action.scale, joints, "action.scale")
+        self._offset = joint_array(offset, joints, "action.offset")
+        self._clip = action.clip
+        self.stiffness = joint_array(action.stiffness_nm_per_rad, joints, "action.stiffness_nm_per_rad")
+        """(n,) Nm/rad."""
+        self.damping = joint_array(action.damping_nms_per_rad, joints, "action.damping_nms_per_rad")
+        """(n,) Nm s/rad."""
+        for key, gains in (("stiffness_nm_per_rad", self.stiffness), ("damping_nms_per_rad", self.damping)):
+            if (gains < 0).any():
+                joint = joints[int(np.argmin(gains))]
+                raise InputError(f"action.{key}: joint {joint!r} is {gains.min()}, expected at least 0")
+
+    def clip(self, action: Float32Array) -> Float32Array:
+        """The raw action (n,) inside the policy's own clip."""
+        return action if self._clip is None else np.clip(action, self._clip[0], self._clip[1])
+
+    def target(self, action: Float32Array) -> Float32Array:
+        """Joint position targets (n,) rad for a clipped raw action (n,)."""
+        target: Float32Array = action * self._scale + self._offset
+        return target

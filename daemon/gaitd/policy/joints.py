@@ -1,0 +1,52 @@
+"""Joint-wise values and joint orders, always by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitd.errors import InputError
+from gaitd.policy.contract import Float32Array, JointValues
+
+
+def joint_array(values: JointValues, joints: Sequence[str], key: str) -> Float32Array:
+    """Return one float32 per joint, in the order of ``joints``.
+
+    Raises InputError, naming ``key``, for a list of the wrong length, a missing or unknown joint, or a
+    value that is not finite.
+    """
+    if isinstance(values, dict):
+        check_same_joints(joints, list(values), key)
+        array = np.array([values[joint] for joint in joints], np.float32)
+    elif isinstance(values, list):
+        if len(values) != len(joints):
+            raise InputError(f"{key}: expected {len(joints)} values, one per joint, got {len(values)}")
+        array = np.array(values, np.float32)
+    else:
+        array = np.full(len(joints), values, np.float32)
+    for joint, value in zip(joints, array, strict=True):
+        if not np.isfinite(value):
+            raise InputError(f"{key}: joint {joint!r} is {value}, expected a finite number")
+    return array
+
+
+def check_same_joints(expected: Sequence[str], got: Sequence[str], where: str) -> None:
+    """Raise InputError naming the first joint that is doubled, missing or unknown in ``got``."""
+    doubled = [name for name, count in Counter(got).items() if count > 1]
+    if doubled:
+        raise InputError(f"{where}: joint {doubled[0]!r} is named {Counter(got)[doubled[0]]} times")
+    missing = [name for name in expected if name not in set(got)]
+    if missing:
+        raise InputError(f"{where}: joint {missing[0]!r} is missing; the policy has {', '.join(expected)}")
+    unknown = [name for name in got if name not in set(expected)]
+    if unknown:
+        raise InputError(f"{where}: joint {unknown[0]!r} is unknown; the policy has {', '.join(expected)}")
+
+
+def order_from(source: Sequence[str], target: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Indices such that ``values_in_source_order[indices]`` is in ``target`` order."""
+    position = {name: index for index, name in enumerate(source)}
+    return np.array([position[name] for name in target], np.intp)

@@ -1,0 +1,117 @@
+"""The guard's limits on what goes to the motors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gaitd.errors import InputError
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.contract import Float32Array, JointValues, Manifest, Response
+from gaitd.policy.joints import joint_array
+from gaitd.wire.messages import Reason
+
+LIMIT_NAMES = ("position", "slew", "torque")
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the guard makes of an action."""
+
+    reason: Reason
+    """NONE when accepted."""
+    target: Float32Array
+    """(n,) rad; meaningful only when accepted."""
+    clamped: dict[str, int] = field(default_factory=dict)
+    """Number of joints held back by each limit that was met."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the command may go to the motors."""
+        return self.reason is Reason.NONE
+
+
+class CommandGuard:
+    """Finite, shape, joint range, slew per step, and a bound on the torque that the motors would apply."""
+
+    def __init__(self, manifest: Manifest, mapper: ActionMapper) -> None:
+        """Raises InputError when the manifest's limits contradict themselves."""
+        joints, limits = manifest.joints, manifest.limits
+        self._mapper = mapper
+        self._joint_count = len(joints)
+        self._default = joint_array(manifest.default_joint_position_rad, joints, "default_joint_position_rad")
+        self.position_min, self.position_max = position_range(manifest)
+        self._responses: dict[str, Response] = {"position": limits.position.response}
+        self._slew: Float32Array | None = None
+        self._torque: Float32Array | None = None
+        if limits.slew is not None:
+            self._slew = _positive(limits.slew.max_rad_per_step, joints, "limits.slew.max_rad_per_step")
+            self._responses["slew"] = limits.slew.response
+        if limits.torque is not None:
+            self._torque = _positive(limits.torque.max_nm, joints, "limits.torque.max_nm")
+            self._responses["torque"] = limits.torque.response
+            if (mapper.stiffness <= 0).any():
+                raise InputError("limits.torque: a torque limit needs action.stiffness_nm_per_rad above 0")
+        self._last_target = self._default.copy()
+
+    def reset(self) -> None:
+        """Start of a session: the robot stands at the default joint position."""
+        self._last_target = self._default.copy()
+
+    def check(
+        self, action: Float32Array, joint_position: Float32Array, joint_velocity: Float32Array
+    ) -> Verdict:
+        """Judge a raw action (n,) at the measured joint position (n,) rad and velocity (n,) rad/s.
+
+        Limits that clamp hold the target back, in the order slew, torque, position: the range of the
+        joint has the last word. An accepted target becomes the next step's reference for slew.
+        """
+        if action.shape != (self._joint_count,) or not np.isfinite(action).all():
+            return Verdict(Reason.ACTION_INVALID, self._last_target)
+        target = self._mapper.target(self._mapper.clip(action))
+        verdict = Verdict(Reason.NONE, target)
+        if self._slew is not None:
+            self._hold("slew", verdict, self._last_target - self._slew, self._last_target + self._slew)
+        if self._torque is not None:
+            # |stiffness * (target - q) - damping * dq| <= torque, solved for the target
+            centre = joint_position + self._mapper.damping * joint_velocity / self._mapper.stiffness
+            reach = self._torque / self._mapper.stiffness
+            self._hold("torque", verdict, centre - reach, centre + reach)
+        self._hold("position", verdict, self.position_min, self.position_max)
+        if verdict.accepted:
+            self._last_target = verdict.target
+        return verdict
+
+    def _hold(self, name: str, verdict: Verdict, low: Float32Array, high: Float32Array) -> None:
+        held = np.clip(verdict.target, low, high)
+        count = int(np.count_nonzero(held != verdict.target))
+        if count:
+            verdict.target = held
+            if self._responses[name] == "damp":
+                verdict.reason = Reason.LIMIT
+            verdict.clamped[name] = count
+
+
+def position_range(manifest: Manifest) -> tuple[Float32Array, Float32Array]:
+    """The allowed range of the joint position targets, (n,) rad each. Raises InputError."""
+    limit, joints = manifest.limits.position, manifest.joints
+    low = joint_array(limit.min_rad, joints, "limits.position.min_rad")
+    high = joint_array(limit.max_rad, joints, "limits.position.max_rad")
+    default = joint_array(manifest.default_joint_position_rad, joints, "default_joint_position_rad")
+    for joint, least, most, rest in zip(joints, low, high, default, strict=True):
+        if not least < most:
+            raise InputError(f"limits.position: joint {joint!r} has min {least} and max {most} rad")
+        if not least <= rest <= most:
+            raise InputError(
+                f"default_joint_position_rad: joint {joint!r} is {rest} rad, outside limits.position "
+                f"{least}..{most}"
+            )
+    return low, high
+
+
+def _positive(values: JointValues, joints: list[str], key: str) -> Float32Array:
+    array = joint_array(values, joints, key)
+    if (array <= 0).any():
+        raise InputError(f"{key}: joint {joints[int(np.argmin(array))]!r} is {array.min()}, expected above 0")
+    return array

@@ -1,0 +1,109 @@
+"""Everything between an admitted state and a joint position target, apart from the model itself.
+
+The worker and the offline closed loops run this one object, so what was verified is what runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.contract import Float32Array, Manifest, Normalization
+from gaitd.policy.limits import CommandGuard
+from gaitd.policy.observation import Normalizer, ObservationBuilder
+from gaitd.wire.messages import RawObservation, Reason, RobotState
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of one raw action."""
+
+    reason: Reason
+    """NONE when accepted."""
+    target: Float32Array
+    """(n,) rad, the joint position target; meaningful only when accepted."""
+    action: Float32Array
+    """(n,) the raw action after the policy's own clip; meaningful only when accepted."""
+    clamped: dict[str, int]
+    """Number of joints held back by each limit that was met."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the command may go to the motors."""
+        return self.reason is Reason.NONE
+
+
+class PolicyPipeline:
+    """One policy's observation, normalization, action mapping and guard, in the policy's joint order."""
+
+    def __init__(self, manifest: Manifest, obs_stats: tuple[Float32Array, Float32Array] | None) -> None:
+        """Raises InputError when the manifest or the statistics contradict themselves."""
+        self.builder = ObservationBuilder(manifest)
+        self.mapper = ActionMapper(manifest)
+        self._guard = CommandGuard(manifest, self.mapper)
+        self._normalize: Normalizer | None = None
+        if manifest.normalization is not None and obs_stats is not None:
+            self._normalize = make_normalizer(manifest, manifest.normalization, obs_stats, self.builder)
+        self._command_min = np.array(manifest.velocity_command.min, np.float32)
+        self._command_max = np.array(manifest.velocity_command.max, np.float32)
+        self._last_action = np.zeros(len(manifest.joints), np.float32)
+        self._joint_position = np.zeros(len(manifest.joints), np.float32)
+        self._joint_velocity = np.zeros(len(manifest.joints), np.float32)
+        self._raw: Float32Array | None = None
+
+    @property
+    def last_action(self) -> Float32Array:
+        """(n,) the last raw action that was accepted; zero at the start of a session."""
+        return self._last_action
+
+    def reset(self) -> None:
+        """Start of a session: history, last action and the slew reference."""
+        self.builder.reset()
+        self._guard.reset()
+        self._last_action = np.zeros_like(self._last_action)
+        self._raw = None
+
+    def observe(self, state: RobotState) -> None:
+        """Take one admitted state; its joints are in the policy's order. One call is one control step."""
+        command = np.clip(state.velocity_command, self._command_min, self._command_max)
+        self.builder.observe(state, command, self._last_action)
+        self._joint_position, self._joint_velocity = state.joint_position, state.joint_velocity
+        self._raw = None
+
+    def observe_raw(self, raw: RawObservation) -> None:
+        """Take an admitted ready-made observation."""
+        self._raw = raw.observation
+        self._joint_position, self._joint_velocity = raw.joint_position, raw.joint_velocity
+
+    def raw_observation(self) -> Float32Array:
+        """The observation (observation_dim,) before normalization; overwritten by the next call."""
+        return self.builder.vector() if self._raw is None else self._raw
+
+    def observation(self) -> Float32Array:
+        """The model's input (observation_dim,): normalized; overwritten by the next call."""
+        return self.normalize(self.raw_observation())
+
+    def normalize(self, raw_observation: Float32Array) -> Float32Array:
+        """Normalize an observation (observation_dim,) as the policy was trained."""
+        return raw_observation if self._normalize is None else self._normalize(raw_observation)
+
+    def decide(self, action: Float32Array) -> Decision:
+        """Judge the model's raw action (n,). Only an accepted action becomes ``last_action``."""
+        verdict = self._guard.check(action, self._joint_position, self._joint_velocity)
+        if not verdict.accepted:
+            return Decision(verdict.reason, verdict.target, self._last_action, verdict.clamped)
+        self._last_action = self.mapper.clip(action).copy()
+        return Decision(Reason.NONE, verdict.target, self._last_action, verdict.clamped)
+
+
+def make_normalizer(
+    manifest: Manifest,
+    normalization: Normalization,
+    obs_stats: tuple[Float32Array, Float32Array],
+    builder: ObservationBuilder,
+) -> Normalizer:
+    """Build the normalizer from the bundle's statistics (mean, std). Raises InputError."""
+    mean, std = obs_stats
+    return Normalizer(normalization, mean, std, builder, manifest.observation.history.layout)

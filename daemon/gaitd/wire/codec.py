@@ -1,0 +1,255 @@
+"""Bytes to messages and back: fixed-order msgpack arrays with little-endian float32 blobs.
+
+Decoding is strict: a message that departs from proto/README.md in any way raises WireError, which names
+the field, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from typing import Any, TypeVar
+
+import msgpack
+import numpy as np
+
+from gaitd.wire.messages import (
+    PROTOCOL_VERSION,
+    Float32Array,
+    JointCommand,
+    MessageType,
+    Mode,
+    RawObservation,
+    Reason,
+    RobotState,
+)
+
+if sys.byteorder != "little":  # pragma: no cover - blobs are sent as they lie in memory
+    raise ImportError("gaitd runs on little-endian machines only")
+
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Larger messages are refused before they are decoded, and by the sockets (ZMQ_MAXMSGSIZE)."""
+
+_STATE_FIELDS = (
+    "version",
+    "type",
+    "session",
+    "seq",
+    "stamp_ns",
+    "angular_velocity",
+    "orientation",
+    "linear_acceleration",
+    "linear_velocity",
+    "velocity_command",
+    "joint_position",
+    "joint_velocity",
+    "joint_torque",
+)
+_RAW_FIELDS = (
+    "version",
+    "type",
+    "session",
+    "seq",
+    "stamp_ns",
+    "observation",
+    "joint_position",
+    "joint_velocity",
+)
+_COMMAND_FIELDS = (
+    "version",
+    "type",
+    "session",
+    "seq",
+    "state_stamp_ns",
+    "publish_stamp_ns",
+    "mode",
+    "reason",
+    "policy_id",
+    "joint_position",
+    "joint_velocity",
+    "stiffness",
+    "damping",
+    "torque",
+    "action",
+)
+_UINT64_MAX = 2**64 - 1
+
+_E = TypeVar("_E", bound=enum.IntEnum)
+
+
+class WireError(ValueError):
+    """A message that the contract refuses. ``field`` names the first offending part."""
+
+    def __init__(self, field: str, expected: str, got: str) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got}")
+        self.field = field
+
+
+def encode_state(state: RobotState) -> bytes:
+    """Encode a robot state."""
+    return _pack(
+        (
+            PROTOCOL_VERSION,
+            int(MessageType.STATE),
+            state.session,
+            state.seq,
+            state.stamp_ns,
+            _blob(state.angular_velocity),
+            _blob(state.orientation),
+            _blob(state.linear_acceleration),
+            b"" if state.linear_velocity is None else _blob(state.linear_velocity),
+            _blob(state.velocity_command),
+            _blob(state.joint_position),
+            _blob(state.joint_velocity),
+            _blob(state.joint_torque),
+        )
+    )
+
+
+def encode_raw_observation(raw: RawObservation) -> bytes:
+    """Encode a ready-made observation."""
+    return _pack(
+        (
+            PROTOCOL_VERSION,
+            int(MessageType.RAW_OBSERVATION),
+            raw.session,
+            raw.seq,
+            raw.stamp_ns,
+            _blob(raw.observation),
+            _blob(raw.joint_position),
+            _blob(raw.joint_velocity),
+        )
+    )
+
+
+def encode_command(command: JointCommand) -> bytes:
+    """Encode a joint command."""
+    return _pack(
+        (
+            PROTOCOL_VERSION,
+            int(MessageType.COMMAND),
+            command.session,
+            command.seq,
+            command.state_stamp_ns,
+            command.publish_stamp_ns,
+            int(command.mode),
+            int(command.reason),
+            command.policy_id,
+            _blob(command.joint_position),
+            _blob(command.joint_velocity),
+            _blob(command.stiffness),
+            _blob(command.damping),
+            _blob(command.torque),
+            _blob(command.action),
+        )
+    )
+
+
+def decode_state(data: bytes, joint_count: int) -> RobotState:
+    """Decode a robot state of ``joint_count`` joints. Raises WireError. Values may still be non-finite."""
+    m = _unpack(data, MessageType.STATE, _STATE_FIELDS)
+    return RobotState(
+        session=_uint(m[2], "session"),
+        seq=_uint(m[3], "seq"),
+        stamp_ns=_uint(m[4], "stamp_ns"),
+        angular_velocity=_floats(m[5], "angular_velocity", 3),
+        orientation=_floats(m[6], "orientation", 4),
+        linear_acceleration=_floats(m[7], "linear_acceleration", 3),
+        linear_velocity=None if m[8] == b"" else _floats(m[8], "linear_velocity", 3),
+        velocity_command=_floats(m[9], "velocity_command", 3),
+        joint_position=_floats(m[10], "joint_position", joint_count),
+        joint_velocity=_floats(m[11], "joint_velocity", joint_count),
+        joint_torque=_floats(m[12], "joint_torque", joint_count),
+    )
+
+
+def decode_raw_observation(data: bytes, observation_dim: int, joint_count: int) -> RawObservation:
+    """Decode a ready-made observation. Raises WireError. Values may still be non-finite."""
+    m = _unpack(data, MessageType.RAW_OBSERVATION, _RAW_FIELDS)
+    return RawObservation(
+        session=_uint(m[2], "session"),
+        seq=_uint(m[3], "seq"),
+        stamp_ns=_uint(m[4], "stamp_ns"),
+        observation=_floats(m[5], "observation", observation_dim),
+        joint_position=_floats(m[6], "joint_position", joint_count),
+        joint_velocity=_floats(m[7], "joint_velocity", joint_count),
+    )
+
+
+def decode_command(data: bytes, joint_count: int) -> JointCommand:
+    """Decode a joint command of ``joint_count`` joints. Raises WireError."""
+    m = _unpack(data, MessageType.COMMAND, _COMMAND_FIELDS)
+    policy_id = m[8]
+    if not isinstance(policy_id, str) or len(policy_id) not in (0, 16):
+        raise WireError("policy_id", "16 hex digits or an empty string", _describe(policy_id))
+    return JointCommand(
+        session=_uint(m[2], "session"),
+        seq=_uint(m[3], "seq"),
+        state_stamp_ns=_uint(m[4], "state_stamp_ns"),
+        publish_stamp_ns=_uint(m[5], "publish_stamp_ns"),
+        mode=_member(Mode, m[6], "mode"),
+        reason=_member(Reason, m[7], "reason"),
+        policy_id=policy_id,
+        joint_position=_floats(m[9], "joint_position", joint_count),
+        joint_velocity=_floats(m[10], "joint_velocity", joint_count),
+        stiffness=_floats(m[11], "stiffness", joint_count),
+        damping=_floats(m[12], "damping", joint_count),
+        torque=_floats(m[13], "torque", joint_count),
+        action=_floats(m[14], "action", joint_count),
+    )
+
+
+def _pack(values: tuple[Any, ...]) -> bytes:
+    packed: bytes = msgpack.packb(values, use_bin_type=True)
+    return packed
+
+
+def _blob(values: Float32Array) -> bytes:
+    return np.ascontiguousarray(values, dtype="<f4").tobytes()
+
+
+def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any]:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError("message", f"at most {MAX_MESSAGE_BYTES} bytes", f"{len(data)} bytes")
+    try:
+        message = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        # ExtraData, FormatError and StackError are ValueErrors, truncation too.
+        raise WireError("message", "one msgpack array", f"{type(error).__name__}") from None
+    if not isinstance(message, list) or not message:
+        raise WireError("message", "a msgpack array", _describe(message))
+    if message[0] != PROTOCOL_VERSION or isinstance(message[0], bool):
+        raise WireError("version", str(PROTOCOL_VERSION), _describe(message[0]))
+    if len(message) < 2 or message[1] != kind or isinstance(message[1], bool):
+        got = _describe(message[1]) if len(message) > 1 else "nothing"
+        raise WireError("type", f"{kind.value} ({kind.name})", got)
+    if len(message) != len(fields):
+        raise WireError("message", f"{len(fields)} elements", f"{len(message)}")
+    return message
+
+
+def _uint(value: object, field: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _UINT64_MAX:
+        raise WireError(field, "an unsigned integer", _describe(value))
+    return value
+
+
+def _floats(value: object, field: str, count: int) -> Float32Array:
+    if not isinstance(value, bytes):
+        raise WireError(field, f"bin of {count} float32", _describe(value))
+    if len(value) != 4 * count:
+        raise WireError(field, f"bin of {count} float32 ({4 * count} bytes)", f"{len(value)} bytes")
+    return np.frombuffer(value, dtype="<f4")
+
+
+def _member(kind: type[_E], value: object, field: str) -> _E:
+    number = _uint(value, field)
+    try:
+        return kind(number)
+    except ValueError:
+        raise WireError(field, f"a {field} (0..{len(kind) - 1})", str(number)) from None
+
+
+def _describe(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

@@ -1,0 +1,82 @@
+"""Requests and replies of the control channel: an array header around a map body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.messages import PROTOCOL_VERSION, MessageType
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A controller's or a tool's question."""
+
+    request_id: int
+    """Chosen by the sender; the reply carries it back."""
+    name: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """gaitd's answer. When not ok, body holds ``reason`` and ``error``, one line for a person."""
+
+    request_id: int
+    ok: bool
+    body: dict[str, Any]
+
+
+def encode_request(request: Request) -> bytes:
+    """Encode a request."""
+    return _pack([PROTOCOL_VERSION, int(MessageType.REQUEST), request.request_id, request.name, request.body])
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Encode a reply."""
+    return _pack([PROTOCOL_VERSION, int(MessageType.REPLY), reply.request_id, reply.ok, reply.body])
+
+
+def decode_request(data: bytes) -> Request:
+    """Decode a request. Raises WireError."""
+    request_id, name, body = _unpack(data, MessageType.REQUEST)
+    if not isinstance(name, str):
+        raise WireError("name", "a string", repr(name)[:40])
+    return Request(request_id, name, body)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """Decode a reply. Raises WireError."""
+    request_id, ok, body = _unpack(data, MessageType.REPLY)
+    if not isinstance(ok, bool):
+        raise WireError("ok", "a boolean", repr(ok)[:40])
+    return Reply(request_id, ok, body)
+
+
+def _pack(values: list[Any]) -> bytes:
+    packed: bytes = msgpack.packb(values, use_bin_type=True)
+    return packed
+
+
+def _unpack(data: bytes, kind: MessageType) -> tuple[int, Any, dict[str, Any]]:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError("message", f"at most {MAX_MESSAGE_BYTES} bytes", f"{len(data)} bytes")
+    try:
+        message = msgpack.unpackb(data, raw=False, strict_map_key=True)
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        raise WireError("message", "one msgpack array", type(error).__name__) from None
+    if not isinstance(message, list) or len(message) != 5:
+        raise WireError("message", "an array of 5 elements", repr(message)[:40])
+    version, message_type, request_id, head, body = message
+    if version != PROTOCOL_VERSION or isinstance(version, bool):
+        raise WireError("version", str(PROTOCOL_VERSION), repr(version)[:40])
+    if message_type != kind or isinstance(message_type, bool):
+        raise WireError("type", f"{kind.value} ({kind.name})", repr(message_type)[:40])
+    if not isinstance(request_id, int) or isinstance(request_id, bool) or request_id < 0:
+        raise WireError("request_id", "an unsigned integer", repr(request_id)[:40])
+    if not isinstance(body, dict):
+        raise WireError("body", "a map", repr(body)[:40])
+    return request_id, head, body

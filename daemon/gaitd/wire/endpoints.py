@@ -1,0 +1,26 @@
+"""Where the channels of the wire contract are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The ZeroMQ endpoints of one gaitd."""
+
+    state: str
+    """The worker binds a SUB; controllers connect a PUB."""
+    command: str
+    """The worker binds a PUB."""
+    guard: str
+    """The guardian binds a PUB; controllers connect one SUB to command and guard."""
+    control: str
+    """The supervisor binds a ROUTER."""
+
+    @classmethod
+    def in_directory(cls, directory: PurePath) -> Endpoints:
+        """The ipc endpoints under a directory, /run/gaitd on a robot."""
+        names = ("state", "command", "guard", "control")
+        return cls(*(f"ipc://{directory}/{name}.sock" for name in names))
