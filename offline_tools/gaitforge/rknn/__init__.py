@@ -1,0 +1,1 @@
+"""rknn-toolkit2, kept in an environment and a process of its own."""
