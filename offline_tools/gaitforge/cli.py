@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS = (
+    "gaitforge.pack",
     "gaitforge.setup_rknn",
 )
 """One module per command, in the order of the chain; each has add_parser()."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ def replacing(target: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as directory:
             beside = Path(directory) / target.name
             yield beside
-            os.replace(beside, target)
+            beside.replace(target)
     except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise InputError(f"{target} cannot be written: {error.strerror}") from error
 

@@ -25,7 +25,9 @@ import no_torch
 import numpy as np
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_LAYER = re.compile(r"\]\s+\d+\s+(?P<op>\S+)\s+(?P<dtype>\S+)\s+(?P<target>NPU|CPU|GPU)\s.*\s\S+?:(?P<name>[^\s#]+)\S*\s*$")
+_LAYER = re.compile(
+    r"\]\s+\d+\s+(?P<op>\S+)\s+(?P<dtype>\S+)\s+(?P<target>NPU|CPU|GPU)\s.*\s\S+?:(?P<name>[^\s#]+)\S*\s*$"
+)
 _MEMORY = re.compile(r"Total (Internal|Weight) Memory Size: ([0-9.]+)KB")
 _NO_LOWERING = re.compile(r"No lowering found for: .*?, node type = (\w+)")
 _WEIGHTED = ("Conv", "exGRU", "exLSTM", "exNorm", "exMatMul", "MatMul", "GRU", "LSTM")

@@ -1,0 +1,136 @@
+"""gaitforge pack: manifest, models, statistics and golden vectors become one bundle."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import yaml
+
+from gaitd import __version__
+from gaitd.bundle import decode_manifest, write_bundle
+from gaitd.errors import InputError
+from gaitd.policy.contract import Manifest
+from gaitforge import arrays, console, files, golden
+from gaitforge.policy_onnx import PolicyOnnx, read_policy
+
+if TYPE_CHECKING:
+    from gaitforge.cli import Subparsers
+
+TOOLS = ("torch", "onnx", "onnxruntime", "mujoco", "numpy")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "pack",
+        help="put a policy and all that belongs to it into a bundle",
+        description="Write a policy bundle: a single file when OUTPUT ends in .gaitd, else a directory.",
+    )
+    parser.add_argument("--manifest", type=Path, required=True, help="YAML with the policy's contract")
+    parser.add_argument("--onnx", type=Path, required=True, help="the float model")
+    parser.add_argument("--rknn", type=Path, help="the model for the NPU")
+    parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
+    parser.add_argument("--report", type=Path, help="report.json of gaitforge verify")
+    parser.add_argument(
+        "--observations",
+        type=Path,
+        help="recorded observations before normalization, to take golden vectors from "
+        "(default: a simulated closed loop, for robots that can be simulated)",
+    )
+    parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
+    parser.add_argument("--checkpoint", type=Path, help="the checkpoint, for its hash in the provenance")
+    parser.add_argument("--output", type=Path, required=True, help="bundle to write")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the bundle."""
+    sources = {
+        "checkpoint": args.checkpoint,
+        "manifest": args.manifest,
+        "onnx": args.onnx,
+        "rknn": args.rknn,
+        "obs_stats": args.obs_stats,
+        "report": args.report,
+        "observations": args.observations,
+    }
+    path = pack(
+        sources={name: path for name, path in sources.items() if path is not None},
+        output=args.output,
+        training_commit=args.training_commit,
+    )
+    console.say(f"packed {path}")
+
+
+def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None = None) -> Path:
+    """Write a bundle from files by kind: manifest and onnx, and rknn, obs_stats, report, observations,
+    checkpoint where there are any. Returns its path. Raises InputError.
+    """
+    for name, path in sources.items():
+        files.existing(path, f"the {name.replace('_', ' ')} file")
+    policy = read_policy(sources["onnx"])
+    raw = read_manifest(sources["manifest"])
+    raw["model"] = msgspec.to_builtins(policy.model)
+    raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, training_commit)}
+    manifest = checked_manifest(raw, str(sources["manifest"]))
+    contents: dict[str, Path | bytes] = {"model.onnx": policy.content}
+    for kind, name in (("rknn", "model.rknn"), ("obs_stats", "obs_stats.npz"), ("report", "report.json")):
+        if kind in sources:
+            contents[name] = sources[kind]
+    with console.step("Sampling golden vectors"):
+        contents["golden.npz"] = _golden(manifest, policy, sources)
+    return write_bundle(output, raw, contents)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest's YAML as it stands, without ``files``. Raises InputError."""
+    try:
+        raw = yaml.safe_load(files.existing(path, "the manifest").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: expected keys and values, got {type(raw).__name__}")
+    raw.pop("files", None)
+    return raw
+
+
+def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
+    """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
+    return decode_manifest(yaml.safe_dump({**raw, "files": {}}).encode(), where)
+
+
+def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path]) -> bytes:
+    stats = arrays.read_obs_stats(sources["obs_stats"]) if "obs_stats" in sources else None
+    backend = policy.backend()
+    if "observations" in sources:
+        observations = arrays.read_observations(sources["observations"], policy.observation_dim)
+    elif golden.can_simulate(manifest):
+        observations = golden.tour(manifest, backend, stats)
+    else:
+        raise InputError(
+            f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: "
+            "give recorded observations with --observations"
+        )
+    buffer = io.BytesIO()
+    np.savez(buffer, **golden.sample(manifest, backend, observations, stats))  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _provenance(sources: Mapping[str, Path], training_commit: str | None) -> dict[str, str]:
+    provenance = {f"sha256_{name}": files.sha256(path) for name, path in sorted(sources.items())}
+    provenance["gaitforge"] = __version__
+    for tool in TOOLS:
+        try:
+            provenance[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    if training_commit:
+        provenance["training_commit"] = training_commit
+    return provenance
