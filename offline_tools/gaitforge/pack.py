@@ -17,6 +17,7 @@ from gaitd import __version__
 from gaitd.bundle import decode_manifest, write_bundle
 from gaitd.errors import InputError
 from gaitd.policy.contract import Manifest
+from gaitd.policy.observation import ObservationBuilder
 from gaitforge import arrays, console, files, golden
 from gaitforge.policy_onnx import PolicyOnnx, read_policy
 
@@ -80,6 +81,7 @@ def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None 
     raw["model"] = msgspec.to_builtins(policy.model)
     raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, training_commit)}
     manifest = checked_manifest(raw, str(sources["manifest"]))
+    check_fit(manifest, policy)
     contents: dict[str, Path | bytes] = {"model.onnx": policy.content}
     for kind, name in (("rknn", "model.rknn"), ("obs_stats", "obs_stats.npz"), ("report", "report.json")):
         if kind in sources:
@@ -104,6 +106,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
     """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
     return decode_manifest(yaml.safe_dump({**raw, "files": {}}).encode(), where)
+
+
+def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
+    """Raise InputError when the model's tensors are not as long as the manifest makes them."""
+    observation = ObservationBuilder(manifest).dim
+    if policy.observation_dim != observation:
+        raise InputError(
+            f"{policy.path} takes {policy.observation_dim} values, but the manifest's observation terms "
+            f"make {observation}"
+        )
+    if policy.action_dim != len(manifest.joints):
+        raise InputError(f"{policy.path} gives {policy.action_dim} actions for {len(manifest.joints)} joints")
 
 
 def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path]) -> bytes:

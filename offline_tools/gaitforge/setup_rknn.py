@@ -41,8 +41,11 @@ def run(args: argparse.Namespace) -> None:
     root = environment.location(args.venv)
     if args.force or not environment.is_ready(root):
         environment.create(root, args.python)
-    with tempfile.TemporaryDirectory() as directory, console.step("Starting the toolkit"):
-        with Toolkit(Path(directory) / "log", root) as toolkit:
-            versions = toolkit.versions()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        console.step("Starting the toolkit"),
+        Toolkit(Path(directory) / "log", root) as toolkit,
+    ):
+        versions = toolkit.versions()
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     console.say(f"ready: {named}; {environment.size_bytes(root) / 1e6:.0f} MB in {root}")

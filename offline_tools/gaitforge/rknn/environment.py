@@ -54,7 +54,7 @@ def is_ready(root: Path) -> bool:
         marker = json.loads((root / _MARKER).read_text())
     except (OSError, ValueError):
         return False
-    return marker == _wanted()
+    return bool(marker == _wanted())
 
 
 def create(root: Path, base_python: str) -> None:

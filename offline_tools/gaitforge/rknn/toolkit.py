@@ -134,7 +134,8 @@ class Toolkit:
         if options.quantization is not None:
             chosen = options.quantization
             dataset = Path(self._scratch.name) / "dataset.npz"
-            np.savez(dataset, **{name: np.asarray(rows, np.float32) for name, rows in chosen.dataset.items()})
+            rows = {name: np.asarray(rows, np.float32) for name, rows in chosen.dataset.items()}
+            np.savez(dataset, **rows)  # type: ignore[arg-type]
             quantization = {
                 "dtype": chosen.dtype,
                 "algorithm": chosen.algorithm,
@@ -185,4 +186,5 @@ def _encode(array: Float32Array) -> dict[str, Any]:
 
 
 def _decode(array: dict[str, Any]) -> Float32Array:
-    return np.frombuffer(base64.b64decode(array["data"]), "<f4").reshape(array["shape"])
+    flat: Float32Array = np.frombuffer(base64.b64decode(array["data"]), np.dtype("<f4"))
+    return np.reshape(flat, tuple(array["shape"]))

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
-import no_torch
+import no_torch  # type: ignore[import-not-found]  # beside this script
 import numpy as np
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -33,16 +33,19 @@ _NO_LOWERING = re.compile(r"No lowering found for: .*?, node type = (\w+)")
 _WEIGHTED = ("Conv", "exGRU", "exLSTM", "exNorm", "exMatMul", "MatMul", "GRU", "LSTM")
 
 
-class Failure(Exception):
+class ToolkitError(Exception):
     """What the toolkit refused, in one line."""
 
 
 def decode(array: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Turn an array of a request into numpy's."""
     data = base64.b64decode(array["data"])
-    return np.frombuffer(data, "<f4").reshape(array["shape"])
+    flat: np.ndarray[Any, np.dtype[np.float32]] = np.frombuffer(data, np.dtype("<f4"))
+    return np.reshape(flat, tuple(array["shape"]))
 
 
 def encode(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Turn an array into what a request or answer carries."""
     data = np.ascontiguousarray(array, "<f4")
     return {"shape": list(data.shape), "data": base64.b64encode(data.tobytes()).decode()}
 
@@ -59,6 +62,7 @@ class Server:
         self._running = False
 
     def versions(self) -> dict[str, str]:
+        """Versions of what the toolkit is made of."""
         from importlib.metadata import version
 
         names = ("rknn-toolkit2", "numpy", "onnx", "onnxruntime")
@@ -103,7 +107,7 @@ class Server:
         chatter = self._chatter(start)
         unsupported = sorted(set(_NO_LOWERING.findall(chatter)))
         if unsupported:
-            raise Failure(f"{target} has no implementation of the operators {', '.join(unsupported)}")
+            raise ToolkitError(f"{target} has no implementation of the operators {', '.join(unsupported)}")
         if output is not None:
             self._call("export_rknn", output)
         return {**read_report(chatter), "hybrid_layers": layers}
@@ -111,7 +115,7 @@ class Server:
     def infer(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Run the built model's simulator on a batch, row by row: arrays (rows, *input shape)."""
         if self._model is None:
-            raise Failure("no model is built")
+            raise ToolkitError("no model is built")
         if not self._running:
             self._call("init_runtime")
             self._running = True
@@ -128,7 +132,7 @@ class Server:
     def _row(self, inputs: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         outputs = self._model.inference(inputs=inputs)
         if outputs is None:
-            raise Failure("the simulator gave no output")
+            raise ToolkitError("the simulator gave no output")
         return cast("list[np.ndarray[Any, Any]]", outputs)
 
     def _load(self, onnx: str, inputs: dict[str, list[int]], config: dict[str, Any]) -> None:
@@ -155,7 +159,7 @@ class Server:
         tensors = layer_tensors(graph)
         unknown = sorted(set(fp16_layers) - set(tensors))
         if unknown:
-            raise Failure(f"no layer is called {', '.join(unknown)}; there are {', '.join(tensors)}")
+            raise ToolkitError(f"no layer is called {', '.join(unknown)}; there are {', '.join(tensors)}")
         settings = Path(f"{stem}.quantization.cfg")
         text = settings.read_text()
         if fp16_layers:
@@ -172,11 +176,11 @@ class Server:
         try:
             code = getattr(self._model, name)(*args, **kwargs)
         except Exception as error:
-            raise Failure(last_line(str(error)) or f"{name} raised {type(error).__name__}") from error
+            raise ToolkitError(last_line(str(error)) or f"{name} raised {type(error).__name__}") from error
         if code not in (0, None):
             errors = [line[2:] for line in self._chatter(start).splitlines() if line.startswith("E ")]
             reasons = [line for line in errors if "version" not in line]
-            raise Failure(last_line("\n".join(reasons)) or f"{name} returned {code}")
+            raise ToolkitError(last_line("\n".join(reasons)) or f"{name} returned {code}")
 
     def _chatter(self, start: int) -> str:
         sys.stdout.flush()
@@ -264,7 +268,7 @@ def main() -> None:
         try:
             server = server or Server(log)
             answer = {"ok": True, "result": getattr(server, request.pop("call"))(**request)}
-        except Failure as error:
+        except ToolkitError as error:
             answer = {"ok": False, "error": str(error)}
         except Exception as error:
             answer = {"ok": False, "error": f"{type(error).__name__}: {last_line(str(error))}"}
