@@ -1,0 +1,214 @@
+"""Policies on the NPU of RK3588, through the vendor's runtime library.
+
+Bound to the public C interface rather than to the vendor's Python wheel: the wheel drops the return code of
+the run and hands out an array all the same, does not check sizes, and leaves reference cycles behind it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from gaitd.backends import rknn_api as api
+from gaitd.backends.base import Float32Array
+from gaitd.backends.rknn_file import check_runtime_fits, read_rknn_file
+from gaitd.backends.rknn_host import RknnHost, library_path, library_version
+from gaitd.errors import BackendError, InputError
+from gaitd.policy import contract
+
+
+class RknnBackend:
+    """One policy on one NPU core (see base.Backend)."""
+
+    def __init__(
+        self,
+        model_bytes: bytes,
+        model: contract.Model,
+        observation_dim: int,
+        action_dim: int,
+        core: str = "0",
+        host: RknnHost | None = None,
+    ) -> None:
+        """Load the model and bind its tensors by name.
+
+        Raises InputError for an unknown core, a file that is no model, or tensors that are not those of the
+        manifest; BackendError when the NPU, its runtime or its driver is missing or does not fit the model.
+        """
+        if core not in api.CORE_MASKS:
+            raise InputError(f"NPU core {core!r} is unknown; choose one of {', '.join(api.CORE_MASKS)}")
+        host = host or RknnHost()
+        self._file = read_rknn_file(model_bytes)
+        host.check_chip(self._file.platforms)
+        self._library = api.load_library(host.library)
+        self._path = library_path(host.library)
+        check_runtime_fits(self._file.toolkit, library_version(self._path), self._path)
+        self._core = core
+        self._thread: int | None = None
+        self._context = self._load(model_bytes, host)
+        try:
+            self._prepare(model, observation_dim, action_dim)
+        except BaseException:
+            self.close()
+            raise
+
+    def infer(self, observation: Float32Array) -> Float32Array:
+        """See base.Backend. Checks the observation, every call of the runtime, and the action."""
+        if self._thread is None:
+            self._thread = threading.get_ident()
+        elif self._thread != threading.get_ident():
+            raise BackendError("the NPU backend was called from a second thread; it belongs to one")
+        if not self._context:
+            raise BackendError("the NPU backend is closed")
+        if observation.dtype != np.float32 or observation.shape != self._observation.shape:
+            raise BackendError(
+                f"observation is {observation.dtype} {observation.shape}; "
+                f"the model takes float32 {self._observation.shape}"
+            )
+        if not np.isfinite(observation, out=self._observation_finite).all():
+            raise BackendError(f"observation[{int(np.argmin(self._observation_finite))}] is not finite")
+        np.copyto(self._observation, observation)
+        self._results.fill(np.nan)  # what the runtime does not write must not pass for an answer
+        for function, call in self._calls:
+            if code := call():
+                raise BackendError(api.explain(function, code))
+        if not np.isfinite(self._results, out=self._results_finite).all():
+            raise BackendError("the NPU reported success, but its output is not finite or was not written")
+        return self._action
+
+    def accept(self) -> None:
+        """See base.Backend."""
+        for current, following in self._hidden:
+            np.copyto(current, following)
+
+    def reset(self) -> None:
+        """See base.Backend."""
+        for current, _ in self._hidden:
+            current.fill(0)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the runtime library, the NPU driver and the toolkit that converted the model."""
+        return {
+            "runtime": self._runtime_version,
+            "driver": self._driver_version,
+            "toolkit": self._file.toolkit,
+            "library": self._path,
+            "npu_core": self._core,
+        }
+
+    def close(self) -> None:
+        """See base.Backend. Can be called twice."""
+        if self._context:
+            context, self._context = self._context, 0
+            self._library.rknn_destroy(context)
+
+    def _load(self, model_bytes: bytes, host: RknnHost) -> int:
+        context = ctypes.c_uint64()
+        flags = api.FLAG_PRIOR_HIGH | api.FLAG_DISABLE_PROC_HIGH_PRIORITY
+        code = self._library.rknn_init(ctypes.byref(context), model_bytes, len(model_bytes), flags, None)
+        if code:
+            runtime = library_version(self._path) or "of unknown version"
+            why = host.diagnosis()
+            raise BackendError(
+                f"{api.explain('rknn_init', code)}; model by rknn-toolkit2 {self._file.toolkit}, "
+                f"runtime {runtime} at {self._path}" + (f"; {why}" if why else "")
+            )
+        return context.value
+
+    def _prepare(self, model: contract.Model, observation_dim: int, action_dim: int) -> None:
+        versions = api.SdkVersion()
+        self._query(api.QUERY_SDK_VERSION, versions)
+        self._runtime_version = versions.runtime.decode(errors="replace")
+        self._driver_version = versions.driver.decode(errors="replace")
+        check_runtime_fits(self._file.toolkit, self._runtime_version, self._path)
+        self._call("rknn_set_core_mask", api.CORE_MASKS[self._core])
+
+        count = api.TensorCount()
+        self._query(api.QUERY_IN_OUT_NUM, count)
+        inputs = [self._attribute(api.QUERY_INPUT_ATTR, i) for i in range(count.inputs)]
+        outputs = [self._attribute(api.QUERY_OUTPUT_ATTR, i) for i in range(count.outputs)]
+        hidden = {state.input: math.prod(state.shape) for state in model.recurrent}
+        _check_tensors("input", inputs, {model.input: observation_dim, **hidden})
+        hidden = {state.output: math.prod(state.shape) for state in model.recurrent}
+        _check_tensors("output", outputs, {model.output: action_dim, **hidden})
+
+        _, given = _side_by_side(inputs)
+        self._results, taken = _side_by_side(outputs)
+        self._results_finite = np.empty(self._results.shape, np.bool_)
+        self._observation, self._action = given[model.input], taken[model.output]
+        self._observation_finite = np.empty(observation_dim, np.bool_)
+        self._hidden = [(given[state.input], taken[state.output]) for state in model.recurrent]
+        self._calls = self._run_calls(inputs, given, outputs, taken)
+
+    def _run_calls(
+        self,
+        inputs: list[api.TensorAttribute],
+        given: dict[str, Float32Array],
+        outputs: list[api.TensorAttribute],
+        taken: dict[str, Float32Array],
+    ) -> list[tuple[str, Callable[[], int]]]:
+        """The calls of one run with their arguments bound once; the buffers live in ``self``."""
+        set_inputs = (api.Input * len(inputs))()
+        for item, attribute in zip(set_inputs, inputs, strict=True):
+            buffer = given[_name(attribute)]
+            item.index, item.buffer, item.size = attribute.index, buffer.ctypes.data, buffer.nbytes
+            item.type, item.format = api.TYPE_FLOAT32, attribute.format
+        get_outputs = (api.Output * len(outputs))()
+        for item, attribute in zip(get_outputs, outputs, strict=True):
+            buffer = taken[_name(attribute)]
+            item.index, item.buffer, item.size = attribute.index, buffer.ctypes.data, buffer.nbytes
+            item.want_float, item.preallocated = 1, 1
+        arguments: dict[str, tuple[object, ...]] = {
+            "rknn_inputs_set": (len(inputs), set_inputs),
+            "rknn_run": (None,),
+            "rknn_outputs_get": (len(outputs), get_outputs, None),
+            "rknn_outputs_release": (len(outputs), get_outputs),
+        }
+        return [
+            (function, partial(getattr(self._library, function), self._context, *bound))
+            for function, bound in arguments.items()
+        ]
+
+    def _attribute(self, query: int, index: int) -> api.TensorAttribute:
+        attribute = api.TensorAttribute(index=index)
+        self._query(query, attribute)
+        return attribute
+
+    def _query(self, query: int, answer: ctypes.Structure) -> None:
+        self._call("rknn_query", query, ctypes.byref(answer), ctypes.sizeof(answer))
+
+    def _call(self, function: str, *arguments: object) -> None:
+        code = getattr(self._library, function)(self._context, *arguments)
+        if code:
+            raise BackendError(api.explain(function, code))
+
+
+def _name(attribute: api.TensorAttribute) -> str:
+    return str(attribute.name.decode(errors="replace"))
+
+
+def _side_by_side(tensors: list[api.TensorAttribute]) -> tuple[Float32Array, dict[str, Float32Array]]:
+    """One zeroed array for all tensors, and each tensor's part of it by name."""
+    whole = np.zeros(sum(tensor.elements for tensor in tensors), np.float32)
+    parts, start = {}, 0
+    for tensor in tensors:
+        parts[_name(tensor)] = whole[start : start + tensor.elements]
+        start += tensor.elements
+    return whole, parts
+
+
+def _check_tensors(kind: str, found: list[api.TensorAttribute], expected: dict[str, int]) -> None:
+    there = {_name(attribute): int(attribute.elements) for attribute in found}
+    if there != expected:
+        raise InputError(
+            f"model.rknn has the {kind}s {_listed(there)}, but the manifest wants {_listed(expected)} "
+            "(name: number of values); convert the policy of this bundle again"
+        )
+
+
+def _listed(tensors: dict[str, int]) -> str:
+    return ", ".join(f"{name}: {size}" for name, size in tensors.items())
