@@ -1,0 +1,369 @@
+// An example controller for a simulated Lite3: a 1 kHz loop that stands the robot up, hands it to gaitd's policy, and
+// goes to damping whenever the client says so.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdarg>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/mman.h>
+#include <time.h>
+
+#include <gaitd/client.hpp>
+#include <gaitd/orientation.hpp>
+
+#include "lite3_udp.hpp"
+#include "options.hpp"
+#include "tick_log.hpp"
+
+namespace {
+
+using gaitd::JointCommand;
+using gaitd::Mode;
+using gaitd::Reason;
+using lite3::kJoints;
+
+constexpr std::uint64_t kTick_ns = 1'000'000;
+constexpr double kStandUp_s = 3.0;
+constexpr double kHold_s = 0.5;
+constexpr double kActivateRetry_s = 1.0;
+constexpr double kLastDamping_s = 0.1;  // How long damping is sent to the robot before the program ends.
+constexpr float kStandStiffness = 100.0F;
+constexpr float kStandDamping = 2.5F;
+
+const char* const kUsage = R"(usage: lite3_controller [options]
+  --endpoint-dir DIR             gaitd's sockets (default /run/gaitd)
+  --state-port PORT              robot state comes here (default 30010)
+  --command-port PORT            joint commands go there (default 20001)
+  --operator-port PORT           velocity commands come here (default 30012)
+  --joints FILE                  joint names, one a line (default: those of the Lite3)
+  --hello-timeout S              how long to wait for gaitd (default 30)
+  --seconds S                    stop S seconds after the robot's first packet
+  --release-at-end               release the session when the seconds are over
+  --exit-on-damping-after S      stop S seconds after damping
+  --log FILE                     write a CSV line per tick at exit
+  --priority N                   SCHED_FIFO priority of this loop and of ZeroMQ's thread
+  --cpu N                        pin this loop to one CPU
+)";
+
+volatile std::sig_atomic_t stop_requested = 0;
+
+std::vector<std::string> jointNames(const Options& options) {
+    std::vector<std::string> names;
+    if (options.has("--joints")) {
+        const std::string path = options.text("--joints", "");
+        std::ifstream file(path);
+        if (!file) throw std::invalid_argument("--joints: cannot read " + path);
+        for (std::string line; std::getline(file, line);) {
+            if (!line.empty()) names.push_back(line);
+        }
+        if (names.size() != kJoints) {
+            throw std::invalid_argument("--joints: " + path + " has " + std::to_string(names.size()) + " names, not 12");
+        }
+        return names;
+    }
+    for (const char* leg : {"FL", "FR", "HL", "HR"}) {
+        for (const char* joint : {"HipX", "HipY", "Knee"}) names.push_back(std::string(leg) + "_" + joint + "_joint");
+    }
+    return names;
+}
+
+/// One line about a phase, with the time since start.
+void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
+void say(const char* format, ...) {
+    static const std::uint64_t start_ns = gaitd::monotonicNow_ns();
+    std::printf("[%8.3f] ", static_cast<double>(gaitd::monotonicNow_ns() - start_ns) * 1e-9);
+    va_list arguments;
+    va_start(arguments, format);
+    std::vprintf(format, arguments);
+    va_end(arguments);
+    std::printf("\n");
+    std::fflush(stdout);
+}
+
+double seconds(std::uint64_t from_ns, std::uint64_t to_ns) { return static_cast<double>(to_ns - from_ns) * 1e-9; }
+
+class Controller {
+public:
+    Controller(gaitd::Client& client, const Options& options, std::uint16_t state_port, std::uint16_t operator_port,
+               std::uint16_t command_port)
+        : client_(client),
+          robot_(state_port),
+          operator_(operator_port),
+          command_port_(command_port),
+          seconds_(options.number("--seconds", -1.0)),
+          release_at_end_(options.has("--release-at-end")),
+          seconds_after_damping_(options.number("--exit-on-damping-after", -1.0)) {}
+
+    /// The loop; returns when it is time to end.
+    void run(TickLog& log) {
+        say("waiting for the robot");
+        timespec wake{};
+        clock_gettime(CLOCK_MONOTONIC, &wake);
+        for (;;) {
+            const std::uint64_t now_ns = gaitd::monotonicNow_ns();
+            receive(now_ns);
+            const JointCommand& command = client_.command(now_ns);
+            step(command, now_ns);
+            log.add(now_ns, command);
+            if (phase_ == Phase::End) return;
+            sleepUntilNextTick(wake);
+        }
+    }
+
+private:
+    enum class Phase { WaitForRobot, StandUp, Hold, Activating, Policy, Damping, Ending, End };
+
+    void receive(std::uint64_t now_ns) {
+        lite3::OperatorPacket stick;
+        if (operator_.newest(stick)) std::copy_n(stick.velocity, 3, state_.velocity_command.begin());
+        if (!robot_.newest(packet_)) return;
+        fresh_ = true;
+        state_.stamp_ns = now_ns;
+        std::copy_n(packet_.omega, 3, state_.angular_velocity.begin());
+        std::copy_n(packet_.acc, 3, state_.linear_acceleration.begin());
+        state_.orientation = gaitd::quaternionFromRpy(packet_.rpy[0], packet_.rpy[1], packet_.rpy[2]);
+        std::copy(packet_.position.begin(), packet_.position.end(), state_.joint_position.begin());
+        std::copy(packet_.velocity.begin(), packet_.velocity.end(), state_.joint_velocity.begin());
+        std::copy(packet_.torque.begin(), packet_.torque.end(), state_.joint_torque.begin());
+    }
+
+    /// One state a control period, and only of a sample that is new: a repeated one would pretend a living robot.
+    void publish(std::uint64_t now_ns) {
+        if (!fresh_ || now_ns < next_publish_ns_) return;
+        const std::uint64_t period_ns = client_.contract().period_ns;
+        next_publish_ns_ = std::max(next_publish_ns_ + period_ns, now_ns + period_ns / 2);
+        fresh_ = false;
+        client_.publish(state_);
+    }
+
+    void step(const JointCommand& command, std::uint64_t now_ns) {
+        endIfDue(command, now_ns);
+        switch (phase_) {
+            case Phase::WaitForRobot:
+                if (!fresh_) return;
+                first_packet_ns_ = now_ns;
+                start_position_ = packet_.position;
+                damped_before_ = command.mode == Mode::Damping;
+                if (damped_before_) say("gaitd is still in damping (%s); activating will end it", toString(command.reason));
+                enter(Phase::StandUp, now_ns, "standing up");
+                break;
+            case Phase::StandUp:
+                if (seconds(phase_since_ns_, now_ns) >= kStandUp_s) enter(Phase::Hold, now_ns, "standing");
+                break;
+            case Phase::Hold:
+                if (seconds(phase_since_ns_, now_ns) < kHold_s) break;
+                client_.requestActivate();
+                enter(Phase::Activating, now_ns, "asking gaitd for a session");
+                break;
+            case Phase::Activating: awaitPolicy(command, now_ns); break;
+            case Phase::Policy:
+            case Phase::Damping:
+            case Phase::Ending:
+            case Phase::End: break;
+        }
+        if (phase_ != Phase::Ending && phase_ != Phase::End) publish(now_ns);
+        act(command, now_ns);
+    }
+
+    void awaitPolicy(const JointCommand& command, std::uint64_t now_ns) {
+        if (command.mode == Mode::Active) {
+            say("policy %s moves the robot, session %llu", client_.contract().policy_name.c_str(),
+                static_cast<unsigned long long>(command.session));
+            return enter(Phase::Policy, now_ns, nullptr);
+        }
+        if (client_.activation() == gaitd::Activation::Refused && seconds(phase_since_ns_, now_ns) > kActivateRetry_s) {
+            // Standing still, not in a policy's hands: here the loop may afford a string.
+            say("gaitd refused: %s; asking again", client_.activationError().c_str());
+            client_.requestActivate();
+            phase_since_ns_ = now_ns;
+        }
+    }
+
+    /// Damping, the end of the time and signals, from whatever phase.
+    void endIfDue(const JointCommand& command, std::uint64_t now_ns) {
+        if (phase_ == Phase::Ending) {
+            if (seconds(phase_since_ns_, now_ns) > kLastDamping_s) phase_ = Phase::End;
+            return;
+        }
+        const bool damped = command.mode == Mode::Damping && !(damped_before_ && client_.session() == 0);
+        if (damped && phase_ != Phase::WaitForRobot && phase_ != Phase::Damping) {
+            say("damping: %s", toString(command.reason));
+            enter(Phase::Damping, now_ns, nullptr);
+        }
+        if (stop_requested != 0) return end(true, now_ns, "stopped by a signal");
+        if (seconds_ >= 0.0 && first_packet_ns_ != 0 && seconds(first_packet_ns_, now_ns) >= seconds_) {
+            return end(release_at_end_, now_ns, "time is over");
+        }
+        if (phase_ == Phase::Damping && seconds_after_damping_ >= 0.0 &&
+            seconds(phase_since_ns_, now_ns) >= seconds_after_damping_) {
+            end(false, now_ns, "ending after damping");
+        }
+    }
+
+    void end(bool release, std::uint64_t now_ns, const char* why) {
+        if (release) client_.requestRelease();
+        enter(Phase::Ending, now_ns, why);
+    }
+
+    void enter(Phase phase, std::uint64_t now_ns, const char* line) {
+        phase_ = phase;
+        phase_since_ns_ = now_ns;
+        if (line != nullptr) say("%s", line);
+    }
+
+    /// What the motors get in this phase.
+    void act(const JointCommand& command, std::uint64_t now_ns) {
+        lite3::CommandPacket out{};
+        switch (phase_) {
+            case Phase::WaitForRobot: return;
+            case Phase::StandUp: stand(out, seconds(phase_since_ns_, now_ns) / kStandUp_s); break;
+            case Phase::Hold:
+            case Phase::Activating: stand(out, 1.0); break;
+            case Phase::Policy: follow(out, command); break;
+            case Phase::Damping:
+            case Phase::Ending:
+            case Phase::End:
+                std::copy_n(client_.contract().fallback_damping.begin(), kJoints, out.damping.begin());
+                break;
+        }
+        robot_.send(out, command_port_);
+    }
+
+    void stand(lite3::CommandPacket& out, double progress) const {
+        const double blend = 0.5 - 0.5 * std::cos(M_PI * std::min(progress, 1.0));
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            const float goal = client_.contract().default_joint_position[i];
+            out.position[i] = start_position_[i] + static_cast<float>(blend) * (goal - start_position_[i]);
+        }
+        out.stiffness.fill(kStandStiffness);
+        out.damping.fill(kStandDamping);
+    }
+
+    static void follow(lite3::CommandPacket& out, const JointCommand& command) {
+        std::copy_n(command.joint_position.begin(), kJoints, out.position.begin());
+        std::copy_n(command.joint_velocity.begin(), kJoints, out.velocity.begin());
+        std::copy_n(command.stiffness.begin(), kJoints, out.stiffness.begin());
+        std::copy_n(command.damping.begin(), kJoints, out.damping.begin());
+        std::copy_n(command.torque.begin(), kJoints, out.torque.begin());
+    }
+
+    static void sleepUntilNextTick(timespec& wake) {
+        const auto add = [](timespec time, std::uint64_t ns) {
+            time.tv_nsec += static_cast<long>(ns);
+            if (time.tv_nsec >= 1'000'000'000L) {
+                time.tv_nsec -= 1'000'000'000L;
+                ++time.tv_sec;
+            }
+            return time;
+        };
+        wake = add(wake, kTick_ns);
+        timespec now{};
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        // After a stall the missed ticks are gone; they are not made up for in a burst.
+        if (now.tv_sec > wake.tv_sec || (now.tv_sec == wake.tv_sec && now.tv_nsec > wake.tv_nsec)) wake = now;
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr);
+    }
+
+    gaitd::Client& client_;
+    const lite3::UdpSocket robot_;
+    const lite3::UdpSocket operator_;
+    const std::uint16_t command_port_;
+    const double seconds_;
+    const bool release_at_end_;
+    const double seconds_after_damping_;
+
+    lite3::StatePacket packet_{};
+    lite3::Joints start_position_{};
+    gaitd::RobotState state_;
+    bool fresh_ = false;
+    bool damped_before_ = false;
+    std::uint64_t next_publish_ns_ = 0;
+    std::uint64_t first_packet_ns_ = 0;
+    std::uint64_t phase_since_ns_ = 0;
+    Phase phase_ = Phase::WaitForRobot;
+};
+
+void setUpThread(const Options& options) {
+    const int priority = options.integer("--priority", 0);
+    const int cpu = options.integer("--cpu", -1);
+    std::optional<std::string> refused;
+    if (cpu >= 0 && (refused = gaitd::realtime::pinTo(cpu))) say("warning: %s", refused->c_str());
+    if (priority > 0 && (refused = gaitd::realtime::useFifo(priority))) say("warning: %s", refused->c_str());
+    if (priority > 0 && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) say("warning: mlockall refused: pages may be swapped");
+}
+
+int run(const Options& options) {
+    const auto port = [&](const char* name, int otherwise) {
+        const int value = options.integer(name, otherwise);
+        if (value < 1 || value > 65535) throw std::invalid_argument(std::string(name) + " needs a port, 1 to 65535");
+        return static_cast<std::uint16_t>(value);
+    };
+    gaitd::Config config;
+    config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
+    config.controller = "lite3_controller";
+    config.joints = jointNames(options);
+    config.io_priority = options.integer("--priority", 0);
+    gaitd::Client client(config);
+    for (const auto& warning : client.warnings()) say("warning: %s", warning.c_str());
+
+    // The sockets first: what cannot be had is told before gaitd is waited for.
+    Controller controller(client, options, port("--state-port", 30010), port("--operator-port", 30012),
+                          port("--command-port", 20001));
+    const double log_seconds = options.number("--seconds", 600.0) + 60.0;
+    TickLog log(options.has("--log") ? static_cast<std::size_t>(log_seconds * 1000.0) : 0);
+
+    const double patience_s = options.number("--hello-timeout", 30.0);
+    say("waiting for gaitd in %s", config.endpoint_dir.c_str());
+    const auto& contract = client.hello(std::chrono::milliseconds(static_cast<long>(patience_s * 1000.0)));
+    say("gaitd %s runs policy %s %s (%s), period %.1f ms", contract.gaitd_version.c_str(), contract.policy_name.c_str(),
+        contract.policy_version.c_str(), contract.policy_id.c_str(), static_cast<double>(contract.period_ns) * 1e-6);
+    setUpThread(options);
+    controller.run(log);
+
+    const auto& counters = client.counters();
+    say("end: %llu states published, %llu commands received", static_cast<unsigned long long>(counters.published),
+        static_cast<unsigned long long>(counters.received));
+    for (std::size_t i = 1; i < gaitd::kRefusals; ++i) {
+        if (counters.refused[i] != 0) {
+            say("  refused, %s: %llu", toString(static_cast<gaitd::Refusal>(i)),
+                static_cast<unsigned long long>(counters.refused[i]));
+        }
+    }
+    if (options.has("--log")) log.write(options.text("--log", ""));
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { stop_requested = 1; };
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+    try {
+        const Options options(argc, argv,
+                              {"--endpoint-dir", "--state-port", "--command-port", "--operator-port", "--joints",
+                               "--hello-timeout", "--seconds", "--exit-on-damping-after", "--log", "--priority",
+                               "--cpu"},
+                              {"--release-at-end", "--help"});
+        if (options.has("--help")) {
+            std::cout << kUsage;
+            return 0;
+        }
+        return run(options);
+    } catch (const std::invalid_argument& error) {
+        std::cerr << "error: " << error.what() << '\n' << kUsage;
+        return 2;
+    } catch (const std::exception& error) {
+        std::cerr << "error: " << error.what() << '\n';
+        return 1;
+    }
+}

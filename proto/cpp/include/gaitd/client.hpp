@@ -1,0 +1,294 @@
+// The client of gaitd for a real-time control loop.
+//
+// publish() and command() belong to ONE control thread. They never block and never allocate; command() always
+// returns something safe. The request...() calls may come from any thread; they only post.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <time.h>
+#include <zmq.hpp>
+
+#include <gaitd/codec.hpp>
+#include <gaitd/control.hpp>
+#include <gaitd/errors.hpp>
+#include <gaitd/latch.hpp>
+#include <gaitd/link.hpp>
+#include <gaitd/messages.hpp>
+#include <gaitd/pool.hpp>
+#include <gaitd/realtime.hpp>
+
+namespace gaitd {
+
+/// CLOCK_MONOTONIC in nanoseconds: the time that publish() stamps and command() are given in.
+inline std::uint64_t monotonicNow_ns() noexcept {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+struct Config {
+    std::string endpoint_dir = "/run/gaitd";   ///< Where gaitd keeps its sockets.
+    std::string controller = "controller";     ///< Shown to people who look at gaitd.
+    std::vector<std::string> joints;           ///< In the order of every joint array of this controller.
+    /// The STATE fields that this controller really fills in.
+    std::vector<std::string> fields = {"angular_velocity", "orientation",    "linear_acceleration", "velocity_command",
+                                       "joint_position",   "joint_velocity", "joint_torque"};
+    MessageType message = MessageType::State;  ///< What is published: State or RawObservation.
+    float damping_before_hello = 2.5F;         ///< Nm s/rad; afterwards gaitd's reply says it.
+    std::chrono::milliseconds request_timeout{500};  ///< Of one request on the control channel.
+    int io_priority = 0;                       ///< SCHED_FIFO priority of ZeroMQ's I/O thread; 0 leaves it alone.
+    int io_cpu = -1;                           ///< CPU of ZeroMQ's I/O thread; -1 leaves it alone.
+};
+
+/// What happened on the data path so far.
+struct Counters {
+    std::uint64_t published = 0;
+    std::uint64_t unpublished = 0;  ///< publish() had no message ready or the socket refused it.
+    std::uint64_t received = 0;
+    std::array<std::uint64_t, kRefusals> refused{};  ///< By Refusal; None counts those taken.
+
+    [[nodiscard]] std::uint64_t of(Refusal refusal) const noexcept { return refused[static_cast<std::size_t>(refusal)]; }
+};
+
+class Client {
+public:
+    /// Opens the sockets and starts the link thread; gaitd need not run yet. Throws ConfigError.
+    explicit Client(Config config)
+        : config_(checked(std::move(config))),
+          sends_linear_velocity_(has(config_.fields, "linear_velocity")),
+          latch_(config_.joints.size(), config_.damping_before_hello) {
+        setUpContext();
+        try {
+            state_ = zmq::socket_t(context_, zmq::socket_type::pub);
+            state_.set(zmq::sockopt::sndhwm, 64);
+            state_.set(zmq::sockopt::linger, 0);
+            state_.set(zmq::sockopt::reconnect_ivl, kReconnect_ms);
+            state_.connect(endpoint("state"));
+            command_ = zmq::socket_t(context_, zmq::socket_type::sub);
+            command_.set(zmq::sockopt::conflate, true);
+            command_.set(zmq::sockopt::linger, 0);
+            command_.set(zmq::sockopt::reconnect_ivl, kReconnect_ms);
+            command_.set(zmq::sockopt::subscribe, "");
+            command_.connect(endpoint("command"));
+            command_.connect(endpoint("guard"));
+            zmq_msg_init(&received_);
+            link_.emplace(context_, endpoint("control"),
+                          control::Introduction{config_.controller, config_.joints, config_.fields, config_.message},
+                          config_.request_timeout, pool_);
+        } catch (const zmq::error_t& error) {
+            throw ConfigError("endpoint directory " + config_.endpoint_dir + ": " + error.what());
+        }
+    }
+
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+    ~Client() { zmq_msg_close(&received_); }
+
+    // ---- start-up: these wait ----
+
+    /// Exchanges hello. From the control thread, before its loop. Throws RefusedError (gaitd's own text, for example
+    /// which joint is missing) or UnreachableError.
+    const Contract& hello(std::chrono::milliseconds timeout) {
+        contract_ = link_->hello(timeout);
+        latch_.configure(contract_.deadline_ns, contract_.fallback_damping);
+        return contract_;
+    }
+
+    /// Starts a session and returns its number. From the control thread. Throws RefusedError or UnreachableError.
+    std::uint64_t activate() {
+        requestActivate();
+        link_->waitForActivation();
+        adoptSession();
+        return session();
+    }
+
+    // ---- any thread: posts ----
+
+    /// Asks for a new session; activation() tells how it goes. Needs an earlier hello().
+    void requestActivate() noexcept { link_->requestActivate(); }
+
+    /// Ends the session.
+    void requestRelease() noexcept {
+        link_->cancelActivation();
+        link_->requestRelease(session());
+        release_wanted_.store(true);
+    }
+
+    /// Damping now: here at the next command(), and in gaitd. `detail` (up to 128 bytes) is for its log.
+    void requestDamping(std::string_view detail) noexcept {
+        link_->cancelActivation();
+        link_->requestDamping(session(), Reason::Operator, detail);
+        damping_wanted_.store(true);
+    }
+
+    [[nodiscard]] Activation activation() const noexcept { return link_->activation(); }
+
+    /// Our session, 0 without one.
+    [[nodiscard]] std::uint64_t session() const noexcept { return session_.load(); }
+
+    /// Why the last activation was refused; empty if it was not. Not for the control loop.
+    [[nodiscard]] std::string activationError() { return link_->activationError(); }
+
+    // ---- the control thread ----
+
+    /// Sends one state: one control step. False when it could not be sent; gaitd then sees a gap in the sequence.
+    bool publish(const RobotState& state) noexcept {
+        return publishSample(stateSize(joints(), sends_linear_velocity_), state.stamp_ns, state.joint_position,
+                             [&](std::uint64_t seq, void* data, std::size_t size) {
+                                 return encodeState(state, latch_.session(), seq, joints(), sends_linear_velocity_,
+                                                    data, size);
+                             });
+    }
+
+    /// Sends one ready-made observation: one control step. Needs an earlier hello().
+    bool publish(const RawObservation& raw) noexcept {
+        const std::size_t dim = contract_.observation_dim;
+        return publishSample(rawObservationSize(joints(), dim), raw.stamp_ns, raw.joint_position,
+                             [&](std::uint64_t seq, void* data, std::size_t size) {
+                                 return encodeRawObservation(raw, latch_.session(), seq, joints(), dim, data, size);
+                             });
+    }
+
+    /// What the motors are to do at `now_ns` (CLOCK_MONOTONIC, read right before the call). The reference stays
+    /// valid until the next call.
+    const JointCommand& command(std::uint64_t now_ns) noexcept {
+        adoptSession();
+        drain(now_ns);
+        // After the drain: what this controller itself decided wins over everything received.
+        if (damping_wanted_.exchange(false)) latch_.damp(Reason::Operator);
+        if (release_wanted_.exchange(false)) {
+            latch_.end();
+            session_.store(0);
+        }
+        const JointCommand& command = latch_.decide(now_ns);
+        if (latch_.takeExpired()) {
+            link_->requestDamping(latch_.session(), Reason::ClientDeadline, "no valid command in time");
+        }
+        return command;
+    }
+
+    [[nodiscard]] std::size_t joints() const noexcept { return config_.joints.size(); }
+    [[nodiscard]] const Contract& contract() const noexcept { return contract_; }
+    [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+    /// Real-time settings that the system refused; empty if all were granted.
+    [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+
+private:
+    static constexpr int kReconnect_ms = 5;
+    // Two connections with one message each; more only if a publisher is faster than this loop.
+    static constexpr int kReceivesPerCall = 8;
+
+    static bool has(const std::vector<std::string>& names, const char* name) {
+        return std::find(names.begin(), names.end(), name) != names.end();
+    }
+
+    static Config checked(Config config) {
+        if (config.joints.empty() || config.joints.size() > kMaxJoints) {
+            throw ConfigError("Config::joints has " + std::to_string(config.joints.size()) + " names; 1 to " +
+                              std::to_string(kMaxJoints) + " are possible");
+        }
+        if (config.message != MessageType::State && config.message != MessageType::RawObservation) {
+            throw ConfigError("Config::message must be State or RawObservation");
+        }
+        return config;
+    }
+
+    void setUpContext() {
+        if (config_.io_cpu >= 0 && granted([this] { return realtime::pinTo(config_.io_cpu); })) {
+            context_.set(zmq::ctxopt::thread_affinity_cpu_add, config_.io_cpu);
+        }
+        if (config_.io_priority > 0 && granted([this] { return realtime::useFifo(config_.io_priority); })) {
+            context_.set(zmq::ctxopt::thread_sched_policy, SCHED_FIFO);
+            context_.set(zmq::ctxopt::thread_priority, config_.io_priority);
+        }
+    }
+
+    template <class Setting>
+    bool granted(Setting setting) {
+        const auto refused = realtime::probe(setting);
+        if (refused) warnings_.push_back("ZeroMQ I/O thread: " + *refused);
+        return !refused;
+    }
+
+    [[nodiscard]] std::string endpoint(const char* name) const {
+        return "ipc://" + config_.endpoint_dir + "/" + name + ".sock";
+    }
+
+    void adoptSession() noexcept {
+        const Link::Grant grant = link_->grant();
+        if (grant.session == last_grant_) return;
+        last_grant_ = grant.session;
+        if (grant.epoch != link_->epoch()) {
+            // Granted after a person asked for damping or release: not taken up.
+            link_->requestDamping(grant.session, Reason::Operator, "session was cancelled while it was activated");
+            return;
+        }
+        latch_.begin(grant.session);
+        session_.store(grant.session);
+    }
+
+    template <class Encode>
+    bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, Encode encode) noexcept {
+        adoptSession();
+        const std::uint64_t seq = latch_.published(stamp_ns, position);
+        zmq_msg_t* message = pool_.front();
+        // Made for another observation length: hello came again with another policy.
+        while (message != nullptr && zmq_msg_size(message) != size) {
+            zmq_msg_close(message);
+            pool_.pop();
+            message = pool_.front();
+        }
+        if (message == nullptr || encode(seq, zmq_msg_data(message), size) != size ||
+            zmq_msg_send(message, state_.handle(), ZMQ_DONTWAIT) < 0) {
+            ++counters_.unpublished;
+            return false;
+        }
+        pool_.pop();
+        ++counters_.published;
+        return true;
+    }
+
+    void drain(std::uint64_t now_ns) noexcept {
+        for (int i = 0; i < kReceivesPerCall; ++i) {
+            if (zmq_msg_recv(&received_, command_.handle(), ZMQ_DONTWAIT) < 0) return;
+            ++counters_.received;
+            Refusal refusal = decodeCommand(zmq_msg_data(&received_), zmq_msg_size(&received_), joints(), message_);
+            if (refusal == Refusal::None) refusal = latch_.offer(message_, now_ns);
+            ++counters_.refused[static_cast<std::size_t>(refusal)];
+        }
+    }
+
+    const Config config_;
+    const bool sends_linear_velocity_;
+    std::vector<std::string> warnings_;
+    Contract contract_;
+
+    // Sockets close before the context, and the link thread ends before both.
+    zmq::context_t context_;
+    zmq::socket_t state_;
+    zmq::socket_t command_;
+    zmq_msg_t received_{};
+    MessagePool pool_;
+
+    Latch latch_;
+    CommandMessage message_;
+    Counters counters_;
+    std::uint64_t last_grant_ = 0;
+
+    std::atomic<std::uint64_t> session_{0};
+    std::atomic<bool> release_wanted_{false};
+    std::atomic<bool> damping_wanted_{false};
+    std::optional<Link> link_;
+};
+
+}  // namespace gaitd

@@ -1,0 +1,192 @@
+// Which command is applied: the client's safety logic as a pure state machine. No sockets, no clock: time is an
+// argument (CLOCK_MONOTONIC, nanoseconds), so that every rule is tested with a made-up one.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include <gaitd/messages.hpp>
+
+namespace gaitd {
+
+/// IDLE -> ACTIVE -> DAMPING of one session after another. DAMPING is left only by begin(): a new session.
+class Latch {
+public:
+    /// A stamp may lie this far in the future: the caller read its clock a moment before the message came.
+    static constexpr std::uint64_t kFutureTolerance_ns = 1'000'000;
+    /// How long a session may go without its first active command.
+    static constexpr std::uint64_t kFirstCommandLimit_ns = 500'000'000;
+
+    /// `damping` [Nm s/rad] is used for every joint until configure().
+    Latch(std::size_t joints, float damping) noexcept : joints_(joints) {
+        std::fill_n(fallback_damping_.begin(), joints_, damping);
+        standDown();
+    }
+
+    /// What hello's reply says: no command older than `deadline_ns` is applied, and these are the damping gains.
+    void configure(std::uint64_t deadline_ns, const JointArray& fallback_damping) noexcept {
+        deadline_ns_ = deadline_ns;
+        fallback_damping_ = fallback_damping;
+        if (output_.mode != Mode::Active) output_.damping = fallback_damping_;
+    }
+
+    /// Starts a session: everything of the one before is forgotten.
+    void begin(std::uint64_t session) noexcept {
+        session_ = session;
+        last_published_seq_ = 0;
+        last_applied_seq_ = 0;
+        waiting_since_known_ = false;
+        output_.mode = Mode::Idle;
+        output_.reason = Reason::None;
+        standDown();
+    }
+
+    /// Ends the session by the controller's own wish. Damping stays damping.
+    void end() noexcept {
+        session_ = 0;
+        if (output_.mode == Mode::Active) {
+            output_.mode = Mode::Idle;
+            output_.reason = Reason::None;
+        }
+        standDown();
+    }
+
+    /// Damping from now on; the first reason of a session stands.
+    void damp(Reason reason) noexcept {
+        if (output_.mode == Mode::Damping) return;
+        output_.mode = Mode::Damping;
+        output_.reason = reason;
+        standDown();
+    }
+
+    /// Counts one published sample; its number in the session.
+    std::uint64_t published(std::uint64_t stamp_ns, const JointArray& joint_position) noexcept {
+        ++last_published_seq_;
+        stamps_[last_published_seq_ % kRemembered] = stamp_ns;
+        measured_position_ = joint_position;
+        return last_published_seq_;
+    }
+
+    /// Judges one received command and applies it if it may be.
+    Refusal offer(const CommandMessage& command, std::uint64_t now_ns) noexcept {
+        if (command.mode == Mode::Idle) return Refusal::None;  // Says only that gaitd has no session.
+        if (command.session != session_) return Refusal::ForeignSession;
+        if (command.mode == Mode::Damping) {
+            damp(command.reason);
+            return Refusal::None;
+        }
+        const Refusal refusal = judgeActive(command, now_ns);
+        if (refusal == Refusal::None) apply(command);
+        return refusal;
+    }
+
+    /// The command that holds at `now_ns`: the newest applied one, or damping. Fires the client's own timer.
+    const JointCommand& decide(std::uint64_t now_ns) noexcept {
+        if (output_.mode == Mode::Active) {
+            output_.age_ns = age(applied_stamp_ns_, now_ns);
+            if (output_.age_ns > deadline_ns_) expire();
+        } else if (output_.mode == Mode::Idle && session_ != 0) {
+            if (!waiting_since_known_) {
+                waiting_since_ns_ = now_ns;
+                waiting_since_known_ = true;
+            }
+            if (age(waiting_since_ns_, now_ns) > kFirstCommandLimit_ns) expire();
+        }
+        if (output_.mode != Mode::Active) output_.joint_position = measured_position_;
+        return output_;
+    }
+
+    /// True once after the client's own timer ran out: gaitd is to be told.
+    bool takeExpired() noexcept {
+        const bool expired = expired_;
+        expired_ = false;
+        return expired;
+    }
+
+    [[nodiscard]] std::uint64_t session() const noexcept { return session_; }
+    [[nodiscard]] Mode mode() const noexcept { return output_.mode; }
+
+private:
+    // Answers older than this many samples are beyond any deadline; a wrapped entry fails the stamp check.
+    static constexpr std::size_t kRemembered = 256;
+
+    static std::uint64_t age(std::uint64_t stamp_ns, std::uint64_t now_ns) noexcept {
+        return now_ns > stamp_ns ? now_ns - stamp_ns : 0;
+    }
+
+    [[nodiscard]] Refusal judgeActive(const CommandMessage& command, std::uint64_t now_ns) const noexcept {
+        if (session_ == 0) return Refusal::ForeignSession;
+        if (output_.mode == Mode::Damping) return Refusal::Latched;
+        if (!finite(command)) return Refusal::NotFinite;
+        if (command.seq <= last_applied_seq_) return Refusal::Replayed;
+        if (command.seq > last_published_seq_) return Refusal::Unpublished;
+        if (stamps_[command.seq % kRemembered] != command.state_stamp_ns) return Refusal::Unpublished;
+        if (command.publish_stamp_ns > now_ns + kFutureTolerance_ns) return Refusal::FutureStamp;
+        // Our own stamp: one in the future would switch the deadline off.
+        if (command.state_stamp_ns > now_ns + kFutureTolerance_ns) return Refusal::FutureStamp;
+        if (age(command.state_stamp_ns, now_ns) > deadline_ns_) return Refusal::Late;
+        return Refusal::None;
+    }
+
+    [[nodiscard]] bool finite(const CommandMessage& command) const noexcept {
+        for (const JointArray* values : {&command.joint_position, &command.joint_velocity, &command.stiffness,
+                                         &command.damping, &command.torque, &command.action}) {
+            for (std::size_t i = 0; i < joints_; ++i) {
+                if (!std::isfinite((*values)[i])) return false;
+            }
+        }
+        return true;
+    }
+
+    void apply(const CommandMessage& command) noexcept {
+        last_applied_seq_ = command.seq;
+        applied_stamp_ns_ = command.state_stamp_ns;
+        output_.mode = Mode::Active;
+        output_.reason = command.reason;
+        output_.session = session_;
+        output_.seq = command.seq;
+        output_.joint_position = command.joint_position;
+        output_.joint_velocity = command.joint_velocity;
+        output_.stiffness = command.stiffness;
+        output_.damping = command.damping;
+        output_.torque = command.torque;
+        output_.action = command.action;
+    }
+
+    void expire() noexcept {
+        damp(Reason::ClientDeadline);
+        expired_ = true;
+    }
+
+    /// Everything in the output that asks something of a joint goes to damping.
+    void standDown() noexcept {
+        output_.session = session_;
+        output_.seq = 0;
+        output_.age_ns = 0;
+        output_.joint_velocity.fill(0.0F);
+        output_.stiffness.fill(0.0F);
+        output_.damping = fallback_damping_;
+        output_.torque.fill(0.0F);
+        output_.action.fill(0.0F);
+    }
+
+    std::size_t joints_;
+    std::uint64_t deadline_ns_ = 0;
+    JointArray fallback_damping_{};
+    JointArray measured_position_{};
+
+    std::uint64_t session_ = 0;
+    std::uint64_t last_published_seq_ = 0;
+    std::uint64_t last_applied_seq_ = 0;
+    std::uint64_t applied_stamp_ns_ = 0;
+    std::uint64_t waiting_since_ns_ = 0;
+    bool waiting_since_known_ = false;
+    bool expired_ = false;
+    std::array<std::uint64_t, kRemembered> stamps_{};
+    JointCommand output_;
+};
+
+}  // namespace gaitd
