@@ -1,0 +1,240 @@
+"""A policy called straight in the simulator: no processes, no sockets, no real time.
+
+The robot stands up, then the policy moves it, through the same pipeline as on the robot: observation,
+normalization, action mapping and limits. Deterministic: the same seed gives the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from gaitd.backends.base import Backend
+from gaitd.backends.onnx import OnnxBackend
+from gaitd.bundle import Bundle
+from gaitd.errors import InputError
+from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.joints import check_same_joints, joint_array, order_from
+from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.wire.messages import RobotState
+from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
+from gaitforge.simulate.model import JOINTS
+from gaitforge.simulate.robot import (
+    STAND_UP_S,
+    Float64Array,
+    MotorCommand,
+    Robot,
+    RobotReading,
+    stand_up_command,
+)
+from gaitforge.simulate.script import CommandScript, Push, PushSchedule
+from gaitforge.simulate.trace import Recorder, Trace
+
+Infer: TypeAlias = Callable[[Float32Array], Float32Array]
+"""Normalized observation (observation_dim,) to raw action (n,)."""
+
+PATIENCE_PERIODS = 5
+"""After this many control periods without an accepted action the motors are damped for good."""
+
+_TICK_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One control step, as given to ``on_step``; the arrays are the receiver's own."""
+
+    time_s: float
+    """After the hand-over."""
+    observation: Float32Array
+    """(observation_dim,) before normalization."""
+    action: Float32Array
+    """(n,) raw, as the model answered."""
+    accepted: bool
+    target: Float32Array
+    """(n,) rad, in the policy's joint order; of this step, or the one still held."""
+    reading: RobotReading
+
+
+@dataclass(frozen=True)
+class DirectRun:
+    """What came of one closed loop."""
+
+    seed: int
+    measures: Measures
+    trace: Trace
+    steps: int
+    rejected: int
+    """Actions that the guard refused."""
+    clamped: dict[str, int]
+    """Joint targets held back, by limit."""
+
+    @property
+    def distance_m(self) -> float:
+        """Length of the path walked since the hand-over."""
+        return self.measures.distance_m
+
+    @property
+    def falls(self) -> int:
+        """How often the robot fell."""
+        return self.measures.falls
+
+
+def run_direct(
+    manifest: Manifest,
+    policy: Infer | Backend,
+    *,
+    script: CommandScript,
+    seconds: float,
+    seed: int = 0,
+    obs_stats: tuple[Float32Array, Float32Array] | None = None,
+    pushes: Sequence[Push] = (),
+    on_step: Callable[[Step], None] | None = None,
+    on_tick: Callable[[Robot], None] | None = None,
+    robot: Robot | None = None,
+) -> DirectRun:
+    """Stand up, then walk for ``seconds`` of simulated time with the policy, and measure.
+
+    ``policy`` is a backend, or just a function for a model without hidden state. A rejected action
+    leaves the last command in force. ``on_step`` sees every control step, ``on_tick`` every millisecond.
+    ``robot`` replaces the one that ``seed`` makes.
+    Raises InputError when the policy is not for this robot's joints, or its period not whole milliseconds.
+    """
+    period_ticks = control_ticks(manifest)
+    check_same_joints(JOINTS, manifest.joints, "joints")
+    to_policy, to_robot = order_from(JOINTS, manifest.joints), order_from(manifest.joints, JOINTS)
+    pipeline = PolicyPipeline(manifest, obs_stats)
+    pipeline.reset()
+    backend = None if callable(policy) else policy
+    infer = policy if callable(policy) else policy.infer
+    if backend is not None:
+        backend.reset()
+    robot = Robot(seed) if robot is None else robot
+    recorder, schedule = Recorder(robot), PushSchedule(tuple(pushes))
+    command = np.zeros(3, np.float32)
+
+    def tick() -> None:
+        recorder.sample(command)
+        robot.step()
+        if on_tick is not None:
+            on_tick(robot)
+
+    standing = joint_array(manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad")
+    _stand_up(robot, standing[to_robot].astype(np.float64), tick)
+    recorder.handover_s = robot.time_s
+    steps = round(seconds / _TICK_S) // period_ticks
+    rejected, waiting, clamped = 0, 0, dict[str, int]()
+    held = standing
+    for step in range(steps):
+        time_s = step * period_ticks * _TICK_S
+        command = script.at(time_s)
+        reading = robot.read()
+        pipeline.observe(_state(reading, step + 1, command, to_policy))
+        observation = pipeline.raw_observation().copy()
+        action = infer(pipeline.normalize(observation))
+        decision = pipeline.decide(action)
+        for limit, count in decision.clamped.items():
+            clamped[limit] = clamped.get(limit, 0) + count
+        if decision.accepted and waiting < PATIENCE_PERIODS:
+            waiting, held = 0, decision.target
+            robot.command = _motor_command(pipeline, held, to_robot)
+            if backend is not None:
+                backend.accept()
+        else:
+            rejected, waiting = rejected + 1, waiting + 1
+            if waiting >= PATIENCE_PERIODS:
+                robot.command = MotorCommand.damped()
+        if on_step is not None:
+            on_step(Step(time_s, observation, np.array(action), decision.accepted, held, reading))
+        for _ in range(period_ticks):
+            for push in schedule.due(robot.time_s - recorder.handover_s):
+                robot.push((push.forward_m_per_s, push.left_m_per_s))
+            tick()
+    trace = recorder.trace()
+    return DirectRun(seed, measure(trace, full_command(manifest)), trace, steps, rejected, clamped)
+
+
+def run_bundle(
+    bundle: Bundle,
+    *,
+    script: CommandScript,
+    seconds: float,
+    seed: int = 0,
+    pushes: Sequence[Push] = (),
+    on_step: Callable[[Step], None] | None = None,
+    on_tick: Callable[[Robot], None] | None = None,
+) -> DirectRun:
+    """Run a bundle's own float model (model.onnx) as run_direct does."""
+    return run_direct(
+        bundle.manifest,
+        onnx_backend(bundle),
+        script=script,
+        seconds=seconds,
+        seed=seed,
+        obs_stats=bundle.obs_stats(),
+        pushes=pushes,
+        on_step=on_step,
+        on_tick=on_tick,
+    )
+
+
+def onnx_backend(bundle: Bundle) -> OnnxBackend:
+    """Load a bundle's model.onnx. Raises InputError when there is none or it does not fit."""
+    manifest = bundle.manifest
+    dim = bundle.pipeline().builder.dim
+    return OnnxBackend(bundle.read_bytes("model.onnx"), manifest.model, dim, len(manifest.joints))
+
+
+def control_ticks(manifest: Manifest) -> int:
+    """Return the policy's control period in simulator ticks (ms). Raises InputError when it is not whole."""
+    ticks = round(manifest.control_period_s / _TICK_S)
+    if ticks < 1 or abs(ticks * _TICK_S - manifest.control_period_s) > 1e-9:
+        raise InputError(
+            f"control_period_s: {manifest.control_period_s} is not a whole number of milliseconds, "
+            "which the simulator's 1 kHz loop needs"
+        )
+    return ticks
+
+
+def full_command(manifest: Manifest) -> tuple[float, float, float]:
+    """What a velocity command of 1 asks for: m/s, m/s, rad/s."""
+    return STICK_SPEED if manifest.velocity_command.unit == "normalized" else (1.0, 1.0, 1.0)
+
+
+def _stand_up(robot: Robot, target: Float64Array, tick: Callable[[], None]) -> None:
+    start, began_s = robot.read().joint_position, robot.time_s
+    for _ in range(round(STAND_UP_S / _TICK_S)):
+        robot.command = stand_up_command(start, robot.time_s - began_s, target)
+        tick()
+
+
+def _state(reading: RobotReading, seq: int, command: Float32Array, to_policy: np.ndarray) -> RobotState:
+    def single(values: np.ndarray) -> Float32Array:
+        return values.astype(np.float32)
+
+    return RobotState(
+        session=1,
+        seq=seq,
+        stamp_ns=round(reading.time_s * 1e9),
+        angular_velocity=single(reading.angular_velocity),
+        orientation=single(reading.orientation),
+        linear_acceleration=single(reading.linear_acceleration),
+        linear_velocity=single(reading.linear_velocity),
+        velocity_command=command,
+        joint_position=single(reading.joint_position[to_policy]),
+        joint_velocity=single(reading.joint_velocity[to_policy]),
+        joint_torque=single(reading.joint_torque[to_policy]),
+    )
+
+
+def _motor_command(pipeline: PolicyPipeline, target: Float32Array, to_robot: np.ndarray) -> MotorCommand:
+    zero = np.zeros(len(JOINTS))
+    return MotorCommand(
+        stiffness=pipeline.mapper.stiffness[to_robot].astype(np.float64),
+        position=target[to_robot].astype(np.float64),
+        damping=pipeline.mapper.damping[to_robot].astype(np.float64),
+        velocity=zero,
+        torque=zero,
+    )

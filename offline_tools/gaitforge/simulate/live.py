@@ -1,0 +1,156 @@
+"""The simulated robot in real time: 1 kHz physics, a controller at the other end of a UDP socket.
+
+Before a controller's first command the motors are damped. When commands stop for a second they are damped
+again, as the real robot does. The robot counts as standing when its trunk was above 0.28 m and level for
+half a second: that moment is the hand-over, the zero of the command script, of pushes and of the measures.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
+from gaitforge.simulate.pacer import Pacer, Timing
+from gaitforge.simulate.robot import MotorCommand, Robot
+from gaitforge.simulate.script import CommandScript, Push, PushSchedule
+from gaitforge.simulate.trace import Recorder, Trace
+from gaitforge.simulate.udp import RobotSocket
+
+STANDING_HEIGHT_M = 0.28
+STANDING_TILT_RAD = math.radians(20.0)
+STANDING_TICKS = 500
+
+SILENCE_TICKS = 1000
+"""Without a command for this long the motors are damped; the real robot's own protection."""
+
+OPERATOR_TICKS = 10
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """What came of a run in real time."""
+
+    measures: Measures
+    trace: Trace
+    timing: Timing
+    handover_s: float | None
+    """Simulated time when the robot stood; None when it never did."""
+    commands: int
+    """Well-formed command packets."""
+    malformed: int
+    """Packets that were ignored."""
+    silences: int
+    """How often the controller fell silent for a second."""
+
+
+class LiveRobot:
+    """Runs a robot against the clock and a socket."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        wire: RobotSocket,
+        script: CommandScript,
+        pushes: Sequence[Push] = (),
+        say: Callable[[str], None] = lambda line: None,
+        on_tick: Callable[[Robot], None] = lambda robot: None,
+    ) -> None:
+        self._robot = robot
+        self._wire = wire
+        self._script = script
+        self._schedule = PushSchedule(tuple(pushes))
+        self._say = say
+        self._on_tick = on_tick
+        self._recorder = Recorder(robot)
+        self._pacer = Pacer()
+        self._velocity_command = np.zeros(3, np.float32)
+        self._last_command_tick: int | None = None
+        self._standing_ticks = 0
+        self._silences = 0
+
+    @property
+    def walked_s(self) -> float:
+        """Time since the hand-over; NaN before it."""
+        return self._robot.time_s - self._recorder.handover_s
+
+    def run(self, seconds: float, wait_s: float, stop: Callable[[], bool]) -> LiveRun:
+        """Run for ``seconds`` after the hand-over, which must come within ``wait_s``, or until ``stop()``."""
+        gc.collect()
+        gc.disable()  # a full collection would cost several ticks
+        try:
+            self._pacer = Pacer()
+            while not stop() and not self._is_over(seconds, wait_s):
+                self._tick()
+        finally:
+            gc.enable()
+        trace = self._recorder.trace()
+        handover_s = self._recorder.handover_s
+        return LiveRun(
+            measures=measure(trace, STICK_SPEED),
+            trace=trace,
+            timing=self._pacer.timing(),
+            handover_s=None if math.isnan(handover_s) else handover_s,
+            commands=self._wire.received,
+            malformed=self._wire.malformed,
+            silences=self._silences,
+        )
+
+    def _is_over(self, seconds: float, wait_s: float) -> bool:
+        if math.isnan(self._recorder.handover_s):
+            return self._robot.time_s >= wait_s
+        return self.walked_s >= seconds
+
+    def _tick(self) -> None:
+        robot = self._robot
+        self._take_command()
+        self._operate()
+        self._recorder.sample(self._velocity_command)
+        robot.step()
+        self._watch_standing()
+        self._on_tick(robot)
+        on_time = self._pacer.wait()
+        if on_time:
+            # A loop that catches up sends only its newest state: a burst would queue up at the controller.
+            self._wire.send_state(robot.read())
+
+    def _take_command(self) -> None:
+        now = self._robot.ticks
+        command = self._wire.newest_command()
+        if command is not None:
+            if self._last_command_tick is None:
+                self._say(f"{self._robot.time_s:7.2f} s  a controller sends commands")
+            self._last_command_tick = now
+            self._robot.command = command
+        elif self._last_command_tick is not None and now - self._last_command_tick >= SILENCE_TICKS:
+            self._say(f"{self._robot.time_s:7.2f} s  no command for a second: motors damped")
+            self._last_command_tick = None
+            self._silences += 1
+            self._robot.command = MotorCommand.damped()
+
+    def _operate(self) -> None:
+        walked_s = self.walked_s
+        if not math.isnan(walked_s):
+            self._velocity_command = self._script.at(walked_s)
+            for push in self._schedule.due(walked_s):
+                self._say(
+                    f"{self._robot.time_s:7.2f} s  push "
+                    f"{push.forward_m_per_s:+.2f}, {push.left_m_per_s:+.2f} m/s"
+                )
+                self._robot.push((push.forward_m_per_s, push.left_m_per_s))
+        if self._robot.ticks % OPERATOR_TICKS == 0:
+            self._wire.send_velocity_command(self._velocity_command)
+
+    def _watch_standing(self) -> None:
+        if not math.isnan(self._recorder.handover_s):
+            return
+        robot = self._robot
+        stands = robot.height_m > STANDING_HEIGHT_M and robot.tilt_rad < STANDING_TILT_RAD
+        self._standing_ticks = self._standing_ticks + 1 if stands else 0
+        if self._standing_ticks == STANDING_TICKS:
+            self._recorder.handover_s = robot.time_s
+            self._say(f"{robot.time_s:7.2f} s  the robot stands: the command script begins")

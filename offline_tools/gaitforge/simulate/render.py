@@ -1,0 +1,131 @@
+"""Pictures of a run, drawn after it from its trace: a filmstrip and a video, without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from gaitd.errors import InputError
+from gaitforge.simulate.model import model_xml
+from gaitforge.simulate.trace import Trace
+
+Frame = npt.NDArray[np.uint8]
+
+FILMSTRIP_FRAMES = 6
+FILMSTRIP_SIZE = (400, 320)
+VIDEO_SIZE = (960, 540)
+VIDEO_RATE_HZ = 30
+
+_SUPERSAMPLING = 2
+_LABEL_INK = (32, 42, 54)
+
+
+class Camera:
+    """Draws the robot of a trace from the side; the camera moves along with it."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """Raises InputError when no offscreen renderer can be had."""
+        self.size = size
+        self._model = mujoco.MjModel.from_xml_string(model_xml())
+        self._data = mujoco.MjData(self._model)
+        width, height = size
+        self._model.vis.global_.offwidth = max(width, self._model.vis.global_.offwidth)
+        self._model.vis.global_.offheight = max(height, self._model.vis.global_.offheight)
+        try:
+            self._renderer = mujoco.Renderer(self._model, height, width)
+        except Exception as error:  # each of MuJoCo's GL platforms raises something else
+            raise InputError(
+                f"cannot draw offscreen: {error}; install libegl1 and libgl1-mesa-dri, or set MUJOCO_GL"
+            ) from error
+        self._view = mujoco.MjvCamera()
+        self._view.distance = 1.45
+        self._view.azimuth = 125.0
+        self._view.elevation = -16.0
+
+    def draw(self, trace: Trace, time_s: float) -> Frame:
+        """Return the picture (height, width, 3) of the sample nearest to a time of the trace."""
+        index = int(np.argmin(np.abs(trace.time_s - time_s)))
+        position = trace.base_position[index]
+        self._data.qpos[:3] = position
+        self._data.qpos[3:7] = trace.base_orientation[index]
+        self._data.qpos[7:] = trace.joint_position[index]
+        mujoco.mj_forward(self._model, self._data)
+        self._view.lookat[:] = (position[0], position[1], 0.2)
+        self._renderer.update_scene(self._data, self._view)
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = 1
+        return np.asarray(self._renderer.render())
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._renderer.close()
+
+
+def save_filmstrip(trace: Trace, path: Path, times_s: list[float] | None = None) -> None:
+    """Write a PNG of moments side by side, each labelled with its time after the hand-over.
+
+    Without ``times_s`` [s after the hand-over] the moments are spread evenly over what comes after it.
+    Raises InputError when there is nothing to draw or no way to draw it.
+    """
+    start = _start_s(trace)
+    if times_s is None:
+        times_s = list(np.linspace(0.0, trace.time_s[-1] - start, FILMSTRIP_FRAMES))
+    width, height = FILMSTRIP_SIZE
+    gap = 4
+    strip = Image.new("RGB", (len(times_s) * (width + gap) - gap, height), "white")
+    camera = Camera((width * _SUPERSAMPLING, height * _SUPERSAMPLING))
+    try:
+        for number, time_s in enumerate(times_s):
+            picture = Image.fromarray(camera.draw(trace, start + time_s))
+            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+            _label(picture, f"{time_s:.1f} s")
+            strip.paste(picture, (number * (width + gap), 0))
+    finally:
+        camera.close()
+    strip.save(path)
+
+
+def save_video(trace: Trace, path: Path) -> None:
+    """Write the whole run as an MP4 in real time. Raises InputError as save_filmstrip does."""
+    import imageio_ffmpeg  # type: ignore[import-untyped]
+
+    writer = imageio_ffmpeg.write_frames(path, VIDEO_SIZE, fps=VIDEO_RATE_HZ, macro_block_size=4, quality=7)
+    writer.send(None)
+    try:
+        for frame in _frames(trace):
+            writer.send(frame)
+    finally:
+        writer.close()
+
+
+def _frames(trace: Trace) -> Iterator[Frame]:
+    start = _start_s(trace)
+    camera = Camera(VIDEO_SIZE)
+    try:
+        for time_s in np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / VIDEO_RATE_HZ):
+            picture = Image.fromarray(camera.draw(trace, time_s))
+            _label(picture, f"{time_s - start:.1f} s")
+            yield np.asarray(picture)
+    finally:
+        camera.close()
+
+
+def _start_s(trace: Trace) -> float:
+    if not len(trace.time_s):
+        raise InputError("nothing to draw: the run has no samples")
+    return float(trace.time_s[0] if np.isnan(trace.handover_s) else trace.handover_s)
+
+
+def _label(picture: Image.Image, text: str) -> None:
+    font = ImageFont.load_default(size=picture.height // 16)
+    ImageDraw.Draw(picture).text(
+        (picture.width - picture.height // 24, picture.height // 24),
+        text,
+        fill=_LABEL_INK,
+        font=font,
+        anchor="ra",
+    )

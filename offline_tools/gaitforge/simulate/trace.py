@@ -1,0 +1,110 @@
+"""What a run was: the robot's motion sampled every few milliseconds, kept for judging and for pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitforge.simulate.robot import Robot
+
+Float64Array = npt.NDArray[np.float64]
+
+SAMPLE_TICKS = 4
+"""Milliseconds between samples."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """N samples of a run; joints in the order of model.JOINTS."""
+
+    time_s: Float64Array
+    """(N,) simulated time."""
+    handover_s: Float64Array
+    """() when the robot stood and the command script began; NaN when it never stood."""
+    base_position: Float64Array
+    """(N, 3) m, world frame."""
+    base_orientation: Float64Array
+    """(N, 4) quaternion w, x, y, z, base to world."""
+    base_velocity: Float64Array
+    """(N, 3) m/s, world frame."""
+    base_angular_velocity: Float64Array
+    """(N, 3) rad/s, base frame."""
+    joint_position: Float64Array
+    """(N, 12) rad."""
+    joint_velocity: Float64Array
+    """(N, 12) rad/s."""
+    joint_torque: Float64Array
+    """(N, 12) Nm."""
+    joint_target: Float64Array
+    """(N, 12) rad, as commanded."""
+    stiffness: Float64Array
+    """(N, 12) Nm/rad, as commanded; all zero while the robot is damped or limp."""
+    velocity_command: Float64Array
+    """(N, 3) forward, left, turn left, in the policy's unit."""
+
+    def save(self, path: Path) -> None:
+        """Write every array to an .npz file under its field's name."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        np.savez_compressed(path, **arrays)
+
+    @staticmethod
+    def load(path: Path) -> Trace:
+        """Read what save wrote."""
+        with np.load(path) as arrays:
+            return Trace(**{field.name: arrays[field.name] for field in fields(Trace)})
+
+    def after_handover(self) -> npt.NDArray[np.bool_]:
+        """(N,) which samples come after the hand-over."""
+        return np.asarray(self.time_s >= self.handover_s)
+
+
+class Recorder:
+    """Collects samples of a robot while it runs."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
+        self._rows: list[Float64Array] = []
+        self.handover_s = float("nan")
+
+    def sample(self, velocity_command: npt.ArrayLike) -> None:
+        """Keep the present state if it is time for a sample; call it every tick."""
+        robot = self._robot
+        if robot.ticks % SAMPLE_TICKS:
+            return
+        data, command = robot.data, robot.command
+        self._rows.append(
+            np.concatenate(
+                (
+                    (robot.time_s,),
+                    data.qpos,
+                    data.qvel,
+                    robot.torque,
+                    command.position,
+                    command.stiffness,
+                    velocity_command,
+                )
+            )
+        )
+
+    def trace(self) -> Trace:
+        """Return what was recorded so far."""
+        rows = np.array(self._rows).reshape(-1, 1 + 19 + 18 + 12 + 12 + 12 + 3)
+        parts = np.split(rows, np.cumsum([1, 3, 4, 12, 3, 3, 12, 12, 12, 12]), axis=1)
+        time, position, orientation, q, velocity, angular, dq, torque, target, stiffness, command = parts
+        return Trace(
+            time_s=time[:, 0],
+            handover_s=np.array(self.handover_s),
+            base_position=position,
+            base_orientation=orientation,
+            base_velocity=velocity,
+            base_angular_velocity=angular,
+            joint_position=q,
+            joint_velocity=dq,
+            joint_torque=torque,
+            joint_target=target,
+            stiffness=stiffness,
+            velocity_command=command,
+        )
