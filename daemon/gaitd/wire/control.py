@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import msgpack
+import msgspec
 
 from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError
 from gaitd.wire.messages import PROTOCOL_VERSION, MessageType
@@ -28,6 +29,56 @@ class Reply:
     request_id: int
     ok: bool
     body: dict[str, Any]
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
+class Hello(_Body, frozen=True, kw_only=True):
+    """Body of ``hello``: who the controller is and what its states hold."""
+
+    controller: str
+    """A name for people."""
+    joints: list[str]
+    """In the controller's order."""
+    fields: list[str]
+    """The fields of the state message that it really fills."""
+    message: Literal["state", "raw_observation"] = "state"
+
+
+class Activate(_Body, frozen=True):
+    """Body of ``activate``: empty."""
+
+
+class Release(_Body, frozen=True, kw_only=True):
+    """Body of ``release``."""
+
+    session: int
+
+
+class Damp(_Body, frozen=True, kw_only=True):
+    """Body of ``damp``: session 0 means whatever session there is."""
+
+    session: int
+    reason: int
+    """Reason.OPERATOR or Reason.CLIENT_DEADLINE."""
+    detail: str = ""
+
+
+class Status(_Body, frozen=True):
+    """Body of ``status``: empty."""
+
+
+_B = TypeVar("_B", bound=_Body)
+
+
+def read_body(request: Request, kind: type[_B]) -> _B:
+    """Check a request's body. Raises WireError naming the field."""
+    try:
+        return msgspec.convert(request.body, kind)
+    except msgspec.ValidationError as error:
+        raise WireError(f"{request.name} body", kind.__name__, str(error)) from None
 
 
 def encode_request(request: Request) -> bytes:

@@ -1,0 +1,106 @@
+"""Child processes of the supervisor: start, see their death at once, restart with back-off."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+START_BACKOFF_NS = 250_000_000
+MAX_BACKOFF_NS = 5_000_000_000
+STABLE_NS = 10_000_000_000
+"""A child that lived this long starts over with the shortest back-off."""
+
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""numpy's linear algebra would otherwise start a thread, with its buffers, for each core."""
+
+
+class Child:
+    """One child process slot; the process in it may be replaced many times."""
+
+    def __init__(
+        self, name: str, module: str, argument: Callable[[int], str], pass_fds: Sequence[int]
+    ) -> None:
+        """``argument`` makes the child's one argument, given the descriptor it may report to."""
+        self.name = name
+        self.starts = 0
+        self.failures = 0
+        """Deaths in a row, each within STABLE_NS of its start."""
+        self.restart_at_ns: int | None = None
+        self._module = module
+        self._argument = argument
+        self._pass_fds = tuple(pass_fds)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_ns = 0
+        self._pidfd = -1
+        self._report_fd = -1
+
+    @property
+    def pid(self) -> int:
+        """Process id; 0 when none runs."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def pidfd(self) -> int:
+        """Becomes readable when the process dies; -1 when none runs."""
+        return self._pidfd
+
+    def start(self, now_ns: int) -> None:
+        """Start a process in this slot."""
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module, self._argument(write_fd)],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **_ONE_THREAD},
+                pass_fds=(*self._pass_fds, write_fd),
+            )
+        finally:
+            os.close(write_fd)
+        self._report_fd = read_fd
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._started_ns = now_ns
+        self.starts += 1
+        self.restart_at_ns = None
+
+    def read_report(self) -> bytes:
+        """What the child has reported by now; empty when nothing is there."""
+        if self._report_fd < 0:
+            return b""
+        try:
+            return os.read(self._report_fd, 65536)
+        except BlockingIOError:
+            return b""
+
+    def has_died(self) -> bool:
+        """Whether the process in this slot is dead and not yet reaped."""
+        return self._pidfd >= 0 and bool(select.select([self._pidfd], [], [], 0)[0])
+
+    def reap(self, now_ns: int) -> str:
+        """Take leave of a dead process: plan the restart and say how it ended."""
+        assert self._process is not None
+        code = self._process.wait()
+        self.forget()
+        self.failures = 1 if now_ns - self._started_ns > STABLE_NS else self.failures + 1
+        delay_ns = min(START_BACKOFF_NS * 2 ** (self.failures - 1), MAX_BACKOFF_NS)
+        self.restart_at_ns = now_ns + (0 if self.failures == 1 else delay_ns)
+        if code < 0:
+            return f"{self.name} killed by {signal.Signals(-code).name}"
+        return f"{self.name} ended with exit code {code}"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if a process is there."""
+        if self._process is not None and self._pidfd >= 0:
+            self._process.send_signal(number)
+
+    def forget(self) -> None:
+        """Close what belonged to the process that was here."""
+        for fd in (self._pidfd, self._report_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd = self._report_fd = -1
+        self._process = None

@@ -1,0 +1,110 @@
+"""The command ``gaitd``: run the daemon, check a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+import gaitd
+from gaitd.backends import BackendName
+from gaitd.bundle import Bundle, open_bundle
+from gaitd.config import Config, load_config
+from gaitd.describe import describe_bundle
+from gaitd.errors import GaitdError
+from gaitd.log import start_logging
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (gaitd.errors)."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except GaitdError as error:
+        print(f"gaitd: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gaitd", description="Run a trained locomotion policy, or put the joints to damping."
+    )
+    parser.add_argument("--version", action="version", version=f"gaitd {gaitd.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the daemon in the foreground")
+    run.add_argument("--bundle", type=Path, required=True, help="policy bundle: a directory or .gaitd file")
+    run.add_argument("--config", type=Path, help="gaitd.toml; without it, all defaults")
+    run.add_argument("--runtime-dir", help="directory of the sockets (default: from the config, /run/gaitd)")
+    run.add_argument("--backend", choices=("auto", "onnx", "rknn"), help="overrides the config")
+    run.add_argument("--metrics-port", type=int, help="overrides the config; 0 turns the endpoint off")
+    run.set_defaults(command=_run)
+    check = commands.add_parser("check", help="say what is in a bundle, or what is wrong with it")
+    check.add_argument("bundle", type=Path)
+    check.set_defaults(command=_check)
+    config = commands.add_parser("config", help="check a gaitd.toml, or print the documented defaults")
+    config.add_argument("config", type=Path, nargs="?")
+    config.set_defaults(command=_config)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from gaitd.supervisor import Supervisor
+
+    config = _configured(options)
+    bundle = open_bundle(options.bundle)
+    listener = start_logging()
+    try:
+        supervisor = Supervisor(bundle, config, _choose_backend(config, bundle))
+        supervisor.run()
+    finally:
+        listener.stop()
+    return 0
+
+
+def _configured(options: argparse.Namespace) -> Config:
+    config = load_config(options.config)
+    daemon, metrics = config.daemon, config.metrics
+    if options.runtime_dir:
+        daemon = msgspec.structs.replace(daemon, runtime_dir=options.runtime_dir)
+    if options.backend:
+        daemon = msgspec.structs.replace(daemon, backend=options.backend)
+    if options.metrics_port is not None:
+        port = options.metrics_port
+        metrics = msgspec.structs.replace(metrics, enabled=port != 0, port=port or metrics.port)
+    return msgspec.structs.replace(config, daemon=daemon, metrics=metrics)
+
+
+def _choose_backend(config: Config, bundle: Bundle) -> BackendName:
+    if config.daemon.backend != "auto":
+        return config.daemon.backend
+    return "rknn" if bundle.has("model.rknn") and _is_rk3588() else "onnx"
+
+
+def _is_rk3588() -> bool:
+    try:
+        return b"rockchip,rk3588" in Path("/proc/device-tree/compatible").read_bytes()
+    except OSError:
+        return False
+
+
+def _check(options: argparse.Namespace) -> int:
+    print(describe_bundle(open_bundle(options.bundle)))
+    return 0
+
+
+def _config(options: argparse.Namespace) -> int:
+    from gaitd.config_doc import documented_defaults
+
+    if options.config is None:
+        print(documented_defaults(), end="")
+    else:
+        load_config(options.config)
+        print(f"{options.config}: good")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""gaitd.toml: typed, documented, checked. Every field has a default; unknown fields are refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from gaitd.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Cpu = Annotated[int, msgspec.Meta(ge=0, le=1023)]
+Priority = Annotated[int, msgspec.Meta(ge=1, le=98)]
+
+
+class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    pass
+
+
+class Daemon(_Section, frozen=True, kw_only=True):
+    """What runs, and where its sockets are."""
+
+    runtime_dir: str = "/run/gaitd"
+    """Directory of the sockets, readable by the owner and the group only."""
+    backend: Literal["auto", "onnx", "rknn"] = "auto"
+    """auto: rknn where the bundle holds model.rknn and this is an RK3588, else onnx."""
+    npu_core: Literal["0", "1", "2"] = "0"
+    """The NPU core that runs the model."""
+    keep_warm_s: Annotated[float, msgspec.Meta(gt=0, le=2.5)] = 1.0
+    """Without a session, infer this often: the NPU powers down after 3 s of idling."""
+
+
+class Guard(_Section, frozen=True, kw_only=True):
+    """When to go to damping. Multiples of the policy's control period."""
+
+    deadline_periods: Annotated[float, msgspec.Meta(ge=2, le=20)] = 5.0
+    """Without a fresh valid command for this long: damping."""
+    state_max_age_periods: Annotated[float, msgspec.Meta(ge=1, le=5)] = 2.0
+    """An older state is not answered."""
+    first_command_s: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.5
+    """How long after activate the first state may take."""
+
+
+class Realtime(_Section, frozen=True, kw_only=True):
+    """Scheduling of the hot threads. What cannot be had is a warning, never silence."""
+
+    enabled: bool = True
+    worker_cpus: list[Cpu] = []
+    """Cores of the worker; empty: no pinning. On an RK3588 the big ones are 4 to 7."""
+    guardian_cpus: list[Cpu] = []
+    """Cores of the supervisor; best another core than the worker's."""
+    worker_priority: Priority = 60
+    """SCHED_FIFO priority."""
+    guardian_priority: Priority = 70
+    """SCHED_FIFO priority, above the worker's."""
+    lock_memory: bool = True
+    """mlockall: no page of the hot processes is ever swapped or dropped."""
+    cpu_dma_latency: bool = True
+    """Hold /dev/cpu_dma_latency at 0: no deep sleep of the cores."""
+
+
+class Metrics(_Section, frozen=True, kw_only=True):
+    """The Prometheus endpoint."""
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    """Loopback unless told otherwise."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9468
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """All of gaitd.toml."""
+
+    daemon: Daemon = msgspec.field(default_factory=Daemon)
+    guard: Guard = msgspec.field(default_factory=Guard)
+    realtime: Realtime = msgspec.field(default_factory=Realtime)
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+
+
+def load_config(path: Path | None) -> Config:
+    """Read gaitd.toml; without a path, all defaults. Raises InputError naming file and field."""
+    if path is None:
+        return Config()
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Config)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}") from None

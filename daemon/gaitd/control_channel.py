@@ -1,0 +1,103 @@
+"""The supervisor's sockets: the control ROUTER and the guardian's command PUB."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from gaitd.errors import InputError
+from gaitd.guardian import GuardState
+from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, encode_command
+from gaitd.wire.control import Reply, Request, decode_request, encode_reply
+from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.messages import Float32Array, JointCommand
+
+MAX_REQUESTS_PER_WAKE = 8
+"""A flood of requests must not keep the guard from its tick."""
+
+
+class ControlChannel:
+    """Binds both endpoints; reads requests, sends replies, publishes the guardian's commands."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints) -> None:
+        self._control = self._bind(context, zmq.ROUTER, endpoints.control)
+        self._guard = self._bind(context, zmq.PUB, endpoints.guard)
+
+    def serve(self, answer: Callable[[bytes, Request], Reply]) -> tuple[int, int]:
+        """Answer waiting requests, a bounded number; returns how many came and how many were refused."""
+        requests = refused = 0
+        while requests < MAX_REQUESTS_PER_WAKE and int(self._control.get(zmq.EVENTS)) & zmq.POLLIN:
+            peer, *delimiter, data = self._control.recv_multipart(zmq.DONTWAIT)
+            requests += 1
+            try:
+                if delimiter not in ([], [b""]):
+                    raise WireError("message", "one frame", f"{len(delimiter) + 1} frames")
+                reply = answer(peer, decode_request(data))
+            except WireError:
+                refused += 1  # nothing in it can be trusted, not even a request id to answer to
+                continue
+            refused += not reply.ok
+            # A peer that went away or does not read is not waited for.
+            with contextlib.suppress(zmq.ZMQError):
+                self._control.send_multipart([peer, *delimiter, encode_reply(reply)], zmq.DONTWAIT)
+        return requests, refused
+
+    def publish(self, state: GuardState, damping: Float32Array, policy_id: str, now_ns: int) -> None:
+        """Say IDLE or DAMPING: stiffness 0, the robot's damping (n,)."""
+        zeros = np.zeros_like(damping)
+        command = JointCommand(
+            session=state.session,
+            seq=0,
+            state_stamp_ns=0,
+            publish_stamp_ns=now_ns,
+            mode=state.mode,
+            reason=state.reason,
+            policy_id=policy_id,
+            joint_position=zeros,
+            joint_velocity=zeros,
+            stiffness=zeros,
+            damping=damping,
+            torque=zeros,
+            action=zeros,
+        )
+        self._guard.send(encode_command(command), zmq.DONTWAIT)
+
+    @staticmethod
+    def _bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
+        socket = context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise InputError(f"{endpoint}: cannot be bound: {error.strerror}") from None
+        return socket
+
+
+def claim_runtime_dir(directory: Path) -> int:
+    """Make the directory (0750) and lock it for this gaitd; the lock holds while the descriptor is open.
+
+    Raises InputError when it cannot be written or another gaitd has it.
+    """
+    lock = directory / "lock"
+    hint = "set daemon.runtime_dir in gaitd.toml, or --runtime-dir, to a directory that you may write"
+    try:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}; {hint}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(fd, 20).decode(errors="replace").strip()
+        os.close(fd)
+        raise InputError(f"{directory}: another gaitd runs here (pid {owner}); stop it first") from None
+    os.ftruncate(fd, 0)
+    os.write(fd, f"{os.getpid()}\n".encode())
+    return fd

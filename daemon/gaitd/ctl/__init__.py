@@ -1,0 +1,1 @@
+"""gaitctl: look at a running gaitd, and ask for damping."""

@@ -1,0 +1,82 @@
+"""The command ``gaitctl``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import gaitd
+from gaitd.ctl.client import ControlClient
+from gaitd.errors import GaitdError
+from gaitd.wire.messages import Reason
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (gaitd.errors)."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except GaitdError as error:
+        print(f"gaitctl: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gaitctl", description="Look at a running gaitd; ask for damping.")
+    parser.add_argument("--version", action="version", version=f"gaitctl {gaitd.__version__}")
+    parser.add_argument(
+        "--runtime-dir",
+        type=Path,
+        default=Path("/run/gaitd"),
+        help="directory of gaitd's sockets (/run/gaitd)",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="mode, reason, policy, worker, counters")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(command=_status)
+    damp = commands.add_parser("damp", help="joints to damping, now; left only by an explicit activate")
+    damp.add_argument("--detail", default="gaitctl damp", help="why, for the log")
+    damp.set_defaults(command=_damp)
+    return parser
+
+
+def _status(options: argparse.Namespace) -> int:
+    with ControlClient(options.runtime_dir) as client:
+        status = client.demand("status")
+    print(json.dumps(status, indent=2) if options.json else _in_words(status))
+    return 0
+
+
+def _damp(options: argparse.Namespace) -> int:
+    with ControlClient(options.runtime_dir) as client:
+        client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail=options.detail)
+    print("damping")
+    return 0
+
+
+def _in_words(status: dict[str, Any]) -> str:
+    worker, policy, counters = status["worker"], status["policy"], status["counters"]
+    mode = f"{status['mode']} for {status['mode_for_s']:.1f} s"
+    if status["reason"] != "none":
+        mode += f", because of {status['reason']}: {status['detail']}"
+    ready = "ready" if worker["ready"] else "not ready"
+    versions = " ".join(f"{name} {version}" for name, version in worker["versions"].items())
+    lines = [
+        f"mode        {mode}",
+        f"session     {status['session'] or 'none'}",
+        f"policy      {policy['name']} {policy['version']} ({policy['id']})",
+        f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
+        f"controllers {', '.join(status['controllers']) or 'none'}",
+        "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),
+    ]
+    for process, missing in status["missing_realtime"].items():
+        lines += [f"no {name} for the {process}: {detail}" for name, detail in missing.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

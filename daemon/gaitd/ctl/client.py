@@ -1,0 +1,57 @@
+"""A blocking client of the control channel, for tools."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from gaitd.errors import GaitdError, UnreachableError
+from gaitd.wire.codec import MAX_MESSAGE_BYTES
+from gaitd.wire.control import Reply, Request, decode_reply, encode_request
+from gaitd.wire.endpoints import Endpoints
+
+
+class ControlClient:
+    """One connection to the control channel of the gaitd with that runtime directory."""
+
+    def __init__(self, runtime_dir: PurePath, timeout_s: float = 2.0) -> None:
+        self._endpoint = Endpoints.in_directory(runtime_dir).control
+        self._timeout_ms = round(timeout_s * 1000)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._socket.connect(self._endpoint)
+        self._last_id = 0
+
+    def ask(self, name: str, **body: Any) -> Reply:
+        """Send a request and wait for its reply. Raises UnreachableError when none comes in time."""
+        self._last_id += 1
+        self._socket.send(encode_request(Request(self._last_id, name, body)))
+        while self._socket.poll(self._timeout_ms):
+            reply = decode_reply(self._socket.recv())
+            if reply.request_id == self._last_id:
+                return reply
+        raise UnreachableError(f"no gaitd answers at {self._endpoint}; is it running? systemctl status gaitd")
+
+    def demand(self, name: str, **body: Any) -> dict[str, Any]:
+        """Like ``ask``, but raises GaitdError with gaitd's own words when it refuses."""
+        reply = self.ask(name, **body)
+        if not reply.ok:
+            raise GaitdError(str(reply.body.get("error", "refused without a word")))
+        return reply.body
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> ControlClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,110 @@
+"""The guardian's logic: who may move the joints, and why not. Pure: events and the clock come in.
+
+IDLE -> ACTIVE by activate; ACTIVE -> DAMPING by any fault; DAMPING is latched and left only by activate or
+release. One timer: ``deadline_ns`` without a fresh valid command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gaitd.wire.messages import Mode, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """The guardian's only times."""
+
+    deadline_ns: int
+    """Without a command for this long, an ACTIVE session goes to DAMPING."""
+    first_command_ns: int
+    """The same, before the first command of a session: nothing moves yet, so it may be longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """What the worker last wrote of itself; CLOCK_MONOTONIC ns, 0 for never."""
+
+    heartbeat_ns: int
+    busy_since_ns: int
+    """When the inference under way began; 0 when there is none."""
+    last_state_ns: int
+    """When the last state of the session was admitted."""
+    last_command_ns: int
+    last_command_session: int
+    last_refusal_ns: int
+    last_refusal_reason: Reason
+    trip_session: int
+    """The session in which the worker met a limit whose response is to damp; 0 for none."""
+    trip_reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GuardState:
+    """Mode and reason, and since when."""
+
+    mode: Mode = Mode.IDLE
+    reason: Reason = Reason.NONE
+    detail: str = ""
+    """For people: what exactly happened."""
+    session: int = 0
+    since_ns: int = 0
+    fed_ns: int = 0
+    """The last moment that counted as alive: the newest command, or the activate."""
+    fed_by_command: bool = False
+
+
+def activate(session: int, now_ns: int) -> GuardState:
+    """A new session: whatever was before is over."""
+    return GuardState(mode=Mode.ACTIVE, session=session, since_ns=now_ns, fed_ns=now_ns)
+
+
+def release(state: GuardState, now_ns: int) -> GuardState:
+    """The controller takes over by itself."""
+    return GuardState(mode=Mode.IDLE, session=0, since_ns=now_ns)
+
+
+def damp(state: GuardState, reason: Reason, detail: str, now_ns: int) -> GuardState:
+    """DAMPING for the session, from any mode. The first reason stays."""
+    if state.mode is Mode.DAMPING:
+        return state
+    return replace(state, mode=Mode.DAMPING, reason=reason, detail=detail, since_ns=now_ns)
+
+
+def worker_died(state: GuardState, detail: str, now_ns: int) -> GuardState:
+    """Seen at once, through the worker's pidfd."""
+    if state.mode is not Mode.ACTIVE:
+        return state
+    return damp(state, Reason.WORKER_DIED, detail, now_ns)
+
+
+def tick(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> GuardState:
+    """Look at the worker: trip on its request, feed the timer with its commands, or let the timer run out."""
+    if state.mode is not Mode.ACTIVE:
+        return state
+    if view.trip_session == state.session:
+        trip = view.trip_reason if view.trip_reason is not Reason.NONE else Reason.LIMIT
+        return damp(state, trip, f"the worker tripped: {trip.name.lower()}", now_ns)
+    if view.last_command_session == state.session and view.last_command_ns > state.fed_ns:
+        state = replace(state, fed_ns=view.last_command_ns, fed_by_command=True)
+    limit_ns = limits.deadline_ns if state.fed_by_command else limits.first_command_ns
+    silent_ns = now_ns - state.fed_ns
+    if silent_ns <= limit_ns:
+        return state
+    reason, cause = _why_silent(state, view, limits, now_ns)
+    return damp(state, reason, f"no command for {silent_ns / 1e6:.0f} ms: {cause}", now_ns)
+
+
+def _why_silent(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> tuple[Reason, str]:
+    if view.busy_since_ns:
+        busy_ms = (now_ns - view.busy_since_ns) / 1e6
+        return Reason.DEADLINE, f"inference has been running for {busy_ms:.0f} ms"
+    if now_ns - view.heartbeat_ns > limits.deadline_ns:
+        stopped_ms = (now_ns - view.heartbeat_ns) / 1e6
+        return Reason.DEADLINE, f"the worker has not moved for {stopped_ms:.0f} ms"
+    if view.last_refusal_ns > state.fed_ns:
+        reason = view.last_refusal_reason
+        return reason, f"the worker refuses what it gets: {reason.name.lower()}"
+    if view.last_state_ns > state.fed_ns:
+        return Reason.DEADLINE, "states arrive, but no command comes of them"
+    return Reason.STATE_LOST, "no state of the session arrives"

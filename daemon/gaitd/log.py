@@ -1,0 +1,55 @@
+"""Log lines for people and for journald. Written by a thread of normal priority, never by a hot loop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import os
+import queue
+import sys
+
+_JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+
+
+class _Formatter(logging.Formatter):
+    """``text key=value ...``; under journald with its priority prefix, else with the time."""
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"<{_JOURNAL_PRIORITY.get(record.levelno, 6)}>{text}" if self._journal else text
+
+
+class _DroppingHandler(logging.handlers.QueueHandler):
+    """Never waits: when the queue is full, the line is lost."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+def start_logging() -> logging.handlers.QueueListener:
+    """Route the ``gaitd`` logger to standard error through a queue; the caller stops the listener."""
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(_Formatter(journal="JOURNAL_STREAM" in os.environ))
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(maxsize=1000)
+    listener = logging.handlers.QueueListener(lines, stream)
+    logger = logging.getLogger("gaitd")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [_DroppingHandler(lines)]
+    logger.propagate = False
+    listener.start()
+    return listener
+
+
+def fields(**values: object) -> str:
+    """``key=value`` pairs for a log line; values with blanks are quoted."""
+    parts = []
+    for key, value in values.items():
+        text = str(value)
+        parts.append(f'{key}="{text}"' if " " in text or not text else f"{key}={text}")
+    return " ".join(parts)

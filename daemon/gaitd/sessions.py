@@ -1,0 +1,184 @@
+"""Sessions: who may move the joints, and what was agreed with whom. Pure: time is an argument.
+
+Holds the guardian's state and answers the control channel's requests. No sockets, no shared memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gaitd
+from gaitd import guardian
+from gaitd.blackboard import SessionSetup
+from gaitd.bundle import Bundle, fallback_damping
+from gaitd.errors import InputError
+from gaitd.guardian import GuardState
+from gaitd.policy.joints import check_same_joints, joint_array, order_from
+from gaitd.policy.observation import required_fields
+from gaitd.wire.codec import WireError
+from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
+from gaitd.wire.messages import Float32Array, Mode, Reason
+
+MAX_CONTROLLERS = 16
+"""Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
+
+
+class RefusedError(Exception):
+    """A request that is not granted."""
+
+    def __init__(self, reason: Reason, error: str) -> None:
+        super().__init__(error)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class JointOrder:
+    """A controller's joint order against the policy's, and the damping command in it."""
+
+    setup: SessionSetup
+    fallback_damping: Float32Array
+    """(n,) Nm s/rad, controller order."""
+
+
+class Sessions:
+    """One bundle's sessions."""
+
+    def __init__(
+        self, bundle: Bundle, deadline_ns: int, first_session: int, status: Callable[[], dict[str, Any]]
+    ) -> None:
+        """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply."""
+        self.state = GuardState()
+        self.order = self._order_of(bundle, bundle.manifest.joints, 0, raw=False)
+        """Joint order of the latest session; the policy's own before the first."""
+        self._bundle = bundle
+        self._deadline_ns = deadline_ns
+        self._next_session = first_session
+        self._status = status
+        self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
+        self._owner: bytes = b""
+        self.worker_ready = False
+
+    def answer(self, peer: bytes, request: Request, now_ns: int) -> Reply:
+        """Answer one request of a connection."""
+        handlers: dict[str, Callable[[bytes, Request, int], dict[str, Any]]] = {
+            "hello": self._hello,
+            "activate": self._activate,
+            "release": self._release,
+            "damp": self._damp,
+            "status": self._report,
+        }
+        try:
+            if request.name not in handlers:
+                known = ", ".join(handlers)
+                raise RefusedError(
+                    Reason.CONTRACT, f"unknown request {request.name[:40]!r}; known are {known}"
+                )
+            return Reply(request.request_id, True, handlers[request.name](peer, request, now_ns))
+        except RefusedError as refused:
+            return Reply(request.request_id, False, {"reason": int(refused.reason), "error": str(refused)})
+        except (WireError, InputError) as error:
+            return Reply(request.request_id, False, {"reason": int(Reason.CONTRACT), "error": str(error)})
+
+    def _hello(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        hello = read_body(request, Hello)
+        manifest = self._bundle.manifest
+        check_same_joints(manifest.joints, hello.joints, f"hello of {hello.controller[:40]!r}")
+        needed = required_fields(manifest) if hello.message == "state" else []
+        for field in needed:
+            if field not in hello.fields:
+                raise RefusedError(
+                    Reason.CONTRACT,
+                    f"the policy needs the state field {field!r}, which controller {hello.controller[:40]!r} "
+                    "does not fill",
+                )
+        self._hellos[peer] = hello
+        self._hellos.move_to_end(peer)
+        while len(self._hellos) > MAX_CONTROLLERS:
+            self._hellos.popitem(last=False)
+        pipeline = self._bundle.pipeline()
+        to_controller = order_from(manifest.joints, hello.joints)
+
+        def blob(values: Float32Array) -> bytes:
+            return values[to_controller].tobytes()
+
+        default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
+        command = manifest.velocity_command
+        return {
+            "gaitd": gaitd.__version__,
+            "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
+            "period_ns": round(manifest.control_period_s * 1e9),
+            "deadline_ns": self._deadline_ns,
+            "joints": manifest.joints,
+            "fields": needed,
+            "observation_dim": pipeline.builder.dim,
+            "velocity_command": {
+                "unit": command.unit,
+                "min": list(command.min),
+                "max": list(command.max),
+            },
+            "default_joint_position": blob(default),
+            "stiffness": blob(pipeline.mapper.stiffness),
+            "damping": blob(pipeline.mapper.damping),
+            "fallback_damping": blob(fallback_damping(manifest)),
+        }
+
+    def _activate(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        read_body(request, Activate)
+        hello = self._hellos.get(peer)
+        if hello is None:
+            raise RefusedError(Reason.CONTRACT, "activate needs a hello on the same connection first")
+        if self.state.mode is Mode.ACTIVE and peer != self._owner:
+            owner = self._hellos[self._owner].controller if self._owner in self._hellos else "another"
+            raise RefusedError(
+                Reason.CONTRACT, f"session {self.state.session} of controller {owner[:40]!r} is active"
+            )
+        if not self.worker_ready:
+            raise RefusedError(Reason.BACKEND_ERROR, "the worker is not ready yet; try again in a moment")
+        session = self._next_session
+        self._next_session += 1
+        self._owner = peer
+        raw = hello.message == "raw_observation"
+        self.order = self._order_of(self._bundle, hello.joints, session, raw=raw)
+        self.state = guardian.activate(session, now_ns)
+        return {"session": session}
+
+    def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        session = read_body(request, Release).session
+        if session != self.state.session or session == 0:
+            raise RefusedError(Reason.CONTRACT, f"session {session} is not the running one")
+        self.state = guardian.release(self.state, now_ns)
+        return {}
+
+    def _damp(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        body = read_body(request, Damp)
+        if body.reason not in (Reason.OPERATOR, Reason.CLIENT_DEADLINE):
+            raise RefusedError(
+                Reason.CONTRACT, f"damp: reason {body.reason} is not operator or client_deadline"
+            )
+        if body.session not in (0, self.state.session):
+            raise RefusedError(Reason.CONTRACT, f"session {body.session} is not the running one")
+        self.state = guardian.damp(self.state, Reason(body.reason), body.detail[:120], now_ns)
+        return {}
+
+    def _report(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        read_body(request, Status)
+        state = self.state
+        return {
+            "mode": state.mode.name.lower(),
+            "reason": state.reason.name.lower(),
+            "detail": state.detail,
+            "session": state.session,
+            "mode_for_s": (now_ns - state.since_ns) / 1e9 if state.since_ns else 0.0,
+            "controllers": [hello.controller for hello in self._hellos.values()],
+            **self._status(),
+        }
+
+    @staticmethod
+    def _order_of(bundle: Bundle, joints: list[str], session: int, *, raw: bool) -> JointOrder:
+        policy = bundle.manifest.joints
+        to_controller = order_from(policy, joints)
+        setup = SessionSetup(session, raw, order_from(joints, policy))
+        return JointOrder(setup, fallback_damping(bundle.manifest)[to_controller])

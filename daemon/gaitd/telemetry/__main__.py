@@ -1,0 +1,50 @@
+"""The telemetry process: feeds the histograms and serves Prometheus."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import msgspec
+from prometheus_client import CollectorRegistry, start_http_server
+
+from gaitd.blackboard import Blackboard
+from gaitd.realtime import die_with_parent, name_process, use_all_cpus
+from gaitd.telemetry.metrics import BlackboardCollector, StepHistograms
+from gaitd.telemetry.order import TelemetryOrder
+
+FEED_S = 0.1
+
+
+def main() -> int:
+    """Entry point of the telemetry process."""
+    die_with_parent()
+    name_process("gaitd-telemetry")
+    done = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: done.set())
+    use_all_cpus()
+    order = msgspec.json.decode(sys.argv[1], type=TelemetryOrder)
+    board = Blackboard.attach(order.blackboard_fd)
+    registry = CollectorRegistry()
+    histograms = StepHistograms(registry, order.period_s)
+    registry.register(BlackboardCollector(board, order))
+    metrics = order.metrics
+    try:
+        start_http_server(metrics.port, metrics.address, registry)
+    except OSError as error:
+        print(
+            f"gaitd-telemetry: metrics at {metrics.address}:{metrics.port}: {error.strerror}; "
+            "set metrics.port in gaitd.toml",
+            file=sys.stderr,
+        )
+        return 4
+    index = 0
+    while not done.wait(FEED_S):
+        index = histograms.feed(board, index)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""The worker process: loads the policy, proves it, then answers states once a control period.
+
+Started by the supervisor and disposable at any moment. It writes what it does on the blackboard and
+publishes commands; it decides nothing about modes.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import zmq
+
+from gaitd.backends import BackendName, open_backend
+from gaitd.backends.base import Backend
+from gaitd.backends.selftest import run_selftest
+from gaitd.blackboard import Blackboard
+from gaitd.bundle import Bundle, open_bundle
+from gaitd.config import Config
+from gaitd.errors import GaitdError, InputError
+from gaitd.policy.admission import AdmissionLimits, Refusal
+from gaitd.realtime import (
+    apply_realtime,
+    die_with_parent,
+    freeze_garbage,
+    name_process,
+    realtime_context,
+    use_all_cpus,
+)
+from gaitd.session_runner import SessionRunner
+from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, decode_state
+from gaitd.wire.endpoints import Endpoints
+
+MAX_DRAIN = 64
+"""Messages taken in one wake-up: a flood must not keep the loop from answering."""
+STATE_QUEUE = 128
+"""States that wait while the worker is busy; far more than may still be answered."""
+
+
+class WorkerOrder(msgspec.Struct, frozen=True):
+    """What the supervisor tells a worker at its start, as one JSON argument."""
+
+    bundle: str
+    bundle_id: str
+    backend: BackendName
+    blackboard_fd: int
+    report_fd: int
+    config: Config
+
+
+class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The worker's one line to the supervisor: it is ready, or why it cannot be."""
+
+    error: str = ""
+    exit_code: int = 0
+    versions: dict[str, str] = {}
+    selftest: dict[str, float] = {}
+    realtime: dict[str, str] = {}
+    """Settings that could not be had, with the mend."""
+
+
+class Worker:
+    """Sockets and loop around the session runners."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, board: Blackboard, config: Config) -> None:
+        """Bind the endpoints: from here on, controllers reach this worker."""
+        self._bundle = bundle
+        self._backend = backend
+        self._board = board
+        self._words = board.worker
+        period_ns = round(bundle.manifest.control_period_s * 1e9)
+        self._deadline_ns = round(period_ns * config.guard.deadline_periods)
+        self._limits = AdmissionLimits(max_age_ns=round(period_ns * config.guard.state_max_age_periods))
+        self._keep_warm_ns = round(config.daemon.keep_warm_s * 1e9)
+        self._warmed_ns = time.monotonic_ns()
+        self._runner: SessionRunner | None = None
+        self._stopping = False
+        endpoints = Endpoints.in_directory(Path(config.daemon.runtime_dir))
+        self._context = realtime_context(config.realtime, config.realtime.worker_priority)
+        self._states = self._socket(zmq.SUB, endpoints.state)
+        self._states.set(zmq.SUBSCRIBE, b"")
+        self._states.set(zmq.RCVTIMEO, max(1, period_ns // 1_000_000))
+        self._commands = self._socket(zmq.PUB, endpoints.command)
+
+    def stop(self, *_: object) -> None:
+        """End after the step under way (a signal handler)."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Answer states until stopped."""
+        while not self._stopping:
+            try:
+                frame: bytes | None = self._states.recv()
+            except zmq.Again:
+                frame = None
+            self._words["heartbeat_ns"] = time.monotonic_ns()
+            self._follow_session()
+            self._drain(frame)
+            if self._runner is None:
+                self._keep_warm()
+                continue
+            command = self._runner.answer()
+            if command is not None:
+                self._commands.send(command, zmq.DONTWAIT)
+                self._runner.published()
+                gc.collect(0)  # the vendor's runtime leaves a cycle a call; here there is slack
+            self._words["heartbeat_ns"] = time.monotonic_ns()
+
+    def close(self) -> None:
+        """Free sockets and model."""
+        self._context.destroy(linger=0)
+        self._backend.close()
+
+    def _socket(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        socket.set(zmq.RCVHWM, STATE_QUEUE)
+        socket.bind(endpoint)
+        return socket
+
+    def _follow_session(self) -> None:
+        """Take up the session that the guardian has active, if any."""
+        active = int(self._board.guard["active_session"])
+        if active == (self._runner.session if self._runner is not None else 0):
+            return
+        setup = self._board.read_session(active) if active else None
+        self._runner = (
+            SessionRunner(self._bundle, self._backend, self._board, setup, self._limits, self._deadline_ns)
+            if setup is not None
+            else None
+        )
+
+    def _drain(self, frame: bytes | None) -> None:
+        taken = 0
+        while frame is not None:
+            if self._runner is not None:
+                self._runner.take(frame, time.monotonic_ns())
+            else:
+                self._count_standby(frame)
+            taken += 1
+            more = taken < MAX_DRAIN and int(self._states.get(zmq.EVENTS)) & zmq.POLLIN
+            frame = self._states.recv(zmq.DONTWAIT) if more else None
+
+    def _count_standby(self, frame: bytes) -> None:
+        self._words["received"] += 1
+        try:
+            session = decode_state(frame, self._board.joint_count).session
+        except WireError:
+            self._words["refused"][Refusal.MALFORMED] += 1
+            return
+        if session == 0:
+            self._words["standby"] += 1
+        else:
+            self._words["refused"][Refusal.FOREIGN_SESSION] += 1
+
+    def _keep_warm(self) -> None:
+        now_ns = time.monotonic_ns()
+        if now_ns - self._warmed_ns < self._keep_warm_ns:
+            return
+        self._warmed_ns = now_ns
+        self._words["busy_since_ns"] = now_ns
+        self._backend.infer(np.zeros(self._bundle.pipeline().builder.dim, np.float32))
+        self._words["busy_since_ns"] = 0
+
+
+def start(order: WorkerOrder) -> tuple[Worker, WorkerReport]:
+    """Load and prove the policy, then take the endpoints. Raises GaitdError."""
+    bundle = open_bundle(Path(order.bundle))
+    if bundle.id != order.bundle_id:
+        raise InputError(f"{order.bundle}: the bundle was changed since gaitd started; restart gaitd")
+    config = order.config
+    golden = bundle.manifest.golden
+    tolerance = golden.rknn_tolerance if order.backend == "rknn" else golden.onnx_tolerance
+    backend = open_backend(order.backend, bundle, config.daemon.npu_core)
+    selftest = run_selftest(backend, bundle, tolerance)
+    worker = Worker(bundle, backend, Blackboard.attach(order.blackboard_fd), config)
+    realtime = config.realtime
+    settings = apply_realtime(realtime, realtime.worker_cpus, realtime.worker_priority)
+    return worker, WorkerReport(
+        versions=backend.versions(),
+        selftest={
+            "count": selftest.count,
+            "max_error": selftest.max_error,
+            "tolerance": selftest.tolerance,
+            "median_us": selftest.median_us,
+        },
+        realtime={setting.name: setting.detail for setting in settings if not setting.ok},
+    )
+
+
+def main() -> int:
+    """Entry point of the worker process."""
+    die_with_parent()
+    name_process("gaitd-worker")
+    use_all_cpus()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    order = msgspec.json.decode(sys.argv[1], type=WorkerOrder)
+    with os.fdopen(order.report_fd, "wb") as report_pipe:
+
+        def report(message: WorkerReport) -> None:
+            report_pipe.write(msgspec.json.encode(message) + b"\n")
+            report_pipe.flush()
+
+        try:
+            worker, ready = start(order)
+        except GaitdError as error:
+            report(WorkerReport(error=str(error), exit_code=error.exit_code))
+            return error.exit_code
+        signal.signal(signal.SIGTERM, worker.stop)
+        freeze_garbage()
+        report(ready)
+    try:
+        worker.run()
+    except GaitdError as error:
+        print(f"gaitd-worker: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        worker.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
