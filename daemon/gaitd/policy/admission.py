@@ -23,7 +23,7 @@ class Refusal(enum.IntEnum):
     SEQUENCE = 2
     """Replayed, reordered, or a jump by more than a second's worth."""
     EARLY = 3
-    """Sampled less than three quarters of a control period after the last state."""
+    """Sampled less than 0.6 control periods after the last state: the controller runs at a wrong rate."""
     FUTURE = 4
     OLD = 5
     FROZEN = 6
@@ -71,7 +71,7 @@ class StateAdmission:
         """Raises InputError when the manifest's limits contradict themselves."""
         self._limits = limits
         period_ns = round(manifest.control_period_s * 1e9)
-        self._min_spacing_ns = period_ns * 3 // 4
+        self._min_spacing_ns = period_ns * 3 // 5
         self._max_seq_jump = math.ceil(1e9 / period_ns)
         self._needs_linear_velocity = any(
             term.term == "base_linear_velocity" for term in manifest.observation.terms
