@@ -47,7 +47,7 @@ def realtime_context(config: Realtime, priority: int) -> zmq.Context[zmq.Socket[
     libzmq aborts when its thread may not take a priority, so the permission is tried first.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    if config.enabled and _may_use_fifo():
+    if config.enabled and may_use_fifo():
         context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
         context.set(zmq.THREAD_PRIORITY, priority)
     return context
@@ -75,7 +75,8 @@ def name_process(name: str) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
-def _may_use_fifo() -> bool:
+def may_use_fifo() -> bool:
+    """Whether this process may have a real-time priority."""
     policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))

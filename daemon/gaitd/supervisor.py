@@ -303,6 +303,7 @@ class Supervisor:
         words = self._board.worker
         manifest = self._bundle.manifest
         return {
+            "period_s": manifest.control_period_s,
             "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
             "worker": {
                 "ready": self._sessions.worker_ready,

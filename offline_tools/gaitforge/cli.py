@@ -18,6 +18,8 @@ COMMANDS = (
     "gaitforge.export",
     "gaitforge.pack",
     "gaitforge.setup_rknn",
+    "gaitforge.simulate.command",
+    "gaitforge.rig.demo",
 )
 """One module per command, in the order of the chain; each has add_parser()."""
 

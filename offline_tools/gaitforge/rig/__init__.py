@@ -1,0 +1,1 @@
+"""The whole chain on one machine: simulated robot, C++ controller, gaitd; for demo, tests and faults."""
