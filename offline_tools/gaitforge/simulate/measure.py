@@ -143,7 +143,7 @@ def _descents(
             fastest, furthest = max(0.0, -float(speed[way].min())), float(tilt[way].max())
             hard = fastest > HARD_SPEED_M_PER_S or furthest > HARD_TILT_RAD
             descents.append(
-                Descent(float(now), fastest, float(np.rad2deg(furthest)), bool(damped[index]), hard)
+                Descent(float(now), fastest, float(np.rad2deg(furthest)), bool(damped[index]), bool(hard))
             )
     return tuple(descents)
 
