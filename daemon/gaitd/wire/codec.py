@@ -7,6 +7,7 @@ the field, what was expected and what came.
 from __future__ import annotations
 
 import enum
+import re
 import sys
 from typing import Any, TypeVar
 
@@ -180,8 +181,8 @@ def decode_command(data: bytes, joint_count: int) -> JointCommand:
     """Decode a joint command of ``joint_count`` joints. Raises WireError."""
     m = _unpack(data, MessageType.COMMAND, _COMMAND_FIELDS)
     policy_id = m[8]
-    if not isinstance(policy_id, str) or len(policy_id) not in (0, 16):
-        raise WireError("policy_id", "16 hex digits or an empty string", _describe(policy_id))
+    if not isinstance(policy_id, str) or not re.fullmatch(r"([0-9a-f]{16})?", policy_id):
+        raise WireError("policy_id", "16 hex digits or an empty string", describe(policy_id))
     return JointCommand(
         session=_uint(m[2], "session"),
         seq=_uint(m[3], "seq"),
@@ -217,11 +218,11 @@ def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any
         # ExtraData, FormatError and StackError are ValueErrors, truncation too.
         raise WireError("message", "one msgpack array", f"{type(error).__name__}") from None
     if not isinstance(message, list) or not message:
-        raise WireError("message", "a msgpack array", _describe(message))
-    if message[0] != PROTOCOL_VERSION or isinstance(message[0], bool):
-        raise WireError("version", str(PROTOCOL_VERSION), _describe(message[0]))
-    if len(message) < 2 or message[1] != kind or isinstance(message[1], bool):
-        got = _describe(message[1]) if len(message) > 1 else "nothing"
+        raise WireError("message", "a msgpack array", describe(message))
+    if not is_number(message[0], PROTOCOL_VERSION):
+        raise WireError("version", str(PROTOCOL_VERSION), describe(message[0]))
+    if len(message) < 2 or not is_number(message[1], kind):
+        got = describe(message[1]) if len(message) > 1 else "nothing"
         raise WireError("type", f"{kind.value} ({kind.name})", got)
     if len(message) != len(fields):
         raise WireError("message", f"{len(fields)} elements", f"{len(message)}")
@@ -230,13 +231,13 @@ def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any
 
 def _uint(value: object, field: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _UINT64_MAX:
-        raise WireError(field, "an unsigned integer", _describe(value))
+        raise WireError(field, "an unsigned integer", describe(value))
     return value
 
 
 def _floats(value: object, field: str, count: int) -> Float32Array:
     if not isinstance(value, bytes):
-        raise WireError(field, f"bin of {count} float32", _describe(value))
+        raise WireError(field, f"bin of {count} float32", describe(value))
     if len(value) != 4 * count:
         raise WireError(field, f"bin of {count} float32 ({4 * count} bytes)", f"{len(value)} bytes")
     return np.frombuffer(value, dtype="<f4")
@@ -250,6 +251,14 @@ def _member(kind: type[_E], value: object, field: str) -> _E:
         raise WireError(field, f"a {field} (0..{len(kind) - 1})", str(number)) from None
 
 
-def _describe(value: object) -> str:
+def is_number(value: object, expected: int) -> bool:
+    """Whether value is that integer; neither 1.0 nor True is 1 on the wire."""
+    return type(value) is int and value == expected
+
+
+def describe(value: object) -> str:
+    """What came, in a few words. Containers are not looked into: their nesting is the sender's choice."""
+    if isinstance(value, (list, dict)):
+        return f"{type(value).__name__} of {len(value)}"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

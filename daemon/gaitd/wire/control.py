@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import msgpack
 import msgspec
 
-from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, describe, is_number
 from gaitd.wire.messages import PROTOCOL_VERSION, MessageType
 
 
@@ -95,7 +95,7 @@ def decode_request(data: bytes) -> Request:
     """Decode a request. Raises WireError."""
     request_id, name, body = _unpack(data, MessageType.REQUEST)
     if not isinstance(name, str):
-        raise WireError("name", "a string", repr(name)[:40])
+        raise WireError("name", "a string", describe(name))
     return Request(request_id, name, body)
 
 
@@ -103,7 +103,7 @@ def decode_reply(data: bytes) -> Reply:
     """Decode a reply. Raises WireError."""
     request_id, ok, body = _unpack(data, MessageType.REPLY)
     if not isinstance(ok, bool):
-        raise WireError("ok", "a boolean", repr(ok)[:40])
+        raise WireError("ok", "a boolean", describe(ok))
     return Reply(request_id, ok, body)
 
 
@@ -120,14 +120,14 @@ def _unpack(data: bytes, kind: MessageType) -> tuple[int, Any, dict[str, Any]]:
     except (ValueError, msgpack.exceptions.UnpackException) as error:
         raise WireError("message", "one msgpack array", type(error).__name__) from None
     if not isinstance(message, list) or len(message) != 5:
-        raise WireError("message", "an array of 5 elements", repr(message)[:40])
+        raise WireError("message", "an array of 5 elements", describe(message))
     version, message_type, request_id, head, body = message
-    if version != PROTOCOL_VERSION or isinstance(version, bool):
-        raise WireError("version", str(PROTOCOL_VERSION), repr(version)[:40])
-    if message_type != kind or isinstance(message_type, bool):
-        raise WireError("type", f"{kind.value} ({kind.name})", repr(message_type)[:40])
+    if not is_number(version, PROTOCOL_VERSION):
+        raise WireError("version", str(PROTOCOL_VERSION), describe(version))
+    if not is_number(message_type, kind):
+        raise WireError("type", f"{kind.value} ({kind.name})", describe(message_type))
     if not isinstance(request_id, int) or isinstance(request_id, bool) or request_id < 0:
-        raise WireError("request_id", "an unsigned integer", repr(request_id)[:40])
+        raise WireError("request_id", "an unsigned integer", describe(request_id))
     if not isinstance(body, dict):
-        raise WireError("body", "a map", repr(body)[:40])
+        raise WireError("body", "a map", describe(body))
     return request_id, head, body

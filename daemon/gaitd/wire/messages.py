@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 
+MAX_JOINTS = 64
+"""Most joints that a message may speak of."""
+
 PROTOCOL_VERSION = 1
 """First element of every message. A peer that speaks another version is refused."""
 
