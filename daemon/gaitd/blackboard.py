@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.wire.messages import Reason
+from gaitd.wire.messages import MAX_JOINTS, Reason
 
 _MAGIC = 0x6761697464303031
-MAX_JOINTS = 64
 RING_RECORDS = 4096
 """49 s of steps at 12 ms."""
 

@@ -11,6 +11,7 @@ import io
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,11 @@ import numpy as np
 import yaml
 
 from gaitd.errors import InputError
+from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.wire.messages import MAX_JOINTS
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
@@ -95,7 +98,8 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     """Decode manifest.yaml. Raises InputError that starts with ``where`` and names the key."""
     try:
         value = yaml.load(data, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        # PyYAML lets the plain errors of its constructors through, of a date with month 13 for one.
         raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     if isinstance(value, dict) and value.get("format") != FORMAT:
         raise InputError(f"{where}: format: expected {FORMAT}, got {value.get('format')!r}")
@@ -132,12 +136,23 @@ def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, 
             open_bundle(new)
         except InputError as error:
             raise InputError(str(error).replace(str(new), str(target))) from None
-        if target.is_dir():
-            target.rename(scratch / "old")
-        new.replace(target)
+        _take_place(new, target, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def _take_place(new: Path, target: Path, aside: Path) -> None:
+    """Put ``new`` at ``target``; a directory that is there goes aside, and back if that fails."""
+    if not target.is_dir():
+        new.replace(target)
+        return
+    target.rename(aside)
+    try:
+        new.replace(target)
+    except BaseException:
+        aside.rename(target)
+        raise
 
 
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
@@ -158,16 +173,20 @@ def _read_files(path: Path) -> dict[str, bytes]:
                 for entry in path.iterdir()
             }
         with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            for name in set(names):
+                if names.count(name) > 1:
+                    raise InputError(f"{path}: {name} is there {names.count(name)} times")
             return {
                 info.filename: _bounded(path / info.filename, info.file_size) or archive.read(info)
                 for info in archive.infolist()
             }
     except FileNotFoundError:
         raise InputError(f"{path}: no such bundle") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: damaged or not a bundle ({error}); copy or pack it again") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
 
 
 def _bounded(path: Path, size: int) -> bytes:
@@ -203,16 +222,20 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 def _check_contents(bundle: Bundle) -> None:
     manifest, where = bundle.manifest, f"{bundle.path}: {MANIFEST}"
     try:
-        if not manifest.joints:
-            raise InputError("joints: expected at least one, got none")
+        if not 1 <= len(manifest.joints) <= MAX_JOINTS:
+            raise InputError(f"joints: expected 1 to {MAX_JOINTS}, got {len(manifest.joints)}")
         check_same_joints(manifest.joints, manifest.joints, "joints")
         if not 1e-3 <= manifest.control_period_s <= 1.0:
             raise InputError(f"control_period_s: expected 0.001 to 1 s, got {manifest.control_period_s}")
         fallback_damping(manifest)
         for low, high in zip(manifest.velocity_command.min, manifest.velocity_command.max, strict=True):
-            if not low <= high:
-                raise InputError(f"velocity_command: expected min <= max, got {low} and {high}")
+            if not -np.inf < low <= high < np.inf:
+                raise InputError(f"velocity_command: expected finite min <= max, got {low} and {high}")
+        for key in ("onnx_tolerance", "rknn_tolerance"):
+            if not 0 < getattr(manifest.golden, key) < np.inf:
+                raise InputError(f"golden.{key}: expected above 0, got {getattr(manifest.golden, key)}")
         pipeline = bundle.pipeline()
+        StateAdmission(manifest, AdmissionLimits.for_period(round(manifest.control_period_s * 1e9)))
     except InputError as error:
         if str(error).startswith("obs_stats.npz"):
             raise InputError(f"{bundle.path}: {error}") from None
@@ -251,7 +274,7 @@ def _load_npz(path: Path, name: str, data: bytes, arrays: tuple[str, ...]) -> di
                 if array not in archive:
                     raise InputError(f"{path}: {name}: array {array!r} is missing; it has {archive.files}")
             return {array: np.asarray(archive[array], np.float32) for array in arrays}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path}: {name}: not a readable .npz ({error})") from None
 
 
@@ -262,11 +285,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} is named twice", key_node.start_mark
-            )
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str) or key in seen:
+            problem = "is named twice" if isinstance(key, str) else "is not a string"
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} {problem}", key_node.start_mark)
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 

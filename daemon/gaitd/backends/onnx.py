@@ -29,6 +29,7 @@ class OnnxBackend:
             raise InputError(f"model.onnx: onnxruntime cannot load it: {_first_line(error)}") from None
         states = model.recurrent
         self._check_names(model)
+        self._check_hidden(model)
         self._observation = np.zeros(self._shape(model.input, observation_dim), np.float32)
         self._action = np.zeros(self._shape(model.output, action_dim, of_output=True), np.float32)
         self._hidden = [np.zeros(state.shape, np.float32) for state in states]
@@ -84,6 +85,21 @@ class OnnxBackend:
                     f"model.onnx: {kind}s are {', '.join(got)}, but the manifest's model section says "
                     f"{', '.join(expected)}"
                 )
+
+    def _check_hidden(self, model: Model) -> None:
+        nodes = {node.name: node for node in (*self._session.get_inputs(), *self._session.get_outputs())}
+        for state in model.recurrent:
+            for node in (nodes[state.input], nodes[state.output]):
+                # A symbolic axis takes whatever the manifest says.
+                fits = len(node.shape) == len(state.shape) and all(
+                    size == wanted or not isinstance(size, int)
+                    for size, wanted in zip(node.shape, state.shape, strict=True)
+                )
+                if node.type != "tensor(float)" or not fits or min(state.shape, default=1) < 1:
+                    raise InputError(
+                        f"model.onnx: hidden state {node.name!r} is {node.type} {node.shape}, but the "
+                        f"manifest's model.recurrent says {state.shape}"
+                    )
 
     def _shape(self, name: str, dim: int, *, of_output: bool = False) -> list[int]:
         nodes = self._session.get_outputs() if of_output else self._session.get_inputs()

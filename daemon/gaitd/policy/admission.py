@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
-from gaitd.policy.joints import joint_array
+from gaitd.policy.joints import positive_joint_array
 from gaitd.policy.limits import position_range
 from gaitd.wire.messages import RawObservation, Reason, RobotState
 
@@ -79,12 +80,14 @@ class StateAdmission:
         low, high = position_range(manifest)
         state = manifest.limits.state
         margin = 0.0 if state is None else state.position_margin_rad
+        if not 0 <= margin < math.inf:
+            raise InputError(f"limits.state.position_margin_rad: expected at least 0, got {margin}")
         self._range_checked = state is not None
         self._position_min, self._position_max = low - margin, high + margin
         self._velocity_max = (
             np.full(len(manifest.joints), np.inf, np.float32)
             if state is None
-            else joint_array(
+            else positive_joint_array(
                 state.max_velocity_rad_per_s, manifest.joints, "limits.state.max_velocity_rad_per_s"
             )
         )

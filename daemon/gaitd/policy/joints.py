@@ -33,6 +33,14 @@ def joint_array(values: JointValues, joints: Sequence[str], key: str) -> Float32
     return array
 
 
+def positive_joint_array(values: JointValues, joints: Sequence[str], key: str) -> Float32Array:
+    """Like ``joint_array``; a value that is not above 0 is an InputError too."""
+    array = joint_array(values, joints, key)
+    if (array <= 0).any():
+        raise InputError(f"{key}: joint {joints[int(np.argmin(array))]!r} is {array.min()}, expected above 0")
+    return array
+
+
 def check_same_joints(expected: Sequence[str], got: Sequence[str], where: str) -> None:
     """Raise InputError naming the first joint that is doubled, missing or unknown in ``got``."""
     doubled = [name for name, count in Counter(got).items() if count > 1]

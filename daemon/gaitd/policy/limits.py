@@ -8,8 +8,8 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.contract import Float32Array, JointValues, Manifest, Response
-from gaitd.policy.joints import joint_array
+from gaitd.policy.contract import Float32Array, Manifest, Response
+from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.wire.messages import Reason
 
 LIMIT_NAMES = ("position", "slew", "torque")
@@ -46,10 +46,12 @@ class CommandGuard:
         self._slew: Float32Array | None = None
         self._torque: Float32Array | None = None
         if limits.slew is not None:
-            self._slew = _positive(limits.slew.max_rad_per_step, joints, "limits.slew.max_rad_per_step")
+            self._slew = positive_joint_array(
+                limits.slew.max_rad_per_step, joints, "limits.slew.max_rad_per_step"
+            )
             self._responses["slew"] = limits.slew.response
         if limits.torque is not None:
-            self._torque = _positive(limits.torque.max_nm, joints, "limits.torque.max_nm")
+            self._torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
             self._responses["torque"] = limits.torque.response
             if (mapper.stiffness <= 0).any():
                 raise InputError("limits.torque: a torque limit needs action.stiffness_nm_per_rad above 0")
@@ -108,10 +110,3 @@ def position_range(manifest: Manifest) -> tuple[Float32Array, Float32Array]:
                 f"{least}..{most}"
             )
     return low, high
-
-
-def _positive(values: JointValues, joints: list[str], key: str) -> Float32Array:
-    array = joint_array(values, joints, key)
-    if (array <= 0).any():
-        raise InputError(f"{key}: joint {joints[int(np.argmin(array))]!r} is {array.min()}, expected above 0")
-    return array

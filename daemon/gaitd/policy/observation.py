@@ -63,6 +63,7 @@ class ObservationBuilder:
         self._clip = observation.clip
         if self._history.length < 1:
             raise InputError(f"observation.history.length: expected at least 1, got {self._history.length}")
+        _check_clip(self._clip, "observation.clip")
         if not observation.terms:
             raise InputError("observation.terms: expected at least one term, got none")
         self._terms = [
@@ -118,6 +119,8 @@ class ObservationBuilder:
             raise InputError(f"{where}.clip: expected min < max, got {list(term.clip)}")
         if (term.period_s is None) != (term.term != "clock_phase"):
             raise InputError(f"{where}.period_s: clock_phase needs it, and no other term has it")
+        if term.period_s is not None and not 0 < term.period_s < math.inf:
+            raise InputError(f"{where}.period_s: expected above 0, got {term.period_s}")
         return _TermBuffer(
             compute=_computation(manifest, term),
             scale=_term_scale(term.scale, dim, where),
@@ -157,6 +160,7 @@ class Normalizer:
             )
         self._mean = np.tile(mean, repeats).astype(np.float32)
         self._divisor = np.tile(divisor, repeats).astype(np.float32)
+        _check_clip(normalization.clip, "normalization.clip")
         self._clip = normalization.clip
         self._out = np.zeros(builder.dim, np.float32)
 
@@ -198,6 +202,11 @@ def roll_pitch_yaw(orientation: Float32Array) -> Float32Array:
         ),
         np.float32,
     )
+
+
+def _check_clip(clip: float | None, key: str) -> None:
+    if clip is not None and not clip > 0:
+        raise InputError(f"{key}: expected above 0, got {clip}")
 
 
 def _term_scale(scale: float | Sequence[float], dim: int, where: str) -> Float32Array:
