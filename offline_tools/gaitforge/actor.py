@@ -86,7 +86,7 @@ def check_activation(name: str, where: str) -> None:
         raise InputError(f"{where}: {name!r} is not one of {', '.join(ACTIVATIONS)}")
 
 
-class Normalizer(nn.Module):
+class Normalizer(nn.Module):  # type: ignore[misc]
     """(x - mean) / (std + epsilon), as a difference and a product."""
 
     def __init__(self, mean: torch.Tensor, std: torch.Tensor, epsilon: float) -> None:
@@ -99,7 +99,7 @@ class Normalizer(nn.Module):
         return (x - self.mean) * self.factor
 
 
-class Actor(nn.Module):
+class Actor(nn.Module):  # type: ignore[misc]
     """Observation (batch, obs_dim) to action (batch, act_dim), and hidden states (layers, batch, size)."""
 
     def __init__(self, mlp: nn.Sequential, rnn: nn.GRU | nn.LSTM | None, normalizer: nn.Module) -> None:
@@ -120,7 +120,7 @@ class Actor(nn.Module):
     def obs_dim(self) -> int:
         """Length of the observation."""
         first = self.rnn if self.rnn is not None else self.linear_layers()[0]
-        return first.input_size if isinstance(first, nn.GRU | nn.LSTM) else first.in_features
+        return int(first.input_size if isinstance(first, nn.GRU | nn.LSTM) else first.in_features)
 
     def linear_layers(self) -> list[nn.Linear]:
         """The linear layers after the recurrent ones, in order."""

@@ -30,9 +30,11 @@ def read_observations(path: Path, dim: int | None = None) -> Float32Array:
         observations = np.asarray(loaded, np.float32)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no readable .npy or .npz: {error}") from error
+    if not observations.size:
+        raise InputError(f"{path} holds no observations (its shape is {observations.shape})")
     if observations.ndim > 2:
         observations = observations.reshape(len(observations), -1)
-    if observations.ndim != 2 or not observations.size:
+    if observations.ndim != 2:
         raise InputError(f"{path}: expected observations (samples, values), got shape {observations.shape}")
     if dim is not None and observations.shape[1] != dim:
         raise InputError(f"{path}: {observations.shape[1]} values per observation, but the model takes {dim}")

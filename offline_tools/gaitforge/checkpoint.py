@@ -188,7 +188,7 @@ def _layers(path: Path, weights: dict[str, torch.Tensor], prefix: str) -> list[L
     for index, tensors in sorted(parts.items()):
         if "weight" not in tensors or tensors["weight"].dim() not in (1, 2):
             raise InputError(
-                f"{path}: {prefix}{index} has {', '.join(tensors)}, which is neither a linear layer nor a norm"
+                f"{path}: {prefix}{index} has {', '.join(tensors)}, which is no linear layer or norm"
             )
         kind = "linear" if tensors["weight"].dim() == 2 else "layer_norm"
         if "running_mean" in tensors:
@@ -205,10 +205,8 @@ def expected_keys(config: ActorConfig, prefix: str) -> list[str]:
         return []
     stride = 3 if config.layer_norm else 2
     weighted = range(0, stride * len(config.hidden_sizes) + 1, stride)
-    indices = {index for index in weighted} | (
-        {index + 1 for index in weighted[:-1]} if stride == 3 else set()
-    )
-    return [f"{prefix}{index}.{name}" for index in sorted(indices) for name in ("weight", "bias")]
+    norms = [index + 1 for index in weighted[:-1]] if config.layer_norm else []
+    return [f"{prefix}{index}.{name}" for index in sorted([*weighted, *norms]) for name in ("weight", "bias")]
 
 
 def own_config(path: Path, found: Checkpoint) -> ActorConfig | None:

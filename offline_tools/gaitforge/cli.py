@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS = (
+    "gaitforge.convert",
     "gaitforge.export",
     "gaitforge.pack",
     "gaitforge.setup_rknn",

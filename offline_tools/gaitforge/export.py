@@ -315,7 +315,7 @@ def check_inputs(dim: int, observations: Path | None) -> Float32Array:
     """Random inputs of several sizes (rows, dim), and the recorded ones."""
     generator = np.random.default_rng(0)
     scales = generator.choice([0.1, 1.0, 5.0], size=(CHECK_ROWS, 1))
-    inputs = (generator.standard_normal((CHECK_ROWS, dim)) * scales).astype(np.float32)
+    inputs: Float32Array = np.float32(generator.standard_normal((CHECK_ROWS, dim)) * scales)
     if observations is None:
         return inputs
     return np.concatenate([inputs, arrays.read_observations(observations, dim)])
@@ -335,7 +335,7 @@ def run_torch(source: Source, inputs: Float32Array) -> Float32Array:
             action, *following = source.module(row.unsqueeze(0), *hidden)
             hidden = tuple(following)
             actions.append(action.numpy()[0])
-    return np.asarray(np.stack(actions), np.float32)
+    return np.asarray(actions, np.float32)
 
 
 def compare(reference: Float32Array, other: Float32Array) -> Consistency:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 RECURRENT_KEY = "gaitd.recurrent"
 """Metadata of the ONNX file: JSON list of the hidden states' input, output and shape."""
 
-OPSETS = range(11, 20)
-"""Versions of ONNX's default operator set that rknn-toolkit2 2.5 reads."""
-
 
 @dataclass(frozen=True)
 class PolicyOnnx:

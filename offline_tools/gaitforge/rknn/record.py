@@ -1,0 +1,133 @@
+"""How a .rknn file was made: kept beside it as NAME.rknn.json.
+
+The toolkit cannot simulate a finished .rknn file, only what it has just built; with the record the same
+model is built again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from gaitd.errors import InputError
+from gaitd.policy.contract import Float32Array
+from gaitforge import files
+from gaitforge.policy_onnx import PolicyOnnx, read_policy
+from gaitforge.rknn.toolkit import BuildOptions, Quantization
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What went into a .rknn file and what the compiler said about it."""
+
+    sha256: str
+    """Of the .rknn file."""
+    onnx: str
+    """Path of the model it was made from, relative to the record."""
+    onnx_sha256: str
+    target: str
+    opt_level: int
+    output_optimize: bool
+    toolkit: str
+    quant_dtype: str | None = None
+    """None for float16."""
+    algorithm: str | None = None
+    dataset: str | None = None
+    """Path of the calibration inputs, relative to the record."""
+    dataset_sha256: str | None = None
+    samples: int | None = None
+    """How many calibration inputs were used; None for all."""
+    fp16_layers: list[str] | None = None
+    input_min: list[float] | None = None
+    """Smallest calibration input, by value."""
+    input_max: list[float] | None = None
+    cpu_layers: list[str] = []
+    """Operators that the compiler put on the CPU."""
+    weight_memory_kib: float | None = None
+    internal_memory_kib: float | None = None
+
+
+def path_beside(rknn: Path) -> Path:
+    """Where the record of a .rknn file is."""
+    return rknn.with_name(f"{rknn.name}.json")
+
+
+def write(rknn: Path, record: Record) -> None:
+    """Write the record beside the .rknn file."""
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    files.write_text(path_beside(rknn), text.decode() + "\n")
+
+
+def read(rknn: Path) -> Record:
+    """Read the record of a .rknn file. Raises InputError when it is missing or of another file."""
+    files.existing(rknn, "the model")
+    path = path_beside(rknn)
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+    except OSError as error:
+        raise InputError(
+            f"{path} is missing: the simulator needs to know how {rknn.name} was made; convert it again"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}") from error
+    if record.sha256 != files.sha256(rknn):
+        raise InputError(f"{rknn} is not the file that {path.name} describes: convert it again")
+    return record
+
+
+def sources(rknn: Path, record: Record) -> tuple[PolicyOnnx, BuildOptions]:
+    """Return what the .rknn file was built from. Raises InputError when it is gone or has changed."""
+    onnx = _unchanged(rknn, record.onnx, record.onnx_sha256)
+    policy = read_policy(onnx)
+    quantization = None
+    if record.quant_dtype is not None and record.algorithm is not None and record.dataset is not None:
+        dataset = _unchanged(rknn, record.dataset, record.dataset_sha256)
+        quantization = Quantization(
+            record.quant_dtype,
+            record.algorithm,
+            calibration_inputs(policy, dataset, record.samples),
+            record.fp16_layers,
+        )
+    return policy, BuildOptions(record.target, record.opt_level, record.output_optimize, quantization)
+
+
+def _unchanged(rknn: Path, relative: str, sha256: str | None) -> Path:
+    path = rknn.parent / relative
+    if not path.is_file() or files.sha256(path) != sha256:
+        raise InputError(f"{path}, which {rknn.name} was made from, is gone or has changed: convert it again")
+    return path
+
+
+def calibration_inputs(
+    policy: PolicyOnnx, dataset: Path, samples: int | None = None
+) -> dict[str, Float32Array]:
+    """Inputs (samples, *input shape) by name from recorded observations, evenly thinned to ``samples``.
+
+    The hidden states of a recurrent policy are those of the float model on the rows in order.
+    """
+    from gaitforge import arrays
+
+    observations = arrays.read_observations(dataset, policy.observation_dim)
+    inputs = {policy.model.input: observations[:, None, :]}
+    if policy.model.recurrent:
+        inputs.update(_hidden_states(policy, observations))
+    if samples is None or samples >= len(observations):
+        return inputs
+    chosen = np.linspace(0, len(observations) - 1, samples).astype(int)
+    return {name: rows[chosen] for name, rows in inputs.items()}
+
+
+def _hidden_states(policy: PolicyOnnx, observations: Float32Array) -> dict[str, Float32Array]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(policy.content, providers=["CPUExecutionProvider"])
+    names = [policy.model.output, *(state.output for state in policy.model.recurrent)]
+    states = {state.input: np.zeros(state.shape, np.float32) for state in policy.model.recurrent}
+    met: dict[str, list[Float32Array]] = {name: [] for name in states}
+    for row in observations:
+        for name, state in states.items():
+            met[name].append(state)
+        _, *following = session.run(names, {policy.model.input: row[None], **states})
+        states = dict(zip(states, following, strict=True))
+    return {name: np.stack(rows) for name, rows in met.items()}
