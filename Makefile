@@ -1,0 +1,65 @@
+# gaitd: `make help` lists what there is to make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BUNDLE ?= examples/lite3_walk/lite3_walk.gaitd
+CONTROLLER := build/cpp/lite3_controller
+BIN := $(VENV)/bin
+# A CPU build of PyTorch is enough; see docs/deployment.md on getting one.
+TORCH ?= torch==2.13.0
+
+CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
+DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
+TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench cpp clean
+
+help:  ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, then kill the worker; BUNDLE=... takes another policy
+	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo
+
+test: $(VENV)/.test cpp  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test  ## lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.demo cpp  ## round trip times against a bare echo, in build/bench/latency.json
+	$(BIN)/gaitforge latency --bundle $(BUNDLE) --echo build/cpp/echo_bench --output build/bench
+
+cpp:  ## build the C++ client's examples
+	@tools/debian-packages $(CPP_PACKAGES)
+	@cmake -S proto/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build build/cpp --parallel 2 | grep -v 'Built target' || true
+	@test -x $(CONTROLLER)
+
+clean:  ## remove what was built, the virtual environment too
+	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.made:
+	@tools/debian-packages python3-venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	    || { echo "gaitd needs Python 3.10 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	@tools/debian-packages $(DEMO_PACKAGES)
+	$(BIN)/pip install -q -e '.[forge,onnx]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo pyproject.toml
+	@tools/debian-packages $(TEST_PACKAGES)
+	$(BIN)/pip install -q '$(TORCH)'
+	$(BIN)/pip install -q -e '.[forge,onnx,train,dev]'
+	touch $@
