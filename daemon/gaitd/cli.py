@@ -13,7 +13,7 @@ from gaitd.backends import BackendName
 from gaitd.bundle import Bundle, open_bundle
 from gaitd.config import Config, load_config
 from gaitd.describe import describe_bundle
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, InputError
 from gaitd.log import start_logging
 
 
@@ -74,7 +74,11 @@ def _configured(options: argparse.Namespace) -> Config:
     if options.metrics_port is not None:
         port = options.metrics_port
         metrics = msgspec.structs.replace(metrics, enabled=port != 0, port=port or metrics.port)
-    return msgspec.structs.replace(config, daemon=daemon, metrics=metrics)
+    changed = msgspec.structs.replace(config, daemon=daemon, metrics=metrics)
+    try:
+        return msgspec.convert(msgspec.to_builtins(changed), Config)
+    except msgspec.ValidationError as error:
+        raise InputError(f"command line: {error}") from None
 
 
 def _choose_backend(config: Config, bundle: Bundle) -> BackendName:

@@ -26,6 +26,10 @@ MAX_CONTROLLERS = 16
 """Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
 
 
+MAX_ERROR_CHARACTERS = 4000
+"""An error may quote what the controller said, which may be long; the policy's joint names must fit."""
+
+
 class RefusedError(Exception):
     """A request that is not granted."""
 
@@ -41,6 +45,11 @@ class JointOrder:
     setup: SessionSetup
     fallback_damping: Float32Array
     """(n,) Nm s/rad, controller order."""
+
+
+def one_line(text: str, length: int = 120) -> str:
+    """What a peer wrote, fit for logs and service status: no line breaks, no control characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:length])
 
 
 class Sessions:
@@ -77,10 +86,10 @@ class Sessions:
                     Reason.CONTRACT, f"unknown request {request.name[:40]!r}; known are {known}"
                 )
             return Reply(request.request_id, True, handlers[request.name](peer, request, now_ns))
-        except RefusedError as refused:
-            return Reply(request.request_id, False, {"reason": int(refused.reason), "error": str(refused)})
-        except (WireError, InputError) as error:
-            return Reply(request.request_id, False, {"reason": int(Reason.CONTRACT), "error": str(error)})
+        except (RefusedError, WireError, InputError) as error:
+            reason = error.reason if isinstance(error, RefusedError) else Reason.CONTRACT
+            body = {"reason": int(reason), "error": one_line(str(error), MAX_ERROR_CHARACTERS)}
+            return Reply(request.request_id, False, body)
 
     def _hello(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         hello = read_body(request, Hello)
@@ -149,6 +158,8 @@ class Sessions:
         session = read_body(request, Release).session
         if session != self.state.session or session == 0:
             raise RefusedError(Reason.CONTRACT, f"session {session} is not the running one")
+        if peer != self._owner:
+            raise RefusedError(Reason.CONTRACT, f"session {session} was activated by another connection")
         self.state = guardian.release(self.state, now_ns)
         return {}
 
@@ -160,7 +171,7 @@ class Sessions:
             )
         if body.session not in (0, self.state.session):
             raise RefusedError(Reason.CONTRACT, f"session {body.session} is not the running one")
-        self.state = guardian.damp(self.state, Reason(body.reason), body.detail[:120], now_ns)
+        self.state = guardian.damp(self.state, Reason(body.reason), one_line(body.detail), now_ns)
         return {}
 
     def _report(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
@@ -172,7 +183,7 @@ class Sessions:
             "detail": state.detail,
             "session": state.session,
             "mode_for_s": (now_ns - state.since_ns) / 1e9 if state.since_ns else 0.0,
-            "controllers": [hello.controller for hello in self._hellos.values()],
+            "controllers": [one_line(hello.controller, 40) for hello in self._hellos.values()],
             **self._status(),
         }
 

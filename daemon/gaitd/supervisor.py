@@ -56,7 +56,9 @@ EXIT_REASONS = frozenset({Reason.DEADLINE, Reason.BACKEND_ERROR})
 class Supervisor:
     """One gaitd."""
 
-    def __init__(self, bundle: Bundle, config: Config, backend: BackendName) -> None:
+    def __init__(
+        self, bundle: Bundle, config: Config, backend: BackendName, worker_module: str = "gaitd.worker"
+    ) -> None:
         """Claim the runtime directory and bind the sockets. Raises InputError."""
         manifest = bundle.manifest
         self._bundle = bundle
@@ -73,7 +75,7 @@ class Supervisor:
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(bundle, deadline_ns, secrets.randbits(40) << 20 | 1, self._status)
         self._applied = GuardState()
-        self._worker = Child("worker", "gaitd.worker", self._worker_order, [self._board.fd])
+        self._worker = Child("worker", worker_module, self._worker_order, [self._board.fd])
         self._telemetry = Child("telemetry", "gaitd.telemetry", self._telemetry_order, [self._board.fd])
         self._report = WorkerReport()
         self._report_bytes = b""
@@ -137,13 +139,14 @@ class Supervisor:
 
     def _wake(self, now_ns: int) -> None:
         """One look at everything, deaths first."""
-        self._board.guard["heartbeat_ns"] = now_ns
         self._look_after_worker(now_ns)
         requests, refused = self._channel.serve(self._answer)
         self._board.guard["control_requests"] += requests
         self._board.guard["control_refused"] += refused
         self._sessions.state = guardian.tick(self._sessions.state, self._worker_view(), self._limits, now_ns)
         self._apply(now_ns)
+        # Only now: a guard that was frozen judges its silence before the worker may publish again.
+        self._board.guard["heartbeat_ns"] = now_ns
         self._look_after_telemetry(now_ns)
         self._feed_watchdog(now_ns)
 
