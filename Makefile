@@ -39,8 +39,7 @@ bench: $(VENV)/.demo cpp  ## round trip times against a bare echo, in build/benc
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)
 	@cmake -S proto/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release >/dev/null
-	@cmake --build build/cpp --parallel 2 | grep -v 'Built target' || true
-	@test -x $(CONTROLLER)
+	@cmake --build build/cpp --parallel 2 >build/cpp/build.log 2>&1 || { cat build/cpp/build.log; exit 1; }
 
 clean:  ## remove what was built, the virtual environment too
 	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
