@@ -50,22 +50,23 @@ class RknnHost:
         """The nodes that the NPU driver made: DRM render nodes, or /dev/rknpu."""
         found = self.sys.glob("devices/platform/*.npu/drm/*")
         nodes = [self.devices / "dri" / node.name for node in sorted(found)]
-        return [*nodes, self.devices / "rknpu"] if (self.devices / "rknpu").exists() else nodes
+        other = self.devices / "rknpu"
+        return [*nodes, other] if os.access(other, os.F_OK) else nodes
 
     def diagnosis(self) -> str:
         """Why the NPU may have refused, as far as it can be seen from here; empty if nothing stands out."""
         for status in sorted(self.device_tree.glob("npu@*/status")):
-            if status.read_bytes().rstrip(b"\0") not in (b"okay", b"ok"):
+            if os.access(status, os.R_OK) and status.read_bytes().rstrip(b"\0") not in (b"okay", b"ok"):
                 return f"the device tree has the NPU disabled ({status}): enable it with the board's overlay"
         nodes = self.device_nodes()
         if not nodes:
             return "no device node of the NPU: the kernel lacks Rockchip's RKNPU driver"
         for node in nodes:
-            if not node.exists():
+            if not os.access(node, os.F_OK):
                 return f"{node} is missing: let the service see it (DeviceAllow, container devices)"
             if not os.access(node, os.R_OK | os.W_OK):
                 return (
-                    f"user {_user()} may not open {node} (group {_group(node)}): add the user to the groups "
+                    f"user {os.geteuid()} may not open {node} (group {_group(node)}): add the user to the groups "
                     "render and video"
                 )
         return ""
@@ -90,10 +91,6 @@ def library_version(path: str) -> str:
             return found[1].decode() if found else ""
     except (OSError, ValueError):
         return ""
-
-
-def _user() -> str:
-    return str(os.geteuid())
 
 
 def _group(node: Path) -> str:

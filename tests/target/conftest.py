@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from standin import models
+from standin.build import build_standin
+from standin.orders import Orders
+
+from gaitd.backends.rknn import RknnBackend
+from gaitd.backends.rknn_host import RknnHost
+from gaitd.policy.contract import Model
+
+
+@pytest.fixture(scope="session")
+def standin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in runtime for this machine."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) to build the stand-in runtime with")
+    return build_standin(compiler, tmp_path_factory.mktemp("standin") / "librknnrt.so")
+
+
+@pytest.fixture
+def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Orders:
+    monkeypatch.setenv("GAITD_STANDIN_CONTROL", "")  # restored after the test
+    return Orders(tmp_path / "orders")
+
+
+@pytest.fixture
+def host(standin_library: Path, orders: Orders, tmp_path: Path) -> RknnHost:
+    """This machine in the role of a board with an RK3588, one NPU node and the stand-in runtime."""
+    tree = tmp_path / "device-tree"
+    tree.mkdir()
+    (tree / "compatible").write_bytes(b"radxa,rock-5b\0rockchip,rk3588\0")
+    (tmp_path / "sys/devices/platform/fdab0000.npu/drm/renderD129").mkdir(parents=True)
+    (tmp_path / "dev/dri").mkdir(parents=True)
+    (tmp_path / "dev/dri/renderD129").touch()
+    return RknnHost(str(standin_library), tree, tmp_path / "dev", tmp_path / "sys")
+
+
+@pytest.fixture
+def load(host: RknnHost) -> Iterator[Callable[..., RknnBackend]]:
+    """Load a model on the stand-in; closed after the test."""
+    backends: list[RknnBackend] = []
+
+    def _load(
+        model_bytes: bytes | None = None,
+        model: Model | None = None,
+        observation_dim: int = models.OBSERVATION_DIM,
+        action_dim: int = models.ACTION_DIM,
+        core: str = "0",
+    ) -> RknnBackend:
+        backend = RknnBackend(
+            models.policy() if model_bytes is None else model_bytes,
+            model or Model(),
+            observation_dim,
+            action_dim,
+            core,
+            host,
+        )
+        backends.append(backend)
+        return backend
+
+    yield _load
+    for backend in backends:
+        backend.close()
