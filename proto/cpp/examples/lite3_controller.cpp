@@ -18,6 +18,7 @@
 
 #include <gaitd/client.hpp>
 #include <gaitd/orientation.hpp>
+#include <gaitd/pacer.hpp>
 
 #include "lite3_udp.hpp"
 #include "options.hpp"
@@ -104,6 +105,7 @@ public:
 
     /// The loop; returns when it is time to end.
     void run(TickLog& log) {
+        pacer_ = gaitd::Pacer(client_.contract().period_ns);
         say("waiting for the robot");
         timespec wake{};
         clock_gettime(CLOCK_MONOTONIC, &wake);
@@ -137,9 +139,7 @@ private:
 
     /// One state a control period, and only of a sample that is new: a repeated one would pretend a living robot.
     void publish(std::uint64_t now_ns) {
-        if (!fresh_ || now_ns < next_publish_ns_) return;
-        const std::uint64_t period_ns = client_.contract().period_ns;
-        next_publish_ns_ = std::max(next_publish_ns_ + period_ns, now_ns + period_ns / 2);
+        if (!fresh_ || !pacer_.due(now_ns)) return;
         fresh_ = false;
         client_.publish(state_);
     }
@@ -283,9 +283,9 @@ private:
     lite3::StatePacket packet_{};
     lite3::Joints start_position_{};
     gaitd::RobotState state_;
+    gaitd::Pacer pacer_{0};
     bool fresh_ = false;
     bool damped_before_ = false;
-    std::uint64_t next_publish_ns_ = 0;
     std::uint64_t first_packet_ns_ = 0;
     std::uint64_t phase_since_ns_ = 0;
     Phase phase_ = Phase::WaitForRobot;

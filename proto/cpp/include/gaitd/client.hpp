@@ -2,6 +2,9 @@
 //
 // publish() and command() belong to ONE control thread. They never block and never allocate; command() always
 // returns something safe. The request...() calls may come from any thread; they only post.
+//
+// libzmq itself takes a few small blocks on the control thread for each new connection of a worker, the last of them
+// with the 256th state. Publishing while the robot stands up (session 0) has that done before the first session.
 #pragma once
 
 #include <algorithm>
@@ -82,6 +85,9 @@ public:
             command_.connect(endpoint("command"));
             command_.connect(endpoint("guard"));
             zmq_msg_init(&received_);
+            // Lets the sockets take in their own connecting here, where allocation is allowed.
+            static_cast<void>(state_.get(zmq::sockopt::events));
+            static_cast<void>(command_.get(zmq::sockopt::events));
             link_.emplace(context_, endpoint("control"),
                           control::Introduction{config_.controller, config_.joints, config_.fields, config_.message},
                           config_.request_timeout, pool_);
@@ -175,6 +181,13 @@ public:
             link_->requestDamping(latch_.session(), Reason::ClientDeadline, "no valid command in time");
         }
         return command;
+    }
+
+    /// For loops that would rather wait than look every millisecond: sleeps until something may have come for
+    /// command(), at most `limit`.
+    void wait(std::chrono::milliseconds limit) noexcept {
+        zmq_pollitem_t item{command_.handle(), 0, ZMQ_POLLIN, 0};
+        zmq_poll(&item, 1, static_cast<long>(limit.count()));
     }
 
     [[nodiscard]] std::size_t joints() const noexcept { return config_.joints.size(); }

@@ -1,0 +1,329 @@
+// A small gaitd for the tests: it binds the four endpoints, answers the control channel and, if told to, every state.
+#pragma once
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+#include <zmq.hpp>
+
+#include <gaitd/client.hpp>
+
+/// A fresh directory for sockets, removed with the object.
+class SocketDir {
+public:
+    SocketDir() {
+        std::string pattern = (std::filesystem::temp_directory_path() / "gaitd-XXXXXX").string();
+        if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+        path_ = pattern;
+    }
+    SocketDir(const SocketDir&) = delete;
+    SocketDir& operator=(const SocketDir&) = delete;
+    ~SocketDir() { std::filesystem::remove_all(path_); }
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+private:
+    std::string path_;
+};
+
+inline const std::vector<std::string>& lite3Joints() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> all;
+        for (const char* leg : {"FL", "FR", "HL", "HR"}) {
+            for (const char* joint : {"HipX", "HipY", "Knee"}) all.push_back(std::string(leg) + "_" + joint + "_joint");
+        }
+        return all;
+    }();
+    return names;
+}
+
+struct DampRequest {
+    std::uint64_t session;
+    gaitd::Reason reason;
+    std::string detail;
+};
+
+class FakeGaitd {
+public:
+    static constexpr std::size_t kJoints = 12;
+    static constexpr std::uint64_t kPeriod_ns = 12'000'000;
+    static constexpr std::uint64_t kDeadline_ns = 5 * kPeriod_ns;
+
+    // Set before the client is started, or between its requests.
+    std::atomic<bool> answers_control{true};
+    std::atomic<bool> answers_states{true};
+    std::atomic<bool> ready{true};             ///< false: activate is refused.
+    /// Far beyond what a busy test machine stalls; tests of the deadline itself set kDeadline_ns.
+    std::atomic<std::uint64_t> deadline_ns{3'000'000'000};
+    std::atomic<std::uint64_t> next_session{100};
+    std::atomic<char> policy{'a'};             ///< The policy's id is 16 times this letter.
+    std::atomic<std::size_t> observation_dim{45};
+    std::string refuses_hello;                 ///< Not empty: hello is refused with this text.
+
+    // What came.
+    std::atomic<std::uint64_t> hellos{0};
+    std::atomic<std::uint64_t> activates{0};
+    std::atomic<std::uint64_t> released_session{0};
+    std::atomic<std::uint64_t> states{0};
+    std::atomic<std::uint64_t> raw_observations{0};
+    std::atomic<std::uint64_t> malformed{0};
+
+    explicit FakeGaitd(const std::string& dir)
+        : control_(context_, zmq::socket_type::router),
+          state_(context_, zmq::socket_type::sub),
+          command_(context_, zmq::socket_type::pub),
+          guard_(context_, zmq::socket_type::pub) {
+        for (zmq::socket_t* socket : {&control_, &state_, &command_, &guard_}) socket->set(zmq::sockopt::linger, 0);
+        state_.set(zmq::sockopt::subscribe, "");
+        control_.bind("ipc://" + dir + "/control.sock");
+        state_.bind("ipc://" + dir + "/state.sock");
+        command_.bind("ipc://" + dir + "/command.sock");
+        guard_.bind("ipc://" + dir + "/guard.sock");
+        thread_ = std::thread([this] { run(); });
+    }
+
+    ~FakeGaitd() {
+        stop_.store(true);
+        thread_.join();
+    }
+
+    [[nodiscard]] gaitd::StateMessage lastState() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return last_state_;
+    }
+
+    [[nodiscard]] std::vector<DampRequest> damps() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return damps_;
+    }
+
+    /// The command that a healthy worker sends for a state.
+    static gaitd::CommandMessage answerTo(const gaitd::StateMessage& message) {
+        gaitd::CommandMessage command;
+        command.session = message.session;
+        command.seq = message.seq;
+        command.state_stamp_ns = message.state.stamp_ns;
+        command.publish_stamp_ns = gaitd::monotonicNow_ns();
+        command.mode = gaitd::Mode::Active;
+        command.policy_id = {"0123456789abcdef"};
+        command.joint_position.fill(0.1F);
+        command.stiffness.fill(30.0F);
+        command.damping.fill(1.0F);
+        return command;
+    }
+
+    static gaitd::CommandMessage damping(std::uint64_t session, gaitd::Reason reason) {
+        gaitd::CommandMessage command;
+        command.session = session;
+        command.mode = gaitd::Mode::Damping;
+        command.reason = reason;
+        command.publish_stamp_ns = gaitd::monotonicNow_ns();
+        command.damping.fill(3.0F);
+        return command;
+    }
+
+    void sendAsWorker(const gaitd::CommandMessage& command) { send(command_, command); }
+    void sendAsGuardian(const gaitd::CommandMessage& command) { send(guard_, command); }
+    void sendAsWorker(const std::string& bytes) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        command_.send(zmq::buffer(bytes), zmq::send_flags::dontwait);
+    }
+
+private:
+    using Packer = msgpack::packer<msgpack::sbuffer>;
+
+    void send(zmq::socket_t& socket, const gaitd::CommandMessage& command) {
+        std::array<char, 4096> buffer{};
+        const std::size_t size = gaitd::encodeCommand(command, kJoints, buffer.data(), buffer.size());
+        const std::lock_guard<std::mutex> lock(mutex_);
+        socket.send(zmq::buffer(buffer.data(), size), zmq::send_flags::dontwait);
+    }
+
+    void run() {
+        std::array<zmq::pollitem_t, 2> items{{{control_.handle(), 0, ZMQ_POLLIN, 0}, {state_.handle(), 0, ZMQ_POLLIN, 0}}};
+        while (!stop_.load()) {
+            zmq::poll(items.data(), items.size(), std::chrono::milliseconds(2));
+            receiveStates();
+            receiveRequests();
+        }
+    }
+
+    void receiveStates() {
+        zmq::message_t bytes;
+        while (state_.recv(bytes, zmq::recv_flags::dontwait)) {
+            gaitd::StateMessage message;
+            const gaitd::Refusal refusal = gaitd::decodeState(bytes.data(), bytes.size(), kJoints, message);
+            if (refusal == gaitd::Refusal::Type) {
+                ++raw_observations;
+                continue;
+            }
+            if (refusal != gaitd::Refusal::None) {
+                ++malformed;
+                continue;
+            }
+            {
+                const std::lock_guard<std::mutex> lock(mutex_);
+                last_state_ = message;
+            }
+            ++states;
+            if (answers_states.load() && message.session != 0) send(command_, answerTo(message));
+        }
+    }
+
+    void receiveRequests() {
+        zmq::message_t identity;
+        zmq::message_t bytes;
+        while (control_.recv(identity, zmq::recv_flags::dontwait)) {
+            if (!control_.recv(bytes)) return;
+            if (!answers_control.load()) continue;
+            const auto handle = msgpack::unpack(bytes.data<char>(), bytes.size());
+            const msgpack::object* request = handle.get().via.array.ptr;
+            const msgpack::sbuffer reply = answer(request[2].as<std::uint64_t>(), request[3].as<std::string>(), request[4]);
+            control_.send(identity, zmq::send_flags::sndmore);
+            control_.send(zmq::buffer(reply.data(), reply.size()));
+        }
+    }
+
+    msgpack::sbuffer answer(std::uint64_t id, const std::string& name, const msgpack::object& body) {
+        msgpack::sbuffer buffer;
+        Packer packer(buffer);
+        packer.pack_array(5);
+        packer.pack(gaitd::kProtocolVersion);
+        packer.pack(5);
+        packer.pack(id);
+        if (name == "hello") {
+            ++hellos;
+            refuses_hello.empty() ? packContract(packer) : refuse(packer, gaitd::Reason::Contract, refuses_hello);
+        } else if (name == "activate") {
+            ++activates;
+            if (!ready.load()) {
+                refuse(packer, gaitd::Reason::BackendError, "worker is not ready: self-test runs");
+            } else {
+                packer.pack(true);
+                packer.pack_map(1);
+                packer.pack(std::string("session"));
+                packer.pack(next_session++);
+            }
+        } else {
+            using gaitd::control::value;
+            if (name == "release") released_session = value<std::uint64_t>(body, "session");
+            if (name == "damp") {
+                const std::lock_guard<std::mutex> lock(mutex_);
+                damps_.push_back({value<std::uint64_t>(body, "session"),
+                                  static_cast<gaitd::Reason>(value<std::uint8_t>(body, "reason")),
+                                  value<std::string>(body, "detail")});
+            }
+            packer.pack(true);
+            packer.pack_map(0);
+        }
+        return buffer;
+    }
+
+    static void refuse(Packer& packer, gaitd::Reason reason, const std::string& text) {
+        packer.pack(false);
+        packer.pack_map(2);
+        packer.pack(std::string("reason"));
+        packer.pack(static_cast<int>(reason));
+        packer.pack(std::string("error"));
+        packer.pack(text);
+    }
+
+    void packContract(Packer& packer) {
+        const auto blob = [&](const char* key, float number) {
+            const std::vector<float> values(kJoints, number);
+            packer.pack(std::string(key));
+            packer.pack_bin(kJoints * sizeof(float));
+            packer.pack_bin_body(reinterpret_cast<const char*>(values.data()), kJoints * sizeof(float));
+        };
+        packer.pack(true);
+        packer.pack_map(12);
+        packer.pack(std::string("gaitd"));
+        packer.pack(std::string("0.0.0"));
+        packer.pack(std::string("policy"));
+        packer.pack(std::map<std::string, std::string>{
+            {"id", std::string(16, policy.load())}, {"name", "fake"}, {"version", "1"}});
+        packer.pack(std::string("period_ns"));
+        packer.pack(kPeriod_ns);
+        packer.pack(std::string("deadline_ns"));
+        packer.pack(deadline_ns.load());
+        packer.pack(std::string("joints"));
+        packer.pack(lite3Joints());
+        packer.pack(std::string("fields"));
+        packer.pack(std::vector<std::string>{"angular_velocity"});
+        packer.pack(std::string("observation_dim"));
+        packer.pack(observation_dim.load());
+        packer.pack(std::string("velocity_command"));
+        packer.pack_map(3);
+        packer.pack(std::string("unit"));
+        packer.pack(std::string("m/s"));
+        packer.pack(std::string("min"));
+        packer.pack(std::vector<int>{-1, -1, -1});
+        packer.pack(std::string("max"));
+        packer.pack(std::vector<float>{1.0F, 1.0F, 1.0F});
+        blob("default_joint_position", 0.7F);
+        blob("stiffness", 30.0F);
+        blob("damping", 1.0F);
+        blob("fallback_damping", 3.0F);
+    }
+
+    zmq::context_t context_;
+    zmq::socket_t control_;
+    zmq::socket_t state_;
+    std::mutex mutex_;
+    zmq::socket_t command_;
+    zmq::socket_t guard_;
+    gaitd::StateMessage last_state_;
+    std::vector<DampRequest> damps_;
+    std::atomic<bool> stop_{false};
+    std::thread thread_;
+};
+
+/// A control loop around a client: publishes every period, asks for the command in every round.
+class Loop {
+public:
+    explicit Loop(gaitd::Client& client) : client_(client) {}
+
+    /// Turns until the condition holds; false when it does not in time.
+    bool until(const std::function<bool(const gaitd::JointCommand&)>& condition,
+               std::chrono::milliseconds limit = std::chrono::milliseconds(5000)) {
+        return check_([&] { return condition(turn()); }, limit);
+    }
+
+    /// Turns for a while.
+    void during(std::chrono::milliseconds time) {
+        const auto end = std::chrono::steady_clock::now() + time;
+        until([&](const gaitd::JointCommand&) { return std::chrono::steady_clock::now() > end; }, 2 * time + time);
+    }
+
+    const gaitd::JointCommand& turn() {
+        const std::uint64_t now_ns = gaitd::monotonicNow_ns();
+        if (publishes && now_ns >= next_ns_) {
+            gaitd::RobotState state;
+            state.stamp_ns = now_ns;
+            client_.publish(state);
+            next_ns_ = now_ns + FakeGaitd::kPeriod_ns;
+        }
+        return client_.command(gaitd::monotonicNow_ns());
+    }
+
+    bool publishes = true;
+
+private:
+    static bool check_(const std::function<bool()>& condition, std::chrono::milliseconds limit) {
+        const auto end = std::chrono::steady_clock::now() + limit;
+        while (!condition()) {
+            if (std::chrono::steady_clock::now() > end) return false;
+            std::this_thread::sleep_for(std::chrono::microseconds(500));
+        }
+        return true;
+    }
+
+    gaitd::Client& client_;
+    std::uint64_t next_ns_ = 0;
+};

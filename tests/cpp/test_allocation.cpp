@@ -1,0 +1,148 @@
+// publish() and command() allocate nothing in steady state: neither this code nor libzmq below it, on the control
+// thread. Every allocation of the program passes through the functions below; operator new calls malloc.
+#include <cerrno>
+#include <cstdlib>
+
+namespace {
+thread_local bool counting = false;
+thread_local std::size_t allocations = 0;
+void note() noexcept {
+    if (counting) ++allocations;
+}
+}  // namespace
+
+extern "C" {
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* memory, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+
+void* malloc(std::size_t size) {
+    note();
+    return __libc_malloc(size);
+}
+void* calloc(std::size_t count, std::size_t size) {
+    note();
+    return __libc_calloc(count, size);
+}
+void* realloc(void* memory, std::size_t size) {
+    note();
+    return __libc_realloc(memory, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+    note();
+    return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
+    note();
+    *memory = __libc_memalign(alignment, size);
+    return *memory == nullptr ? ENOMEM : 0;
+}
+}
+
+#include <memory>
+
+#include <gaitd/client.hpp>
+
+#include "check.hpp"
+#include "fake_gaitd.hpp"
+
+using namespace gaitd;
+using std::chrono::milliseconds;
+
+namespace {
+
+struct Walk {
+    std::size_t published = 0;
+    std::size_t answered = 0;
+    std::size_t allocations = 0;
+};
+
+/// Publishes `states` states, polling for commands in between, and counts what was allocated on this thread.
+Walk walk(Client& client, std::size_t states) {
+    Walk walk;
+    RobotState state;
+    std::uint64_t last_seq = client.command(monotonicNow_ns()).seq;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (walk.published < states && std::chrono::steady_clock::now() < end) {
+        counting = true;
+        state.stamp_ns = monotonicNow_ns();
+        if (client.publish(state)) ++walk.published;
+        const JointCommand& command = client.command(monotonicNow_ns());
+        counting = false;
+        if (command.mode == Mode::Active && command.seq > last_seq) {
+            ++walk.answered;
+            last_seq = command.seq;
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+    walk.allocations = allocations;
+    allocations = 0;
+    return walk;
+}
+
+}  // namespace
+
+CASE(the_counter_counts) {
+    counting = true;
+    auto made = std::make_unique<int>(1);
+    counting = false;
+    CHECK(*made == 1);
+    CHECK_EQUAL(allocations, 1U);
+    allocations = 0;
+}
+
+CASE(nothing_is_allocated_with_a_live_peer) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Config config;
+    config.endpoint_dir = dir.path();
+    config.joints = lite3Joints();
+    Client client(config);
+    client.hello(milliseconds(5000));
+    // Session 0, as while standing up: libzmq takes its queue's chunk of 256 messages once per connection.
+    const Walk warm_up = walk(client, 1000);
+    std::printf("  warm-up: %zu states, %zu allocations\n", warm_up.published, warm_up.allocations);
+    client.activate();
+    const Walk steady = walk(client, 20000);
+    std::printf("  steady: %zu states, %zu answered, %zu allocations\n", steady.published, steady.answered,
+                steady.allocations);
+    CHECK_EQUAL(steady.published, 20000U);
+    CHECK(steady.answered > 1000);
+    CHECK_EQUAL(steady.allocations, 0U);
+    CHECK_EQUAL(client.command(monotonicNow_ns()).mode, Mode::Active);
+}
+
+CASE(nothing_is_allocated_without_gaitd) {
+    SocketDir dir;
+    Config config;
+    config.endpoint_dir = dir.path();
+    config.joints = lite3Joints();
+    Client client(config);
+    CHECK_EQUAL(walk(client, 2000).allocations, 0U);
+}
+
+CASE(nothing_is_allocated_when_refusing_and_latching) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Config config;
+    config.endpoint_dir = dir.path();
+    config.joints = lite3Joints();
+    Client client(config);
+    client.hello(milliseconds(5000));
+    walk(client, 1000);
+    const std::uint64_t session = client.activate();
+    walk(client, 100);
+    gaitd.sendAsWorker("junk");
+    CHECK_EQUAL(walk(client, 100).allocations, 0U);
+    gaitd.sendAsGuardian(FakeGaitd::damping(session, Reason::Deadline));
+    CHECK_EQUAL(walk(client, 500).allocations, 0U);
+    CHECK_EQUAL(client.command(monotonicNow_ns()).mode, Mode::Damping);
+    counting = true;
+    client.requestDamping("again");
+    client.requestActivate();
+    counting = false;
+    CHECK_EQUAL(allocations, 0U);
+}
+
+int main() { return check::run(); }

@@ -1,0 +1,339 @@
+// The client against a fake gaitd over real sockets.
+#include <gaitd/client.hpp>
+
+#include "check.hpp"
+#include "fake_gaitd.hpp"
+
+using namespace gaitd;
+using std::chrono::milliseconds;
+
+namespace {
+
+Config config(const SocketDir& dir) {
+    Config config;
+    config.endpoint_dir = dir.path();
+    config.joints = lite3Joints();
+    return config;
+}
+
+bool active(const JointCommand& command) { return command.mode == Mode::Active; }
+bool damped(const JointCommand& command) { return command.mode == Mode::Damping; }
+
+/// gaitd, a client that said hello, and its loop.
+struct Scene {
+    SocketDir dir;
+    std::optional<FakeGaitd> gaitd{std::in_place, dir.path()};
+    Client client{config(dir)};
+    Loop loop{client};
+
+    Scene() { client.hello(milliseconds(5000)); }
+    explicit Scene(std::uint64_t deadline_ns) {
+        gaitd->deadline_ns = deadline_ns;
+        client.hello(milliseconds(5000));
+    }
+
+    std::uint64_t walk() {
+        const std::uint64_t session = client.activate();
+        CHECK(loop.until(active));
+        return session;
+    }
+
+    void expectDamping(Reason reason) {
+        const JointCommand& command = client.command(monotonicNow_ns());
+        CHECK_EQUAL(command.mode, Mode::Damping);
+        CHECK_EQUAL(command.reason, reason);
+        CHECK_EQUAL(command.stiffness[0], 0.0F);
+        CHECK_EQUAL(command.damping[0], 3.0F);
+    }
+};
+
+}  // namespace
+
+CASE(hello_brings_the_contract) {
+    Scene scene(FakeGaitd::kDeadline_ns);
+    const Contract& contract = scene.client.contract();
+    CHECK_EQUAL(contract.policy_name, "fake");
+    CHECK_EQUAL(contract.period_ns, FakeGaitd::kPeriod_ns);
+    CHECK_EQUAL(contract.deadline_ns, FakeGaitd::kDeadline_ns);
+    CHECK_EQUAL(contract.joints.size(), 12U);
+    CHECK_EQUAL(contract.observation_dim, 45U);
+    CHECK_EQUAL(contract.velocity_command_min[0], -1.0F);
+    CHECK_EQUAL(contract.default_joint_position[11], 0.7F);
+    CHECK_EQUAL(scene.client.command(1).damping[0], 3.0F);
+}
+
+CASE(a_refused_hello_gives_gaitds_own_text) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.refuses_hello = "joint FL_HipX_joint is missing";
+    Client client(config(dir));
+    CHECK_THROWS(RefusedError, "joint FL_HipX_joint is missing", client.hello(milliseconds(5000)));
+    try {
+        client.hello(milliseconds(5000));
+    } catch (const RefusedError& error) {
+        CHECK_EQUAL(error.reason(), Reason::Contract);
+    }
+}
+
+CASE(without_gaitd_hello_says_so_and_command_stays_safe) {
+    SocketDir dir;
+    Client client(config(dir));
+    CHECK_THROWS(UnreachableError, "control.sock", client.hello(milliseconds(50)));
+    const JointCommand& command = client.command(monotonicNow_ns());
+    CHECK_EQUAL(command.mode, Mode::Idle);
+    CHECK_EQUAL(command.damping[0], 2.5F);
+    CHECK_EQUAL(command.stiffness[0], 0.0F);
+}
+
+CASE(hello_waits_for_a_gaitd_that_starts_later) {
+    SocketDir dir;
+    Client client(config(dir));
+    std::optional<FakeGaitd> gaitd;
+    std::thread starter([&] {
+        std::this_thread::sleep_for(milliseconds(100));
+        gaitd.emplace(dir.path());
+    });
+    CHECK_EQUAL(client.hello(milliseconds(10000)).policy_name, "fake");
+    starter.join();
+}
+
+CASE(a_client_without_joints_is_refused) { CHECK_THROWS(ConfigError, "0 names", Client{Config{}}); }
+
+CASE(a_socket_path_that_is_too_long_is_refused) {
+    Config config;
+    config.joints = lite3Joints();
+    config.endpoint_dir = "/" + std::string(200, 'x');
+    CHECK_THROWS(ConfigError, config.endpoint_dir, Client{config});
+}
+
+CASE(states_arrive_as_they_were_published) {
+    Scene scene;
+    RobotState state;
+    state.stamp_ns = 12345;
+    state.angular_velocity = {1.0F, 2.0F, 3.0F};
+    state.joint_torque[11] = 4.0F;
+    CHECK(check::eventually([&] {
+        scene.client.publish(state);
+        return scene.gaitd->states > 0;
+    }));
+    const StateMessage received = scene.gaitd->lastState();
+    CHECK_EQUAL(received.session, 0U);
+    CHECK(!received.has_linear_velocity);
+    CHECK_EQUAL(received.state.stamp_ns, 12345U);
+    CHECK_EQUAL(received.state.angular_velocity[2], 3.0F);
+    CHECK_EQUAL(received.state.joint_torque[11], 4.0F);
+    CHECK_EQUAL(scene.gaitd->malformed, 0U);
+}
+
+CASE(raw_observations_have_the_length_that_gaitd_says) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Config raw_config = config(dir);
+    raw_config.message = MessageType::RawObservation;
+    Client client(raw_config);
+    const std::vector<float> values(270, 1.0F);
+    RawObservation raw;
+    raw.observation = values.data();
+    CHECK(!client.publish(raw));
+    client.hello(milliseconds(5000));
+    CHECK(check::eventually([&] { return client.publish(raw) && gaitd.raw_observations > 0; }));
+    gaitd.observation_dim = 270;
+    client.hello(milliseconds(5000));
+    const std::uint64_t before = gaitd.raw_observations;
+    CHECK(check::eventually([&] { return client.publish(raw) && gaitd.raw_observations > before; }));
+    CHECK_EQUAL(gaitd.malformed, 0U);
+}
+
+CASE(a_session_streams) {
+    Scene scene;
+    const std::uint64_t session = scene.walk();
+    CHECK_EQUAL(session, 100U);
+    CHECK(scene.loop.until([](const JointCommand& command) { return command.seq >= 20; }));
+    const JointCommand& command = scene.client.command(monotonicNow_ns());
+    CHECK_EQUAL(command.session, session);
+    CHECK_EQUAL(command.stiffness[0], 30.0F);
+    CHECK_EQUAL(scene.gaitd->lastState().session, session);
+}
+
+CASE(an_activation_that_is_refused_tells_why_and_may_be_repeated) {
+    Scene scene;
+    scene.gaitd->ready = false;
+    CHECK_THROWS(RefusedError, "self-test runs", scene.client.activate());
+    CHECK_EQUAL(scene.client.activationError(), "worker is not ready: self-test runs");
+    scene.gaitd->ready = true;
+    scene.walk();
+    CHECK_EQUAL(scene.client.activationError(), "");
+}
+
+CASE(activating_without_hello_is_refused) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    CHECK_THROWS(RefusedError, "call hello() first", client.activate());
+    CHECK_EQUAL(gaitd.activates, 0U);
+}
+
+CASE(another_policy_than_at_hello_is_not_activated) {
+    Scene scene;
+    scene.gaitd->policy = 'b';
+    CHECK_THROWS(RefusedError, "bbbbbbbbbbbbbbbb", scene.client.activate());
+    CHECK_EQUAL(scene.gaitd->activates, 0U);
+    scene.client.hello(milliseconds(5000));
+    scene.walk();
+}
+
+CASE(an_activation_without_answer_ends_and_is_never_delivered_late) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Config quick = config(dir);
+    quick.request_timeout = milliseconds(100);
+    Client client(quick);
+    client.hello(milliseconds(5000));
+    gaitd.answers_control = false;
+    CHECK_THROWS(UnreachableError, "did not answer", client.activate());
+    gaitd.answers_control = true;
+    const std::uint64_t hellos = gaitd.hellos;
+    client.hello(milliseconds(5000));  // Anything still queued would have come before this.
+    CHECK_EQUAL(gaitd.hellos, hellos + 1);
+    CHECK_EQUAL(gaitd.activates, 0U);
+}
+
+CASE(the_guardians_damping_latches_and_wins_over_the_worker) {
+    Scene scene;
+    const std::uint64_t session = scene.walk();
+    scene.gaitd->sendAsGuardian(FakeGaitd::damping(session, Reason::Deadline));
+    CHECK(scene.loop.until(damped));
+    // The worker goes on as if nothing had happened.
+    CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.counters().of(Refusal::Latched) > 5; }));
+    scene.expectDamping(Reason::Deadline);
+    CHECK(scene.gaitd->damps().empty());
+}
+
+CASE(the_workers_own_damping_latches_too) {
+    Scene scene;
+    const std::uint64_t session = scene.walk();
+    scene.gaitd->sendAsWorker(FakeGaitd::damping(session, Reason::ActionInvalid));
+    CHECK(scene.loop.until(damped));
+    scene.expectDamping(Reason::ActionInvalid);
+}
+
+CASE(damping_of_another_session_does_not_touch_ours) {
+    Scene scene;
+    const std::uint64_t session = scene.walk();
+    CHECK(scene.loop.until([&](const JointCommand&) {
+        scene.gaitd->sendAsGuardian(FakeGaitd::damping(session - 1, Reason::Operator));
+        return scene.client.counters().of(Refusal::ForeignSession) > 3;
+    }));
+    CHECK(active(scene.client.command(monotonicNow_ns())));
+}
+
+CASE(silence_damps_within_the_deadline_and_tells_gaitd) {
+    Scene scene(FakeGaitd::kDeadline_ns);
+    const std::uint64_t session = scene.walk();
+    scene.gaitd->answers_states = false;
+    CHECK(scene.loop.until(damped, milliseconds(2000)));
+    scene.expectDamping(Reason::ClientDeadline);
+    CHECK(check::eventually([&] { return !scene.gaitd->damps().empty(); }));
+    CHECK_EQUAL(scene.gaitd->damps()[0].session, session);
+    CHECK_EQUAL(scene.gaitd->damps()[0].reason, Reason::ClientDeadline);
+    scene.gaitd->answers_states = true;
+    scene.loop.during(milliseconds(100));
+    scene.expectDamping(Reason::ClientDeadline);
+}
+
+CASE(gaitd_gone_altogether_damps_and_a_new_one_needs_an_activate) {
+    Scene scene(FakeGaitd::kDeadline_ns);
+    const std::uint64_t session = scene.walk();
+    const std::uint64_t killed_ns = monotonicNow_ns();
+    scene.gaitd.reset();
+    CHECK(scene.loop.until(damped, milliseconds(2000)));
+    scene.expectDamping(Reason::ClientDeadline);
+    CHECK(monotonicNow_ns() - killed_ns < 1'000'000'000);
+    scene.gaitd.emplace(scene.dir.path());
+    scene.gaitd->deadline_ns = FakeGaitd::kDeadline_ns;
+    scene.gaitd->next_session = session + 1;
+    CHECK(scene.loop.until([&](const JointCommand&) { return scene.gaitd->states > 10; }));
+    scene.expectDamping(Reason::ClientDeadline);
+    // The new gaitd never saw a hello from this client: activate brings its own.
+    CHECK_EQUAL(scene.client.activate(), session + 1);
+    CHECK(scene.loop.until(active));
+}
+
+CASE(a_person_may_ask_for_damping_at_any_time) {
+    Scene scene;
+    const std::uint64_t session = scene.walk();
+    std::thread([&] { scene.client.requestDamping("red button"); }).join();
+    scene.expectDamping(Reason::Operator);
+    CHECK(check::eventually([&] { return !scene.gaitd->damps().empty(); }));
+    const DampRequest damp = scene.gaitd->damps()[0];
+    CHECK_EQUAL(damp.session, session);
+    CHECK_EQUAL(damp.reason, Reason::Operator);
+    CHECK_EQUAL(damp.detail, "red button");
+}
+
+CASE(damping_cancels_an_activation_that_is_under_way) {
+    Scene scene;
+    for (int i = 0; i < 20; ++i) {
+        scene.client.requestActivate();
+        scene.client.requestDamping("no");
+        CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.activation() != Activation::Pending; }));
+        scene.loop.during(milliseconds(5));
+        scene.expectDamping(Reason::Operator);
+        CHECK_EQUAL(scene.client.session(), 0U);
+    }
+}
+
+CASE(release_ends_the_session_here_and_there) {
+    Scene scene;
+    const std::uint64_t session = scene.walk();
+    scene.client.requestRelease();
+    const JointCommand& command = scene.client.command(monotonicNow_ns());
+    CHECK_EQUAL(command.mode, Mode::Idle);
+    CHECK_EQUAL(command.stiffness[0], 0.0F);
+    CHECK_EQUAL(scene.client.session(), 0U);
+    CHECK(check::eventually([&] { return scene.gaitd->released_session == session; }));
+    scene.loop.during(milliseconds(50));
+    CHECK_EQUAL(scene.client.command(monotonicNow_ns()).mode, Mode::Idle);
+}
+
+CASE(a_released_session_is_told_even_if_the_client_ends_at_once) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    std::uint64_t session = 0;
+    {
+        Client client(config(dir));
+        client.hello(milliseconds(5000));
+        session = client.activate();
+        client.requestRelease();
+    }
+    CHECK(check::eventually([&] { return gaitd.released_session == session; }));
+}
+
+CASE(sessions_follow_each_other) {
+    Scene scene;
+    for (int i = 0; i < 5; ++i) {
+        const std::uint64_t session = scene.walk();
+        CHECK_EQUAL(session, 100U + static_cast<unsigned>(i));
+        CHECK(scene.loop.until([](const JointCommand& command) { return command.seq >= 3; }));
+        scene.gaitd->sendAsGuardian(FakeGaitd::damping(session, Reason::Limit));
+        CHECK(scene.loop.until(damped));
+        scene.expectDamping(Reason::Limit);
+    }
+}
+
+CASE(junk_on_the_command_socket_is_counted_and_changes_nothing) {
+    Scene scene;
+    scene.walk();
+    const std::vector<std::string> junk = {"", "junk", std::string(1000, '\xff'), std::string(5, '\x9f'),
+                                           std::string("\x95\x01\x03\x00\x00\x00", 6), std::string("\x9f\x02\x03", 3)};
+    for (const std::string& bytes : junk) {
+        const std::uint64_t before = scene.client.counters().of(Refusal::Malformed) + scene.client.counters().of(Refusal::Version);
+        CHECK(scene.loop.until([&](const JointCommand&) {
+            scene.gaitd->sendAsWorker(bytes);
+            return scene.client.counters().of(Refusal::Malformed) + scene.client.counters().of(Refusal::Version) > before;
+        }));
+        CHECK(scene.loop.until(active));
+    }
+}
+
+int main() { return check::run(); }

@@ -1,0 +1,368 @@
+// Every rule of the client's safety logic, with made-up time.
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include <gaitd/latch.hpp>
+
+#include "check.hpp"
+
+using namespace gaitd;
+
+namespace {
+
+constexpr std::size_t kJoints = 12;
+constexpr std::uint64_t kPeriod = 12'000'000;
+constexpr std::uint64_t kDeadline = 5 * kPeriod;
+constexpr std::uint64_t kSession = 7;
+
+/// A session with a clock of its own.
+struct Scene {
+    Latch latch{kJoints, 2.5F};
+    std::uint64_t now = 1'000'000'000'000;
+    std::uint64_t seq = 0;
+
+    Scene() {
+        JointArray fallback{};
+        fallback.fill(3.0F);
+        latch.configure(kDeadline, fallback);
+        latch.begin(kSession);
+    }
+
+    /// One control period later, one state more.
+    CommandMessage stepAndAnswer(std::uint64_t age = 1'000'000) {
+        now += kPeriod;
+        JointArray position{};
+        position.fill(0.5F);
+        seq = latch.published(now, position);
+        CommandMessage answer;
+        answer.session = kSession;
+        answer.seq = seq;
+        answer.state_stamp_ns = now;
+        now += age;
+        answer.publish_stamp_ns = now;
+        answer.mode = Mode::Active;
+        answer.joint_position.fill(static_cast<float>(seq));
+        answer.stiffness.fill(30.0F);
+        answer.damping.fill(1.0F);
+        answer.action.fill(0.25F);
+        return answer;
+    }
+
+    CommandMessage damping(Reason reason, std::uint64_t session = kSession) const {
+        CommandMessage message;
+        message.session = session;
+        message.mode = Mode::Damping;
+        message.reason = reason;
+        message.publish_stamp_ns = now;
+        return message;
+    }
+
+    Refusal offer(const CommandMessage& command) { return latch.offer(command, now); }
+    const JointCommand& decide() { return latch.decide(now); }
+
+    void expectDamping(Reason reason) {
+        const JointCommand& command = decide();
+        CHECK_EQUAL(command.mode, Mode::Damping);
+        CHECK_EQUAL(command.reason, reason);
+        expectHarmless(command);
+    }
+
+    static void expectHarmless(const JointCommand& command) {
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            CHECK_EQUAL(command.stiffness[i], 0.0F);
+            CHECK_EQUAL(command.torque[i], 0.0F);
+            CHECK_EQUAL(command.joint_velocity[i], 0.0F);
+            CHECK_EQUAL(command.damping[i], 3.0F);
+        }
+    }
+};
+
+}  // namespace
+
+CASE(before_hello_the_configured_damping_holds) {
+    Latch latch(kJoints, 2.5F);
+    const JointCommand& command = latch.decide(1);
+    CHECK_EQUAL(command.mode, Mode::Idle);
+    CHECK_EQUAL(command.damping[0], 2.5F);
+    CHECK_EQUAL(command.damping[kJoints - 1], 2.5F);
+    CHECK_EQUAL(command.stiffness[0], 0.0F);
+}
+
+CASE(a_valid_command_is_applied_with_its_age) {
+    Scene scene;
+    CHECK_EQUAL(scene.offer(scene.stepAndAnswer(2'000'000)), Refusal::None);
+    const JointCommand& command = scene.decide();
+    CHECK_EQUAL(command.mode, Mode::Active);
+    CHECK_EQUAL(command.session, kSession);
+    CHECK_EQUAL(command.seq, 1U);
+    CHECK_EQUAL(command.age_ns, 2'000'000U);
+    CHECK_EQUAL(command.joint_position[11], 1.0F);
+    CHECK_EQUAL(command.stiffness[0], 30.0F);
+    CHECK_EQUAL(command.action[0], 0.25F);
+}
+
+CASE(a_held_command_ages_and_stays_until_the_deadline) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer(0));
+    scene.now += kDeadline;
+    CHECK_EQUAL(scene.decide().mode, Mode::Active);
+    CHECK_EQUAL(scene.decide().age_ns, kDeadline);
+    CHECK(!scene.latch.takeExpired());
+    scene.now += 1;
+    scene.expectDamping(Reason::ClientDeadline);
+    CHECK(scene.latch.takeExpired());
+    CHECK(!scene.latch.takeExpired());
+}
+
+CASE(no_active_is_applied_after_the_clients_own_deadline) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer(0));
+    scene.now += kDeadline + 1;
+    scene.decide();
+    CHECK_EQUAL(scene.offer(scene.stepAndAnswer()), Refusal::Latched);
+    scene.expectDamping(Reason::ClientDeadline);
+}
+
+CASE(the_first_command_has_half_a_second) {
+    Scene scene;
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+    scene.now += Latch::kFirstCommandLimit_ns;
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+    Scene::expectHarmless(scene.decide());
+    scene.now += 1;
+    scene.expectDamping(Reason::ClientDeadline);
+    CHECK(scene.latch.takeExpired());
+}
+
+CASE(without_a_session_no_timer_runs) {
+    Latch latch(kJoints, 2.5F);
+    latch.decide(1);
+    CHECK_EQUAL(latch.decide(3'600'000'000'000).mode, Mode::Idle);
+    CHECK(!latch.takeExpired());
+}
+
+CASE(an_answer_to_a_state_older_than_the_deadline_is_late) {
+    Scene scene;
+    CommandMessage answer = scene.stepAndAnswer(kDeadline + 1);
+    CHECK_EQUAL(scene.offer(answer), Refusal::Late);
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+    answer = scene.stepAndAnswer(kDeadline);
+    CHECK_EQUAL(scene.offer(answer), Refusal::None);
+}
+
+CASE(foreign_sessions_are_refused_active_or_damping) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer());
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.session = kSession - 1;
+    CHECK_EQUAL(scene.offer(answer), Refusal::ForeignSession);
+    CHECK_EQUAL(scene.offer(scene.damping(Reason::Operator, kSession + 1)), Refusal::ForeignSession);
+    CHECK_EQUAL(scene.offer(scene.damping(Reason::Operator, 0)), Refusal::ForeignSession);
+    CHECK_EQUAL(scene.decide().mode, Mode::Active);
+    CHECK_EQUAL(scene.decide().seq, 1U);
+}
+
+CASE(an_active_command_of_session_0_is_never_applied) {
+    Scene scene;
+    scene.latch.end();
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.session = 0;
+    CHECK_EQUAL(scene.offer(answer), Refusal::ForeignSession);
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+}
+
+CASE(replayed_and_reordered_commands_are_refused) {
+    Scene scene;
+    const CommandMessage first = scene.stepAndAnswer();
+    const CommandMessage second = scene.stepAndAnswer();
+    CHECK_EQUAL(scene.offer(second), Refusal::None);
+    CHECK_EQUAL(scene.offer(second), Refusal::Replayed);
+    CHECK_EQUAL(scene.offer(first), Refusal::Replayed);
+    CommandMessage zero = second;
+    zero.seq = 0;
+    zero.state_stamp_ns = 0;
+    CHECK_EQUAL(scene.offer(zero), Refusal::Replayed);
+    CHECK_EQUAL(scene.decide().seq, 2U);
+}
+
+CASE(answers_to_states_never_published_are_refused) {
+    Scene scene;
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.seq += 1;
+    CHECK_EQUAL(scene.offer(answer), Refusal::Unpublished);
+    answer.seq -= 1;
+    answer.state_stamp_ns += 1;
+    CHECK_EQUAL(scene.offer(answer), Refusal::Unpublished);
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+}
+
+CASE(stamps_in_the_future_are_refused) {
+    Scene scene;
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.publish_stamp_ns = scene.now + Latch::kFutureTolerance_ns + 1;
+    CHECK_EQUAL(scene.offer(answer), Refusal::FutureStamp);
+    answer.publish_stamp_ns = std::numeric_limits<std::uint64_t>::max();
+    CHECK_EQUAL(scene.offer(answer), Refusal::FutureStamp);
+    answer.publish_stamp_ns = scene.now + Latch::kFutureTolerance_ns;
+    CHECK_EQUAL(scene.offer(answer), Refusal::None);
+}
+
+CASE(a_state_stamped_in_the_future_cannot_switch_the_deadline_off) {
+    Scene scene;
+    const std::uint64_t future = scene.now + 3'600'000'000'000;
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.seq = scene.latch.published(future, JointArray{});
+    answer.state_stamp_ns = future;
+    CHECK_EQUAL(scene.offer(answer), Refusal::FutureStamp);
+}
+
+CASE(values_that_are_not_finite_are_refused_wherever_they_stand) {
+    for (const float poison : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                               -std::numeric_limits<float>::infinity()}) {
+        for (JointArray CommandMessage::*field :
+             {&CommandMessage::joint_position, &CommandMessage::joint_velocity, &CommandMessage::stiffness,
+              &CommandMessage::damping, &CommandMessage::torque, &CommandMessage::action}) {
+            Scene scene;
+            CommandMessage answer = scene.stepAndAnswer();
+            (answer.*field)[kJoints - 1] = poison;
+            CHECK_EQUAL(scene.offer(answer), Refusal::NotFinite);
+            CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+            // Beyond the joints there is nothing to judge.
+            answer = scene.stepAndAnswer();
+            (answer.*field)[kJoints] = poison;
+            CHECK_EQUAL(scene.offer(answer), Refusal::None);
+        }
+    }
+}
+
+CASE(damping_wins_when_it_comes_before_the_active_command) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer());
+    const CommandMessage answer = scene.stepAndAnswer();
+    CHECK_EQUAL(scene.offer(scene.damping(Reason::WorkerDied)), Refusal::None);
+    CHECK_EQUAL(scene.offer(answer), Refusal::Latched);
+    scene.expectDamping(Reason::WorkerDied);
+}
+
+CASE(damping_wins_when_it_comes_after_the_active_command) {
+    Scene scene;
+    CHECK_EQUAL(scene.offer(scene.stepAndAnswer()), Refusal::None);
+    CHECK_EQUAL(scene.offer(scene.damping(Reason::Deadline)), Refusal::None);
+    scene.expectDamping(Reason::Deadline);
+    CHECK(!scene.latch.takeExpired());
+}
+
+CASE(damping_counts_even_with_senseless_stamps_and_values) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer());
+    CommandMessage message = scene.damping(Reason::BackendError);
+    message.publish_stamp_ns = std::numeric_limits<std::uint64_t>::max();
+    message.damping.fill(std::numeric_limits<float>::quiet_NaN());
+    message.stiffness.fill(1000.0F);
+    CHECK_EQUAL(scene.offer(message), Refusal::None);
+    scene.expectDamping(Reason::BackendError);
+}
+
+CASE(the_first_reason_stands) {
+    Scene scene;
+    scene.offer(scene.damping(Reason::WorkerDied));
+    scene.offer(scene.damping(Reason::Shutdown));
+    scene.latch.damp(Reason::Operator);
+    scene.now += 10 * kDeadline;
+    scene.expectDamping(Reason::WorkerDied);
+    CHECK(!scene.latch.takeExpired());
+}
+
+CASE(idle_messages_change_nothing) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer());
+    CommandMessage idle;
+    CHECK_EQUAL(scene.offer(idle), Refusal::None);
+    CHECK_EQUAL(scene.decide().mode, Mode::Active);
+    scene.offer(scene.damping(Reason::Operator));
+    idle.session = kSession;
+    scene.offer(idle);
+    scene.expectDamping(Reason::Operator);
+}
+
+CASE(damping_is_left_only_by_a_new_session) {
+    Scene scene;
+    scene.offer(scene.damping(Reason::Operator));
+    scene.latch.end();
+    CHECK_EQUAL(scene.decide().mode, Mode::Damping);
+    scene.latch.configure(kDeadline, scene.decide().damping);
+    CHECK_EQUAL(scene.decide().mode, Mode::Damping);
+    scene.latch.begin(kSession + 1);
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+    CHECK_EQUAL(scene.decide().reason, Reason::None);
+}
+
+CASE(nothing_of_an_old_session_counts_in_a_new_one) {
+    Scene scene;
+    const CommandMessage old = scene.stepAndAnswer();
+    scene.latch.begin(kSession + 1);
+    CHECK_EQUAL(scene.offer(old), Refusal::ForeignSession);
+    CHECK_EQUAL(scene.offer(scene.damping(Reason::Deadline)), Refusal::ForeignSession);
+    // The same numbers under the new session: no state was published in it yet.
+    CommandMessage forged = old;
+    forged.session = kSession + 1;
+    CHECK_EQUAL(scene.offer(forged), Refusal::Unpublished);
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.session = kSession + 1;
+    CHECK_EQUAL(answer.seq, 1U);
+    CHECK_EQUAL(scene.offer(answer), Refusal::None);
+}
+
+CASE(ending_a_session_stands_down_at_once) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer());
+    const CommandMessage next = scene.stepAndAnswer();
+    scene.latch.end();
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+    Scene::expectHarmless(scene.decide());
+    CHECK_EQUAL(scene.offer(next), Refusal::ForeignSession);
+}
+
+CASE(without_stiffness_the_goal_is_where_the_joints_are) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer());
+    scene.offer(scene.damping(Reason::Operator));
+    CHECK_EQUAL(scene.decide().joint_position[0], 0.5F);
+}
+
+CASE(whatever_arrives_the_output_is_safe) {
+    // Random messages, mostly near the valid ones. The invariants must hold after each.
+    std::mt19937 random(1);
+    const auto chance = [&](unsigned in) { return random() % in == 0; };
+    for (int run = 0; run < 300; ++run) {
+        Scene scene;
+        bool latched = false;
+        std::uint64_t last_seq = 0;
+        for (int step = 0; step < 100; ++step) {
+            CommandMessage answer = scene.stepAndAnswer(random() % 3'000'000);
+            if (chance(12)) answer.session += random() % 3;
+            if (chance(12)) answer.seq += random() % 5 - 2;
+            if (chance(12)) answer.state_stamp_ns += random() % 3;
+            if (chance(12)) answer.publish_stamp_ns += random() % 4'000'000;
+            if (chance(12)) answer.action[random() % kJoints] = std::nanf("");
+            if (chance(80)) answer.mode = Mode::Damping;
+            if (chance(20)) scene.now += random() % (2 * kDeadline);
+            if (!chance(6)) scene.offer(answer);
+            latched = latched || (answer.mode == Mode::Damping && scene.latch.mode() == Mode::Damping);
+            const JointCommand& command = scene.decide();
+            if (latched) CHECK_EQUAL(command.mode, Mode::Damping);
+            latched = command.mode == Mode::Damping;
+            if (command.mode == Mode::Active) {
+                CHECK(command.age_ns <= kDeadline);
+                CHECK(command.seq >= last_seq);
+                CHECK(std::isfinite(command.action[0]));
+                last_seq = command.seq;
+            } else {
+                Scene::expectHarmless(command);
+            }
+        }
+    }
+}
+
+int main() { return check::run(); }
