@@ -114,7 +114,7 @@ def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> di
 
 
 def age_us(ticks: Ticks) -> dict[str, float]:
-    """Age of a command when it comes into force, since its state was sampled (the controller ticks at 1 ms)."""
+    """Age of a command when it comes into force, since its state was sampled (ticks of 1 ms)."""
     import numpy as np
 
     ages = ticks.age_us[ticks.arrivals()]
