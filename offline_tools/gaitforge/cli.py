@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS = (
-    "gaitforge.convert",
+    "gaitforge.example",
     "gaitforge.export",
-    "gaitforge.pack",
+    "gaitforge.calibrate",
     "gaitforge.setup_rknn",
+    "gaitforge.convert",
+    "gaitforge.pack",
+    "gaitforge.agent",
     "gaitforge.simulate.command",
     "gaitforge.rig.demo",
 )
