@@ -76,3 +76,16 @@ def normalize(
         return observations
     mean, std = stats
     return np.asarray((observations - mean) / np.maximum(std, floor), np.float32)
+
+
+def thin(rows: Float32Array, count: int) -> Float32Array:
+    """Return at most ``count`` rows, evenly chosen, first and last among them."""
+    if count >= len(rows):
+        return rows
+    chosen: Float32Array = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+    return chosen
+
+
+def normal_rows(count: int, dim: int, seed: int = 0) -> Float32Array:
+    """Random rows (count, dim) of a standard normal distribution."""
+    return np.random.default_rng(seed).standard_normal((count, dim), dtype=np.float32)

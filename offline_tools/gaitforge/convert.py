@@ -12,7 +12,7 @@ import numpy as np
 
 from gaitd.errors import BackendError, InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge import console, files
+from gaitforge import arrays, console, files
 from gaitforge.hybrid import Trial, search
 from gaitforge.policy_onnx import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record
@@ -221,10 +221,8 @@ def _with_layers(
 def _judged(policy: PolicyOnnx, inputs: dict[str, Float32Array]) -> Float32Array:
     """Observations to judge a change of the model with: recorded ones, else random ones."""
     if inputs:
-        rows = inputs[policy.model.input][:, 0, :]
-        return rows[np.linspace(0, len(rows) - 1, min(JUDGED_ROWS, len(rows))).astype(int)]
-    generator = np.random.default_rng(0)
-    return np.float32(generator.standard_normal((JUDGED_ROWS, policy.observation_dim)))
+        return arrays.thin(inputs[policy.model.input][:, 0, :], JUDGED_ROWS)
+    return arrays.normal_rows(JUDGED_ROWS, policy.observation_dim)
 
 
 def _record(

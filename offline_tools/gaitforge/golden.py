@@ -8,6 +8,7 @@ from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitforge import arrays
 from gaitforge.policy_onnx import run_rows
 
 ROWS = 128
@@ -69,10 +70,7 @@ def sample(
     """
     if len(observations) < 2:
         raise InputError(f"golden vectors need at least two observations, there is {len(observations)}")
-    if manifest.model.recurrent:
-        chosen = observations[:rows]
-    else:
-        chosen = observations[np.linspace(0, len(observations) - 1, min(rows, len(observations))).astype(int)]
+    chosen = observations[:rows] if manifest.model.recurrent else arrays.thin(observations, rows)
     pipeline = PolicyPipeline(manifest, stats)
     action = run_rows(backend, np.stack([pipeline.normalize(row).copy() for row in chosen]))
     if not np.isfinite(action).all():

@@ -13,7 +13,7 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge import files
+from gaitforge import arrays, files
 from gaitforge.policy_onnx import PolicyOnnx, read_policy
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 
@@ -106,16 +106,13 @@ def calibration_inputs(
 
     The hidden states of a recurrent policy are those of the float model on the rows in order.
     """
-    from gaitforge import arrays
-
     observations = arrays.read_observations(dataset, policy.observation_dim)
     inputs = {policy.model.input: observations[:, None, :]}
     if policy.model.recurrent:
         inputs.update(_hidden_states(policy, observations))
-    if samples is None or samples >= len(observations):
+    if samples is None:
         return inputs
-    chosen = np.linspace(0, len(observations) - 1, samples).astype(int)
-    return {name: rows[chosen] for name, rows in inputs.items()}
+    return {name: arrays.thin(rows, samples) for name, rows in inputs.items()}
 
 
 def _hidden_states(policy: PolicyOnnx, observations: Float32Array) -> dict[str, Float32Array]:
