@@ -1,0 +1,117 @@
+"""An aarch64 user land with the vendor's real wheel, run under qemu-user.
+
+Built once into a cache outside the tree ($GAITD_TARGET_CACHE, default ~/.cache/gaitd/target), in about 15 s.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from standin.build import build_standin
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ("mmdebstrap", "qemu-aarch64-static", "aarch64-linux-gnu-gcc", "unshare", "chroot")
+DEBIAN = ["python3", "libstdc++6"]
+WHEELS = [
+    "msgpack",
+    "msgspec",
+    "numpy",
+    "prometheus-client",
+    "psutil",
+    "pyyaml",
+    "pyzmq",
+    "rknn-toolkit-lite2==2.5.0",
+    "ruamel.yaml",
+    "setuptools<81",
+]
+RECIPE = "1 bookworm " + " ".join([*DEBIAN, *WHEELS])
+
+
+class TargetUnavailableError(Exception):
+    """Why there is no emulated target here."""
+
+
+def ensure_rootfs() -> Path:
+    """The cached root directory, built if need be. Raises TargetUnavailableError saying what is missing."""
+    if os.geteuid() != 0:
+        raise TargetUnavailableError("needs root (chroot and mounts)")
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        raise TargetUnavailableError(
+            f"{', '.join(missing)} not found; apt install the packages of tests/target/packages.txt"
+        )
+    default = Path.home() / ".cache/gaitd/target"
+    cache = Path(os.environ.get("GAITD_TARGET_CACHE") or default)
+    cache.mkdir(parents=True, exist_ok=True)
+    root = cache / f"aarch64-{hashlib.sha256(RECIPE.encode()).hexdigest()[:12]}"
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            draft = Path(tempfile.mkdtemp(dir=cache, prefix="draft-"))
+            try:
+                _build(draft)
+            except subprocess.CalledProcessError as error:
+                lines = (error.stderr or "").strip().splitlines() or [str(error)]
+                raise TargetUnavailableError(f"the aarch64 root could not be built: {lines[-1]}") from error
+            draft.rename(root)
+        build_standin("aarch64-linux-gnu-gcc", root / "usr/lib/librknnrt.so.new")
+        (root / "usr/lib/librknnrt.so.new").replace(root / "usr/lib/librknnrt.so")
+    return root
+
+
+def _build(root: Path) -> None:
+    hooks = "/usr/share/mmdebstrap/hooks/merged-usr"
+    _run("mmdebstrap", "--variant=extract", "--arch=arm64", f"--hook-dir={hooks}",
+         f"--include={','.join(DEBIAN)}", "bookworm", str(root))  # fmt: skip
+    site = root / "opt/site"
+    with tempfile.TemporaryDirectory() as wheels:
+        platforms = ["manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64"]
+        _run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+             "--python-version=311", *(f"--platform={name}" for name in platforms), f"--dest={wheels}",
+             *WHEELS)  # fmt: skip
+        for wheel in Path(wheels).glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(site)
+    for directory in ("dev", "gaitd", "proc", "tmp", "with-npu/proc/device-tree"):
+        (root / directory).mkdir(parents=True, exist_ok=True)
+    (root / "with-npu/proc/device-tree/compatible").write_bytes(b"radxa,rock-5b\0rockchip,rk3588\0")
+    shutil.copy(shutil.which("qemu-aarch64-static") or "", root / "qemu")
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def run_python(root: Path, *arguments: str, npu: bool = True, timeout_s: float = 120) -> str:
+    """Run the target's Python with this repository at /gaitd (read-only). Returns its output.
+
+    With ``npu`` the device tree says RK3588. Mounts are private and gone when it ends.
+    """
+    mounts = (
+        f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && "
+        f"mount -t tmpfs tmpfs {root}/tmp && "
+        f"mount --bind {ROOT} {root}/gaitd && mount -o remount,bind,ro {root}/gaitd && "
+        f'exec chroot {root} /qemu /usr/bin/python3 "$@"'
+    )
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONPATH": "/opt/site:/gaitd/daemon:/gaitd/tests/target",
+        "OPENBLAS_NUM_THREADS": "1",
+    } | ({"QEMU_LD_PREFIX": "/with-npu"} if npu else {})
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", mounts, "sh", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    if done.returncode:
+        raise AssertionError(f"the target's program ended with {done.returncode}:\n{done.stderr[-4000:]}")
+    return done.stdout
