@@ -29,6 +29,16 @@ namespace gaitd {
 /// Where the last requested activation stands.
 enum class Activation : std::uint8_t { None, Pending, Granted, Refused };
 
+constexpr const char* toString(Activation activation) noexcept {
+    switch (activation) {
+        case Activation::None: return "none";
+        case Activation::Pending: return "pending";
+        case Activation::Granted: return "granted";
+        case Activation::Refused: return "refused";
+    }
+    return "unknown";
+}
+
 class Link {
 public:
     using Clock = std::chrono::steady_clock;

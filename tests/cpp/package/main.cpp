@@ -1,0 +1,10 @@
+#include <gaitd/client.hpp>
+#include <gaitd/vendor/policy_runner.hpp>
+
+int main() {
+    gaitd::Config config;
+    config.endpoint_dir = "/nonexistent";
+    config.joints = {"joint"};
+    gaitd::Client client(config);
+    return client.command(gaitd::monotonicNow_ns()).mode == gaitd::Mode::Idle ? 0 : 1;
+}
