@@ -70,7 +70,7 @@ class Metrics(_Section, frozen=True, kw_only=True):
 
     enabled: bool = True
     address: str = "127.0.0.1"
-    """Loopback unless told otherwise."""
+    """An IP address, loopback unless told otherwise; or the path of a Unix socket, without a port."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9468
 
 

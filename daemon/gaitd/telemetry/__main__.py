@@ -7,10 +7,12 @@ import sys
 import threading
 
 import msgspec
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from gaitd.blackboard import Blackboard
+from gaitd.errors import GaitdError
 from gaitd.realtime import die_with_parent, name_process, use_all_cpus
+from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import BlackboardCollector, StepHistograms
 from gaitd.telemetry.order import TelemetryOrder
 
@@ -30,16 +32,11 @@ def main() -> int:
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, order.period_s)
     registry.register(BlackboardCollector(board, order))
-    metrics = order.metrics
     try:
-        start_http_server(metrics.port, metrics.address, registry)
-    except OSError as error:
-        print(
-            f"gaitd-telemetry: metrics at {metrics.address}:{metrics.port}: {error.strerror}; "
-            "set metrics.port in gaitd.toml",
-            file=sys.stderr,
-        )
-        return 4
+        serve_metrics(order.metrics, registry)
+    except GaitdError as error:
+        print(f"gaitd-telemetry: {error}", file=sys.stderr)
+        return error.exit_code
     index = 0
     while not done.wait(FEED_S):
         index = histograms.feed(board, index)
