@@ -20,10 +20,12 @@ COMMANDS = (
     "gaitforge.calibrate",
     "gaitforge.setup_rknn",
     "gaitforge.convert",
+    "gaitforge.verify",
     "gaitforge.pack",
     "gaitforge.agent",
     "gaitforge.simulate.command",
     "gaitforge.rig.demo",
+    "gaitforge.rig.latency",
 )
 """One module per command, in the order of the chain; each has add_parser()."""
 
