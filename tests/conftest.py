@@ -1,0 +1,26 @@
+"""pytest puts this directory on sys.path because of this file: `support` is importable everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from gaitd.bundle import Bundle, open_bundle
+from support.bundles import write_small_bundle
+
+# The machine that runs the tests may be busy: an example may take its time.
+settings.register_profile("gaitd", deadline=None)
+settings.load_profile("gaitd")
+
+
+@pytest.fixture(scope="session")
+def small_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of three joints; nobody writes to it."""
+    return write_small_bundle(tmp_path_factory.mktemp("bundle") / "small.gaitd")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(small_bundle_path: Path) -> Bundle:
+    return open_bundle(small_bundle_path)

@@ -1,0 +1,224 @@
+"""Action to target, and the guard's limits on it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from gaitd.errors import InputError
+from gaitd.policy.pipeline import Decision, PolicyPipeline
+from gaitd.wire.messages import Reason
+from support.bundles import contract, small_manifest
+from support.states import random_state
+
+DEFAULT = np.array([0.0, -0.65, 1.3], np.float32)
+POSITION = {"min_rad": [-0.6, -3.5, 0.3], "max_rad": [0.6, 0.4, 2.8]}
+ACTIONS = arrays(np.float32, 3, elements=st.floats(-50, 50, width=32))
+ANY_ACTION = arrays(np.float32, 3, elements=st.floats(width=32))
+
+
+def make(action: dict[str, Any] | None = None, **limits: Any) -> PolicyPipeline:
+    base = small_manifest()
+    manifest = small_manifest(
+        action={**base["action"], **(action or {})}, limits={"position": POSITION, **limits}
+    )
+    return PolicyPipeline(contract(manifest), None)
+
+
+def decide(
+    pipeline: PolicyPipeline, action: Any, position: np.ndarray = DEFAULT, velocity: Any = (0, 0, 0)
+) -> Decision:
+    state = random_state(
+        np.random.default_rng(0), 3, joint_position=position, joint_velocity=np.array(velocity, np.float32)
+    )
+    pipeline.observe(state)
+    return pipeline.decide(np.asarray(action, np.float32))
+
+
+def test_an_action_is_scaled_onto_the_default_position() -> None:
+    decision = decide(make(), [1.0, -2.0, 0.5])
+    assert decision.accepted
+    assert decision.reason is Reason.NONE
+    np.testing.assert_allclose(decision.target, DEFAULT + 0.25 * np.array([1.0, -2.0, 0.5]), rtol=1e-6)
+    np.testing.assert_array_equal(decision.action, np.array([1.0, -2.0, 0.5], np.float32))
+    assert decision.clamped == {}
+
+
+def test_scale_and_offset_by_joint() -> None:
+    action = {"scale": {"knee": 0.3, "hip": 0.1, "thigh": 0.2}, "offset": [0.1, -0.5, 1.0]}
+    np.testing.assert_allclose(
+        decide(make(action), [1.0, 1.0, 1.0]).target, [0.1 + 0.1, -0.5 + 0.2, 1.0 + 0.3], rtol=1e-6
+    )
+
+
+def test_the_policys_own_clip_is_before_the_scale_and_is_what_is_remembered() -> None:
+    pipeline = make({"clip": [-1.0, 1.0]})
+    decision = decide(pipeline, [100.0, -100.0, 0.5])
+    np.testing.assert_allclose(decision.target, DEFAULT + 0.25 * np.array([1.0, -1.0, 0.5]), rtol=1e-6)
+    np.testing.assert_array_equal(pipeline.last_action, np.array([1.0, -1.0, 0.5], np.float32))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("clip", [None, [-1.0, 1.0]])
+def test_what_is_not_finite_is_rejected_even_where_a_clip_would_hide_it(
+    bad: float, clip: list[float] | None
+) -> None:
+    pipeline = make({} if clip is None else {"clip": clip})
+    for joint in range(3):
+        action = np.zeros(3, np.float32)
+        action[joint] = bad
+        decision = decide(pipeline, action)
+        assert decision.reason is Reason.ACTION_INVALID
+        np.testing.assert_array_equal(pipeline.last_action, np.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(2,), (4,), (1, 3), (3, 1), (0,), ()])
+def test_another_shape_is_rejected(shape: tuple[int, ...]) -> None:
+    pipeline = make()
+    assert pipeline.decide(np.zeros(shape, np.float32)).reason is Reason.ACTION_INVALID
+
+
+def test_a_position_limit_that_clamps() -> None:
+    decision = decide(make(), [100.0, 0.0, -100.0])
+    assert decision.accepted
+    np.testing.assert_allclose(decision.target, [0.6, -0.65, 0.3], rtol=1e-6)
+    assert decision.clamped == {"position": 2}
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [
+        ({"position": {**POSITION, "response": "damp"}}, "position"),
+        ({"slew": {"max_rad_per_step": 0.1, "response": "damp"}}, "slew"),
+        ({"torque": {"max_nm": 5.0, "response": "damp"}}, "torque"),
+    ],
+)
+def test_a_limit_that_damps_rejects(limits: dict[str, Any], name: str) -> None:
+    pipeline = make(None, **limits)
+    assert decide(pipeline, [0.1, 0.1, 0.1]).accepted
+    before = pipeline.last_action.copy()
+    decision = decide(pipeline, [100.0, 0.1, 0.1])
+    assert decision.reason is Reason.LIMIT
+    assert decision.clamped[name] == 1
+    np.testing.assert_array_equal(pipeline.last_action, before)
+
+
+def test_slew_is_counted_from_the_default_position_at_first_and_then_from_the_last_target() -> None:
+    pipeline = make(None, slew={"max_rad_per_step": [0.1, 0.2, 0.3]})
+    first = decide(pipeline, [100.0, 100.0, 100.0])
+    np.testing.assert_allclose(first.target, DEFAULT + np.array([0.1, 0.2, 0.3]), rtol=1e-6)
+    second = decide(pipeline, [100.0, 100.0, 100.0])
+    np.testing.assert_allclose(second.target, DEFAULT + np.array([0.2, 0.4, 0.6]), rtol=1e-6)
+    assert second.clamped["slew"] == 3
+    pipeline.reset()
+    np.testing.assert_allclose(decide(pipeline, [9.0, 9.0, 9.0]).target, first.target, rtol=1e-6)
+
+
+def test_a_rejected_action_does_not_move_the_slew_reference() -> None:
+    pipeline = make(None, slew={"max_rad_per_step": 0.1})
+    first = decide(pipeline, [100.0, 100.0, 100.0]).target.copy()
+    for _ in range(5):
+        assert not decide(pipeline, [math.nan] * 3).accepted
+    np.testing.assert_allclose(decide(pipeline, [100.0] * 3).target, first + np.float32(0.1), rtol=1e-6)
+
+
+@given(
+    ACTIONS,
+    arrays(np.float32, 3, elements=st.floats(-0.25, 0.25, width=32)),
+    arrays(np.float32, 3, elements=st.floats(-20, 20, width=32)),
+)
+def test_the_motors_torque_stays_within_its_bound(
+    action: np.ndarray, offset: np.ndarray, velocity: np.ndarray
+) -> None:
+    """Wherever the range of the joint leaves room for it, computed as the motor does."""
+    pipeline = make(None, torque={"max_nm": 12.0}, position={"min_rad": -10.0, "max_rad": 10.0})
+    position = DEFAULT + offset
+    decision = decide(pipeline, action, position, velocity)
+    stiffness, damping = np.array([30.0, 31.0, 32.0]), np.array([1.0, 1.1, 1.2])
+    torque = stiffness * (decision.target.astype(float) - position) + damping * (0.0 - velocity)
+    assert (np.abs(torque) <= 12.0 + 1e-3).all()
+    asked = stiffness * (DEFAULT + 0.25 * action.astype(float) - position) - damping * velocity
+    free = np.abs(asked) < 12.0 - 1e-3
+    np.testing.assert_allclose(torque[free], asked[free], atol=1e-3)  # what is within the bound stays
+
+
+@given(st.lists(st.tuples(ACTIONS, ACTIONS), min_size=1, max_size=8))
+def test_position_has_the_last_word(steps: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    pipeline = make(None, slew={"max_rad_per_step": 0.2}, torque={"max_nm": 10.0})
+    low, high = np.array(POSITION["min_rad"], np.float32), np.array(POSITION["max_rad"], np.float32)
+    for action, velocity in steps:
+        # Far out of range, so that slew and torque pull to where the joint must not go.
+        decision = decide(pipeline, action, DEFAULT + action, velocity)
+        assert decision.accepted
+        assert (decision.target >= low).all()
+        assert (decision.target <= high).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"action": {"clip": [1.0, -1.0]}}, r"^action\.clip: expected min < max"),
+        ({"action": {"scale": [1.0]}}, r"^action\.scale: expected 3 values"),
+        ({"action": {"stiffness_nm_per_rad": -1.0}}, r"^action\.stiffness_nm_per_rad: joint 'hip' is -1"),
+        ({"action": {"damping_nms_per_rad": [1.0, -2.0, 1.0]}}, r"damping_nms_per_rad: joint 'thigh' is -2"),
+        ({"slew": {"max_rad_per_step": 0.0}}, r"^limits\.slew\.max_rad_per_step: joint 'hip' is 0"),
+        ({"torque": {"max_nm": -1.0}}, r"^limits\.torque\.max_nm: joint 'hip' is -1"),
+        ({"position": {"min_rad": 1.0, "max_rad": 1.0}}, r"^limits\.position: joint 'hip' has min 1"),
+        ({"position": {"min_rad": 0.1, "max_rad": 3.0}}, r"^default_joint_position_rad: joint 'hip' is 0"),
+        (
+            {"action": {"stiffness_nm_per_rad": 0.0}, "torque": {"max_nm": 1.0}},
+            r"^limits\.torque: .*stiffness",
+        ),
+    ],
+)
+def test_contradicting_limits_are_refused_by_key_and_joint(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(**changes)
+
+
+class LastAction(RuleBasedStateMachine):
+    """Whatever the model answers, last_action is the last accepted action; so is what is observed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pipeline = make(
+            {"clip": [-20.0, 20.0]},
+            slew={"max_rad_per_step": 2.0, "response": "damp"},
+            torque={"max_nm": 60.0},
+        )
+        self.accepted = np.zeros(3, np.float32)
+        self.rng = np.random.default_rng(0)
+        self.observed = self.accepted
+
+    @rule(action=ANY_ACTION | ACTIONS, reuse=st.booleans())
+    def step(self, action: np.ndarray, reuse: bool) -> None:
+        self.pipeline.observe(random_state(self.rng, 3))
+        self.observed = self.accepted
+        decision = self.pipeline.decide(action)
+        if decision.accepted:
+            self.accepted = np.clip(action, -20, 20).copy()
+        if reuse:
+            action.fill(np.nan)  # a backend overwrites its output with the next call
+
+    @rule()
+    def reset(self) -> None:
+        self.pipeline.reset()
+        self.accepted = np.zeros(3, np.float32)
+        self.observed = self.accepted
+
+    @invariant()
+    def only_accepted_actions_are_remembered(self) -> None:
+        np.testing.assert_array_equal(self.pipeline.last_action, self.accepted)
+        assert np.isfinite(self.pipeline.raw_observation()).all()
+        np.testing.assert_array_equal(self.pipeline.raw_observation()[-3:], self.observed)
+
+
+TestLastAction = LastAction.TestCase
+TestLastAction.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)

@@ -1,0 +1,1 @@
+"""Helpers of the tests: a controller in Python, processes, bundles, fakes."""

@@ -1,0 +1,144 @@
+"""A controller in Python that speaks the wire contract over real sockets, and misbehaves on demand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+
+from gaitd.ctl.client import ControlClient
+from gaitd.wire.codec import decode_command, encode_state
+from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.messages import JointCommand, Mode, RobotState
+
+ALL_FIELDS = [
+    "angular_velocity",
+    "orientation",
+    "linear_acceleration",
+    "velocity_command",
+    "joint_position",
+    "joint_velocity",
+    "joint_torque",
+]
+
+
+def standing_state(joint_position: np.ndarray, seed: int = 0) -> RobotState:
+    """An upright robot with a little sensor noise; session, seq and stamp are the caller's to set."""
+    rng = np.random.default_rng(seed)
+    n = len(joint_position)
+
+    def noise(size: int, scale: float) -> np.ndarray:
+        return (rng.normal(size=size) * scale).astype(np.float32)
+
+    return RobotState(
+        session=0,
+        seq=0,
+        stamp_ns=0,
+        angular_velocity=noise(3, 0.05),
+        orientation=np.array([1, 0, 0, 0], np.float32),
+        linear_acceleration=np.array([0, 0, 9.81], np.float32) + noise(3, 0.1),
+        linear_velocity=None,
+        velocity_command=np.zeros(3, np.float32),
+        joint_position=joint_position + noise(n, 0.01),
+        joint_velocity=noise(n, 0.1),
+        joint_torque=noise(n, 0.5),
+    )
+
+
+@dataclass
+class Controller:
+    """Publishes states and reads commands as the C++ client does, without its own safety net."""
+
+    runtime_dir: Path
+    joints: list[str]
+    name: str = "test"
+    context: zmq.Context = field(default_factory=zmq.Context)
+
+    def __post_init__(self) -> None:
+        endpoints = Endpoints.in_directory(self.runtime_dir)
+        self.control = ControlClient(self.runtime_dir, timeout_s=5.0)
+        self.states = self._socket(zmq.PUB)
+        self.states.connect(endpoints.state)
+        self.commands = self._socket(zmq.SUB)
+        self.commands.set(zmq.CONFLATE, 1)
+        self.commands.set(zmq.SUBSCRIBE, b"")
+        self.commands.connect(endpoints.command)
+        self.commands.connect(endpoints.guard)
+        self.session = 0
+        self.seq = 0
+        self.contract: dict[str, Any] = {}
+
+    def _socket(self, kind: int) -> zmq.Socket:
+        socket = self.context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.RECONNECT_IVL, 5)
+        return socket
+
+    def hello(self, **changes: Any) -> dict[str, Any]:
+        body = {"controller": self.name, "joints": self.joints, "fields": ALL_FIELDS, "message": "state"}
+        self.contract = self.control.demand("hello", **{**body, **changes})
+        return self.contract
+
+    def activate(self) -> int:
+        self.session = self.control.demand("activate")["session"]
+        self.seq = 0
+        return self.session
+
+    @property
+    def period_s(self) -> float:
+        return self.contract["period_ns"] / 1e9
+
+    def default_position(self) -> np.ndarray:
+        return np.frombuffer(self.contract["default_joint_position"], np.float32)
+
+    def next_state(self, **changes: Any) -> RobotState:
+        self.seq += 1
+        state = standing_state(self.default_position(), seed=self.seq)
+        stamped = replace(state, session=self.session, seq=self.seq, stamp_ns=time.monotonic_ns())
+        return replace(stamped, **changes)
+
+    def send(self, state: RobotState) -> None:
+        self.states.send(encode_state(state))
+
+    def receive(self, timeout_s: float) -> JointCommand | None:
+        """The next command from either endpoint, or None."""
+        if not self.commands.poll(round(timeout_s * 1000)):
+            return None
+        return decode_command(self.commands.recv(), len(self.joints))
+
+    def step(self, **changes: Any) -> JointCommand | None:
+        """One control period: send a state, wait for its answer or damping, keep the pace."""
+        until_s = time.monotonic() + self.period_s
+        state = self.next_state(**changes)
+        self.send(state)
+        answer = None
+        while (left_s := until_s - time.monotonic()) > 0:
+            command = self.receive(left_s)
+            if command is None:
+                break
+            if command.session == self.session and (command.mode is Mode.DAMPING or command.seq == state.seq):
+                answer = command
+        return answer
+
+    def walk(self, steps: int, **changes: Any) -> list[JointCommand | None]:
+        return [self.step(**changes) for _ in range(steps)]
+
+    def wait_for(self, mode: Mode, timeout_s: float = 5.0) -> JointCommand:
+        """The first command of that mode, without sending anything."""
+        until_s = time.monotonic() + timeout_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            command = self.receive(left_s)
+            if command is not None and command.mode is mode:
+                return command
+        raise AssertionError(f"no {mode.name} command within {timeout_s} s")
+
+    def status(self) -> dict[str, Any]:
+        return self.control.demand("status")
+
+    def close(self) -> None:
+        self.control.close()
+        self.context.destroy(linger=0)

@@ -1,0 +1,150 @@
+"""Requests and replies of the control channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.control import (
+    Activate,
+    Damp,
+    Hello,
+    Release,
+    Reply,
+    Request,
+    Status,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+    read_body,
+)
+
+BODIES = st.dictionaries(
+    st.text(max_size=10),
+    st.recursive(
+        st.none() | st.booleans() | st.integers(0, 2**64 - 1) | st.text(max_size=10) | st.binary(max_size=10),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=10,
+    ),
+    max_size=5,
+)
+IDS = st.integers(0, 2**64 - 1)
+
+
+@given(IDS, st.text(max_size=20), BODIES)
+def test_a_request_comes_back(request_id: int, name: str, body: dict[str, Any]) -> None:
+    request = Request(request_id, name, body)
+    assert decode_request(encode_request(request)) == request
+
+
+@given(IDS, st.booleans(), BODIES)
+def test_a_reply_comes_back(request_id: int, ok: bool, body: dict[str, Any]) -> None:
+    reply = Reply(request_id, ok, body)
+    assert decode_reply(encode_reply(reply)) == reply
+
+
+@pytest.mark.parametrize(
+    ("index", "field", "values"),
+    [
+        (0, "version", [0, 2, None, True, 1.0, "1", [], [[1]]]),
+        (1, "type", [0, 1, 5, None, True, 4.0, "4", {}]),
+        (2, "request_id", [-1, None, True, 1.5, "1", b"1"]),
+        (3, "name", [None, 1, b"hello", ["hello"]]),
+        (4, "body", [None, 1, "x", [], [1]]),
+    ],
+)
+def test_a_wrong_element_is_refused_by_its_name(index: int, field: str, values: list[Any]) -> None:
+    good: list[Any] = [1, 4, 9, "status", {}]
+    for value in values:
+        with pytest.raises(WireError) as caught:
+            decode_request(msgpack.packb([*good[:index], value, *good[index + 1 :]]))
+        assert caught.value.field == field
+
+
+def test_a_reply_says_ok_with_a_boolean() -> None:
+    for ok in (1, 0, None, "true"):
+        with pytest.raises(WireError, match=r"^ok: expected a boolean"):
+            decode_reply(msgpack.packb([1, 5, 9, ok, {}]))
+
+
+@pytest.mark.parametrize("message", [[], [1], [1, 4, 9, "status"], [1, 4, 9, "status", {}, 0], {}, None, "x"])
+def test_another_shape_is_refused(message: Any) -> None:
+    with pytest.raises(WireError, match=r"^message: expected an array of 5 elements"):
+        decode_request(msgpack.packb(message))
+
+
+def test_oversize_and_trailing_bytes_are_refused() -> None:
+    good = encode_request(Request(1, "status", {}))
+    for bad in (good + b"\0", good[:-1], b"\0" * (MAX_MESSAGE_BYTES + 1)):
+        with pytest.raises(WireError):
+            decode_request(bad)
+
+
+@pytest.mark.parametrize("depth", [1, 500, 1000, 1024, 5000, 60000])
+def test_deep_nesting_is_refused_and_breaks_nothing(depth: int) -> None:
+    nested = b"\x91" * depth + b"\xc0"
+    for data in (nested, b"\x95\x01\x04\x09" + nested + b"\x80", b"\x95\x01\x04\x09\xa1x" + nested):
+        with pytest.raises(WireError):
+            decode_request(data)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=300)
+def test_junk_is_a_wire_error(junk: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_request(junk)
+    with pytest.raises(WireError):
+        decode_reply(junk)
+
+
+HELLO: dict[str, Any] = {"controller": "c", "joints": ["hip"], "fields": ["orientation"], "message": "state"}
+
+
+def test_bodies_are_read() -> None:
+    assert read_body(Request(1, "hello", HELLO), Hello) == Hello(
+        controller="c", joints=["hip"], fields=["orientation"], message="state"
+    )
+    assert read_body(Request(1, "activate", {}), Activate) == Activate()
+    assert read_body(Request(1, "release", {"session": 5}), Release) == Release(session=5)
+    assert read_body(Request(1, "damp", {"session": 0, "reason": 10}), Damp) == Damp(session=0, reason=10)
+    assert read_body(Request(1, "status", {}), Status) == Status()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "named"),
+    [
+        (Hello, {key: value for key, value in HELLO.items() if key != "joints"}, "joints"),
+        (Hello, HELLO | {"colour": "red"}, "colour"),
+        (Hello, HELLO | {"joints": "hip"}, "joints"),
+        (Hello, HELLO | {"joints": [1]}, "joints"),
+        (Hello, HELLO | {"fields": None}, "fields"),
+        (Hello, HELLO | {"message": "photo"}, "message"),
+        (Hello, HELLO | {"controller": b"c"}, "controller"),
+        (Activate, {"session": 1}, "session"),
+        (Release, {}, "session"),
+        (Release, {"session": "1"}, "session"),
+        (Release, {"session": True}, "session"),
+        (Damp, {"session": 1}, "reason"),
+        (Damp, {"session": 1, "reason": 10, "detail": 5}, "detail"),
+        (Status, {"all": True}, "all"),
+        (Status, {b"all": True}, "key"),
+    ],
+)
+def test_a_wrong_body_is_refused_by_its_key(kind: Any, body: dict[Any, Any], named: str) -> None:
+    request = decode_request(msgpack.packb([1, 4, 1, "ask", body]))
+    with pytest.raises(WireError, match=named) as caught:
+        read_body(request, kind)
+    assert caught.value.field == "ask body"
+
+
+@given(BODIES)
+def test_any_body_is_read_or_refused(body: dict[str, Any]) -> None:
+    for kind in (Hello, Release, Damp):
+        with pytest.raises(WireError):
+            read_body(Request(1, "ask", body), kind)

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from gaitd.wire.endpoints import Endpoints
+
+
+def test_the_sockets_of_a_directory() -> None:
+    assert Endpoints.in_directory(PurePosixPath("/run/gaitd")) == Endpoints(
+        state="ipc:///run/gaitd/state.sock",
+        command="ipc:///run/gaitd/command.sock",
+        guard="ipc:///run/gaitd/guard.sock",
+        control="ipc:///run/gaitd/control.sock",
+    )

@@ -1,0 +1,290 @@
+"""State, raw observation and command: what goes in comes out, and nothing else is let in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gaitd.wire.codec import (
+    MAX_MESSAGE_BYTES,
+    WireError,
+    decode_command,
+    decode_raw_observation,
+    decode_state,
+    encode_command,
+    encode_raw_observation,
+    encode_state,
+)
+from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason, RobotState
+
+UINT64 = st.integers(0, 2**64 - 1)
+JOINTS = 3
+OBSERVATION = 7
+
+
+def floats(count: int) -> st.SearchStrategy[np.ndarray]:
+    """Any float32 at all: the codec carries bits and judges nothing."""
+    return arrays(np.float32, count, elements=st.floats(width=32))
+
+
+@st.composite
+def robot_states(draw: st.DrawFn, joints: int = JOINTS) -> RobotState:
+    return RobotState(
+        session=draw(UINT64),
+        seq=draw(UINT64),
+        stamp_ns=draw(UINT64),
+        angular_velocity=draw(floats(3)),
+        orientation=draw(floats(4)),
+        linear_acceleration=draw(floats(3)),
+        linear_velocity=draw(st.none() | floats(3)),
+        velocity_command=draw(floats(3)),
+        joint_position=draw(floats(joints)),
+        joint_velocity=draw(floats(joints)),
+        joint_torque=draw(floats(joints)),
+    )
+
+
+@st.composite
+def raw_observations(draw: st.DrawFn) -> RawObservation:
+    return RawObservation(
+        session=draw(UINT64),
+        seq=draw(UINT64),
+        stamp_ns=draw(UINT64),
+        observation=draw(floats(OBSERVATION)),
+        joint_position=draw(floats(JOINTS)),
+        joint_velocity=draw(floats(JOINTS)),
+    )
+
+
+@st.composite
+def joint_commands(draw: st.DrawFn) -> JointCommand:
+    return JointCommand(
+        session=draw(UINT64),
+        seq=draw(UINT64),
+        state_stamp_ns=draw(UINT64),
+        publish_stamp_ns=draw(UINT64),
+        mode=draw(st.sampled_from(Mode)),
+        reason=draw(st.sampled_from(Reason)),
+        policy_id=draw(st.just("") | st.text("0123456789abcdef", min_size=16, max_size=16)),
+        joint_position=draw(floats(JOINTS)),
+        joint_velocity=draw(floats(JOINTS)),
+        stiffness=draw(floats(JOINTS)),
+        damping=draw(floats(JOINTS)),
+        torque=draw(floats(JOINTS)),
+        action=draw(floats(JOINTS)),
+    )
+
+
+def assert_same(sent: Any, got: Any) -> None:
+    assert type(sent) is type(got)
+    for field in dataclasses.fields(sent):
+        there, here = getattr(sent, field.name), getattr(got, field.name)
+        if isinstance(there, np.ndarray):
+            assert here.dtype == np.float32
+            assert there.tobytes() == here.tobytes(), field.name
+        else:
+            assert there == here, field.name
+
+
+@given(robot_states())
+def test_a_state_comes_back_bit_for_bit(state: RobotState) -> None:
+    assert_same(state, decode_state(encode_state(state), JOINTS))
+
+
+@given(raw_observations())
+def test_a_raw_observation_comes_back_bit_for_bit(raw: RawObservation) -> None:
+    assert_same(raw, decode_raw_observation(encode_raw_observation(raw), OBSERVATION, JOINTS))
+
+
+@given(joint_commands())
+def test_a_command_comes_back_bit_for_bit(command: JointCommand) -> None:
+    assert_same(command, decode_command(encode_command(command), JOINTS))
+
+
+@pytest.mark.parametrize("joints", [1, 12, 64])
+def test_any_number_of_joints(joints: int) -> None:
+    rng = np.random.default_rng(joints)
+    state = RobotState(1, 2, 3, *_payload(rng, joints))
+    assert_same(state, decode_state(encode_state(state), joints))
+
+
+def _payload(rng: np.random.Generator, joints: int) -> list[Any]:
+    sizes = (3, 4, 3, 3, 3, joints, joints, joints)
+    return [rng.normal(size=size).astype(np.float32) for size in sizes]
+
+
+def test_float64_and_strided_arrays_are_sent_as_float32() -> None:
+    state = RobotState(1, 2, 3, *_payload(np.random.default_rng(0), JOINTS))
+    wide = dataclasses.replace(state, joint_position=np.repeat(state.joint_position.astype(float), 2)[::2])
+    assert encode_state(wide) == encode_state(state)
+
+
+def test_the_documented_layout_of_a_state() -> None:
+    state = RobotState(11, 12, 13, *_payload(np.random.default_rng(1), JOINTS))
+    state = dataclasses.replace(state, linear_velocity=None)
+    assert msgpack.unpackb(encode_state(state)) == [
+        1,
+        1,
+        11,
+        12,
+        13,
+        state.angular_velocity.tobytes(),
+        state.orientation.tobytes(),
+        state.linear_acceleration.tobytes(),
+        b"",
+        state.velocity_command.tobytes(),
+        state.joint_position.tobytes(),
+        state.joint_velocity.tobytes(),
+        state.joint_torque.tobytes(),
+    ]
+
+
+# One good message of each kind as a list, its decoder, and the names of its elements.
+_F3, _F4, _FN, _FO = b"\0" * 12, b"\0" * 16, b"\0" * 4 * JOINTS, b"\0" * 4 * OBSERVATION
+GOOD: dict[str, tuple[list[Any], Callable[[bytes], object], tuple[str, ...]]] = {
+    "state": (
+        [1, 1, 5, 6, 7, _F3, _F4, _F3, _F3, _F3, _FN, _FN, _FN],
+        lambda data: decode_state(data, JOINTS),
+        (
+            *("version", "type", "session", "seq", "stamp_ns", "angular_velocity", "orientation"),
+            *("linear_acceleration", "linear_velocity", "velocity_command"),
+            *("joint_position", "joint_velocity", "joint_torque"),
+        ),
+    ),
+    "raw_observation": (
+        [1, 2, 5, 6, 7, _FO, _FN, _FN],
+        lambda data: decode_raw_observation(data, OBSERVATION, JOINTS),
+        ("version", "type", "session", "seq", "stamp_ns", "observation", "joint_position", "joint_velocity"),
+    ),
+    "command": (
+        [1, 3, 5, 6, 7, 8, 1, 0, "0123456789abcdef", _FN, _FN, _FN, _FN, _FN, _FN],
+        lambda data: decode_command(data, JOINTS),
+        (
+            *("version", "type", "session", "seq", "state_stamp_ns", "publish_stamp_ns", "mode", "reason"),
+            *("policy_id", "joint_position", "joint_velocity", "stiffness", "damping", "torque", "action"),
+        ),
+    ),
+}
+ELEMENTS = [(kind, index) for kind, (good, _, _) in GOOD.items() for index in range(len(good))]
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_the_good_message_is_good(kind: str) -> None:
+    good, decode, _ = GOOD[kind]
+    decode(msgpack.packb(good))
+
+
+@pytest.mark.parametrize(("kind", "index"), ELEMENTS)
+def test_a_wrong_element_is_refused_by_its_name(kind: str, index: int) -> None:
+    good, decode, names = GOOD[kind]
+    wrong: list[Any] = [None, True, False, -1, 1.0, float("nan"), "junk", [], [1], {}, {"a": 1}, [[[1]]]]
+    if isinstance(good[index], bytes):
+        # b"" is an absent linear velocity and nothing else.
+        wrong += [good[index] + b"\0", good[index] + b"\0" * 4, good[index][:-1], good[index][:-4], 1]
+        wrong += [] if names[index] == "linear_velocity" else [b""]
+    else:
+        wrong += [b"\1", 2**64 - 1] if names[index] in ("version", "type", "mode", "reason") else [b"\1"]
+    for value in wrong:
+        message = [*good[:index], value, *good[index + 1 :]]
+        with pytest.raises(WireError) as caught:
+            decode(msgpack.packb(message))
+        assert caught.value.field == names[index], value
+        assert str(caught.value).startswith(names[index])
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_another_version_or_type_is_refused(kind: str) -> None:
+    good, decode, _ = GOOD[kind]
+    for version in (0, 2, 255):
+        with pytest.raises(WireError, match=r"^version: expected 1"):
+            decode(msgpack.packb([version, *good[1:]]))
+    for other in set(range(7)) - {good[1]}:
+        with pytest.raises(WireError, match=r"^type: expected"):
+            decode(msgpack.packb([1, other, *good[2:]]))
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_too_few_and_too_many_elements_are_refused(kind: str) -> None:
+    good, decode, _ = GOOD[kind]
+    for count in range(len(good)):
+        with pytest.raises(WireError):
+            decode(msgpack.packb(good[:count]))
+    with pytest.raises(WireError, match=f"{len(good)} elements, got {len(good) + 1}"):
+        decode(msgpack.packb([*good, 0]))
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_trailing_bytes_and_every_truncation_are_refused(kind: str) -> None:
+    good, decode, _ = GOOD[kind]
+    data = msgpack.packb(good)
+    for bad in (data + b"\0", data + data, *(data[:length] for length in range(len(data)))):
+        with pytest.raises(WireError):
+            decode(bad)
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_what_is_not_an_array_is_refused(kind: str) -> None:
+    _, decode, _ = GOOD[kind]
+    for value in (None, 1, "text", b"bytes", {}, {1: 2}, {"version": 1}, msgpack.Timestamp(1), []):
+        with pytest.raises(WireError):
+            decode(msgpack.packb(value))
+
+
+def test_an_oversized_message_is_refused_unread() -> None:
+    with pytest.raises(WireError, match=f"at most {MAX_MESSAGE_BYTES} bytes"):
+        decode_state(b"\xc1" * (MAX_MESSAGE_BYTES + 1), JOINTS)
+
+
+@pytest.mark.parametrize("depth", [1, 100, 500, 990, 1000, 1023, 1024, 1025, 5000, 60000])
+@pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1a", b"\x92\x01"])
+def test_deep_nesting_is_refused_and_breaks_nothing(depth: int, opening: bytes) -> None:
+    data = opening * depth + b"\xc0"
+    for wrapped in (data, b"\x9d\x01" + data, msgpack.packb(GOOD["state"][0])[:-14] + data):
+        for _, decode, _ in GOOD.values():
+            with pytest.raises(WireError):
+                decode(wrapped)
+
+
+def test_a_policy_id_is_16_hex_digits() -> None:
+    good, decode, _ = GOOD["command"]
+    for text in (
+        "0123456789abcde",
+        "0123456789abcdefa",
+        "0123456789abcdeg",
+        "0123456789ABCDEF",
+        "\N{SNOWMAN}" * 16,
+    ):
+        with pytest.raises(WireError, match=r"^policy_id: expected 16 hex digits"):
+            decode(msgpack.packb([*good[:8], text, *good[9:]]))
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300)
+def test_junk_is_a_wire_error(junk: bytes) -> None:
+    for _, decode, _ in GOOD.values():
+        with pytest.raises(WireError):
+            decode(junk)
+
+
+@given(st.sampled_from(sorted(GOOD)), st.data())
+@settings(max_examples=300)
+def test_a_damaged_message_is_a_message_or_a_wire_error(kind: str, data: st.DataObject) -> None:
+    good, decode, _ = GOOD[kind]
+    message = bytearray(msgpack.packb(good))
+    for _ in range(data.draw(st.integers(1, 4))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = decode(bytes(message))
+    except WireError:
+        return
+    # A changed number or float is a message still; its shape is then that of the contract.
+    arrays_of = [value for value in dataclasses.asdict(decoded).values() if isinstance(value, np.ndarray)]
+    assert {array.dtype for array in arrays_of} == {np.dtype(np.float32)}
