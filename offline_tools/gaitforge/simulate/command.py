@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ the loopback, in the layout of the maker's own simulator: states go to port 3001
 without any sockets, as fast as the machine can.
 
 Times of --command, --script and --push count from the hand-over: over UDP when the robot has stood (above
-0.28 m, level) for half a second, with --bundle when its stand-up of 3 s is over.
+0.28 m, level) for a second, with --bundle when its stand-up of 3 s is over.
 """
 
 
@@ -152,8 +154,6 @@ def _run_live(args: argparse.Namespace, script: CommandScript, pushes: list[Push
     wire = RobotSocket(ports)
     try:
         viewer = Viewer(robot) if args.view else None
-        if args.priority is not None:
-            _use_priority(args.priority)
         print(
             f"simulated robot at 1 kHz, seed {args.seed}: commands on UDP {HOST}:{wire.command_port}, "
             f"states to port {ports.state}, velocity commands to port {ports.operator}\n"
@@ -168,7 +168,8 @@ def _run_live(args: argparse.Namespace, script: CommandScript, pushes: list[Push
             say=lambda line: print(line, flush=True),
             on_tick=viewer.refresh if viewer is not None else lambda robot: None,
         )
-        result = live.run(args.seconds, args.wait, stop=lambda: bool(stopped))
+        with _priority(args.priority):
+            result = live.run(args.seconds, args.wait, stop=lambda: bool(stopped))
         if viewer is not None:
             viewer.close()
     finally:
@@ -204,8 +205,17 @@ def _write(args: argparse.Namespace, trace: Trace, report: dict[str, Any]) -> No
         save_video(trace, args.video)
 
 
-def _use_priority(priority: int) -> None:
+@contextlib.contextmanager
+def _priority(priority: int | None) -> Iterator[None]:
+    """Run at a real-time priority, if asked and allowed; pictures are drawn without it."""
+    if priority is None:
+        yield
+        return
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except (OSError, ValueError) as error:
         print(f"warning: no real-time priority {priority} ({error}); going on without", flush=True)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

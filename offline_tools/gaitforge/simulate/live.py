@@ -2,7 +2,7 @@
 
 Before a controller's first command the motors are damped. When commands stop for a second they are damped
 again, as the real robot does. The robot counts as standing when its trunk was above 0.28 m and level for
-half a second: that moment is the hand-over, the zero of the command script, of pushes and of the measures.
+a second: that moment is the hand-over, the zero of the command script, of pushes and of the measures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gaitforge.simulate.udp import RobotSocket
 
 STANDING_HEIGHT_M = 0.28
 STANDING_TILT_RAD = math.radians(20.0)
-STANDING_TICKS = 500
+STANDING_TICKS = 1000
 
 SILENCE_TICKS = 1000
 """Without a command for this long the motors are damped; the real robot's own protection."""

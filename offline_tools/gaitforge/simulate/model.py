@@ -66,50 +66,25 @@ _TRUNK = Inertial(5.6056, (0.0, 0.0, 0.0), (0.02456, 0.05518, 0.07016))
 _FOOT = Inertial(0.02, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 
 
-def _leg(name: str, hip_inertia: Vector, hip: Vector, thigh: Vector, shank_y: float) -> Leg:
-    """A leg from what differs between legs: the hip's inertia and the centres of mass."""
+def _leg(name: str, hip: Vector, thigh: Vector, shank_y: float) -> Leg:
+    """A leg from what differs between legs: the centres of mass, and by side the hip's inertia."""
+    left = name[1] == "L"
+    about_x, about_z = (0.0003949, 0.0004472) if left else (0.0004472, 0.0003949)
     return Leg(
         name,
         front=1 if name[0] == "F" else -1,
-        left=1 if name[1] == "L" else -1,
-        hip=Inertial(0.55, hip, hip_inertia),
+        left=1 if left else -1,
+        hip=Inertial(0.55, hip, (about_x, 0.0004028, about_z)),
         thigh=Inertial(0.86, thigh, (0.005736, 0.00496, 0.001436)),
         shank=Inertial(0.153, (0.0064794, shank_y, -0.12157), (0.00089039, 0.00090672, 3.1266e-05)),
     )
 
 
-_LEFT_HIP = (0.0003949, 0.0004028, 0.0004472)
-_FRONT_RIGHT_HIP = (0.0004472, 0.0004028, 0.0003949)
-
 _LEGS = (
-    _leg(
-        "FL",
-        _LEFT_HIP,
-        (-0.00601, -0.0066532, 0.00034295),
-        (-0.0052817, -0.014632, -0.042672),
-        -1.4535e-06,
-    ),
-    _leg(
-        "FR",
-        _FRONT_RIGHT_HIP,
-        (-0.010579, 0.011358, 0.00048546),
-        (-0.0039245, 0.025256, -0.025146),
-        -1.4552e-06,
-    ),
-    _leg(
-        "HL",
-        _LEFT_HIP,
-        (0.010905, -0.012636, 0.001051),
-        (-0.0057137, -0.014631, -0.042453),
-        -1.4558e-06,
-    ),
-    _leg(
-        "HR",
-        _LEFT_HIP,
-        (0.010354, 0.011423, 0.00049498),
-        (-0.0031903, 0.02526, -0.025617),
-        -1.4529e-06,
-    ),
+    _leg("FL", (-0.00601, -0.0066532, 0.00034295), (-0.0052817, -0.014632, -0.042672), -1.4535e-06),
+    _leg("FR", (-0.010579, 0.011358, 0.00048546), (-0.0039245, 0.025256, -0.025146), -1.4552e-06),
+    _leg("HL", (0.010905, -0.012636, 0.001051), (-0.0057137, -0.014631, -0.042453), -1.4558e-06),
+    _leg("HR", (0.010354, 0.011423, 0.00049498), (-0.0031903, 0.02526, -0.025617), -1.4529e-06),
 )
 
 _HEADER = f"""
