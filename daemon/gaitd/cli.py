@@ -15,6 +15,7 @@ from gaitd.config import Config, load_config
 from gaitd.describe import describe_bundle
 from gaitd.errors import GaitdError, InputError
 from gaitd.log import start_logging
+from gaitd.store import PolicyStore
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +36,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gaitd {gaitd.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the daemon in the foreground")
-    run.add_argument("--bundle", type=Path, required=True, help="policy bundle: a directory or .gaitd file")
+    run.add_argument(
+        "--bundle",
+        type=Path,
+        default=PolicyStore().active,
+        help="policy bundle: a directory or .gaitd file (default: the active policy of gaitctl)",
+    )
     run.add_argument("--config", type=Path, help="gaitd.toml; without it, all defaults")
     run.add_argument("--runtime-dir", help="directory of the sockets (default: from the config, /run/gaitd)")
     run.add_argument("--backend", choices=("auto", "onnx", "rknn"), help="overrides the config")
@@ -54,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     from gaitd.supervisor import Supervisor
 
     config = _configured(options)
-    bundle = open_bundle(options.bundle)
+    bundle = _open_bundle(options.bundle)
     listener = start_logging()
     try:
         supervisor = Supervisor(bundle, config, _choose_backend(config, bundle))
@@ -62,6 +68,12 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         listener.stop()
     return 0
+
+
+def _open_bundle(path: Path) -> Bundle:
+    if path == PolicyStore().active and not path.exists():
+        raise InputError(f"{path}: no policy is active; sudo gaitctl install BUNDLE --activate")
+    return open_bundle(path.resolve())  # a link may point elsewhere when the worker starts again
 
 
 def _configured(options: argparse.Namespace) -> Config:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
+from gaitd.ctl import policies
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError
 from gaitd.wire.messages import Reason
@@ -26,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gaitctl", description="Look at a running gaitd; ask for damping.")
+    parser = argparse.ArgumentParser(
+        prog="gaitctl", description="Look at a running gaitd, ask for damping, manage its policies."
+    )
     parser.add_argument("--version", action="version", version=f"gaitctl {gaitd.__version__}")
     parser.add_argument(
         "--runtime-dir",
@@ -41,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     damp = commands.add_parser("damp", help="joints to damping, now; left only by an explicit activate")
     damp.add_argument("--detail", default="gaitctl damp", help="why, for the log")
     damp.set_defaults(command=_damp)
+    policies.add_parsers(commands)
     return parser
 
 
