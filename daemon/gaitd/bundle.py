@@ -98,7 +98,9 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     """Decode manifest.yaml. Raises InputError that starts with ``where`` and names the key."""
     try:
         value = yaml.load(data, Loader=_UniqueKeyLoader)
-    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{where}: not valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
         # PyYAML lets the plain errors of its constructors through, of a date with month 13 for one.
         raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     if isinstance(value, dict) and value.get("format") != FORMAT:

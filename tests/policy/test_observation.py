@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gaitd.errors import InputError
 from gaitd.policy.contract import TERM_FIELDS
 from gaitd.policy.joints import order_from
-from gaitd.policy.observation import ObservationBuilder, projected_gravity, required_fields, roll_pitch_yaw
+from gaitd.policy.observation import ObservationBuilder, required_fields
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.messages import RobotState
 from support.bundles import contract, lite3_manifest, small_manifest
@@ -79,6 +79,13 @@ def test_joint_order_is_mapped_by_name(permutation: list[int], seed: int) -> Non
     np.testing.assert_array_equal(theirs[order][back], theirs)
 
 
+def one_term(name: str, orientation: np.ndarray) -> np.ndarray:
+    """The observation of a policy that sees nothing but that term."""
+    pipeline = PolicyPipeline(contract(small_manifest(observation={"terms": [{"term": name}]})), None)
+    pipeline.observe(random_state(np.random.default_rng(0), 3, orientation=orientation))
+    return pipeline.raw_observation().copy()
+
+
 def test_projected_gravity_of_known_attitudes() -> None:
     half = math.sqrt(0.5)
     for quaternion, expected in (
@@ -88,13 +95,14 @@ def test_projected_gravity_of_known_attitudes() -> None:
         ((half, 0, 0, half), (0, 0, -1)),  # yaw does not show
         ((0, 1, 0, 0), (0, 0, 1)),  # on its back
     ):
-        np.testing.assert_allclose(projected_gravity(np.array(quaternion, np.float32)), expected, atol=1e-6)
+        got = one_term("projected_gravity", np.array(quaternion, np.float32))
+        np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 @given(st.integers(0, 2**32))
 def test_roll_pitch_yaw_rebuild_the_rotation(seed: int) -> None:
     quaternion = random_quaternion(np.random.default_rng(seed))
-    roll, pitch, yaw = (float(angle) for angle in roll_pitch_yaw(quaternion))
+    roll, pitch, yaw = (float(angle) for angle in one_term("roll_pitch_yaw", quaternion))
 
     def about(axis: int, angle: float) -> np.ndarray:
         other = np.zeros(4)
@@ -107,7 +115,7 @@ def test_roll_pitch_yaw_rebuild_the_rotation(seed: int) -> None:
 
 def test_pitch_straight_up_is_finite() -> None:
     half = np.float32(math.sqrt(0.5)) * np.float32(1.0001)
-    assert np.isfinite(roll_pitch_yaw(np.array([half, 0, half, 0], np.float32))).all()
+    assert np.isfinite(one_term("roll_pitch_yaw", np.array([half, 0, half, 0], np.float32))).all()
 
 
 # A naive reference of terms and history: every frame is kept, everything is looked up by index.
@@ -179,6 +187,7 @@ def observations(draw: st.DrawFn) -> dict[str, Any]:
     """The observation section of a manifest: any terms, any number of times, any history."""
     layout = draw(st.sampled_from(["frame_major", "term_major"]))
     terms = []
+    period_s = draw(st.floats(0.1, 2))
     names = st.sampled_from([*TERM_FIELDS, "clock_phase", "last_action"])
     for name in draw(st.lists(names, min_size=1, max_size=5)):
         dim = 2 if name == "clock_phase" else 3
@@ -191,7 +200,7 @@ def observations(draw: st.DrawFn) -> dict[str, Any]:
             term["clip"] = [low, low + draw(st.floats(0.1, 2))]
         term["delay_steps"] = draw(st.integers(0, 3))
         if name == "clock_phase":
-            term["period_s"] = draw(st.floats(0.1, 2))
+            term["period_s"] = period_s
         if layout == "term_major" and draw(st.booleans()):
             term["history_length"] = draw(st.integers(1, 4))
         terms.append(term)
@@ -270,6 +279,10 @@ def test_the_fields_that_a_policy_needs() -> None:
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
+        (
+            {"terms": [{"term": "clock_phase", "period_s": 0.5}, {"term": "clock_phase", "period_s": 1.0}]},
+            r"observation\.terms: all clock_phase terms must have the same period_s",
+        ),
         ({"terms": []}, r"observation\.terms: expected at least one"),
         ({"terms": [{"term": "last_action"}], "clip": -1.0}, r"observation\.clip: expected above 0, got -1"),
         (
