@@ -7,7 +7,6 @@ session has a runner of its own, so nothing of an old session can reach a new on
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 
@@ -69,8 +68,9 @@ class SessionRunner:
         if refusal is not None:
             self._refuse(refusal, now_ns)
             return
-        self._words["missed"] += self._admission.missed - self._missed_before
-        self._missed_before = self._admission.missed
+        if self._admission.missed != self._missed_before:
+            self._words["missed"] += self._admission.missed - self._missed_before
+            self._missed_before = self._admission.missed
         self._words["last_state_ns"] = now_ns
         if self._newest is not None:
             self._words["superseded"] += 1
@@ -101,8 +101,8 @@ class SessionRunner:
             words["busy_since_ns"] = 0
         record["infer_start_ns"], record["infer_end_ns"] = start_ns, time.monotonic_ns()
         decision = self._pipeline.decide(action)
-        for index, name in enumerate(LIMIT_NAMES):
-            words["clamped"][index] += decision.clamped.get(name, 0)
+        for name, count in decision.clamped.items():
+            words["clamped"][LIMIT_NAMES.index(name)] += count
         if not decision.accepted:
             self._reject(decision.reason)
             return None
@@ -140,18 +140,15 @@ class SessionRunner:
     def _decode(self, frame: bytes) -> RobotState | RawObservation:
         """Decode into the policy's joint order."""
         order = self._to_policy
+        message: RobotState | RawObservation
         if self._raw:
-            raw = decode_raw_observation(frame, self._pipeline.builder.dim, len(order))
-            return replace(
-                raw, joint_position=raw.joint_position[order], joint_velocity=raw.joint_velocity[order]
-            )
-        state = decode_state(frame, len(order))
-        return replace(
-            state,
-            joint_position=state.joint_position[order],
-            joint_velocity=state.joint_velocity[order],
-            joint_torque=state.joint_torque[order],
-        )
+            message = decode_raw_observation(frame, self._pipeline.builder.dim, len(order))
+        else:
+            message = decode_state(frame, len(order))
+            message.joint_torque = message.joint_torque.take(order)
+        message.joint_position = message.joint_position.take(order)
+        message.joint_velocity = message.joint_velocity.take(order)
+        return message
 
     def _encode(self, state: RobotState | RawObservation, decision: Decision) -> bytes:
         return encode_command(

@@ -21,6 +21,7 @@ COMMANDS = (
     "gaitforge.setup_rknn",
     "gaitforge.convert",
     "gaitforge.verify",
+    "gaitforge.importers.command",
     "gaitforge.pack",
     "gaitforge.agent",
     "gaitforge.simulate.command",

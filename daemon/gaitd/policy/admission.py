@@ -14,6 +14,9 @@ from gaitd.policy.joints import positive_joint_array
 from gaitd.policy.limits import position_range
 from gaitd.wire.messages import RawObservation, Reason, RobotState
 
+_FLOAT32_MAX = np.finfo(np.float32).max
+_NOTHING = np.zeros(0, np.float32)
+
 
 class Refusal(enum.IntEnum):
     """Why a state message is not taken."""
@@ -82,15 +85,19 @@ class StateAdmission:
         margin = 0.0 if state is None else state.position_margin_rad
         if not 0 <= margin < math.inf:
             raise InputError(f"limits.state.position_margin_rad: expected at least 0, got {margin}")
-        self._range_checked = state is not None
-        self._position_min, self._position_max = low - margin, high + margin
-        self._velocity_max = (
-            np.full(len(manifest.joints), np.inf, np.float32)
+        velocity_max = (
+            np.full(len(manifest.joints), _FLOAT32_MAX, np.float32)
             if state is None
             else positive_joint_array(
                 state.max_velocity_rad_per_s, manifest.joints, "limits.state.max_velocity_rad_per_s"
             )
         )
+        unlimited = np.full_like(low, _FLOAT32_MAX)
+        position_low, position_high = (
+            (-unlimited, unlimited) if state is None else (low - margin, high + margin)
+        )
+        self._joints_low = np.concatenate((position_low, -velocity_max))
+        self._joints_high = np.concatenate((position_high, velocity_max))
         self.session = 0
         self.missed = 0
         """Sequence numbers that never came, in this session."""
@@ -118,12 +125,14 @@ class StateAdmission:
             return Refusal.SEQUENCE if state.stamp_ns <= self._last_stamp_ns else Refusal.EARLY
         if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
             return Refusal.MISSING_FIELD
-        sensors = _sensors(state)
-        if not (np.isfinite(sensors).all() and _finite_apart_from_sensors(state)):
+        joints = np.concatenate((state.joint_position, state.joint_velocity))
+        others = _sensors_beside_joints(state)
+        if not (np.isfinite(others).all() and self._joints_in_range(joints) and _is_unit(state)):
+            finite = np.isfinite(others).all() and np.isfinite(joints).all()
+            return Refusal.OUT_OF_RANGE if finite else Refusal.NOT_FINITE
+        if not _inputs_finite(state):
             return Refusal.NOT_FINITE
-        if not self._in_range(state):
-            return Refusal.OUT_OF_RANGE
-        content = sensors.tobytes()
+        content = joints.tobytes() + others.tobytes()
         frozen = content == self._last_content
         self.missed += state.seq - self._last_seq - 1
         self._last_seq = state.seq
@@ -135,38 +144,30 @@ class StateAdmission:
         """Whether a state sampled at stamp_ns may no longer be answered."""
         return now_ns - stamp_ns > self._limits.max_age_ns
 
-    def _in_range(self, state: RobotState | RawObservation) -> bool:
-        if isinstance(state, RobotState):
-            norm_squared = float(np.dot(state.orientation, state.orientation))
-            if not 0.9 < norm_squared < 1.1:
-                return False
-        if not self._range_checked:
-            return True
-        position, velocity = state.joint_position, state.joint_velocity
-        return bool(
-            (position >= self._position_min).all()
-            and (position <= self._position_max).all()
-            and (np.abs(velocity) <= self._velocity_max).all()
-        )
+    def _joints_in_range(self, joints: Float32Array) -> bool:
+        """NaN is in no range."""
+        return bool(((joints >= self._joints_low) & (joints <= self._joints_high)).all())
 
 
-def _sensors(state: RobotState | RawObservation) -> Float32Array:
+def _sensors_beside_joints(state: RobotState | RawObservation) -> Float32Array:
     """What a living sensor changes: neither the command nor what gaitd itself sent."""
     if isinstance(state, RawObservation):
-        return np.concatenate((state.joint_position, state.joint_velocity))
-    parts = [
-        state.angular_velocity,
-        state.orientation,
-        state.linear_acceleration,
-        state.joint_position,
-        state.joint_velocity,
-        state.joint_torque,
-    ]
+        return _NOTHING
+    parts = [state.angular_velocity, state.orientation, state.linear_acceleration, state.joint_torque]
     if state.linear_velocity is not None:
         parts.append(state.linear_velocity)
     return np.concatenate(parts)
 
 
-def _finite_apart_from_sensors(state: RobotState | RawObservation) -> bool:
-    rest = state.observation if isinstance(state, RawObservation) else state.velocity_command
-    return bool(np.isfinite(rest).all())
+def _is_unit(state: RobotState | RawObservation) -> bool:
+    """Whether the orientation is a rotation, to 5 %."""
+    if isinstance(state, RawObservation):
+        return True
+    w, x, y, z = state.orientation.tolist()
+    return bool(0.9 < w * w + x * x + y * y + z * z < 1.1)
+
+
+def _inputs_finite(state: RobotState | RawObservation) -> bool:
+    """Whether what does not come from the sensors is finite."""
+    inputs = state.observation if isinstance(state, RawObservation) else state.velocity_command
+    return bool(np.isfinite(inputs).all())

@@ -43,18 +43,21 @@ class CommandGuard:
         self._default = joint_array(manifest.default_joint_position_rad, joints, "default_joint_position_rad")
         self.position_min, self.position_max = position_range(manifest)
         self._responses: dict[str, Response] = {"position": limits.position.response}
-        self._slew: Float32Array | None = None
-        self._torque: Float32Array | None = None
+        infinite = np.full(len(joints), np.inf, np.float32)
+        self._slew, self._torque_reach, self._velocity_share = infinite, infinite, np.zeros_like(infinite)
         if limits.slew is not None:
             self._slew = positive_joint_array(
                 limits.slew.max_rad_per_step, joints, "limits.slew.max_rad_per_step"
             )
             self._responses["slew"] = limits.slew.response
         if limits.torque is not None:
-            self._torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
-            self._responses["torque"] = limits.torque.response
             if (mapper.stiffness <= 0).any():
                 raise InputError("limits.torque: a torque limit needs action.stiffness_nm_per_rad above 0")
+            torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
+            # |stiffness * (target - q) - damping * dq| <= torque, solved for the target
+            self._torque_reach = torque / mapper.stiffness
+            self._velocity_share = mapper.damping / mapper.stiffness
+            self._responses["torque"] = limits.torque.response
         self._last_target = self._default.copy()
 
     def reset(self) -> None:
@@ -72,27 +75,27 @@ class CommandGuard:
         if action.shape != (self._joint_count,) or not np.isfinite(action).all():
             return Verdict(Reason.ACTION_INVALID, self._last_target)
         target = self._mapper.target(self._mapper.clip(action))
+        centre = joint_position + self._velocity_share * joint_velocity
+        corridors = {
+            "slew": (self._last_target - self._slew, self._last_target + self._slew),
+            "torque": (centre - self._torque_reach, centre + self._torque_reach),
+            "position": (self.position_min, self.position_max),
+        }
         verdict = Verdict(Reason.NONE, target)
-        if self._slew is not None:
-            self._hold("slew", verdict, self._last_target - self._slew, self._last_target + self._slew)
-        if self._torque is not None:
-            # |stiffness * (target - q) - damping * dq| <= torque, solved for the target
-            centre = joint_position + self._mapper.damping * joint_velocity / self._mapper.stiffness
-            reach = self._torque / self._mapper.stiffness
-            self._hold("torque", verdict, centre - reach, centre + reach)
-        self._hold("position", verdict, self.position_min, self.position_max)
+        for name, (low, high) in corridors.items():
+            if not ((target >= low) & (target <= high)).all():
+                self._hold(name, verdict, low, high)
+                target = verdict.target
         if verdict.accepted:
-            self._last_target = verdict.target
+            self._last_target = target
         return verdict
 
     def _hold(self, name: str, verdict: Verdict, low: Float32Array, high: Float32Array) -> None:
         held = np.clip(verdict.target, low, high)
-        count = int(np.count_nonzero(held != verdict.target))
-        if count:
-            verdict.target = held
-            if self._responses[name] == "damp":
-                verdict.reason = Reason.LIMIT
-            verdict.clamped[name] = count
+        verdict.clamped[name] = int(np.count_nonzero(held != verdict.target))
+        verdict.target = held
+        if self._responses[name] == "damp":
+            verdict.reason = Reason.LIMIT
 
 
 def position_range(manifest: Manifest) -> tuple[Float32Array, Float32Array]:

@@ -67,7 +67,7 @@ class PolicyPipeline:
 
     def observe(self, state: RobotState) -> None:
         """Take one admitted state; its joints are in the policy's order. One call is one control step."""
-        command = np.clip(state.velocity_command, self._command_min, self._command_max)
+        command = np.minimum(np.maximum(state.velocity_command, self._command_min), self._command_max)
         self.builder.observe(state, command, self._last_action)
         self._joint_position, self._joint_velocity = state.joint_position, state.joint_velocity
         self._raw = None

@@ -73,7 +73,7 @@ _COMMAND_FIELDS = (
     "torque",
     "action",
 )
-_UINT64_MAX = 2**64 - 1
+_FLOAT32 = np.dtype(np.float32)
 
 _E = TypeVar("_E", bound=enum.IntEnum)
 
@@ -206,7 +206,7 @@ def _pack(values: tuple[Any, ...]) -> bytes:
 
 
 def _blob(values: Float32Array) -> bytes:
-    return np.ascontiguousarray(values, dtype="<f4").tobytes()
+    return np.asarray(values, np.float32).tobytes()
 
 
 def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any]:
@@ -230,17 +230,18 @@ def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any
 
 
 def _uint(value: object, field: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _UINT64_MAX:
+    # A msgpack integer is at most 64 bits wide; True is an int to Python, but not on the wire.
+    if type(value) is not int or value < 0:
         raise WireError(field, "an unsigned integer", describe(value))
     return value
 
 
 def _floats(value: object, field: str, count: int) -> Float32Array:
-    if not isinstance(value, bytes):
+    if type(value) is not bytes:
         raise WireError(field, f"bin of {count} float32", describe(value))
     if len(value) != 4 * count:
         raise WireError(field, f"bin of {count} float32 ({4 * count} bytes)", f"{len(value)} bytes")
-    return np.frombuffer(value, dtype="<f4")
+    return np.frombuffer(value, _FLOAT32)
 
 
 def _member(kind: type[_E], value: object, field: str) -> _E:

@@ -1,4 +1,7 @@
-"""The messages of the wire contract (proto/README.md) as Python values."""
+"""The messages of the wire contract (proto/README.md) as Python values.
+
+Not frozen: a frozen dataclass takes three times as long to make, and one is made every control step.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class Reason(enum.IntEnum):
     """gaitd is stopping."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class RobotState:
     """One sample of the robot, in the controller's joint order; n is the number of joints."""
 
@@ -95,7 +98,7 @@ class RobotState:
     """(n,) Nm."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class RawObservation:
     """A ready-made observation from a controller that builds it itself."""
 
@@ -110,7 +113,7 @@ class RawObservation:
     """(n,) rad/s: the guard needs it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class JointCommand:
     """What the motors are to do, in the controller's joint order.
 
