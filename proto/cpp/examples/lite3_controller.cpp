@@ -32,7 +32,6 @@ using gaitd::Reason;
 using lite3::kJoints;
 
 constexpr std::uint64_t kTick_ns = 1'000'000;
-constexpr double kStandUp_s = 3.0;
 constexpr double kHold_s = 0.5;
 constexpr double kActivateRetry_s = 1.0;
 constexpr double kLastDamping_s = 0.1;  // How long damping is sent to the robot before the program ends.
@@ -48,6 +47,8 @@ const char* const kUsage = R"(usage: lite3_controller [options]
   --hello-timeout S              how long to wait for gaitd (default 30)
   --seconds S                    stop S seconds after the robot's first packet
   --release-at-end               release the session when the seconds are over
+  --stand-up S                   how long standing up takes (default 3)
+  --stand-up-again S             stand up and ask for a session again, S seconds after damping
   --exit-on-damping-after S      stop S seconds after damping
   --log FILE                     write a CSV line per tick at exit
   --priority N                   SCHED_FIFO priority of this loop and of ZeroMQ's thread
@@ -101,6 +102,8 @@ public:
           command_port_(command_port),
           seconds_(options.number("--seconds", -1.0)),
           release_at_end_(options.has("--release-at-end")),
+          stand_up_s_(options.number("--stand-up", 3.0)),
+          stand_up_again_s_(options.number("--stand-up-again", -1.0)),
           seconds_after_damping_(options.number("--exit-on-damping-after", -1.0)) {}
 
     /// The loop; returns when it is time to end.
@@ -150,13 +153,10 @@ private:
             case Phase::WaitForRobot:
                 if (!fresh_) return;
                 first_packet_ns_ = now_ns;
-                start_position_ = packet_.position;
-                damped_before_ = command.mode == Mode::Damping;
-                if (damped_before_) say("gaitd is still in damping (%s); activating will end it", toString(command.reason));
-                enter(Phase::StandUp, now_ns, "standing up");
+                standUp(command, now_ns);
                 break;
             case Phase::StandUp:
-                if (seconds(phase_since_ns_, now_ns) >= kStandUp_s) enter(Phase::Hold, now_ns, "standing");
+                if (seconds(phase_since_ns_, now_ns) >= stand_up_s_) enter(Phase::Hold, now_ns, "standing");
                 break;
             case Phase::Hold:
                 if (seconds(phase_since_ns_, now_ns) < kHold_s) break;
@@ -164,13 +164,28 @@ private:
                 enter(Phase::Activating, now_ns, "asking gaitd for a session");
                 break;
             case Phase::Activating: awaitPolicy(command, now_ns); break;
-            case Phase::Policy:
             case Phase::Damping:
+                if (stand_up_again_s_ >= 0.0 && seconds(phase_since_ns_, now_ns) >= stand_up_again_s_) {
+                    standUp(command, now_ns);
+                }
+                break;
+            case Phase::Policy:
             case Phase::Ending:
             case Phase::End: break;
         }
         if (phase_ != Phase::Ending && phase_ != Phase::End) publish(now_ns);
         act(command, now_ns);
+    }
+
+    /// From the pose that the robot has now. A damping that is in force now is ended by the activation that follows.
+    void standUp(const JointCommand& command, std::uint64_t now_ns) {
+        start_position_ = packet_.position;
+        ended_damping_.reset();
+        if (command.mode == Mode::Damping) {
+            ended_damping_ = client_.session();
+            say("still in damping (%s); activating will end it", toString(command.reason));
+        }
+        enter(Phase::StandUp, now_ns, "standing up");
     }
 
     void awaitPolicy(const JointCommand& command, std::uint64_t now_ns) {
@@ -193,7 +208,7 @@ private:
             if (seconds(phase_since_ns_, now_ns) > kLastDamping_s) phase_ = Phase::End;
             return;
         }
-        const bool damped = command.mode == Mode::Damping && !(damped_before_ && client_.session() == 0);
+        const bool damped = command.mode == Mode::Damping && ended_damping_ != client_.session();
         if (damped && phase_ != Phase::WaitForRobot && phase_ != Phase::Damping) {
             say("damping: %s", toString(command.reason));
             enter(Phase::Damping, now_ns, nullptr);
@@ -224,7 +239,7 @@ private:
         lite3::CommandPacket out{};
         switch (phase_) {
             case Phase::WaitForRobot: return;
-            case Phase::StandUp: stand(out, seconds(phase_since_ns_, now_ns) / kStandUp_s); break;
+            case Phase::StandUp: stand(out, seconds(phase_since_ns_, now_ns) / stand_up_s_); break;
             case Phase::Hold:
             case Phase::Activating: stand(out, 1.0); break;
             case Phase::Policy: follow(out, command); break;
@@ -278,6 +293,8 @@ private:
     const std::uint16_t command_port_;
     const double seconds_;
     const bool release_at_end_;
+    const double stand_up_s_;
+    const double stand_up_again_s_;
     const double seconds_after_damping_;
 
     lite3::StatePacket packet_{};
@@ -285,7 +302,7 @@ private:
     gaitd::RobotState state_;
     gaitd::Pacer pacer_{0};
     bool fresh_ = false;
-    bool damped_before_ = false;
+    std::optional<std::uint64_t> ended_damping_;  // The session whose damping a stand-up has ended; 0 before the first.
     std::uint64_t first_packet_ns_ = 0;
     std::uint64_t phase_since_ns_ = 0;
     Phase phase_ = Phase::WaitForRobot;
@@ -351,8 +368,8 @@ int main(int argc, char** argv) {
     try {
         const Options options(argc, argv,
                               {"--endpoint-dir", "--state-port", "--command-port", "--operator-port", "--joints",
-                               "--hello-timeout", "--seconds", "--exit-on-damping-after", "--log", "--priority",
-                               "--cpu"},
+                               "--hello-timeout", "--seconds", "--stand-up", "--stand-up-again",
+                               "--exit-on-damping-after", "--log", "--priority", "--cpu"},
                               {"--release-at-end", "--help"});
         if (options.has("--help")) {
             std::cout << kUsage;

@@ -125,15 +125,15 @@ public:
 
     /// Ends the session.
     void requestRelease() noexcept {
-        link_->cancelActivation();
-        link_->requestRelease(session());
+        link_->posts().cancelActivation();
+        link_->posts().release(session());
         release_wanted_.store(true);
     }
 
     /// Damping now: here at the next command(), and in gaitd. `detail` (up to 128 bytes) is for its log.
     void requestDamping(std::string_view detail) noexcept {
-        link_->cancelActivation();
-        link_->requestDamping(session(), Reason::Operator, detail);
+        link_->posts().cancelActivation();
+        link_->posts().damp(session(), Reason::Operator, detail);
         damping_wanted_.store(true);
     }
 
@@ -178,7 +178,7 @@ public:
         }
         const JointCommand& command = latch_.decide(now_ns);
         if (latch_.takeExpired()) {
-            link_->requestDamping(latch_.session(), Reason::ClientDeadline, "no valid command in time");
+            link_->posts().damp(latch_.session(), Reason::ClientDeadline, "no valid command in time");
         }
         return command;
     }
@@ -241,9 +241,9 @@ private:
         const Link::Grant grant = link_->grant();
         if (grant.session == last_grant_) return;
         last_grant_ = grant.session;
-        if (grant.epoch != link_->epoch()) {
+        if (grant.epoch != link_->posts().epoch()) {
             // Granted after a person asked for damping or release: not taken up.
-            link_->requestDamping(grant.session, Reason::Operator, "session was cancelled while it was activated");
+            link_->posts().damp(grant.session, Reason::Operator, "session was cancelled while it was activated");
             return;
         }
         latch_.begin(grant.session);

@@ -7,12 +7,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <cstdint>
 #include <exception>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -23,6 +23,7 @@
 #include <gaitd/control.hpp>
 #include <gaitd/errors.hpp>
 #include <gaitd/pool.hpp>
+#include <gaitd/posts.hpp>
 
 namespace gaitd {
 
@@ -43,7 +44,7 @@ class Link {
 public:
     using Clock = std::chrono::steady_clock;
 
-    /// A session that gaitd granted; `epoch` tells whether it was cancelled meanwhile.
+    /// A session that gaitd granted, and Posts::epoch() when it was asked for.
     struct Grant {
         std::uint64_t session;
         std::uint64_t epoch;
@@ -63,7 +64,13 @@ public:
             pool_.fill(message_size_);
         }
         open();
+        // Signals belong to the program's own threads: a handler here would interrupt the waiting.
+        sigset_t all;
+        sigset_t before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
         thread_ = std::thread([this] { run(); });
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
         pthread_setname_np(thread_.native_handle(), "gaitd-link");
     }
 
@@ -72,50 +79,34 @@ public:
 
     ~Link() {
         stop_.store(true);
+        posts_.wake();
         thread_.join();
     }
 
-    // ---- from any thread: posts that neither wait nor allocate ----
+    /// What any thread may ask for without waiting.
+    [[nodiscard]] Posts& posts() noexcept { return posts_; }
+    [[nodiscard]] const Posts& posts() const noexcept { return posts_; }
 
     void requestActivate() noexcept {
-        wanted_epoch_.store(epoch());
         activation_.store(Activation::Pending);
-        activate_wanted_.store(true);
-    }
-
-    /// From now on an activation requested before does not count.
-    void cancelActivation() noexcept { epoch_.fetch_add(1); }
-
-    void requestRelease(std::uint64_t session) noexcept {
-        if (session != 0) release_wanted_.store(session);
-    }
-
-    /// One post at a time: while an earlier one is under way, gaitd is about to damp anyway.
-    void requestDamping(std::uint64_t session, Reason reason, std::string_view detail) noexcept {
-        int free = kFree;
-        if (!damp_state_.compare_exchange_strong(free, kWriting)) return;
-        damp_session_ = session;
-        damp_reason_ = reason;
-        damp_detail_size_ = std::min(detail.size(), damp_detail_.size());
-        std::copy_n(detail.begin(), damp_detail_size_, damp_detail_.begin());
-        damp_state_.store(kPosted);
+        posts_.activate();
     }
 
     [[nodiscard]] Activation activation() const noexcept { return activation_.load(); }
-    [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(); }
+
+    /// The newest session granted.
     [[nodiscard]] Grant grant() const noexcept {
         const std::uint64_t session = granted_session_.load();
         return {session, granted_epoch_.load()};
     }
 
-    // ---- blocking, for start-up ----
-
-    /// Exchanges hello, again and again until gaitd answers. Throws RefusedError or UnreachableError.
+    /// Exchanges hello, again and again until gaitd answers. Waits. Throws RefusedError or UnreachableError.
     Contract hello(std::chrono::milliseconds timeout) {
         std::unique_lock<std::mutex> lock(mutex_);
         hello_contract_.reset();
         hello_error_ = nullptr;
         hello_wanted_.store(true);
+        posts_.wake();
         const bool answered =
             changed_.wait_for(lock, timeout, [this] { return hello_contract_.has_value() || hello_error_ != nullptr; });
         if (!answered) {
@@ -132,9 +123,7 @@ public:
     void waitForActivation() {
         std::unique_lock<std::mutex> lock(mutex_);
         changed_.wait(lock, [this] { return activation() != Activation::Pending; });
-        if (activation() == Activation::Refused && activation_error_ != nullptr) {
-            std::rethrow_exception(activation_error_);
-        }
+        if (activation() == Activation::Refused) std::rethrow_exception(activation_error_);
     }
 
     /// Why the last activation was refused; empty if it was not.
@@ -150,10 +139,8 @@ public:
 
 private:
     enum class Step { None, Hello, HelloBeforeActivate, Activate };
-    static constexpr int kFree = 0;
-    static constexpr int kWriting = 1;
-    static constexpr int kPosted = 2;
-    static constexpr std::chrono::milliseconds kRound{2};
+    static constexpr std::chrono::milliseconds kRefill{20};  // The pool lasts far longer.
+    static constexpr std::chrono::milliseconds kRetry{2};    // While something could not be sent yet.
 
     void open() {
         dealer_ = zmq::socket_t(context_, zmq::socket_type::dealer);
@@ -164,15 +151,38 @@ private:
         dealer_.connect(endpoint_);
     }
 
-    void run() {
+    void run() noexcept {
         while (!stop_.load()) {
-            if (const std::size_t size = message_size_; size != 0) pool_.fill(size);
-            sendPosts();
-            if (step_ == Step::None) startNext();
-            receive();
-            if (step_ != Step::None && Clock::now() > step_deadline_) timeOut();
+            try {
+                turn();
+            } catch (const std::exception&) {
+                // No memory or no file descriptor: the controller must live on. Requests time out and say so.
+                std::this_thread::sleep_for(kRefill);
+            }
         }
+        try {
+            sendPosts();
+        } catch (const std::exception&) {
+            return;  // gaitd notices by itself that the states end.
+        }
+    }
+
+    void turn() {
+        if (message_size_ != 0) pool_.fill(message_size_);
         sendPosts();
+        if (step_ == Step::None) startNext();
+        sendStep();
+        wait();
+        receive();
+        if (step_ != Step::None && Clock::now() > step_deadline_) timeOut();
+    }
+
+    void wait() {
+        std::array<zmq::pollitem_t, 2> items{
+            {{dealer_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, posts_.wakeFd(), ZMQ_POLLIN, 0}}};
+        const bool unsent = (step_ != Step::None && !step_sent_) || posts_.dampingIsWaiting();
+        zmq::poll(items.data(), items.size(), unsent ? kRetry : kRefill);
+        posts_.clearWake();
     }
 
     bool send(const msgpack::sbuffer& request) {
@@ -180,34 +190,35 @@ private:
     }
 
     void sendPosts() {
-        if (damp_state_.load() == kPosted) {
-            const std::string detail(damp_detail_.data(), damp_detail_size_);
-            const bool sent = send(control::damp(++last_id_, damp_session_, damp_reason_, detail));
+        if (const auto post = posts_.damping()) {
+            const bool sent = send(control::damp(++last_id_, post->session, post->reason, post->detail));
             // Unsent: gaitd is away and its sessions with it, but it may only be reconnecting.
             if (!damp_tried_since_) damp_tried_since_ = Clock::now();
             if (sent || Clock::now() - *damp_tried_since_ > request_timeout_) {
                 damp_tried_since_.reset();
-                damp_state_.store(kFree);
+                posts_.dampingIsDone();
             }
         }
-        if (const std::uint64_t session = release_wanted_.exchange(0); session != 0) {
+        if (const std::uint64_t session = posts_.takeRelease(); session != 0) {
             send(control::release(++last_id_, session));
         }
     }
 
     void startNext() {
-        if (damp_state_.load() != kFree) return;  // Damping goes out before a new session is asked for.
+        if (posts_.dampingIsWaiting()) return;  // Damping goes out before a new session is asked for.
         if (hello_wanted_.load()) {
-            step_ = Step::Hello;
-        } else if (activate_wanted_.exchange(false)) {
+            start(Step::Hello);
+        } else if (posts_.takeActivate()) {
+            activation_.store(Activation::Pending);
             // Hello again: this connection or this gaitd may be new, and the policy another one.
-            step_ = Step::HelloBeforeActivate;
-        } else {
-            return;
+            start(Step::HelloBeforeActivate);
         }
+    }
+
+    void start(Step step) {
+        step_ = step;
         step_sent_ = false;
         step_deadline_ = Clock::now() + request_timeout_;
-        sendStep();
     }
 
     void sendStep() {
@@ -217,9 +228,6 @@ private:
     }
 
     void receive() {
-        sendStep();
-        zmq::pollitem_t item{dealer_.handle(), 0, ZMQ_POLLIN, 0};
-        zmq::poll(&item, 1, kRound);
         zmq::message_t message;
         while (dealer_.recv(message, zmq::recv_flags::dontwait)) {
             control::Reply reply;
@@ -236,25 +244,12 @@ private:
     void handle(const control::Reply& reply) {
         if (step_ == Step::Activate) {
             if (!reply.ok) throw control::refusal(reply);
-            granted_epoch_.store(wanted_epoch_.load());
+            granted_epoch_.store(posts_.activateEpoch());
             granted_session_.store(control::value<std::uint64_t>(reply.body, "session"));
-            finishActivation(Activation::Granted, nullptr);
-            return;
+            return finishActivation(Activation::Granted, nullptr);
         }
         Contract contract = control::parseContract(reply, introduction_.joints.size());
-        if (step_ == Step::Hello) {
-            if (introduction_.message == MessageType::RawObservation) {
-                message_size_ = rawObservationSize(introduction_.joints.size(), contract.observation_dim);
-                pool_.fill(message_size_);
-            }
-            const std::lock_guard<std::mutex> lock(mutex_);
-            contract_ = contract;
-            hello_contract_ = std::move(contract);
-            hello_wanted_.store(false);
-            step_ = Step::None;
-            changed_.notify_all();
-            return;
-        }
+        if (step_ == Step::Hello) return finishHello(std::move(contract));
         if (!contract_) throw RefusedError(Reason::Contract, "activate before hello: call hello() first");
         if (contract.policy_id != contract_->policy_id || contract.period_ns != contract_->period_ns ||
             contract.deadline_ns != contract_->deadline_ns) {
@@ -262,9 +257,10 @@ private:
                                                      contract.policy_id + ") instead of " + contract_->policy_name +
                                                      " (" + contract_->policy_id + "): call hello() again");
         }
-        if (wanted_epoch_.load() != epoch()) throw RefusedError(Reason::Operator, "cancelled while activating");
-        step_ = Step::Activate;
-        step_sent_ = false;
+        if (posts_.activateEpoch() != posts_.epoch()) {
+            throw RefusedError(Reason::Operator, "cancelled while activating");
+        }
+        start(Step::Activate);
         sendStep();
     }
 
@@ -284,16 +280,31 @@ private:
         if (step_ != Step::Hello) return finishActivation(Activation::Refused, std::move(error));
         const std::lock_guard<std::mutex> lock(mutex_);
         hello_error_ = std::move(error);
-        hello_wanted_.store(false);
-        step_ = Step::None;
-        changed_.notify_all();
+        endStep();
+    }
+
+    void finishHello(Contract contract) {
+        if (introduction_.message == MessageType::RawObservation) {
+            message_size_ = rawObservationSize(introduction_.joints.size(), contract.observation_dim);
+            pool_.fill(message_size_);
+        }
+        const std::lock_guard<std::mutex> lock(mutex_);
+        contract_ = contract;
+        hello_contract_ = std::move(contract);
+        endStep();
     }
 
     void finishActivation(Activation result, std::exception_ptr error) {
         const std::lock_guard<std::mutex> lock(mutex_);
         activation_error_ = std::move(error);
         // Asked for again meanwhile: that one is still to come.
-        activation_.store(activate_wanted_.load() ? Activation::Pending : result);
+        activation_.store(posts_.activateIsWaiting() ? Activation::Pending : result);
+        endStep();
+    }
+
+    /// With the mutex held.
+    void endStep() {
+        if (step_ == Step::Hello) hello_wanted_.store(false);
         step_ = Step::None;
         changed_.notify_all();
     }
@@ -303,6 +314,7 @@ private:
     const control::Introduction introduction_;
     const std::chrono::milliseconds request_timeout_;
     MessagePool& pool_;
+    Posts posts_;
 
     // Of the link thread alone.
     zmq::socket_t dealer_;
@@ -315,20 +327,8 @@ private:
     Clock::time_point step_deadline_;
     std::optional<Clock::time_point> damp_tried_since_;
 
-    // Posts.
     std::atomic<bool> stop_{false};
     std::atomic<bool> hello_wanted_{false};
-    std::atomic<bool> activate_wanted_{false};
-    std::atomic<std::uint64_t> release_wanted_{0};
-    std::atomic<std::uint64_t> epoch_{0};
-    std::atomic<std::uint64_t> wanted_epoch_{0};
-    std::atomic<int> damp_state_{kFree};
-    std::uint64_t damp_session_ = 0;
-    Reason damp_reason_ = Reason::None;
-    std::array<char, 128> damp_detail_{};
-    std::size_t damp_detail_size_ = 0;
-
-    // Results.
     std::atomic<Activation> activation_{Activation::None};
     std::atomic<std::uint64_t> granted_session_{0};
     std::atomic<std::uint64_t> granted_epoch_{0};
