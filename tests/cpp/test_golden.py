@@ -24,7 +24,11 @@ GOLDEN = Path(__file__).parents[2] / "proto/golden"
 VECTORS: list[dict[str, Any]] = json.loads((GOLDEN / "vectors.json").read_text(encoding="utf-8"))
 ACCEPTED = [vector for vector in VECTORS if "fields" in vector]
 REFUSED = [vector for vector in VECTORS if "refusal" in vector]
-ENCODERS = {"state": encode_state, "raw_observation": encode_raw_observation, "command": encode_command}
+ENCODERS: dict[str, Any] = {
+    "state": encode_state,
+    "raw_observation": encode_raw_observation,
+    "command": encode_command,
+}
 
 
 def decode(vector: dict[str, Any]) -> Any:
