@@ -64,7 +64,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     screen.add_argument("--headless", action="store_true", help="no window (default)")
     screen.add_argument("--view", action="store_true", help="show the run in a window")
     shown.add_argument("--png", type=Path, help="write a filmstrip of the walk")
-    shown.add_argument("--video", type=Path, help="write an MP4 of the run")
+    shown.add_argument(
+        "--video", type=Path, help="write an MP4 of the run; drawn after it, which takes a while"
+    )
     shown.add_argument("--trace", type=Path, help="write the motion as arrays (.npz)")
     shown.add_argument("--report", type=Path, help="write what was measured (.json)")
     wire = parser.add_argument_group("real time and ports")

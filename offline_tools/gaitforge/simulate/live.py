@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
-from gaitforge.simulate.pacer import Pacer, Timing
+from gaitforge.simulate.pacer import TICK_NS, Pacer, Timing
 from gaitforge.simulate.robot import MotorCommand, Robot
 from gaitforge.simulate.script import CommandScript, Push, PushSchedule
 from gaitforge.simulate.trace import Recorder, Trace
@@ -72,6 +73,7 @@ class LiveRobot:
         self._last_command_tick: int | None = None
         self._standing_ticks = 0
         self._silences = 0
+        self._sent_ns = 0
 
     @property
     def walked_s(self) -> float:
@@ -114,9 +116,11 @@ class LiveRobot:
         self._watch_standing()
         self._on_tick(robot)
         on_time = self._pacer.wait()
-        if on_time:
-            # A loop that catches up sends only its newest state: a burst would queue up at the controller.
+        now_ns = time.monotonic_ns()
+        # Catching up sends no burst: it would queue up at a controller that reads one state a tick.
+        if on_time or now_ns - self._sent_ns >= TICK_NS:
             self._wire.send_state(robot.read())
+            self._sent_ns = now_ns
 
     def _take_command(self) -> None:
         now = self._robot.ticks

@@ -94,7 +94,7 @@ _HEADER = f"""
   <statistic center="0 0 0.25" extent="1"/>
   <visual>
     <global offwidth="1920" offheight="1080" fovy="38"/>
-    <quality shadowsize="4096" offsamples="8"/>
+    <quality shadowsize="4096" offsamples="4"/>
     <headlight ambient="0.42 0.42 0.44" diffuse="0.30 0.30 0.30" specular="0.05 0.05 0.05"/>
     <map znear="0.02" zfar="60" fogstart="2" fogend="4.2" shadowclip="3" shadowscale="0.7"/>
     <rgba haze="0.86 0.90 0.94 1" fog="0.86 0.90 0.94 1"/>

@@ -17,6 +17,8 @@ MOST_BEHIND_NS = 50_000_000
 class Timing:
     """How well the loop kept to the clock."""
 
+    start_monotonic_ns: int
+    """CLOCK_MONOTONIC at the first tick."""
     real_time_factor: float
     """Simulated time over wall time; 1 is real time."""
     lateness_us: dict[str, float]
@@ -52,6 +54,7 @@ class Pacer:
         late_us = np.array(self._lateness_ns or (0,)) / 1000.0
         p50, p99 = np.percentile(late_us, (50, 99))
         return Timing(
+            start_monotonic_ns=self._start_ns,
             real_time_factor=len(self._lateness_ns) * TICK_NS / wall_ns,
             lateness_us={"p50": float(p50), "p99": float(p99), "max": float(late_us.max())},
             stalls=self._stalls,

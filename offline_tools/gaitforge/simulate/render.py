@@ -18,8 +18,8 @@ Frame = npt.NDArray[np.uint8]
 
 FILMSTRIP_FRAMES = 6
 FILMSTRIP_SIZE = (400, 320)
-VIDEO_SIZE = (960, 540)
-VIDEO_RATE_HZ = 30
+VIDEO_SIZE = (640, 360)
+VIDEO_RATE_HZ = 25
 
 _SUPERSAMPLING = 2
 _LABEL_INK = (32, 42, 54)
@@ -93,7 +93,7 @@ def save_video(trace: Trace, path: Path) -> None:
     """Write the whole run as an MP4 in real time. Raises InputError as save_filmstrip does."""
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
-    writer = imageio_ffmpeg.write_frames(path, VIDEO_SIZE, fps=VIDEO_RATE_HZ, macro_block_size=4, quality=7)
+    writer = imageio_ffmpeg.write_frames(path, VIDEO_SIZE, fps=VIDEO_RATE_HZ, macro_block_size=8, quality=7)
     writer.send(None)
     try:
         for frame in _frames(trace):

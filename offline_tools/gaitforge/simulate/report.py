@@ -18,6 +18,7 @@ def live_report(run: LiveRun, seed: int) -> dict[str, Any]:
         "seed": seed,
         "handover_s": run.handover_s,
         **measures_report(run.measures),
+        "start_monotonic_ns": run.timing.start_monotonic_ns,
         "real_time_factor": run.timing.real_time_factor,
         "tick_lateness_us": run.timing.lateness_us,
         "stalls": run.timing.stalls,

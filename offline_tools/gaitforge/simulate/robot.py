@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.policy.observation import roll_pitch_yaw
+from gaitd.policy.terms import roll_pitch_yaw
 from gaitforge.simulate.model import (
     JOINTS,
     LEGS,
@@ -163,7 +163,7 @@ class Robot:
         return RobotReading(
             time_s=self.time_s,
             orientation=orientation,
-            roll_pitch_yaw=roll_pitch_yaw(orientation.astype(np.float32)),
+            roll_pitch_yaw=np.array(roll_pitch_yaw(orientation.astype(np.float32)), np.float32),
             angular_velocity=data.qvel[3:6].copy(),
             linear_acceleration=data.sensordata[:3].copy(),
             linear_velocity=linear_velocity,
