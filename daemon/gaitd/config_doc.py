@@ -1,4 +1,4 @@
-"""gaitd.toml with every field's default and meaning, made from the config's own types."""
+"""gaitd.toml with every field's value and meaning, made from the config's own types."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from gaitd import config
 
 
 def documented_defaults() -> str:
-    """The default gaitd.toml, each field under its documentation."""
+    """The default gaitd.toml."""
+    return documented(config.Config())
+
+
+def documented(values: config.Config) -> str:
+    """That gaitd.toml, each field under its documentation."""
     docs = _field_docs()
-    lines = ["# gaitd's configuration: every field with its default. What is left out keeps its default.", ""]
+    lines = ["# gaitd's configuration: every field there is. What is left out keeps its default.", ""]
     for section in msgspec.structs.fields(config.Config):
         kind = section.type
         assert isinstance(kind, type)
         assert issubclass(kind, msgspec.Struct)
         lines += [f"# {inspect.getdoc(kind)}", f"[{section.name}]"]
-        values = kind()
+        section_values = getattr(values, section.name)
         for field in msgspec.structs.fields(kind):
             text = docs.get((kind.__name__, field.name))
             lines += [f"# {line}" for line in (text or "").splitlines()]
-            lines.append(f"{field.name} = {json.dumps(getattr(values, field.name))}")
+            lines.append(f"{field.name} = {json.dumps(getattr(section_values, field.name))}")
         lines.append("")
     return "\n".join(lines)
 
