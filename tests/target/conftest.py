@@ -25,7 +25,7 @@ def standin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Orders:
-    monkeypatch.setenv("GAITD_STANDIN_CONTROL", "")  # restored after the test
+    monkeypatch.setenv("GAITD_STANDIN_CONTROL", str(tmp_path / "orders"))
     return Orders(tmp_path / "orders")
 
 

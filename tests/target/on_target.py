@@ -87,6 +87,7 @@ def ending(fault: str, orders: Orders) -> str:
 def main() -> None:
     place = Path(tempfile.mkdtemp())
     orders = Orders(place / "orders")
+    os.environ["GAITD_STANDIN_CONTROL"] = str(orders.path)
     model = place / "model.rknn"
     model.write_bytes(models.policy())
     observation = models.observation()

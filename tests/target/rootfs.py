@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from standin.build import build_standin
@@ -32,7 +33,18 @@ WHEELS = [
     "ruamel.yaml",
     "setuptools<81",
 ]
-RECIPE = "1 bookworm " + " ".join([*DEBIAN, *WHEELS])
+PURE = ["sdnotify"]
+"""Published as source only."""
+LAUNCHER = """\
+#!/qemu /usr/bin/python3
+import runpy, sys
+sys.executable = "/opt/python"  # what a program here starts its children with
+assert sys.argv[1] == "-m"
+del sys.argv[:2]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs modules as `python -m` does; the kernel starts qemu for it, so no binfmt registration is needed."""
+RECIPE = "bookworm " + " ".join([*DEBIAN, *WHEELS, *PURE, LAUNCHER])
 
 
 class TargetUnavailableError(Exception):
@@ -76,9 +88,13 @@ def _build(root: Path) -> None:
         _run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
              "--python-version=311", *(f"--platform={name}" for name in platforms), f"--dest={wheels}",
              *WHEELS)  # fmt: skip
+        _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={wheels}", *PURE)
         for wheel in Path(wheels).glob("*.whl"):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(site)
+    launcher = root / "opt/python"
+    launcher.write_text(LAUNCHER)
+    launcher.chmod(0o755)
     for directory in ("dev", "gaitd", "proc", "tmp", "with-npu/proc/device-tree"):
         (root / directory).mkdir(parents=True, exist_ok=True)
     (root / "with-npu/proc/device-tree/compatible").write_bytes(b"radxa,rock-5b\0rockchip,rk3588\0")
@@ -89,29 +105,49 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-def run_python(root: Path, *arguments: str, npu: bool = True, timeout_s: float = 120) -> str:
-    """Run the target's Python with this repository at /gaitd (read-only). Returns its output.
+def target_command(
+    root: Path,
+    *arguments: str,
+    npu: bool = True,
+    binds: Mapping[Path, str] = {},
+    variables: Mapping[str, str] = {},
+) -> list[str]:
+    """Run the target's Python with this repository at /gaitd (read-only).
 
-    With ``npu`` the device tree says RK3588. Mounts are private and gone when it ends.
+    With ``npu`` the device tree says RK3588; ``binds`` maps directories of this machine into the target;
+    ``variables`` is added to its environment. Mounts are private and gone when it ends; the program is the
+    command's own process, so signals reach it.
     """
-    mounts = (
-        f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && "
-        f"mount -t tmpfs tmpfs {root}/tmp && "
-        f"mount --bind {ROOT} {root}/gaitd && mount -o remount,bind,ro {root}/gaitd && "
-        f'exec chroot {root} /qemu /usr/bin/python3 "$@"'
-    )
+    steps = [
+        f"mount -t proc proc {root}/proc",
+        f"mount --rbind /dev {root}/dev",
+        f"mount -t tmpfs tmpfs {root}/tmp",
+        f"mount --bind {ROOT} {root}/gaitd",
+        f"mount -o remount,bind,ro {root}/gaitd",
+        *(
+            f"mkdir -p {root}{inside} && mount --bind {outside} {root}{inside}"
+            for outside, inside in binds.items()
+        ),
+        "ulimit -c 0",
+        f'exec chroot {root} /qemu /usr/bin/python3 "$@"',
+    ]
     environment = {
+        **variables,
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "PYTHONPATH": "/opt/site:/gaitd/daemon:/gaitd/tests/target",
         "OPENBLAS_NUM_THREADS": "1",
-    } | ({"QEMU_LD_PREFIX": "/with-npu"} if npu else {})
-    done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", mounts, "sh", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-    )
+    }
+    if npu:
+        environment["QEMU_LD_PREFIX"] = "/with-npu"
+    settings = [f"{name}={value}" for name, value in environment.items()]
+    private = ["unshare", "--mount", "--propagation", "private"]
+    return ["env", "-i", *settings, *private, "sh", "-c", " && ".join(steps), "sh", *arguments]
+
+
+def run_python(root: Path, *arguments: str, npu: bool = True, timeout_s: float = 120) -> str:
+    """Run to the end and return the output (see target_command). Raises AssertionError when it fails."""
+    command = target_command(root, *arguments, npu=npu)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     if done.returncode:
         raise AssertionError(f"the target's program ended with {done.returncode}:\n{done.stderr[-4000:]}")
     return done.stdout

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
 class Orders:
-    """The control file of the stand-in; takes effect at the runtime's next call."""
+    """The control file, named to the stand-in by $GAITD_STANDIN_CONTROL; read at the runtime's next call."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        os.environ["GAITD_STANDIN_CONTROL"] = str(path)
         self.give()
 
     def give(self, *lines: str) -> None:
