@@ -1,12 +1,15 @@
 """Shared memory between guardian, worker and telemetry: heartbeats, counters, a ring of step records.
 
-An anonymous memory file that the children inherit: nobody outside can open, shrink or delete it. Each word
-has one writer. Single 8-byte words are read and written whole; what is longer carries a checksum, so a
-reader on a weakly ordered CPU, or after a crash in mid-write, sees either a whole record or none.
+An anonymous memory file that the children inherit: it has no name to delete, and is sealed against shrinking,
+which would kill whoever touches it next. Each word has one writer. Single 8-byte words are read and written
+whole; what is longer carries a checksum, so a reader on a weakly ordered CPU, or after a crash in mid-write,
+sees either a whole record or none.
 """
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import mmap
 import os
 import zlib
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gaitd import lifeline
 from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.wire.messages import MAX_JOINTS, Reason
@@ -129,7 +133,8 @@ class Blackboard:
         self.fd = fd
         self.joint_count = joint_count
         record = step_record_dtype(joint_count)
-        sections = [64, GUARD_WORDS.itemsize, WORKER_WORDS.itemsize, _SESSION_BLOCK.itemsize, 64]
+        words = (GUARD_WORDS.itemsize, WORKER_WORDS.itemsize, _SESSION_BLOCK.itemsize)
+        sections = (64, *words, 64, lifeline.BYTES)
         offsets = np.cumsum([0, *(_aligned(size) for size in sections)]).tolist()
         size = offsets[-1] + RING_RECORDS * record.itemsize
         if os.fstat(fd).st_size == 0:
@@ -140,13 +145,18 @@ class Blackboard:
         self.worker = np.frombuffer(self._map, WORKER_WORDS, 1, offsets[2])[0]
         self._session = np.frombuffer(self._map, _SESSION_BLOCK, 1, offsets[3])
         self._ring_count: npt.NDArray[np.uint64] = np.frombuffer(self._map, "<u8", 1, offsets[4])
-        self._ring = np.frombuffer(self._map, record, RING_RECORDS, offsets[5])
+        self.lifeline = (ctypes.c_char * lifeline.BYTES).from_buffer(self._map, offsets[5])
+        """Memory of the worker's lifeline (gaitd.lifeline)."""
+        self._ring = np.frombuffer(self._map, record, RING_RECORDS, offsets[6])
 
     @classmethod
     def create(cls, joint_count: int) -> Blackboard:
         """Make a new one, all zero."""
-        board = cls(os.memfd_create("gaitd-blackboard", os.MFD_CLOEXEC), joint_count)
+        fd = os.memfd_create("gaitd-blackboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        board = cls(fd, joint_count)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         board._head[:] = (_MAGIC, joint_count)
+        lifeline.make_lifeline(board.lifeline)
         return board
 
     @classmethod

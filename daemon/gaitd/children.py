@@ -49,9 +49,28 @@ class Child:
         """Becomes readable when the process dies; -1 when none runs."""
         return self._pidfd
 
+    @property
+    def started_ns(self) -> int:
+        """When the process in this slot was started."""
+        return self._started_ns
+
     def start(self, now_ns: int) -> None:
-        """Start a process in this slot."""
-        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        """Start a process in this slot. Raises OSError when the system refuses; that counts as a death."""
+        self._started_ns = now_ns
+        self.restart_at_ns = None
+        try:
+            self._start()
+        except OSError:
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+            self.forget()
+            self._plan_restart(now_ns)
+            raise
+        self.starts += 1
+
+    def _start(self) -> None:
+        self._report_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._module, self._argument(write_fd)],
@@ -61,11 +80,7 @@ class Child:
             )
         finally:
             os.close(write_fd)
-        self._report_fd = read_fd
         self._pidfd = os.pidfd_open(self._process.pid)
-        self._started_ns = now_ns
-        self.starts += 1
-        self.restart_at_ns = None
 
     def read_report(self) -> bytes:
         """What the child has reported by now; empty when nothing is there."""
@@ -85,12 +100,15 @@ class Child:
         assert self._process is not None
         code = self._process.wait()
         self.forget()
-        self.failures = 1 if now_ns - self._started_ns > STABLE_NS else self.failures + 1
-        delay_ns = min(START_BACKOFF_NS * 2 ** (self.failures - 1), MAX_BACKOFF_NS)
-        self.restart_at_ns = now_ns + (0 if self.failures == 1 else delay_ns)
+        self._plan_restart(now_ns)
         if code < 0:
             return f"{self.name} killed by {signal.Signals(-code).name}"
         return f"{self.name} ended with exit code {code}"
+
+    def _plan_restart(self, now_ns: int) -> None:
+        self.failures = 1 if now_ns - self._started_ns > STABLE_NS else self.failures + 1
+        delay_ns = min(START_BACKOFF_NS * 2 ** (self.failures - 1), MAX_BACKOFF_NS)
+        self.restart_at_ns = now_ns + (0 if self.failures == 1 else delay_ns)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if a process is there."""

@@ -72,7 +72,9 @@ def damp(state: GuardState, reason: Reason, detail: str, now_ns: int) -> GuardSt
 
 
 def worker_died(state: GuardState, detail: str, now_ns: int) -> GuardState:
-    """Seen at once, through the worker's pidfd."""
+    """Heard of at once, by its lifeline; how it died is known a little later, by its pidfd."""
+    if state.mode is Mode.DAMPING and state.reason is Reason.WORKER_DIED and not state.detail:
+        return replace(state, detail=detail)
     if state.mode is not Mode.ACTIVE:
         return state
     return damp(state, Reason.WORKER_DIED, detail, now_ns)
@@ -85,26 +87,51 @@ def tick(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) 
     if view.trip_session == state.session:
         trip = view.trip_reason if view.trip_reason is not Reason.NONE else Reason.LIMIT
         return damp(state, trip, f"the worker tripped: {trip.name.lower()}", now_ns)
-    if view.last_command_session == state.session and view.last_command_ns > state.fed_ns:
-        state = replace(state, fed_ns=view.last_command_ns, fed_by_command=True)
-    limit_ns = limits.deadline_ns if state.fed_by_command else limits.first_command_ns
-    silent_ns = now_ns - state.fed_ns
-    if silent_ns <= limit_ns:
+    state = _fed(state, view, now_ns)
+    if now_ns - state.fed_ns <= _limit_ns(state, limits):
         return state
-    reason, cause = _why_silent(state, view, limits, now_ns)
-    return damp(state, reason, f"no command for {silent_ns / 1e6:.0f} ms: {cause}", now_ns)
+    return damp(state, *_why_silent(state, view, limits, now_ns), now_ns)
+
+
+def explain(
+    before: GuardState, state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int
+) -> GuardState:
+    """Say what is behind a client's deadline that has just ended the session ``before``.
+
+    The client counts from its state's stamp, so it is a little ahead of our own timer. When it was silent
+    here too, the cause is ours to tell; CLIENT_DEADLINE stays when commands did go out, and so were lost or
+    refused on their way.
+    """
+    if before.mode is not Mode.ACTIVE or state.reason is not Reason.CLIENT_DEADLINE:
+        return state
+    before = _fed(before, view, now_ns)
+    if now_ns - before.fed_ns <= _limit_ns(before, limits) // 2:
+        return state
+    return damp(before, *_why_silent(before, view, limits, now_ns), now_ns)
+
+
+def _fed(state: GuardState, view: WorkerView, now_ns: int) -> GuardState:
+    """A stamp from the future feeds nothing: it would hold the timer off until then."""
+    if view.last_command_session == state.session and state.fed_ns < view.last_command_ns <= now_ns:
+        return replace(state, fed_ns=view.last_command_ns, fed_by_command=True)
+    return state
+
+
+def _limit_ns(state: GuardState, limits: GuardLimits) -> int:
+    return limits.deadline_ns if state.fed_by_command else limits.first_command_ns
 
 
 def _why_silent(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> tuple[Reason, str]:
+    silence = f"no command for {(now_ns - state.fed_ns) / 1e6:.0f} ms"
     if view.busy_since_ns:
         busy_ms = (now_ns - view.busy_since_ns) / 1e6
-        return Reason.DEADLINE, f"inference has been running for {busy_ms:.0f} ms"
-    if now_ns - view.heartbeat_ns > limits.deadline_ns:
+        return Reason.DEADLINE, f"{silence}: inference has been running for {busy_ms:.0f} ms"
+    if now_ns - view.heartbeat_ns > limits.deadline_ns // 2:
         stopped_ms = (now_ns - view.heartbeat_ns) / 1e6
-        return Reason.DEADLINE, f"the worker has not moved for {stopped_ms:.0f} ms"
+        return Reason.DEADLINE, f"{silence}: the worker has not moved for {stopped_ms:.0f} ms"
     if view.last_refusal_ns > state.fed_ns:
         reason = view.last_refusal_reason
-        return reason, f"the worker refuses what it gets: {reason.name.lower()}"
+        return reason, f"{silence}: the worker refuses what it gets: {reason.name.lower()}"
     if view.last_state_ns > state.fed_ns:
-        return Reason.DEADLINE, "states arrive, but no command comes of them"
-    return Reason.STATE_LOST, "no state of the session arrives"
+        return Reason.DEADLINE, f"{silence}: states arrive, but no command comes of them"
+    return Reason.STATE_LOST, f"{silence}: no state of the session arrives"

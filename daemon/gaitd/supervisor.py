@@ -27,8 +27,14 @@ from gaitd.config import Config
 from gaitd.control_channel import ControlChannel, claim_runtime_dir
 from gaitd.errors import CrashLoopError, GaitdError
 from gaitd.guardian import GuardLimits, GuardState, WorkerView
+from gaitd.lifeline import watch_lifeline
 from gaitd.log import fields
-from gaitd.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
+from gaitd.realtime import (
+    apply_realtime,
+    freeze_garbage,
+    name_process,
+    realtime_context,
+)
 from gaitd.sessions import Sessions
 from gaitd.telemetry.order import TelemetryOrder
 from gaitd.timer import periodic_timer
@@ -43,6 +49,8 @@ TICKS_PER_PERIOD = 4
 """The guard looks this often in a control period, so its own step adds a quarter period at most."""
 STUCK_NS = 1_000_000_000
 """A worker whose heart has not beaten for this long is replaced, in any mode."""
+START_LIMIT_NS = 60_000_000_000
+"""A worker that is not ready by then is replaced. A blocked NPU job alone may take 18 s."""
 CRASH_LOOP = 10
 """Deaths in a row after which the service manager takes over."""
 STOP_PERIODS = 4
@@ -77,10 +85,15 @@ class Supervisor:
         self._applied = GuardState()
         self._worker = Child("worker", worker_module, self._worker_order, [self._board.fd])
         self._telemetry = Child("telemetry", "gaitd.telemetry", self._telemetry_order, [self._board.fd])
+        self._worker_given_up = False
+        """Killed, but not dead yet: the kernel may take its time."""
         self._report = WorkerReport()
         self._report_bytes = b""
         self._missing_realtime: dict[str, str] = {}
+        self._fifo_priority: int | None = None
         self._poll = select.epoll()
+        self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        """Readable when the worker's lifeline broke."""
         self._notifier = sdnotify.SystemdNotifier()
         if self._notifier.socket is not None:
             self._notifier.socket.setblocking(False)
@@ -112,28 +125,43 @@ class Supervisor:
             log.warning(
                 "real-time setting not available %s", fields(process="guardian", setting=name, detail=detail)
             )
+        if any(setting.name == "sched_fifo" and setting.ok for setting in settings):
+            self._fifo_priority = config.realtime.guardian_priority
         freeze_garbage()
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
         self._poll.register(timer_fd, select.EPOLLIN)
+        self._poll.register(self._broken_fd, select.EPOLLIN)
         try:
             while not self._stopping:
                 for fd, _ in self._poll.poll():
-                    if fd == timer_fd:
-                        os.read(timer_fd, 8)
+                    if fd in (timer_fd, self._broken_fd):
+                        os.read(fd, 8)
+                    if fd == self._broken_fd:
+                        self._hear_of_death(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
             os.close(timer_fd)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        child.start(now_ns)
+        try:
+            child.start(now_ns)
+        except OSError as error:
+            log.error(
+                "%s cannot be started %s", child.name, fields(error=error.strerror, failures=child.failures)
+            )
+            return
         self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guard at once
         self._board.guard["worker_starts"] = self._worker.starts
 
     def _answer(self, peer: bytes, request: Request) -> Reply:
         """Answer, and make it true before the controller reads it."""
         now_ns = time.monotonic_ns()
+        before = self._sessions.state
         reply = self._sessions.answer(peer, request, now_ns)
+        self._sessions.state = guardian.explain(
+            before, self._sessions.state, self._worker_view(), self._limits, now_ns
+        )
         self._apply(now_ns)
         return reply
 
@@ -171,7 +199,7 @@ class Supervisor:
             if state.mode is Mode.DAMPING:
                 guard["damping_by_reason"][state.reason] += 1
                 if state.reason in EXIT_REASONS:
-                    self._worker.send(signal.SIGKILL)
+                    self._give_up_worker(state.detail)
 
     def _announce(self, state: GuardState) -> None:
         level = logging.WARNING if state.mode is Mode.DAMPING else logging.INFO
@@ -199,33 +227,61 @@ class Supervisor:
     def _look_after_worker(self, now_ns: int) -> None:
         worker = self._worker
         if worker.has_died():
-            self._sessions.worker_ready = False
-            self._board.worker["ready"] = 0
-            self._read_report()
-            how = worker.reap(now_ns)
-            self._sessions.state = guardian.worker_died(self._sessions.state, how, now_ns)
-            self._apply(now_ns)
-            failure = self._report.error or how
-            log.error(
-                "worker died %s", fields(how=how, error=self._report.error or "-", failures=worker.failures)
-            )
-            if not self._ever_ready and self._report.error:
-                raise _error_of(self._report)
+            self._take_leave_of_worker(now_ns)
+        elif worker.pid == 0:
             if worker.failures >= CRASH_LOOP:
-                raise CrashLoopError(f"the worker died {worker.failures} times in a row; last: {failure}")
-            self._say_status()
-        elif worker.pid == 0 and worker.restart_at_ns is not None and now_ns >= worker.restart_at_ns:
-            self._report, self._report_bytes = WorkerReport(), b""
-            self._start(worker, now_ns)
+                raise CrashLoopError(f"the worker failed {worker.failures} times in a row; see the log")
+            if worker.restart_at_ns is not None and now_ns >= worker.restart_at_ns:
+                self._worker_given_up = False
+                self._report, self._report_bytes = WorkerReport(), b""
+                self._start(worker, now_ns)
+        elif self._worker_given_up:
+            pass
         elif not self._sessions.worker_ready:
             self._read_report()
             if self._report_bytes.endswith(b"\n") and not self._report.error:
                 self._worker_is_ready(now_ns)
-        elif now_ns - int(self._board.worker["heartbeat_ns"]) > STUCK_NS:
-            log.error(
-                "worker replaced %s", fields(why="its heart has not beaten for a second", pid=worker.pid)
-            )
-            worker.send(signal.SIGKILL)
+            elif now_ns - worker.started_ns > START_LIMIT_NS:
+                self._give_up_worker(f"not ready after {START_LIMIT_NS / 1e9:.0f} s")
+        elif abs(now_ns - int(self._board.worker["heartbeat_ns"])) > STUCK_NS:
+            self._give_up_worker("its heart has not beaten for a second")
+
+    def _give_up_worker(self, why: str) -> None:
+        """Kill it, once. No session starts with it any more, however long it takes to die."""
+        if self._worker.pid == 0 or self._worker_given_up:
+            return
+        self._worker_given_up = True
+        self._sessions.worker_ready = False
+        self._board.worker["ready"] = 0
+        log.error("worker replaced %s", fields(pid=self._worker.pid, why=why))
+        self._worker.send(signal.SIGKILL)
+        self._say_status()
+
+    def _hear_of_death(self, now_ns: int) -> None:
+        """The worker is dead, though the kernel is not done with it yet."""
+        self._worker_given_up = True
+        self._sessions.worker_ready = False
+        self._board.worker["ready"] = 0
+        self._sessions.state = guardian.worker_died(self._sessions.state, "", now_ns)
+        self._apply(now_ns)
+
+    def _take_leave_of_worker(self, now_ns: int) -> None:
+        worker = self._worker
+        self._sessions.worker_ready = False
+        self._board.worker["ready"] = 0
+        self._read_report()
+        how = worker.reap(now_ns)
+        self._sessions.state = guardian.worker_died(self._sessions.state, how, now_ns)
+        self._apply(now_ns)
+        failure = self._report.error or how
+        log.error(
+            "worker died %s", fields(how=how, error=self._report.error or "-", failures=worker.failures)
+        )
+        if not self._ever_ready and self._report.error:
+            raise _error_of(self._report)
+        if worker.failures >= CRASH_LOOP:
+            raise CrashLoopError(f"the worker died {worker.failures} times in a row; last: {failure}")
+        self._say_status()
 
     def _read_report(self) -> None:
         self._report_bytes += self._worker.read_report()
@@ -238,6 +294,7 @@ class Supervisor:
         self._board.worker["busy_since_ns"] = 0
         self._board.worker["ready"] = 1
         self._sessions.worker_ready = True
+        watch_lifeline(self._board.lifeline, self._broken_fd, self._fifo_priority)
         log.info(
             "worker ready %s",
             fields(pid=self._worker.pid, backend=self._backend, **report.versions, **report.selftest),
@@ -275,9 +332,9 @@ class Supervisor:
             last_command_ns=int(words["last_command_ns"]),
             last_command_session=int(words["last_command_session"]),
             last_refusal_ns=int(words["last_refusal_ns"]),
-            last_refusal_reason=Reason(int(words["last_refusal_reason"])),
+            last_refusal_reason=_reason(words["last_refusal_reason"]),
             trip_session=int(words["trip_session"]),
-            trip_reason=Reason(int(words["trip_reason"])),
+            trip_reason=_reason(words["trip_reason"]),
         )
 
     def _worker_order(self, report_fd: int) -> str:
@@ -348,6 +405,14 @@ class Supervisor:
         self._context.destroy(linger=0)
         log.info("stopped")
         os.close(self._lock_fd)
+
+
+def _reason(word: int) -> Reason:
+    """A reason that the worker wrote. It may have died while writing, or be writing nonsense."""
+    try:
+        return Reason(int(word))
+    except ValueError:
+        return Reason.BACKEND_ERROR
 
 
 def _error_of(report: WorkerReport) -> GaitdError:

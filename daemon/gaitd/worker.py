@@ -24,6 +24,7 @@ from gaitd.blackboard import Blackboard
 from gaitd.bundle import Bundle, open_bundle
 from gaitd.config import Config
 from gaitd.errors import GaitdError, InputError
+from gaitd.lifeline import hold_lifeline
 from gaitd.policy.admission import AdmissionLimits, Refusal
 from gaitd.realtime import (
     apply_realtime,
@@ -170,7 +171,7 @@ class Worker:
         self._words["busy_since_ns"] = 0
 
 
-def start(order: WorkerOrder) -> tuple[Worker, WorkerReport]:
+def start(order: WorkerOrder, board: Blackboard) -> tuple[Worker, WorkerReport]:
     """Load and prove the policy, then take the endpoints. Raises GaitdError."""
     bundle = open_bundle(Path(order.bundle))
     if bundle.id != order.bundle_id:
@@ -180,7 +181,7 @@ def start(order: WorkerOrder) -> tuple[Worker, WorkerReport]:
     tolerance = golden.rknn_tolerance if order.backend == "rknn" else golden.onnx_tolerance
     backend = open_backend(order.backend, bundle, config.daemon.npu_core)
     selftest = run_selftest(backend, bundle, tolerance)
-    worker = Worker(bundle, backend, Blackboard.attach(order.blackboard_fd), config)
+    worker = Worker(bundle, backend, board, config)
     realtime = config.realtime
     settings = apply_realtime(realtime, realtime.worker_cpus, realtime.worker_priority)
     return worker, WorkerReport(
@@ -202,6 +203,8 @@ def main() -> int:
     use_all_cpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     order = msgspec.json.decode(sys.argv[1], type=WorkerOrder)
+    board = Blackboard.attach(order.blackboard_fd)
+    hold_lifeline(board.lifeline)
     with os.fdopen(order.report_fd, "wb") as report_pipe:
 
         def report(message: WorkerReport) -> None:
@@ -209,7 +212,7 @@ def main() -> int:
             report_pipe.flush()
 
         try:
-            worker, ready = start(order)
+            worker, ready = start(order, board)
         except GaitdError as error:
             report(WorkerReport(error=str(error), exit_code=error.exit_code))
             return error.exit_code

@@ -1,0 +1,61 @@
+"""The worker's lifeline: a lock that it holds for life and that the kernel breaks the moment it dies.
+
+A process's pidfd becomes readable only when the kernel has taken down all of its memory: 4 to 24 ms were
+seen for 75 MB of locked pages on a loaded machine, two control periods. A robust lock in shared memory
+(pthread_mutexattr_setrobust) is broken before that, and wakes whoever waits for it: 0.3 ms there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+
+_PTHREAD_PROCESS_SHARED = 1
+_PTHREAD_MUTEX_ROBUST = 1
+BYTES = 64
+"""Room for a pthread_mutex_t: 40 bytes on x86_64, 48 on aarch64 (glibc)."""
+
+_Memory = ctypes.Array[ctypes.c_char]
+
+
+def make_lifeline(memory: _Memory) -> None:
+    """Lay a lock into BYTES of zeroed shared memory."""
+    libc = ctypes.CDLL(None)
+    attributes = (ctypes.c_char * 64)()
+    libc.pthread_mutexattr_init(attributes)
+    libc.pthread_mutexattr_setpshared(attributes, _PTHREAD_PROCESS_SHARED)
+    libc.pthread_mutexattr_setrobust(attributes, _PTHREAD_MUTEX_ROBUST)
+    code = libc.pthread_mutex_init(memory, attributes)
+    if code != 0:
+        raise OSError(code, os.strerror(code), "robust lock")
+
+
+def hold_lifeline(memory: _Memory) -> None:
+    """Hold the lock until the calling thread, the worker's main one, dies."""
+    code = ctypes.CDLL(None).pthread_mutex_lock(memory)
+    if code == errno.EOWNERDEAD:  # the one before died while nobody watched
+        code = ctypes.CDLL(None).pthread_mutex_consistent(memory)
+    if code != 0:
+        raise OSError(code, os.strerror(code), "robust lock")
+    # Never to be freed: an orderly exit would unmap it first, and the kernel would find no lock to break.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
+
+
+def watch_lifeline(memory: _Memory, broken_fd: int, priority: int | None) -> None:
+    """Write to the eventfd ``broken_fd`` once when the present holder has died.
+
+    The lock must be held when this is called. ``priority``: SCHED_FIFO of the watching thread.
+    """
+
+    def watch() -> None:
+        if priority is not None:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        libc = ctypes.CDLL(None)
+        if libc.pthread_mutex_lock(memory) == errno.EOWNERDEAD:
+            os.write(broken_fd, (1).to_bytes(8, "little"))
+            libc.pthread_mutex_consistent(memory)
+        libc.pthread_mutex_unlock(memory)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
