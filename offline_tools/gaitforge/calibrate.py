@@ -14,7 +14,7 @@ from gaitd.policy.contract import JOINT_TERMS, Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge import acting, arrays, console, files, golden
 from gaitforge.environment import Environment, load_environment
-from gaitforge.policy_onnx import read_policy
+from gaitforge.policy_onnx import PolicyOnnx, read_policy
 
 if TYPE_CHECKING:
     from gaitforge.cli import Subparsers
@@ -94,22 +94,54 @@ def from_environment(
     seed: int = 0,
 ) -> Float32Array:
     """Observations (samples, dim), before normalization. Raises InputError."""
-    observation = environment.reset()
     act, start_episode = _actor(environment, policy, seed)
+
+    def of_raw(observation: Float32Array) -> Float32Array:
+        if stats is not None and len(stats[0]) != len(observation):
+            raise InputError(
+                f"the statistics are for {len(stats[0])} values, but the environment gives {len(observation)}"
+            )
+        return act(arrays.normalize(observation[None], stats)[0])
+
+    return roll_out(environment, (of_raw, start_episode), samples)
+
+
+Acting = tuple[acting.Act, Callable[[], None]]
+"""How to act on an observation, and how to start an episode."""
+
+
+def roll_out(environment: Environment, actor: Acting, samples: int) -> Float32Array:
+    """Observations (samples, dim), before normalization, of as many episodes as it takes."""
+    act, start_episode = actor
+    observation = environment.reset()
     rows = np.empty((samples, len(observation)), np.float32)
-    if stats is not None and len(stats[0]) != len(observation):
-        raise InputError(
-            f"the statistics are for {len(stats[0])} values, but the environment gives {len(observation)}"
-        )
     start_episode()
     for index in _progress(samples):
         rows[index] = observation
-        result = environment.step(act(arrays.normalize(observation[None], stats)[0]))
+        result = environment.step(act(observation))
         observation = result.observation
         if result.done:
             observation = environment.reset()
             start_episode()
     return rows
+
+
+def pipeline_actor(
+    manifest: Manifest, policy: PolicyOnnx, stats: tuple[Float32Array, Float32Array] | None
+) -> Acting:
+    """Act with a model behind its contract's normalization."""
+    pipeline, backend = PolicyPipeline(manifest, stats), policy.backend()
+
+    def act(observation: Float32Array) -> Float32Array:
+        if len(observation) != policy.observation_dim:
+            raise InputError(
+                f"the environment gives {len(observation)} values, but the model takes {policy.observation_dim}"
+            )
+        action = np.array(backend.infer(pipeline.normalize(observation)))
+        backend.accept()
+        return action
+
+    return act, backend.reset
 
 
 def simulate(
@@ -207,7 +239,7 @@ def _terms(manifest: Manifest | None, dim: int) -> list[tuple[str, list[int]]]:
     ]
 
 
-def _actor(environment: Environment, policy: str | None, seed: int) -> tuple[acting.Act, Callable[[], None]]:
+def _actor(environment: Environment, policy: str | None, seed: int) -> Acting:
     if policy not in (None, "random"):
         return acting.load_actor(str(policy))
     if policy is None:

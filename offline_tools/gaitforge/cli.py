@@ -24,6 +24,7 @@ COMMANDS = (
     "gaitforge.importers.command",
     "gaitforge.pack",
     "gaitforge.agent",
+    "gaitforge.chain",
     "gaitforge.simulate.command",
     "gaitforge.rig.demo",
     "gaitforge.rig.latency",

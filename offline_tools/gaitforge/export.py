@@ -159,6 +159,13 @@ def load_source(
     return _build(path, found, config, separate_normalizer, str(config_path or path))
 
 
+def has_normalizer(path: Path) -> bool:
+    """Tell whether a checkpoint brings its own normalizer. Raises InputError."""
+    from gaitforge import checkpoint
+
+    return not checkpoint.is_torchscript(path) and checkpoint.read(path).normalizer is not None
+
+
 def _build(
     path: Path, found: Checkpoint, config: ActorConfig, separate_normalizer: bool, where: str
 ) -> Source:

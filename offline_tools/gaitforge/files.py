@@ -7,6 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from gaitd.errors import InputError
 
@@ -31,6 +34,17 @@ def write_text(target: Path, text: str) -> None:
     """Write a whole text file."""
     with replacing(target) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Read a YAML file of keys and values. Raises InputError."""
+    try:
+        raw = yaml.safe_load(existing(path, what).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: expected keys and values, got {type(raw).__name__}")
+    return raw
 
 
 def sha256(path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from gaitd.errors import InputError
 from gaitforge import files
@@ -45,13 +44,13 @@ def read_gate(path: Path | None) -> Gate:
     if path is None:
         return Gate()
     try:
-        raw = yaml.safe_load(files.existing(path, "the gate").read_text(encoding="utf-8")) or {}
+        raw = files.read_yaml(path, "the gate")
         defaults = msgspec.to_builtins(Gate())
         for key in raw.keys() & {"fp16", "int8"}:
             raw[key] = {**defaults[key], **raw[key]}
         return msgspec.convert(raw, Gate)
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: not valid YAML of bounds: {' '.join(str(error).split())}") from error
+    except TypeError as error:
+        raise InputError(f"{path}: fp16 and int8 must hold keys and values") from error
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -66,7 +66,7 @@ def render(report: Report) -> str:
     ]
     if others:
         parts += [
-            _image(_histograms(report, others), "Histograms of the error of each joint's target"),
+            *(_image(_histograms(report, result), f"Error histograms of {result.name}") for result in others),
             "<h2>Actions against the float model's</h2>",
             _image(_scatter(report.results[0], others), "Scatter of converted against float actions"),
         ]
@@ -157,9 +157,10 @@ def _figure(width: float, height: float, rows: int, columns: int, **options: Any
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def _histograms(report: Report, results: Sequence[Result]) -> Figure:
+def _histograms(report: Report, result: Result) -> Figure:
     mapper = ActionMapper(report.manifest)
     reference = mapper.target(mapper.clip(report.results[0].actions))
+    errors = 1e3 * (mapper.target(mapper.clip(result.actions)) - reference)
     count = len(report.manifest.joints)
     columns = min(4, count)
     figure, axes = _figure(10, 1.9 * -(-count // columns), -(-count // columns), columns)
@@ -167,16 +168,13 @@ def _histograms(report: Report, results: Sequence[Result]) -> Figure:
         if index >= count:
             axis.set_visible(False)
             continue
-        for result in results:
-            errors = 1e3 * (mapper.target(mapper.clip(result.actions)) - reference)[:, index]
-            color = COLORS.get(result.name)
-            axis.hist(errors, bins=60, histtype="stepfilled", alpha=0.5, color=color, label=result.name)
+        axis.hist(errors[:, index], bins=60, histtype="stepfilled", color=COLORS.get(result.name))
         axis.set_title(report.manifest.joints[index], fontsize=8)
         axis.set_yscale("log")
         axis.tick_params(labelsize=7)
+    figure.suptitle(result.name, fontsize=10)
     figure.supxlabel("error [mrad]", fontsize=9)
     figure.supylabel("inputs", fontsize=9)
-    axes.flat[0].legend(fontsize=7)
     return figure
 
 
@@ -208,7 +206,8 @@ def _paths(results: Sequence[Result]) -> Figure:
             speed = np.linalg.norm(run.trace.base_velocity[walking, :2], axis=1)
             if number == 0:
                 window = max(1, len(speed) // 50)
-                axes[0, 1].plot(time, np.convolve(speed, np.ones(window) / window, mode="same"), **style)
+                smooth = np.convolve(speed, np.ones(window) / window, mode="valid")
+                axes[0, 1].plot(time[window - 1 :], smooth, **style)
     axes[0, 0].set(xlabel="forward [m]", ylabel="left [m]", title="paths, all seeds")
     axes[0, 0].axis("equal")
     axes[0, 1].set(xlabel="time [s]", ylabel="speed [m/s]", title="speed, seed 0, smoothed")

@@ -93,12 +93,7 @@ def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read a manifest's YAML as it stands, without ``files``. Raises InputError."""
-    try:
-        raw = yaml.safe_load(files.existing(path, "the manifest").read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: expected keys and values, got {type(raw).__name__}")
+    raw = files.read_yaml(path, "the manifest")
     raw.pop("files", None)
     return raw
 

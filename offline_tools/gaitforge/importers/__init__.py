@@ -1,0 +1,1 @@
+"""Contracts that trainers already write, turned into manifests."""
