@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -156,3 +161,11 @@ def test_the_manifest_names_the_tensors(tmp_path_factory: pytest.TempPathFactory
     bundle = open_bundle(write_small_bundle(path, manifest, model=mlp_onnx(WEIGHTS, output="actions")))
     observation, action = bundle.golden()
     np.testing.assert_allclose(open_backend("onnx", bundle).infer(observation[0]), action[0], atol=1e-5)
+
+
+def test_onnxruntime_keeps_no_usage_database(tmp_path: Path) -> None:
+    """Newer builds write one into the home directory and send it off, unless told not to."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    environment["HOME"] = str(tmp_path)
+    subprocess.run([sys.executable, "-c", "import gaitd.backends.onnx"], env=environment, check=True)
+    assert list(tmp_path.rglob("*onnxruntime*")) == []

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+
+# Newer builds would otherwise keep a usage database in the home directory and send it off.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from gaitd.backends.base import Float32Array
