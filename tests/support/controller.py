@@ -61,18 +61,20 @@ class Controller:
     def __post_init__(self) -> None:
         endpoints = Endpoints.in_directory(self.runtime_dir)
         self.control = ControlClient(self.runtime_dir, timeout_s=5.0)
-        self.states = self._socket(zmq.PUB)
+        self.states = self.socket(zmq.PUB)
         self.states.connect(endpoints.state)
-        self.commands = self._socket(zmq.SUB)
+        self.commands = self.socket(zmq.SUB)
         self.commands.set(zmq.CONFLATE, 1)
         self.commands.set(zmq.SUBSCRIBE, b"")
         self.commands.connect(endpoints.command)
         self.commands.connect(endpoints.guard)
         self.session = 0
         self.seq = 0
+        self.sent: RobotState | None = None
+        """The last state that went out."""
         self.contract: dict[str, Any] = {}
 
-    def _socket(self, kind: int) -> zmq.Socket:
+    def socket(self, kind: int) -> zmq.Socket:
         socket = self.context.socket(kind)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.RECONNECT_IVL, 5)
@@ -92,6 +94,14 @@ class Controller:
     def period_s(self) -> float:
         return self.contract["period_ns"] / 1e9
 
+    def settle(self, timeout_s: float = 10.0) -> None:
+        """Without a session: return once states reach gaitd and its commands reach us."""
+        until_s = time.monotonic() + timeout_s
+        before = self.status()["counters"]["standby"]
+        while self.status()["counters"]["standby"] == before or self.receive(self.period_s) is None:
+            assert time.monotonic() < until_s, "the sockets did not connect"
+            self.send(standing_state(self.default_position()))
+
     def default_position(self) -> np.ndarray:
         return np.frombuffer(self.contract["default_joint_position"], np.float32)
 
@@ -102,6 +112,7 @@ class Controller:
         return replace(stamped, **changes)
 
     def send(self, state: RobotState) -> None:
+        self.sent = state
         self.states.send(encode_state(state))
 
     def receive(self, timeout_s: float) -> JointCommand | None:

@@ -1,0 +1,14 @@
+"""gaitd with a worker whose backend misbehaves on demand; everything else is the real thing."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import gaitd.supervisor
+from gaitd.cli import main
+
+if __name__ == "__main__":
+    faulty = partial(gaitd.supervisor.Supervisor, worker_module="support.faulty_worker")
+    gaitd.supervisor.Supervisor = faulty  # type: ignore[misc,assignment]
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""The worker with a backend that turns into one of support.fakes when a file says so.
+
+The file is named by GAITD_TEST_FAULT. While it is absent or empty the backend is honest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gaitd.worker
+from gaitd.backends import open_backend
+from support.fakes import FAKES, Honest
+
+FAULT = Path(os.environ["GAITD_TEST_FAULT"])
+
+
+class OnDemand(Honest):
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        fault = FAULT.read_text() if FAULT.exists() else ""
+        return FAKES[fault or "honest"](self.real).infer(observation)
+
+
+def open_faulty(*arguments: Any) -> OnDemand:
+    return OnDemand(open_backend(*arguments))
+
+
+if __name__ == "__main__":
+    gaitd.worker.open_backend = open_faulty  # type: ignore[assignment]
+    sys.exit(gaitd.worker.main())
