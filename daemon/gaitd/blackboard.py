@@ -13,6 +13,7 @@ import fcntl
 import mmap
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,45 +29,44 @@ _MAGIC = 0x6761697464303031
 RING_RECORDS = 4096
 """49 s of steps at 12 ms."""
 
-GUARD_WORDS = np.dtype(
-    [
-        ("heartbeat_ns", "<u8"),
-        ("active_session", "<u8"),
-        ("mode", "<u8"),
-        ("reason", "<u8"),
-        ("session", "<u8"),
-        ("worker_starts", "<u8"),
-        ("control_requests", "<u8"),
-        ("control_refused", "<u8"),
-        ("damping_by_reason", "<u8", (len(Reason),)),
-    ]
-)
-"""Written by the guardian. ``active_session`` is the one session whose commands may be published; 0: none."""
+GUARD_WORDS = {
+    "heartbeat_ns": 1,
+    "active_session": 1,
+    "mode": 1,
+    "reason": 1,
+    "session": 1,
+    "worker_starts": 1,
+    "control_requests": 1,
+    "control_refused": 1,
+    "damping_by_reason": len(Reason),
+}
+"""Written by the guardian: name and number of 8-byte words.
 
-WORKER_WORDS = np.dtype(
-    [
-        ("heartbeat_ns", "<u8"),
-        ("ready", "<u8"),
-        ("busy_since_ns", "<u8"),
-        ("last_state_ns", "<u8"),
-        ("last_command_ns", "<u8"),
-        ("last_command_session", "<u8"),
-        ("last_refusal_ns", "<u8"),
-        ("last_refusal_reason", "<u8"),
-        ("trip_session", "<u8"),
-        ("trip_reason", "<u8"),
-        ("received", "<u8"),
-        ("standby", "<u8"),
-        ("steps", "<u8"),
-        ("late_steps", "<u8"),
-        ("missed", "<u8"),
-        ("superseded", "<u8"),
-        ("withheld", "<u8"),
-        ("refused", "<u8", (len(Refusal),)),
-        ("rejected", "<u8", (len(Reason),)),
-        ("clamped", "<u8", (len(LIMIT_NAMES),)),
-    ]
-)
+``active_session`` is the one session whose commands may be published; 0: none.
+"""
+
+WORKER_WORDS = {
+    "heartbeat_ns": 1,
+    "ready": 1,
+    "busy_since_ns": 1,
+    "last_state_ns": 1,
+    "last_command_ns": 1,
+    "last_command_session": 1,
+    "last_refusal_ns": 1,
+    "last_refusal_reason": 1,
+    "trip_session": 1,
+    "trip_reason": 1,
+    "received": 1,
+    "standby": 1,
+    "steps": 1,
+    "late_steps": 1,
+    "missed": 1,
+    "superseded": 1,
+    "withheld": 1,
+    "refused": len(Refusal),
+    "rejected": len(Reason),
+    "clamped": len(LIMIT_NAMES),
+}
 """Written by the worker; counters go on across its restarts.
 
 Every received state ends in exactly one of: standby (session 0, before activate), refused, superseded (into
@@ -122,6 +122,30 @@ def step_record_dtype(joint_count: int) -> np.dtype[Any]:
     )
 
 
+class Words:
+    """Named 8-byte words in shared memory, read and written whole."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, memory: memoryview, layout: Mapping[str, int]) -> None:
+        cells = memory.cast("Q")
+        self._rows: dict[str, memoryview[int]] = {}
+        start = 0
+        for name, count in layout.items():
+            self._rows[name] = cells[start : start + count]
+            start += count
+
+    def __getitem__(self, name: str) -> int:
+        return self._rows[name][0]
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self._rows[name][0] = value
+
+    def row(self, name: str) -> memoryview[int]:
+        """The words of a name that has several."""
+        return self._rows[name]
+
+
 def _aligned(size: int) -> int:
     return -(-size // 64) * 64
 
@@ -133,16 +157,17 @@ class Blackboard:
         self.fd = fd
         self.joint_count = joint_count
         record = step_record_dtype(joint_count)
-        words = (GUARD_WORDS.itemsize, WORKER_WORDS.itemsize, _SESSION_BLOCK.itemsize)
-        sections = (64, *words, 64, lifeline.BYTES)
+        words = (8 * sum(GUARD_WORDS.values()), 8 * sum(WORKER_WORDS.values()))
+        sections = (64, *words, _SESSION_BLOCK.itemsize, 64, lifeline.BYTES)
         offsets = np.cumsum([0, *(_aligned(size) for size in sections)]).tolist()
         size = offsets[-1] + RING_RECORDS * record.itemsize
         if os.fstat(fd).st_size == 0:
             os.ftruncate(fd, size)
         self._map = mmap.mmap(fd, size)
         self._head: npt.NDArray[np.uint64] = np.frombuffer(self._map, "<u8", 2, offsets[0])
-        self.guard = np.frombuffer(self._map, GUARD_WORDS, 1, offsets[1])[0]
-        self.worker = np.frombuffer(self._map, WORKER_WORDS, 1, offsets[2])[0]
+        memory = memoryview(self._map)
+        self.guard = Words(memory[offsets[1] : offsets[2]], GUARD_WORDS)
+        self.worker = Words(memory[offsets[2] : offsets[3]], WORKER_WORDS)
         self._session = np.frombuffer(self._map, _SESSION_BLOCK, 1, offsets[3])
         self._ring_count: npt.NDArray[np.uint64] = np.frombuffer(self._map, "<u8", 1, offsets[4])
         self.lifeline = (ctypes.c_char * lifeline.BYTES).from_buffer(self._map, offsets[5])

@@ -1,4 +1,4 @@
-"""Log lines for people and for journald. Written by a thread of normal priority, never by a hot loop."""
+"""Log lines for people and for journald. Written by a thread of its own, never by a hot loop."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import zmq
 
@@ -28,7 +30,7 @@ class Setting:
 
 
 def apply_realtime(config: Realtime, cpus: Sequence[int], priority: int) -> list[Setting]:
-    """Pin and prioritize the calling thread, lock its memory, keep its cores awake."""
+    """Pin the calling thread, prioritize this process, lock its memory, keep its cores awake."""
     if not config.enabled:
         return []
     settings = [_set_fifo(priority)]
@@ -87,9 +89,14 @@ def may_use_fifo() -> bool:
 
 
 def _set_fifo(priority: int) -> Setting:
+    """Every thread that is there: one of normal priority that waits for a CPU would hold up whoever needs the
+    interpreter's lock from it, and the death of the process, which is seen when its last thread has ended."""
     try:
-        # Children and helper threads start out with normal priority.
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                # Children and later threads start out with normal priority.
+                policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
     except OSError as error:
         mend = f"allow it with LimitRTPRIO={priority} in the unit, or `ulimit -r {priority}`"
         return Setting("sched_fifo", False, f"SCHED_FIFO {priority}: {error.strerror}; {mend}")

@@ -15,8 +15,7 @@ from gaitd.blackboard import Blackboard, SessionSetup
 from gaitd.bundle import Bundle
 from gaitd.errors import BackendError
 from gaitd.policy.admission import REFUSAL_REASONS, AdmissionLimits, Refusal, StateAdmission
-from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.policy.pipeline import Decision
+from gaitd.policy.limits import LIMIT_NAMES, Decision
 from gaitd.wire.codec import WireError, decode_raw_observation, decode_state, encode_command
 from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason, RobotState
 
@@ -53,6 +52,8 @@ class SessionRunner:
         self._newest: RobotState | RawObservation | None = None
         self._missed_before = 0
         self._record = board.new_record()
+        self._receive_ns = 0
+        self._infer_ns = (0, 0)
         self._answered: tuple[RobotState | RawObservation, Decision] | None = None
         backend.reset()
 
@@ -75,7 +76,7 @@ class SessionRunner:
         if self._newest is not None:
             self._words["superseded"] += 1
         self._newest = message
-        self._record["receive_ns"] = now_ns
+        self._receive_ns = now_ns
         if isinstance(message, RobotState):
             self._pipeline.observe(message)
         else:
@@ -86,7 +87,7 @@ class SessionRunner:
         state, self._newest = self._newest, None
         if state is None:
             return None
-        words, record = self._words, self._record
+        words = self._words
         start_ns = time.monotonic_ns()
         if self._admission.too_old(state.stamp_ns, start_ns):
             self._refuse(Refusal.OLD, start_ns)
@@ -99,10 +100,10 @@ class SessionRunner:
             return None
         finally:
             words["busy_since_ns"] = 0
-        record["infer_start_ns"], record["infer_end_ns"] = start_ns, time.monotonic_ns()
+        self._infer_ns = start_ns, time.monotonic_ns()
         decision = self._pipeline.decide(action)
         for name, count in decision.clamped.items():
-            words["clamped"][LIMIT_NAMES.index(name)] += count
+            words.row("clamped")[LIMIT_NAMES.index(name)] += count
         if not decision.accepted:
             self._reject(decision.reason)
             return None
@@ -126,7 +127,9 @@ class SessionRunner:
         if publish_ns - state.stamp_ns > self._period_ns:
             words["late_steps"] += 1
         record["session"], record["seq"] = self.session, state.seq
-        record["state_stamp_ns"], record["publish_ns"] = state.stamp_ns, publish_ns
+        record["state_stamp_ns"], record["receive_ns"] = state.stamp_ns, self._receive_ns
+        record["infer_start_ns"], record["infer_end_ns"] = self._infer_ns
+        record["publish_ns"] = publish_ns
         record["joint_position"], record["joint_velocity"] = state.joint_position, state.joint_velocity
         if isinstance(state, RobotState):
             record["angular_velocity"] = state.angular_velocity
@@ -172,18 +175,18 @@ class SessionRunner:
     def _may_publish(self) -> bool:
         """The guardian still has this session active, and is itself alive."""
         guard = self._board.guard
-        if int(guard["active_session"]) != self.session:
+        if guard["active_session"] != self.session:
             return False
-        return time.monotonic_ns() - int(guard["heartbeat_ns"]) <= self._deadline_ns
+        return time.monotonic_ns() - guard["heartbeat_ns"] <= self._deadline_ns
 
     def _refuse(self, refusal: Refusal, now_ns: int) -> None:
-        self._words["refused"][refusal] += 1
+        self._words.row("refused")[refusal] += 1
         if refusal is not Refusal.FOREIGN_SESSION:
             self._words["last_refusal_reason"] = int(REFUSAL_REASONS[refusal])
             self._words["last_refusal_ns"] = now_ns
 
     def _reject(self, reason: Reason) -> None:
-        self._words["rejected"][reason] += 1
+        self._words.row("rejected")[reason] += 1
         if reason is Reason.LIMIT:
             self._words["trip_reason"] = int(reason)
             self._words["trip_session"] = self.session

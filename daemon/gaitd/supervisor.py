@@ -197,7 +197,7 @@ class Supervisor:
         if changed:
             self._announce(state)
             if state.mode is Mode.DAMPING:
-                guard["damping_by_reason"][state.reason] += 1
+                guard.row("damping_by_reason")[state.reason] += 1
                 if state.reason in EXIT_REASONS:
                     self._give_up_worker(state.detail)
 
@@ -243,7 +243,7 @@ class Supervisor:
                 self._worker_is_ready(now_ns)
             elif now_ns - worker.started_ns > START_LIMIT_NS:
                 self._give_up_worker(f"not ready after {START_LIMIT_NS / 1e9:.0f} s")
-        elif abs(now_ns - int(self._board.worker["heartbeat_ns"])) > STUCK_NS:
+        elif abs(now_ns - self._board.worker["heartbeat_ns"]) > STUCK_NS:
             self._give_up_worker("its heart has not beaten for a second")
 
     def _give_up_worker(self, why: str) -> None:
@@ -318,7 +318,7 @@ class Supervisor:
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
         if self._watchdog_ns and now_ns - self._watchdog_fed_ns >= self._watchdog_ns:
-            beating = now_ns - int(self._board.worker["heartbeat_ns"]) < STUCK_NS
+            beating = now_ns - self._board.worker["heartbeat_ns"] < STUCK_NS
             if beating or not self._sessions.worker_ready:
                 self._watchdog_fed_ns = now_ns
                 self._notifier.notify("WATCHDOG=1")
@@ -326,14 +326,14 @@ class Supervisor:
     def _worker_view(self) -> WorkerView:
         words = self._board.worker
         return WorkerView(
-            heartbeat_ns=int(words["heartbeat_ns"]),
-            busy_since_ns=int(words["busy_since_ns"]),
-            last_state_ns=int(words["last_state_ns"]),
-            last_command_ns=int(words["last_command_ns"]),
-            last_command_session=int(words["last_command_session"]),
-            last_refusal_ns=int(words["last_refusal_ns"]),
+            heartbeat_ns=words["heartbeat_ns"],
+            busy_since_ns=words["busy_since_ns"],
+            last_state_ns=words["last_state_ns"],
+            last_command_ns=words["last_command_ns"],
+            last_command_session=words["last_command_session"],
+            last_refusal_ns=words["last_refusal_ns"],
             last_refusal_reason=_reason(words["last_refusal_reason"]),
-            trip_session=int(words["trip_session"]),
+            trip_session=words["trip_session"],
             trip_reason=_reason(words["trip_reason"]),
         )
 
@@ -377,7 +377,7 @@ class Supervisor:
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {"guardian": self._missing_realtime, "worker": self._report.realtime},
             "counters": {
-                name: int(words[name])
+                name: words[name]
                 for name in ("received", "standby", "steps", "late_steps", "missed", "superseded", "withheld")
             },
         }

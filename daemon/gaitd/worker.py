@@ -128,7 +128,7 @@ class Worker:
 
     def _follow_session(self) -> None:
         """Take up the session that the guardian has active, if any."""
-        active = int(self._board.guard["active_session"])
+        active = self._board.guard["active_session"]
         if active == (self._runner.session if self._runner is not None else 0):
             return
         setup = self._board.read_session(active) if active else None
@@ -154,12 +154,12 @@ class Worker:
         try:
             session = decode_state(frame, self._board.joint_count).session
         except WireError:
-            self._words["refused"][Refusal.MALFORMED] += 1
+            self._words.row("refused")[Refusal.MALFORMED] += 1
             return
         if session == 0:
             self._words["standby"] += 1
         else:
-            self._words["refused"][Refusal.FOREIGN_SESSION] += 1
+            self._words.row("refused")[Refusal.FOREIGN_SESSION] += 1
 
     def _keep_warm(self) -> None:
         now_ns = time.monotonic_ns()

@@ -13,7 +13,8 @@ from hypothesis.extra.numpy import arrays
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gaitd.errors import InputError
-from gaitd.policy.pipeline import Decision, PolicyPipeline
+from gaitd.policy.limits import Decision
+from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.messages import Reason
 from support.bundles import contract, small_manifest
 from support.states import random_state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,14 +16,16 @@ LIMIT_NAMES = ("position", "slew", "torque")
 
 
 @dataclass(slots=True)
-class Verdict:
-    """What the guard makes of an action."""
+class Decision:
+    """What becomes of one raw action; target and action mean something only when it is accepted."""
 
     reason: Reason
     """NONE when accepted."""
     target: Float32Array
-    """(n,) rad; meaningful only when accepted."""
-    clamped: dict[str, int] = field(default_factory=dict)
+    """(n,) rad, the joint position target."""
+    action: Float32Array
+    """(n,) the raw action after the policy's own clip."""
+    clamped: dict[str, int]
     """Number of joints held back by each limit that was met."""
 
     @property
@@ -66,36 +68,37 @@ class CommandGuard:
 
     def check(
         self, action: Float32Array, joint_position: Float32Array, joint_velocity: Float32Array
-    ) -> Verdict:
+    ) -> Decision:
         """Judge a raw action (n,) at the measured joint position (n,) rad and velocity (n,) rad/s.
 
         Limits that clamp hold the target back, in the order slew, torque, position: the range of the
         joint has the last word. An accepted target becomes the next step's reference for slew.
         """
         if action.shape != (self._joint_count,) or not np.isfinite(action).all():
-            return Verdict(Reason.ACTION_INVALID, self._last_target)
-        target = self._mapper.target(self._mapper.clip(action))
+            return Decision(Reason.ACTION_INVALID, self._last_target, action, {})
+        action = self._mapper.clip(action).copy()
+        decision = Decision(Reason.NONE, self._mapper.target(action), action, {})
+        slew_low, slew_high = self._last_target - self._slew, self._last_target + self._slew
         centre = joint_position + self._velocity_share * joint_velocity
-        corridors = {
-            "slew": (self._last_target - self._slew, self._last_target + self._slew),
-            "torque": (centre - self._torque_reach, centre + self._torque_reach),
-            "position": (self.position_min, self.position_max),
-        }
-        verdict = Verdict(Reason.NONE, target)
-        for name, (low, high) in corridors.items():
-            if not ((target >= low) & (target <= high)).all():
-                self._hold(name, verdict, low, high)
-                target = verdict.target
-        if verdict.accepted:
-            self._last_target = target
-        return verdict
+        torque_low, torque_high = centre - self._torque_reach, centre + self._torque_reach
+        low = np.maximum(np.maximum(slew_low, torque_low), self.position_min)
+        high = np.minimum(np.minimum(slew_high, torque_high), self.position_max)
+        if not ((decision.target >= low) & (decision.target <= high)).all():
+            self._hold("slew", decision, slew_low, slew_high)
+            self._hold("torque", decision, torque_low, torque_high)
+            self._hold("position", decision, self.position_min, self.position_max)
+        if decision.accepted:
+            self._last_target = decision.target
+        return decision
 
-    def _hold(self, name: str, verdict: Verdict, low: Float32Array, high: Float32Array) -> None:
-        held = np.clip(verdict.target, low, high)
-        verdict.clamped[name] = int(np.count_nonzero(held != verdict.target))
-        verdict.target = held
-        if self._responses[name] == "damp":
-            verdict.reason = Reason.LIMIT
+    def _hold(self, name: str, decision: Decision, low: Float32Array, high: Float32Array) -> None:
+        held = np.clip(decision.target, low, high)
+        count = int(np.count_nonzero(held != decision.target))
+        if count:
+            decision.clamped[name] = count
+            decision.target = held
+            if self._responses[name] == "damp":
+                decision.reason = Reason.LIMIT
 
 
 def position_range(manifest: Manifest) -> tuple[Float32Array, Float32Array]:

@@ -5,34 +5,13 @@ The worker and the offline closed loops run this one object, so what was verifie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.contract import Float32Array, Manifest, Normalization
-from gaitd.policy.limits import CommandGuard
+from gaitd.policy.limits import CommandGuard, Decision
 from gaitd.policy.observation import Normalizer, ObservationBuilder
-from gaitd.wire.messages import RawObservation, Reason, RobotState
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What becomes of one raw action."""
-
-    reason: Reason
-    """NONE when accepted."""
-    target: Float32Array
-    """(n,) rad, the joint position target; meaningful only when accepted."""
-    action: Float32Array
-    """(n,) the raw action after the policy's own clip; meaningful only when accepted."""
-    clamped: dict[str, int]
-    """Number of joints held back by each limit that was met."""
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the command may go to the motors."""
-        return self.reason is Reason.NONE
+from gaitd.wire.messages import RawObservation, RobotState
 
 
 class PolicyPipeline:
@@ -91,11 +70,10 @@ class PolicyPipeline:
 
     def decide(self, action: Float32Array) -> Decision:
         """Judge the model's raw action (n,). Only an accepted action becomes ``last_action``."""
-        verdict = self._guard.check(action, self._joint_position, self._joint_velocity)
-        if not verdict.accepted:
-            return Decision(verdict.reason, verdict.target, self._last_action, verdict.clamped)
-        self._last_action = self.mapper.clip(action).copy()
-        return Decision(Reason.NONE, verdict.target, self._last_action, verdict.clamped)
+        decision = self._guard.check(action, self._joint_position, self._joint_velocity)
+        if decision.accepted:
+            self._last_action = decision.action
+        return decision
 
 
 def make_normalizer(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -87,35 +86,39 @@ class BlackboardCollector(Collector):
                 "Commands published more than a period after the state's stamp.",
             ),
         ):
-            yield CounterMetricFamily(name, text, value=int(worker[word]))
-        yield _by("gaitd_states_refused", "States refused.", "why", _names(Refusal), worker["refused"])
-        yield _by("gaitd_actions_rejected", "Actions rejected.", "reason", _names(Reason), worker["rejected"])
-        yield _by("gaitd_joints_clamped", "Joint targets held back.", "limit", LIMIT_NAMES, worker["clamped"])
+            yield CounterMetricFamily(name, text, value=worker[word])
+        yield _by("gaitd_states_refused", "States refused.", "why", _names(Refusal), worker.row("refused"))
         yield _by(
-            "gaitd_damping", "Times damping began.", "reason", _names(Reason), guard["damping_by_reason"]
+            "gaitd_actions_rejected", "Rejected.", "reason", _names(Reason), worker.row("rejected")
+        )
+        yield _by(
+            "gaitd_joints_clamped", "Joint targets held.", "limit", LIMIT_NAMES, worker.row("clamped")
+        )
+        yield _by(
+            "gaitd_damping", "Times damping began.", "reason", _names(Reason), guard.row("damping_by_reason")
         )
         yield CounterMetricFamily(
-            "gaitd_control_requests", "Requests on the control channel.", value=int(guard["control_requests"])
+            "gaitd_control_requests", "Requests on the control channel.", value=guard["control_requests"]
         )
         yield CounterMetricFamily(
-            "gaitd_control_refused", "Requests refused.", value=int(guard["control_refused"])
+            "gaitd_control_refused", "Requests refused.", value=guard["control_refused"]
         )
         yield CounterMetricFamily(
-            "gaitd_worker_starts", "Worker processes started.", value=int(guard["worker_starts"])
+            "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
         )
         mode = GaugeMetricFamily("gaitd_mode", "1 for the mode that holds.", labels=["mode"])
         for candidate in Mode:
-            mode.add_metric([candidate.name.lower()], float(int(guard["mode"]) == candidate))
+            mode.add_metric([candidate.name.lower()], float(guard["mode"] == candidate))
         yield mode
-        yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=int(worker["ready"]))
+        yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=worker["ready"])
 
 
 def _names(kind: type[Refusal] | type[Reason]) -> list[str]:
     return [member.name.lower() for member in kind]
 
 
-def _by(name: str, text: str, label: str, names: Iterable[str], values: np.ndarray) -> CounterMetricFamily:
+def _by(name: str, text: str, label: str, names: Iterable[str], values: Iterable[int]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=[label])
     for member, value in zip(names, values, strict=True):
-        family.add_metric([member], int(value))
+        family.add_metric([member], value)
     return family
