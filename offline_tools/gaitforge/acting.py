@@ -11,7 +11,7 @@ import numpy as np
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
 from gaitforge.environment import load_object
-from gaitforge.policy_onnx import read_policy
+from gaitforge.policy_onnx import PolicyOnnx, read_policy
 
 Act: TypeAlias = Callable[[Float32Array], Float32Array]
 """Model input (observation_dim,) to raw action (n,)."""
@@ -27,6 +27,23 @@ def random_actions(dim: int, seed: int = 0) -> Act:
     return act
 
 
+def of_model(policy: PolicyOnnx, prepare: Act) -> tuple[Act, Callable[[], None]]:
+    """Return how to act with a model on prepared observations, and how to start an episode."""
+    backend = policy.backend()
+
+    def act(observation: Float32Array) -> Float32Array:
+        if len(observation) != policy.observation_dim:
+            raise InputError(
+                f"the environment gives {len(observation)} values, but {policy.path} takes "
+                f"{policy.observation_dim}"
+            )
+        action = np.array(backend.infer(prepare(observation)))
+        backend.accept()
+        return action
+
+    return act, backend.reset
+
+
 def load_actor(name: str) -> tuple[Act, Callable[[], None]]:
     """Return how to act and how to start an episode, for an ONNX file or a ``module:Class``.
 
@@ -34,14 +51,7 @@ def load_actor(name: str) -> tuple[Act, Callable[[], None]]:
     episode. Raises InputError.
     """
     if name.endswith(".onnx"):
-        backend = read_policy(Path(name)).backend()
-
-        def infer(observation: Float32Array) -> Float32Array:
-            action = np.array(backend.infer(observation))
-            backend.accept()
-            return action
-
-        return infer, backend.reset
+        return of_model(read_policy(Path(name)), lambda observation: observation)
     made = load_object(name, "--policy")
     try:
         policy = made() if isinstance(made, type) else made

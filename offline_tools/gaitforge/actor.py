@@ -31,6 +31,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
     "swish": nn.SiLU,
     "tanh": nn.Tanh,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,8 +101,15 @@ def _open_rknn(path: Path, dim: int) -> Iterator[tuple[Backend, str, Record | No
     from gaitforge.rknn.toolkit import Toolkit
 
     made = record.read(path)
+    _check_dim(path, made.observation_dim, dim)
+    if platform.machine() == "aarch64":
+        from gaitd.backends.rknn import RknnBackend
+
+        backend = RknnBackend(path.read_bytes(), made.model, made.observation_dim, made.action_dim)
+        with contextlib.closing(backend):
+            yield backend, "the NPU", made
+        return
     policy, options = record.sources(path, made)
-    _check_dim(path, policy.observation_dim, dim)
     with Toolkit(path.with_name(f"{path.name}.log")) as toolkit:
         with console.step("Building the model for the simulator"):
             toolkit.build(policy.path, policy.toolkit_inputs(), options)

@@ -130,18 +130,7 @@ def pipeline_actor(
     manifest: Manifest, policy: PolicyOnnx, stats: tuple[Float32Array, Float32Array] | None
 ) -> Acting:
     """Act with a model behind its contract's normalization."""
-    pipeline, backend = PolicyPipeline(manifest, stats), policy.backend()
-
-    def act(observation: Float32Array) -> Float32Array:
-        if len(observation) != policy.observation_dim:
-            raise InputError(
-                f"the environment gives {len(observation)} values, but the model takes {policy.observation_dim}"
-            )
-        action = np.array(backend.infer(pipeline.normalize(observation)))
-        backend.accept()
-        return action
-
-    return act, backend.reset
+    return acting.of_model(policy, PolicyPipeline(manifest, stats).normalize)
 
 
 def simulate(

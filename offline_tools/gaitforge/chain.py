@@ -59,6 +59,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--env", metavar="MODULE:FACTORY", help="environment, for robots without simulation")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration (default: %(default)s)")
+    parser.add_argument(
+        "--replace-unsupported", nargs="*", metavar="OPERATOR", help="as in gaitforge convert"
+    )
     parser.add_argument("--do-quant", action="store_true", help="quantize the model for the NPU")
     parser.add_argument(
         "--hybrid", action="store_true", help="keep layers in float16 if the gate asks for it"
@@ -117,19 +120,23 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace, steps: Steps, places: _Places) -> None:
-    options = {"activation": args.activation}
-    steps.run(
-        "export",
-        [args.checkpoint, args.config],
-        options,
-        [places.onnx, places.own_stats],
-        lambda: export.export(
+    def make() -> None:
+        export.export(
             args.checkpoint,
             places.onnx,
             config=args.config,
             activation=args.activation,
             separate_normalizer=True,
-        ),
+        )
+        if args.replace_unsupported is not None:
+            convert.replace_operators(places.onnx, args.replace_unsupported, args.target, places.log)
+
+    steps.run(
+        "export",
+        [args.checkpoint, args.config],
+        {key: getattr(args, key) for key in ("activation", "replace_unsupported", "target")},
+        [places.onnx, places.own_stats],
+        make,
     )
 
 

@@ -69,7 +69,10 @@ def is_torchscript(path: Path) -> bool:
 
 def load(path: Path) -> Any:
     """Load a .pt file that holds only data. Raises InputError for anything else."""
-    files.existing(path, "the checkpoint")
+    with files.existing(path, "the checkpoint").open("rb") as stream:
+        is_pickle = stream.read(1) == b"\x80"
+    if not is_pickle and not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is truncated or no PyTorch checkpoint")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaitd.errors import BackendError, InputError
+from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
 from gaitforge import arrays, console, files
 from gaitforge.hybrid import Trial, search
@@ -46,7 +46,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--do-quant", action="store_true", help="quantize")
     parser.add_argument("--quant-dtype", default=DTYPE, help="kind of integers (default: %(default)s)")
     parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
-    parser.add_argument("--samples", type=int, help="use only this many calibration observations, evenly")
+    parser.add_argument("--samples", type=int, help="use only this many of the calibration observations")
     parser.add_argument(
         "--hybrid",
         action="store_true",
@@ -118,7 +118,7 @@ def convert(
         options = replace(options, quantization=replace(options.quantization, dataset=inputs))
     judged = _judged(policy, inputs)
     with Toolkit(output.with_name(f"{output.name}.log")) as toolkit:
-        policy = _check_operators(toolkit, policy, options, replace_unsupported, judged, output)
+        policy = check_operators(toolkit, policy, options, replace_unsupported, judged, output)
         if hybrid:
             options = _with_layers(toolkit, policy, options, judged)
         with files.replacing(output) as beside:
@@ -131,7 +131,16 @@ def convert(
     return report
 
 
-def _check_operators(
+def replace_operators(model: Path, names: list[str], target: str, log: Path) -> None:
+    """Put equivalents for unsupported operators, and the named ones, into an ONNX model itself."""
+    policy = read_policy(model)
+    with Toolkit(log) as toolkit:
+        new = check_operators(toolkit, policy, BuildOptions(target), names, _judged(policy, {}), model)
+    if new is not policy:
+        new.path.replace(model)
+
+
+def check_operators(
     toolkit: Toolkit,
     policy: PolicyOnnx,
     options: BuildOptions,
@@ -146,23 +155,16 @@ def _check_operators(
 
     proto = onnx.load_model_from_string(policy.content)
     with console.step("Checking operators"):
-        present = operators.operator_types(proto)
-        try:
-            report = toolkit.build(policy.path, policy.toolkit_inputs(), _trial(options))
-            away = {layer.op for layer in report.on_cpu()} & present
-            refusal = None
-        except BackendError as error:
-            report, away, refusal = None, present & set(operators.REPLACEABLE), error
+        report = toolkit.build(policy.path, policy.toolkit_inputs(), _trial(options), trial=True)
+    away = {layer.op for layer in report.on_cpu()} | set(report.unsupported)
     for op in sorted(away):
-        console.note(
-            f"{op} runs on the CPU, not on the NPU; instead: {operators.ADVICE.get(op, 'none known')}"
-        )
-    if report is not None and options.quantization is not None:
+        where = "has no implementation there at all" if op in report.unsupported else "runs on the CPU"
+        advice = operators.ADVICE.get(op, "no equivalent is known")
+        console.note(f"{op} is not for the {options.target}'s NPU, it {where}; instead: {advice}")
+    if options.quantization is not None:
         for layer in report.in_float16():
             console.note(f"{layer.op} {layer.name} stays in float16: it has no integer form")
     if replace_unsupported is None:
-        if refusal is not None:
-            raise refusal
         return policy
     unknown = sorted(set(replace_unsupported) - set(operators.REPLACEABLE))
     if unknown:
@@ -172,8 +174,6 @@ def _check_operators(
         )
     changed, counts = operators.replace(proto, away | set(replace_unsupported))
     if not counts:
-        if refusal is not None:
-            raise refusal
         console.note("nothing to replace")
         return policy
     return _replaced(policy, changed.SerializeToString(), counts, judged, output)
@@ -250,6 +250,9 @@ def _record(
         }
     return record.Record(
         sha256=files.sha256(output),
+        model=policy.model,
+        observation_dim=policy.observation_dim,
+        action_dim=policy.action_dim,
         onnx=os.path.relpath(policy.path, output.parent),
         onnx_sha256=files.sha256(policy.path),
         target=options.target,

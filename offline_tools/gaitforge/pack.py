@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,13 +17,17 @@ import yaml
 from gaitd import __version__
 from gaitd.bundle import decode_manifest, write_bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Manifest
+from gaitd.policy.contract import Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge import arrays, console, files, golden
 from gaitforge.policy_onnx import PolicyOnnx, read_policy
+from gaitforge.rknn import record
 
 if TYPE_CHECKING:
     from gaitforge.cli import Subparsers
+
+TOLERANCE_MARGIN = 1.5
+"""The self-test on the robot allows this much more than the largest error of the report."""
 
 TOOLS = ("torch", "onnx", "onnxruntime", "mujoco", "numpy")
 
@@ -80,6 +85,8 @@ def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None 
     raw = read_manifest(sources["manifest"])
     raw["model"] = msgspec.to_builtins(policy.model)
     raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, training_commit)}
+    if "rknn" in sources:
+        _fit_rknn(raw, sources)
     manifest = checked_manifest(raw, str(sources["manifest"]))
     check_fit(manifest, policy)
     contents: dict[str, Path | bytes] = {"model.onnx": policy.content}
@@ -89,6 +96,34 @@ def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None 
     with console.step("Sampling golden vectors"):
         contents["golden.npz"] = _golden(manifest, policy, sources)
     return write_bundle(output, raw, contents)
+
+
+def _fit_rknn(raw: dict[str, Any], sources: Mapping[str, Path]) -> None:
+    """Check that the .rknn model is of this ONNX model, and set how exact the NPU has to be.
+
+    The robot's self-test compares the NPU with the float actions: a quantized model cannot be closer than
+    what its report measured.
+    """
+    if not record.path_beside(sources["rknn"]).is_file():
+        console.note(
+            f"no {record.path_beside(sources['rknn'])}: what {sources['rknn']} was made from is unknown"
+        )
+        return
+    made = record.read(sources["rknn"])
+    if made.onnx_sha256 != files.sha256(sources["onnx"]):
+        raise InputError(
+            f"{sources['rknn']} was not made from {sources['onnx']} but from {made.onnx}: pack that, or "
+            "convert again"
+        )
+    if "golden" in raw or "report" not in sources:
+        return
+    precisions = json.loads(sources["report"].read_text())["precisions"]
+    name = "fp16" if made.quant_dtype is None else "hybrid" if made.fp16_layers else "int8"
+    if name in precisions:
+        parts = [precisions[name], precisions[name]["closed_loop"] or {}]
+        largest = max(part["action_error"]["max"] for part in parts if part)
+        tolerance = max(Golden().rknn_tolerance, round(TOLERANCE_MARGIN * largest, 3))
+        raw["golden"] = {"rknn_tolerance": tolerance}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

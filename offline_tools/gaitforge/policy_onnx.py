@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 
 from gaitd.backends.base import Backend
-from gaitd.backends.onnx import OnnxBackend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Model, RecurrentState
 from gaitforge import files
 
 if TYPE_CHECKING:
     import onnx
+
+    from gaitd.backends.onnx import OnnxBackend
 
 RECURRENT_KEY = "gaitd.recurrent"
 """Metadata of the ONNX file: JSON list of the hidden states' input, output and shape."""
@@ -42,6 +43,8 @@ class PolicyOnnx:
 
     def backend(self) -> OnnxBackend:
         """Load it into onnxruntime."""
+        from gaitd.backends.onnx import OnnxBackend
+
         return OnnxBackend(self.content, self.model, self.observation_dim, self.action_dim)
 
 

@@ -1,0 +1,86 @@
+"""From a checkpoint to a bundle in one go, and again without doing anything twice."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nets
+import pytest
+import torch
+import yaml
+
+from gaitd.backends import open_backend
+from gaitd.backends.selftest import run_selftest
+from gaitd.bundle import open_bundle
+from support.reference import EXAMPLE_DIR
+
+Forge = Callable[..., int]
+Refused = Callable[..., str]
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rknn_venv")]
+
+STEPS = ("export", "contract", "calibrate", "verify", "convert", "pack")
+
+
+def skipped(text: str) -> list[str]:
+    return [step for step in STEPS if f"{step}: unchanged, skipped" in text]
+
+
+def test_demo_policy_with_defaults(forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
+    assert forge("example") == 0
+    start = time.monotonic()
+    assert forge("chain", "demo_policy.pt") == 0
+    assert time.monotonic() - start < 60.0
+    bundle = open_bundle(Path("demo_policy/demo.gaitd"))
+    assert {"model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json"} <= set(bundle.files)
+    assert run_selftest(open_backend("onnx", bundle), bundle, 1e-4).count == 128
+    assert Path("demo_policy/verify/report.html").is_file()
+
+    capsys.readouterr()
+    assert forge("chain", "demo_policy.pt") == 0
+    assert skipped(capsys.readouterr().out) == list(STEPS)
+    assert forge("chain", "demo_policy.pt", "--training-commit", "abc123") == 0
+    assert skipped(capsys.readouterr().out) == ["export", "contract", "calibrate", "verify", "convert"]
+    Path("demo_policy/policy.rknn").write_bytes(b"altered")
+    assert forge("chain", "demo_policy.pt", "--training-commit", "abc123") == 0
+    assert skipped(capsys.readouterr().out) == ["export", "contract", "calibrate", "verify"]
+
+
+def test_environment_and_the_checkpoints_own_normalizer(forge: Forge) -> None:
+    """The statistics of training travel into the bundle; int8 is calibrated in the environment."""
+    torch.manual_seed(0)
+    torch.save(nets.new_rsl_rl(nets.mlp(nets.OBS, 32, nets.ACT)), "trained.pt")
+    shutil.copy(EXAMPLE_DIR / "manifest.yaml", "manifest.yaml")
+    options = ["--env", "environments:Base", "--samples", "300", "--seeds", "0", "--do-quant"]
+    assert forge("chain", "trained.pt", *options, "--output", "out") == 0
+    bundle = open_bundle(Path("out/lite3_walk.gaitd"))
+    assert bundle.manifest.normalization is not None
+    stats = bundle.obs_stats()
+    assert stats is not None
+    assert stats[1][0] == pytest.approx(0.51)
+
+
+def test_gate_stops_the_chain_before_a_bundle(forge: Forge, refused: Refused) -> None:
+    assert forge("example") == 0
+    Path("gate.yaml").write_text("fp16: {action_mean: 1.0e-9}\n")
+    assert "fp16: mean action error" in refused(
+        3, "chain", "demo_policy.pt", "--seeds", "0", "--gate", "gate.yaml"
+    )
+    assert list(Path("demo_policy").glob("*.gaitd")) == []
+
+
+def test_what_is_missing_is_named(forge: Forge, refused: Refused) -> None:
+    assert "the checkpoint nowhere.pt does not exist" in refused(2, "chain", "nowhere.pt")
+    assert forge("example") == 0
+    Path("demo_obs_stats.npz").unlink()
+    assert "give --obs-stats" in refused(2, "chain", "demo_policy.pt")
+    manifest = yaml.safe_load(Path("manifest.yaml").read_text())
+    manifest["joints"] = [f"joint{i}" for i in range(12)]
+    manifest.pop("normalization")
+    Path("manifest.yaml").write_text(yaml.safe_dump(manifest))
+    assert "give an environment with --env" in refused(2, "chain", "demo_policy.pt")
+    Path("manifest.yaml").unlink()
+    assert "manifest.yaml does not exist" in refused(2, "chain", "demo_policy.pt")

@@ -1,0 +1,106 @@
+"""Bundles: what goes in comes out, golden vectors included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import graphs
+import nets
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from gaitd.backends import open_backend
+from gaitd.bundle import open_bundle
+from gaitforge.files import sha256
+from gaitforge.policy_onnx import run_rows
+from support.reference import EXAMPLE_DIR
+
+Forge = Callable[..., int]
+Refused = Callable[..., str]
+
+MANIFEST = EXAMPLE_DIR / "manifest.yaml"
+
+
+def write_manifest(**changes: Any) -> None:
+    manifest = {**yaml.safe_load(MANIFEST.read_text()), **changes}
+    Path("manifest.yaml").write_text(yaml.safe_dump(manifest))
+
+
+def test_golden_vectors_come_from_the_closed_loop(forge: Forge) -> None:
+    graphs.dense(Path("policy.onnx"))
+    assert forge("pack", "--manifest", MANIFEST, "--onnx", "policy.onnx", "--training-commit", "abc123",
+                 "--output", "walk.gaitd") == 0  # fmt: skip
+    bundle = open_bundle(Path("walk.gaitd"))
+    observation, action = bundle.golden()
+    assert observation.shape == (128, 45)
+    # A robot that stands and moves: gravity points down, and the commands of the tour are there.
+    assert observation[0, 5] < -0.9
+    assert observation[:, 6].max() == pytest.approx(0.8)
+    np.testing.assert_allclose(run_rows(open_backend("onnx", bundle), observation), action, atol=1e-6)
+    provenance = bundle.manifest.provenance
+    assert provenance["sha256_onnx"] == sha256(Path("policy.onnx"))
+    assert provenance["training_commit"] == "abc123"
+    assert {"gaitforge", "onnx", "numpy", "sha256_manifest"} <= set(provenance)
+
+
+def test_normalization_and_recorded_observations(forge: Forge) -> None:
+    graphs.dense(Path("policy.onnx"))
+    write_manifest(normalization={"std_floor": 0.001}, robot="other", joints=[f"joint{i}" for i in range(12)])
+    mean, std = np.full(45, 0.5, np.float32), np.full(45, 2.0, np.float32)
+    np.savez("stats.npz", mean=mean, std=std)
+    rows = np.random.default_rng(0).standard_normal((500, 45), dtype=np.float32)
+    np.save("rows.npy", rows)
+    assert forge("pack", "--manifest", "manifest.yaml", "--onnx", "policy.onnx", "--obs-stats", "stats.npz",
+                 "--observations", "rows.npy", "--output", "bundle") == 0  # fmt: skip
+    bundle = open_bundle(Path("bundle"))
+    observation, action = bundle.golden()
+    backend = open_backend("onnx", bundle)
+    np.testing.assert_allclose(run_rows(backend, (observation - mean) / std), action, atol=1e-5)
+
+
+def test_recurrent_policy_gets_one_sequence(forge: Forge) -> None:
+    torch.manual_seed(0)
+    torch.save(nets.recurrent(nn.GRU(nets.OBS, 16), nets.mlp(16, nets.ACT)), "policy.pt")
+    assert forge("export", "policy.pt") == 0
+    assert forge("pack", "--manifest", MANIFEST, "--onnx", "policy.onnx", "--output", "walk.gaitd") == 0
+    bundle = open_bundle(Path("walk.gaitd"))
+    assert [state.shape for state in bundle.manifest.model.recurrent] == [[1, 1, 16]]
+    observation, action = bundle.golden()
+    np.testing.assert_allclose(run_rows(open_backend("onnx", bundle), observation), action, atol=1e-6)
+    shuffled = run_rows(open_backend("onnx", bundle), observation[::-1].copy())
+    assert np.abs(shuffled[::-1] - action).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"observation": {"terms": [{"term": "last_action"}]}}, "takes 45 values, but the manifest's"),
+        ({"joints": ["a", "b"], "default_joint_position_rad": 0.0}, "the manifest's observation terms"),
+        ({"robot": 3}, "robot"),
+        ({"speed": 3}, "speed"),
+        ({"normalization": {}}, "obs_stats.npz"),
+    ],
+)
+def test_manifest_must_fit(refused: Refused, changes: dict[str, Any], named: str) -> None:
+    graphs.dense(Path("policy.onnx"))
+    write_manifest(**changes)
+    error = refused(
+        2, "pack", "--manifest", "manifest.yaml", "--onnx", "policy.onnx", "--output", "walk.gaitd"
+    )
+    assert named in error
+    assert sorted(path.name for path in Path().iterdir()) == ["manifest.yaml", "policy.onnx"]
+
+
+def test_robot_without_simulation_needs_observations(refused: Refused) -> None:
+    graphs.dense(Path("policy.onnx"))
+    write_manifest(robot="other", joints=[f"joint{i}" for i in range(12)])
+    pack = ["pack", "--manifest", "manifest.yaml", "--onnx", "policy.onnx", "--output", "walk.gaitd"]
+    assert "--observations" in refused(2, *pack)
+    np.save("one.npy", np.zeros((1, 45), np.float32))
+    assert "at least two" in refused(2, *pack, "--observations", "one.npy")
+    assert "the rknn file nowhere.rknn does not exist" in refused(2, *pack, "--rknn", "nowhere.rknn")
