@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -11,10 +12,12 @@ import nets
 import pytest
 import torch
 import yaml
+from torch import nn
 
 from gaitd.backends import open_backend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
+from gaitforge.policy_onnx import read_policy
 from support.reference import EXAMPLE_DIR
 
 Forge = Callable[..., int]
@@ -61,6 +64,18 @@ def test_environment_and_the_checkpoints_own_normalizer(forge: Forge) -> None:
     stats = bundle.obs_stats()
     assert stats is not None
     assert stats[1][0] == pytest.approx(0.51)
+    report = json.loads(bundle.read_bytes("report.json"))
+    largest = report["precisions"]["int8"]["action_error"]["max"]
+    assert bundle.manifest.golden.rknn_tolerance >= max(0.05, largest)
+
+
+def test_unsupported_operators_are_replaced_on_demand(forge: Forge, refused: Refused) -> None:
+    torch.save(nets.actor_weights(nets.mlp(nets.OBS, 32, nets.ACT, activation=nn.SELU)), "trained.pt")
+    shutil.copy(EXAMPLE_DIR / "manifest.yaml", "manifest.yaml")
+    chain = ["chain", "trained.pt", "--activation", "selu", "--seeds", "0"]
+    assert "no implementation of Selu" in refused(4, *chain)
+    assert forge(*chain, "--replace-unsupported") == 0
+    assert "Selu" not in read_policy(Path("trained/policy.onnx")).operators
 
 
 def test_gate_stops_the_chain_before_a_bundle(forge: Forge, refused: Refused) -> None:

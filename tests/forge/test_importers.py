@@ -51,7 +51,8 @@ METADATA = {
     "joint_damping": "0.500,0.500,0.500,0.500",
     "default_joint_pos": "0.100,-0.100,0.800,0.800",
     "action_scale": "0.250",
-    "observation_names": "base_lin_vel,base_ang_vel,projected_gravity,joint_pos,joint_vel,actions,command,feet",
+    "observation_names": "base_lin_vel,base_ang_vel,projected_gravity,joint_pos,joint_vel,actions,"
+    "command,feet",
     "command_names": "twist,gait",
     "run_path": "somewhere/run7",
 }

@@ -104,3 +104,16 @@ def test_robot_without_simulation_needs_observations(refused: Refused) -> None:
     np.save("one.npy", np.zeros((1, 45), np.float32))
     assert "at least two" in refused(2, *pack, "--observations", "one.npy")
     assert "the rknn file nowhere.rknn does not exist" in refused(2, *pack, "--rknn", "nowhere.rknn")
+
+
+@pytest.mark.usefixtures("rknn_venv")
+def test_model_for_the_npu_must_be_of_this_policy(forge: Forge, refused: Refused) -> None:
+    graphs.dense(Path("policy.onnx"))
+    assert forge("convert", "policy.onnx") == 0
+    np.save("rows.npy", np.zeros((9, 45), np.float32))
+    pack = ["pack", "--manifest", MANIFEST, "--rknn", "policy.rknn", "--observations", "rows.npy"]
+    assert forge(*pack, "--onnx", "policy.onnx", "--output", "walk.gaitd") == 0
+    assert open_bundle(Path("walk.gaitd")).has("model.rknn")
+    graphs.dense(Path("other.onnx"), widths=(45, 20, 12))
+    error = refused(2, *pack, "--onnx", "other.onnx", "--output", "other.gaitd")
+    assert "was not made from other.onnx but from policy.onnx" in error
