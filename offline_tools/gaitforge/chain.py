@@ -22,6 +22,8 @@ from gaitforge import (
     gate,
     golden,
     pack,
+    policy_torch,
+    reports,
     verify,
 )
 from gaitforge.policy_onnx import read_policy
@@ -144,7 +146,7 @@ def _contract(
     args: argparse.Namespace, steps: Steps, places: _Places, source: Path, raw: dict[str, Any]
 ) -> Manifest:
     """Write the manifest as this policy needs it, with the statistics beside it."""
-    own = export.has_normalizer(args.checkpoint)
+    own = policy_torch.has_normalizer(args.checkpoint)
     statistics = places.own_stats if own else args.obs_stats or _found_stats(args.checkpoint)
     if raw.get("normalization") is not None and statistics is None:
         raise InputError(
@@ -234,7 +236,7 @@ def _verify(args: argparse.Namespace, steps: Steps, places: _Places, manifest: M
         )
         verdict = verify.verify(request, places.log)
         facts = {f"sha256 of {path.name}": files.sha256(path) for path in (args.checkpoint, places.onnx)}
-        verify.write_reports(places.report.parent, manifest, held_out, verdict, facts)
+        reports.write_reports(places.report.parent, manifest, held_out, verdict, facts)
         files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
         if verdict.failures:
             raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")

@@ -31,7 +31,10 @@ COMMANDS = (
 )
 """One module per command, in the order of the chain; each has add_parser()."""
 
-EXTRAS = {"torch": "train", "onnxslim": "forge", "matplotlib": "forge", "mujoco": "forge"}
+EXTRAS = {
+    "torch": "train",
+    **dict.fromkeys(("matplotlib", "mujoco", "onnx", "onnxruntime", "onnxslim", "tqdm"), "forge"),
+}
 """Which extra of the distribution brings a package that a command imports only when it runs."""
 
 

@@ -114,37 +114,58 @@ def operator_types(proto: onnx.ModelProto) -> set[str]:
 
 
 def _join_gelu(graph: onnx.GraphProto) -> None:
-    """Put one Gelu node for each chain x * 0.5 * (1 + erf(x / sqrt(2))), in any order of its factors."""
+    """Put one Gelu node for each chain x * 0.5 * (1 + erf(x / sqrt(2))), in whatever order of its factors."""
+    for erf in [node for node in graph.node if node.op_type == "Erf"]:
+        found = _gelu_chain(graph, erf)
+        if found is not None:
+            source, chain = found
+            single = helper.make_node("Gelu", [source], [chain[-1].output[0]], name=chain[-1].name)
+            _swap(graph, chain, single)
+
+
+def _gelu_chain(graph: onnx.GraphProto, erf: onnx.NodeProto) -> tuple[str, list[onnx.NodeProto]] | None:
+    """Return the input and the nodes, last one last, of the GELU around an Erf; None if it is no GELU."""
     makers = {name: node for node in graph.node for name in node.output}
-    users: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    constants = {tensor.name: float(numpy_helper.to_array(tensor).ravel()[0])
-                 for tensor in graph.initializer if math.prod(tensor.dims) == 1}  # fmt: skip
+    constants = _constants(graph)
+    scale = makers.get(erf.input[0])
+    if scale is None or scale.op_type not in ("Div", "Mul"):
+        return None
+    source, factor = scale.input
+    wanted_factor = math.sqrt(2.0) if scale.op_type == "Div" else math.sqrt(0.5)
+    if not math.isclose(constants.get(factor, 0.0), wanted_factor, rel_tol=1e-4):
+        return None
+    chain, tail, wanted = [scale, erf], erf, {"one", "half", "source"}
+    while wanted:
+        users = [node for node in graph.node if tail.output[0] in node.input]
+        if len(users) != 1 or users[0].op_type not in ("Add", "Mul"):
+            return None
+        (node,) = users
+        other = next(name for name in node.input if name != tail.output[0])
+        half = makers.get(other)
+        if node.op_type == "Add" and constants.get(other) == 1.0:
+            wanted.discard("one")
+        elif node.op_type == "Mul" and constants.get(other) == 0.5:
+            wanted.discard("half")
+        elif node.op_type == "Mul" and other == source:
+            wanted.discard("source")
+        elif half is not None and half.op_type == "Mul" and source in half.input and "one" not in wanted:
+            wanted -= {"half", "source"}
+            chain.append(half)
+        else:
+            return None
+        chain.append(node)
+        tail = node
+    return source, chain
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, float]:
+    """Single numbers of the graph, by name."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = float(numpy_helper.to_array(node.attribute[0].t).ravel()[0])
-    for erf in [node for node in graph.node if node.op_type == "Erf"]:
-        inner = makers.get(erf.input[0])
-        if inner is None or inner.op_type not in ("Div", "Mul"):
-            continue
-        source = next((name for name in inner.input if name not in constants), "")
-        chain, tail = [inner, erf], erf
-        while tail.output[0] in users and len(users[tail.output[0]]) == 1 and len(chain) < 5:
-            following = users[tail.output[0]][0]
-            if following.op_type not in ("Add", "Mul"):
-                break
-            extra = [name for name in following.input if name not in constants and name != tail.output[0]]
-            halved = [makers[name] for name in extra if name in makers and makers[name].op_type == "Mul"
-                      and source in makers[name].input]  # fmt: skip
-            if extra and extra != [source] and not halved:
-                break
-            chain.extend([following, *halved])
-            tail = following
-        products = sum(node.op_type == "Mul" for node in chain if node is not inner)
-        if source and products == 2 and any(node.op_type == "Add" for node in chain):
-            _swap(graph, chain, helper.make_node("Gelu", [source], [tail.output[0]], name=tail.name))
+            tensors[node.output[0]] = node.attribute[0].t
+    arrays = {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
+    return {name: float(array.ravel()[0]) for name, array in arrays.items() if array.size == 1}
 
 
 def _swap(graph: onnx.GraphProto, chain: list[onnx.NodeProto], single: onnx.NodeProto) -> None:

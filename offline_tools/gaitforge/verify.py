@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaitd import __version__
+from gaitd.backends.base import Backend
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Float32Array, Manifest
-from gaitforge import arrays, calibrate, console, evaluation, files, gate, golden, html_report
+from gaitforge import arrays, calibrate, console, evaluation, files, gate, golden
 from gaitforge.convert import ALGORITHMS, ALIASES, DTYPE
 from gaitforge.evaluation import Result
 from gaitforge.hybrid import Trial, search
 from gaitforge.policy_onnx import PolicyOnnx, read_policy, run_rows
+from gaitforge.reports import Verdict, write_reports
 from gaitforge.rknn import record
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, Quantization, Toolkit
@@ -52,18 +51,6 @@ class Request:
     command: tuple[float, float, float] | None = None
     """None is the largest forward velocity."""
     bounds: gate.Gate = field(default_factory=gate.Gate)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came out."""
-
-    results: list[Result]
-    """float first."""
-    failures: list[str]
-    fp16_layers: list[str] | None
-    """The layers that a search kept in float16."""
-    versions: dict[str, str]
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -236,75 +223,19 @@ def _find_hybrid(
     return found[-1], trial.fp16_layers
 
 
-def _walk(request: Request, backend: SimulatorBackend | object) -> evaluation.ClosedLoop:
+def _walk(request: Request, backend: Backend) -> evaluation.ClosedLoop:
     manifest = request.manifest
     command = request.command or (float(manifest.velocity_command.max[0]), 0.0, 0.0)
     judge = request.policy.backend()
     return evaluation.closed_loop(
         manifest,
-        backend,  # type: ignore[arg-type]
+        backend,
         lambda rows: run_rows(judge, rows),
         request.stats,
         command,
         request.seconds,
         request.seeds,
     )
-
-
-def write_reports(
-    directory: Path, manifest: Manifest, inputs: Float32Array, verdict: Verdict, facts: dict[str, str]
-) -> None:
-    """Write report.json and report.html, and print the numbers."""
-    facts = {**facts, "gaitforge": __version__, **verdict.versions}
-    if verdict.fp16_layers is not None:
-        facts["layers in float16"] = ", ".join(verdict.fp16_layers)
-    document = {
-        "format": 1,
-        "policy": {"name": manifest.name, "version": manifest.version},
-        "precisions": {result.name: evaluation.summary(result) for result in verdict.results},
-        "joints": {result.name: _by_joint(manifest, result) for result in verdict.results[1:]},
-        "inputs": len(inputs),
-        "gate": {"passed": not verdict.failures, "failures": verdict.failures},
-        "made_from": facts,
-    }
-    files.write_text(directory / "report.json", json.dumps(document, indent=2) + "\n")
-    with console.step("Drawing the report"):
-        page = html_report.render(
-            html_report.Report(manifest, verdict.results, inputs, verdict.failures, facts)
-        )
-        files.write_text(directory / "report.html", page)
-    console.say(console.table(_rows(verdict.results)))
-    console.say(f"wrote {directory / 'report.json'} and {directory / 'report.html'}")
-
-
-def _by_joint(manifest: Manifest, result: Result) -> dict[str, object]:
-    error = result.action_error
-    return {
-        "worst_input": error.worst_row,
-        "worst_joint": manifest.joints[error.worst_joint],
-        "error_rad": {
-            joint: {
-                "mean": float(error.joint_mean_rad[index]),
-                "bias": float(error.joint_bias_rad[index]),
-                "max": float(error.joint_worst_rad[index]),
-            }
-            for index, joint in enumerate(manifest.joints)
-        },
-    }
-
-
-def _rows(results: Sequence[Result]) -> list[list[str]]:
-    rows = [["", "mean error", "max error", "min cosine", "max joint error [rad]", "loop mean", "loop max",
-             "distance [m]", "falls", "velocity RMSE", "yaw bias"]]  # fmt: skip
-    for result in results:
-        error, loop = result.action_error, result.closed_loop
-        row = [result.name, f"{error.mean:.5f}", f"{error.max:.4f}", f"{error.cosine_min:.5f}",
-               f"{error.joint_max_rad:.4f}"]  # fmt: skip
-        if loop is not None:
-            row += [f"{loop.action_mean:.5f}", f"{loop.action_max:.4f}", f"{loop.distance_m:.2f}",
-                    str(loop.falls), f"{loop.velocity_rmse:.3f}", f"{loop.yaw_bias:+.4f}"]  # fmt: skip
-        rows.append([*row, *["-"] * (len(rows[0]) - len(row))])
-    return rows
 
 
 def _quantization(args: argparse.Namespace, policy: PolicyOnnx) -> Quantization | None:
@@ -321,7 +252,7 @@ def _quantization(args: argparse.Namespace, policy: PolicyOnnx) -> Quantization 
 def _torch_actions(
     checkpoint: Path, config: Path | None, activation: str | None, inputs: Float32Array
 ) -> Float32Array:
-    from gaitforge.export import load_source, run_torch
+    from gaitforge.policy_torch import load_source, run_torch
 
     with contextlib.redirect_stdout(None):
         source = load_source(checkpoint, config, activation)

@@ -21,6 +21,8 @@ from gaitforge.policy_onnx import read_policy, run_rows
 Forge = Callable[..., int]
 Refused = Callable[..., str]
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
 INPUTS = np.random.default_rng(3).standard_normal((40, nets.OBS), dtype=np.float32)
 
 

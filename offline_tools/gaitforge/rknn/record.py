@@ -12,10 +12,12 @@ import msgspec
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.contract import Float32Array, Model
 from gaitforge import arrays, files
 from gaitforge.policy_onnx import PolicyOnnx, read_policy
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
+
+RECURRENT_SAMPLES = 256
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -23,6 +25,10 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
 
     sha256: str
     """Of the .rknn file."""
+    model: Model
+    """Names of its tensors."""
+    observation_dim: int
+    action_dim: int
     onnx: str
     """Path of the model it was made from, relative to the record."""
     onnx_sha256: str
@@ -104,12 +110,14 @@ def calibration_inputs(
 ) -> dict[str, Float32Array]:
     """Inputs (samples, *input shape) by name from recorded observations, evenly thinned to ``samples``.
 
-    The hidden states of a recurrent policy are those of the float model on the rows in order.
+    The hidden states of a recurrent policy are those of the float model on the rows in order; as the
+    toolkit is slow with these, its default is RECURRENT_SAMPLES, otherwise all.
     """
     observations = arrays.read_observations(dataset, policy.observation_dim)
     inputs = {policy.model.input: observations[:, None, :]}
     if policy.model.recurrent:
         inputs.update(_hidden_states(policy, observations))
+        samples = samples or RECURRENT_SAMPLES
     if samples is None:
         return inputs
     return {name: arrays.thin(rows, samples) for name, rows in inputs.items()}

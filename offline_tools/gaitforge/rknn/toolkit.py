@@ -62,6 +62,8 @@ class BuildReport:
     weight_memory_kib: float | None
     hybrid_layers: list[str]
     """Names for ``Quantization.fp16_layers``; only of hybrid builds."""
+    unsupported: list[str]
+    """Operators that the chip has no implementation of, though the simulator runs them."""
 
     def on_cpu(self) -> list[Layer]:
         """Operators that leave the NPU; reshapes and conversions, which move data only, do not count."""
@@ -125,10 +127,12 @@ class Toolkit:
         inputs: Mapping[str, Sequence[int]],
         options: BuildOptions,
         output: Path | None = None,
+        *,
+        trial: bool = False,
     ) -> BuildReport:
         """Build an ONNX model with these inputs (name: shape), ready for ``infer``; write it to ``output``.
 
-        Raises BackendError with the toolkit's reason.
+        Raises BackendError with the toolkit's reason, also for unsupported operators unless it is a trial.
         """
         quantization: dict[str, Any] | None = None
         if options.quantization is not None:
@@ -153,7 +157,11 @@ class Toolkit:
             output=None if output is None else str(output.absolute()),
         )
         layers = [Layer(**layer) for layer in answer.pop("layers")]
-        return BuildReport(layers=layers, **answer)
+        report = BuildReport(layers=layers, **answer)
+        if report.unsupported and not trial:
+            named = ", ".join(report.unsupported)
+            raise BackendError(f"the {options.target} has no implementation of {named} (see {self.log})")
+        return report
 
     def infer(self, inputs: Sequence[Float32Array]) -> list[Float32Array]:
         """Simulate the built model on a batch: arrays (rows, *input shape) -> (rows, *output shape).
