@@ -64,6 +64,8 @@ class Chain:
     gaitd_command: Sequence[str] = (sys.executable, "-m", "gaitd.cli")
     gaitd_options: Sequence[str] = ()
     simulator_options: Sequence[str] = ()
+    controller_options: Sequence[str] = ()
+    _commands: dict[str, list[str]] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __enter__(self) -> Chain:
@@ -108,7 +110,7 @@ class Chain:
                     "--operator-port",
                     str(operator),
                 ],
-                ["--log", str(self.directory / "ticks.csv")],
+                ["--log", str(self.directory / "ticks.csv"), *self.controller_options],
                 ["--priority", str(CONTROLLER_PRIORITY)] if fifo else [],
             )
         except BaseException:
@@ -153,6 +155,11 @@ class Chain:
         """Process id of gaitd, simulate or controller."""
         return self._processes[name].pid
 
+    def restart(self, name: str) -> None:
+        """Start gaitd or the controller again after it ended, as a service manager would; its log goes on."""
+        self._processes[name].wait(END_TIMEOUT_S)
+        self._start(name, self._commands[name])
+
     def check_alive(self) -> None:
         """Raise GaitdError when one of the processes has ended by itself."""
         for name, process in self._processes.items():
@@ -187,7 +194,9 @@ class Chain:
 
     def _start(self, name: str, *arguments: Sequence[str]) -> None:
         command = [argument for part in arguments for argument in part]
-        with (self.directory / f"{name}.log").open("wb") as log:
+        again = self._commands.get(name) == command
+        self._commands[name] = command
+        with (self.directory / f"{name}.log").open("ab" if again else "wb") as log:
             self._processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )

@@ -1,0 +1,68 @@
+"""When the controller's timer runs out first, gaitd names the cause; stamps from the future feed nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gaitd import guardian
+from gaitd.guardian import GuardLimits, GuardState, WorkerView
+from gaitd.wire.messages import Mode, Reason
+
+MS = 1_000_000
+LIMITS = GuardLimits(deadline_ns=60 * MS, first_command_ns=500 * MS)
+T0 = 10_000 * MS
+EXPIRED = T0 + 59 * MS
+"""The client counts from the state's stamp: about a millisecond before our own timer."""
+
+WALKING = GuardState(Mode.ACTIVE, session=5, since_ns=T0 - 5000 * MS, fed_ns=T0, fed_by_command=True)
+IDLE_WORKER = WorkerView(EXPIRED - MS, 0, 0, T0, 5, 0, Reason.NONE, 0, Reason.NONE)
+
+
+def told(before: GuardState, view: WorkerView, now_ns: int = EXPIRED) -> GuardState:
+    """What stands after the client said that its deadline passed."""
+    damped = guardian.damp(before, Reason.CLIENT_DEADLINE, "no valid command in time", now_ns)
+    return guardian.explain(before, damped, view, LIMITS, now_ns)
+
+
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        (replace(IDLE_WORKER, heartbeat_ns=T0), Reason.DEADLINE),
+        (replace(IDLE_WORKER, busy_since_ns=T0 + 12 * MS), Reason.DEADLINE),
+        (replace(IDLE_WORKER, last_state_ns=T0 + 50 * MS), Reason.DEADLINE),
+        (
+            replace(IDLE_WORKER, last_refusal_ns=T0 + 50 * MS, last_refusal_reason=Reason.ACTION_INVALID),
+            Reason.ACTION_INVALID,
+        ),
+        (IDLE_WORKER, Reason.STATE_LOST),
+    ],
+)
+def test_the_cause_is_named_when_gaitd_was_silent_too(view: WorkerView, reason: Reason) -> None:
+    state = told(WALKING, view)
+    assert (state.mode, state.reason, state.session) == (Mode.DAMPING, reason, 5)
+    assert "no command for 59 ms" in state.detail
+
+
+def test_commands_that_did_go_out_leave_the_clients_word() -> None:
+    state = told(WALKING, replace(IDLE_WORKER, last_command_ns=EXPIRED - 5 * MS))
+    assert (state.reason, state.detail) == (Reason.CLIENT_DEADLINE, "no valid command in time")
+
+
+def test_before_the_first_command_the_longer_limit_counts() -> None:
+    fresh = guardian.activate(5, T0)
+    late = replace(IDLE_WORKER, last_command_ns=0, heartbeat_ns=T0 + 498 * MS)
+    assert told(fresh, late, T0 + 499 * MS).reason is Reason.STATE_LOST
+    assert told(fresh, late, T0 + 100 * MS).reason is Reason.CLIENT_DEADLINE
+
+
+def test_a_damping_that_stood_before_keeps_its_reason() -> None:
+    stood = guardian.damp(WALKING, Reason.OPERATOR, "stop", T0)
+    assert told(stood, IDLE_WORKER) == stood
+
+
+def test_a_command_from_the_future_does_not_hold_the_timer_off() -> None:
+    view = replace(IDLE_WORKER, last_command_ns=T0 + 3600 * 1000 * MS)
+    late = guardian.tick(WALKING, view, LIMITS, T0 + 61 * MS)
+    assert late.mode is Mode.DAMPING
