@@ -93,8 +93,8 @@ _HEADER = f"""
   <option timestep="{TIMESTEP_S}"/>
   <statistic center="0 0 0.25" extent="1"/>
   <visual>
-    <global offwidth="1920" offheight="1080" fovy="38"/>
-    <quality shadowsize="4096" offsamples="4"/>
+    <global fovy="38"/>
+    <quality shadowsize="4096" offsamples="0"/>
     <headlight ambient="0.42 0.42 0.44" diffuse="0.30 0.30 0.30" specular="0.05 0.05 0.05"/>
     <map znear="0.02" zfar="60" fogstart="2" fogend="4.2" shadowclip="3" shadowscale="0.7"/>
     <rgba haze="0.86 0.90 0.94 1" fog="0.86 0.90 0.94 1"/>

@@ -29,13 +29,12 @@ class Camera:
     """Draws the robot of a trace from the side; the camera moves along with it."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """Raises InputError when no offscreen renderer can be had."""
-        self.size = size
+        """Make pictures of that width and height. Raises InputError when nothing can be drawn offscreen."""
+        self._size = size
         self._model = mujoco.MjModel.from_xml_string(model_xml())
         self._data = mujoco.MjData(self._model)
-        width, height = size
-        self._model.vis.global_.offwidth = max(width, self._model.vis.global_.offwidth)
-        self._model.vis.global_.offheight = max(height, self._model.vis.global_.offheight)
+        width, height = (_SUPERSAMPLING * pixels for pixels in size)
+        self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
         try:
             self._renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:  # each of MuJoCo's GL platforms raises something else
@@ -47,8 +46,8 @@ class Camera:
         self._view.azimuth = 125.0
         self._view.elevation = -16.0
 
-    def draw(self, trace: Trace, time_s: float) -> Frame:
-        """Return the picture (height, width, 3) of the sample nearest to a time of the trace."""
+    def draw(self, trace: Trace, time_s: float, label: str) -> Image.Image:
+        """Return the picture of the sample nearest to a time of the trace, with a label in its corner."""
         index = int(np.argmin(np.abs(trace.time_s - time_s)))
         position = trace.base_position[index]
         self._data.qpos[:3] = position
@@ -58,7 +57,9 @@ class Camera:
         self._view.lookat[:] = (position[0], position[1], 0.2)
         self._renderer.update_scene(self._data, self._view)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = 1
-        return np.asarray(self._renderer.render())
+        picture = Image.fromarray(self._renderer.render()).resize(self._size, Image.Resampling.LANCZOS)
+        _label(picture, label)
+        return picture
 
     def close(self) -> None:
         """Free the renderer."""
@@ -77,13 +78,10 @@ def save_filmstrip(trace: Trace, path: Path, times_s: list[float] | None = None)
     width, height = FILMSTRIP_SIZE
     gap = 4
     strip = Image.new("RGB", (len(times_s) * (width + gap) - gap, height), "white")
-    camera = Camera((width * _SUPERSAMPLING, height * _SUPERSAMPLING))
+    camera = Camera(FILMSTRIP_SIZE)
     try:
         for number, time_s in enumerate(times_s):
-            picture = Image.fromarray(camera.draw(trace, start + time_s))
-            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-            _label(picture, f"{time_s:.1f} s")
-            strip.paste(picture, (number * (width + gap), 0))
+            strip.paste(camera.draw(trace, start + time_s, f"{time_s:.1f} s"), (number * (width + gap), 0))
     finally:
         camera.close()
     strip.save(path)
@@ -107,9 +105,7 @@ def _frames(trace: Trace) -> Iterator[Frame]:
     camera = Camera(VIDEO_SIZE)
     try:
         for time_s in np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / VIDEO_RATE_HZ):
-            picture = Image.fromarray(camera.draw(trace, time_s))
-            _label(picture, f"{time_s - start:.1f} s")
-            yield np.asarray(picture)
+            yield np.asarray(camera.draw(trace, time_s, f"{time_s - start:.1f} s"))
     finally:
         camera.close()
 
