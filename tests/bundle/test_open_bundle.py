@@ -334,7 +334,8 @@ def test_a_truncated_zip_is_refused(small_bundle_path: Path, tmp_path: Path, dat
     whole = small_bundle_path.read_bytes()
     path = tmp_path / "cut.gaitd"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-    with pytest.raises(InputError, match=r"cut\.gaitd: damaged or not a bundle"):
+    # Cut at the end of golden.npz, which is a zip itself, it is that file and no bundle.
+    with pytest.raises(InputError, match=r"cut\.gaitd: (damaged or not a bundle|manifest\.yaml is missing)"):
         open_bundle(path)
 
 
