@@ -13,7 +13,7 @@ DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
 TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench cpp clean
+.PHONY: help demo test rknn lint format bench cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,8 +21,11 @@ help:  ## what there is to make
 demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, then kill the worker; BUNDLE=... takes another policy
 	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo
 
-test: $(VENV)/.test cpp  ## all tests
+test: $(VENV)/.test cpp rknn  ## all tests
 	$(BIN)/python -m pytest
+
+rknn: $(VENV)/.test  ## the isolated environment of the NPU's conversion toolkit
+	@$(BIN)/gaitforge setup-rknn
 
 lint: $(VENV)/.test  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
         killed_ns = time.monotonic_ns()
         os.kill(before["worker"]["pid"], signal.SIGKILL)
         after = chain.wait_until(lambda status: status["mode"] == "damping", "damping", 5.0)
-        _say(f"gaitd says damping: {after['reason']} ({after['detail']})")
+        _say(f"gaitd says damping: {after['reason']}")
         recovered = chain.wait_until(lambda status: bool(status["worker"]["ready"]), "a fresh worker", 10.0)
         _say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
         result = chain.finish()
