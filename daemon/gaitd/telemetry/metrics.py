@@ -88,12 +88,8 @@ class BlackboardCollector(Collector):
         ):
             yield CounterMetricFamily(name, text, value=worker[word])
         yield _by("gaitd_states_refused", "States refused.", "why", _names(Refusal), worker.row("refused"))
-        yield _by(
-            "gaitd_actions_rejected", "Rejected.", "reason", _names(Reason), worker.row("rejected")
-        )
-        yield _by(
-            "gaitd_joints_clamped", "Joint targets held.", "limit", LIMIT_NAMES, worker.row("clamped")
-        )
+        yield _by("gaitd_actions_rejected", "Rejected.", "reason", _names(Reason), worker.row("rejected"))
+        yield _by("gaitd_joints_clamped", "Joint targets held.", "limit", LIMIT_NAMES, worker.row("clamped"))
         yield _by(
             "gaitd_damping", "Times damping began.", "reason", _names(Reason), guard.row("damping_by_reason")
         )
