@@ -66,8 +66,8 @@ class RknnHost:
                 return f"{node} is missing: let the service see it (DeviceAllow, container devices)"
             if not os.access(node, os.R_OK | os.W_OK):
                 return (
-                    f"user {os.geteuid()} may not open {node} (group {_group(node)}): add the user to the groups "
-                    "render and video"
+                    f"user {os.geteuid()} may not open {node} (group {_group(node)}): "
+                    "add the user to the groups render and video"
                 )
         return ""
 
