@@ -114,7 +114,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _link(link: Path, target: Path) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(os.path.relpath(target, "/" / link.parent.relative_to(link.parents[2])))
+    link.symlink_to(target)
 
 
 def main() -> None:
