@@ -2,7 +2,8 @@
 
 A process's pidfd becomes readable only when the kernel has taken down all of its memory: 4 to 24 ms were
 seen for 75 MB of locked pages on a loaded machine, two control periods. A robust lock in shared memory
-(pthread_mutexattr_setrobust) is broken before that, and wakes whoever waits for it: 0.3 ms there.
+(pthread_mutexattr_setrobust) is broken before that, and wakes whoever waits for it: 0.3 ms there. Where the
+kernel has none of these, the pidfd tells, a little later.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import platform
 import threading
+import time
 
 _PTHREAD_PROCESS_SHARED = 1
 _PTHREAD_MUTEX_ROBUST = 1
+_GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100}
+"""System call numbers (asm/unistd_64.h, asm-generic/unistd.h)."""
+HAND_OVER_S = 1.0
 BYTES = 64
 """Room for a pthread_mutex_t: 40 bytes on x86_64, 48 on aarch64 (glibc)."""
 
@@ -32,15 +38,28 @@ def make_lifeline(memory: _Memory) -> None:
         raise OSError(code, os.strerror(code), "robust lock")
 
 
+def lifeline_works() -> bool:
+    """Whether the kernel keeps robust locks for this thread; an emulated user land may not."""
+    number = _GET_ROBUST_LIST.get(platform.machine())
+    head, size = ctypes.c_void_p(), ctypes.c_size_t()
+    return (
+        number is not None
+        and ctypes.CDLL(None).syscall(number, 0, ctypes.byref(head), ctypes.byref(size)) == 0
+    )
+
+
 def hold_lifeline(memory: _Memory) -> None:
-    """Hold the lock until the calling thread, the worker's main one, dies."""
-    code = ctypes.CDLL(None).pthread_mutex_lock(memory)
+    """Hold the lock until the calling thread, the worker's main one, dies. Raises OSError."""
+    if not lifeline_works():
+        return
+    libc = ctypes.CDLL(None)
+    until_s = time.monotonic() + HAND_OVER_S
+    while (code := libc.pthread_mutex_trylock(memory)) == errno.EBUSY and time.monotonic() < until_s:
+        time.sleep(0.005)  # whoever heard of the last holder's death has not let go yet
     if code == errno.EOWNERDEAD:  # the one before died while nobody watched
-        code = ctypes.CDLL(None).pthread_mutex_consistent(memory)
+        code = libc.pthread_mutex_consistent(memory)
     if code != 0:
         raise OSError(code, os.strerror(code), "robust lock")
-    # Never to be freed: an orderly exit would unmap it first, and the kernel would find no lock to break.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
 
 
 def watch_lifeline(memory: _Memory, broken_fd: int, priority: int | None) -> None:
@@ -48,6 +67,8 @@ def watch_lifeline(memory: _Memory, broken_fd: int, priority: int | None) -> Non
 
     The lock must be held when this is called. ``priority``: SCHED_FIFO of the watching thread.
     """
+    if not lifeline_works():
+        return
 
     def watch() -> None:
         if priority is not None:
