@@ -92,7 +92,8 @@ def mlp_weights(observation_dim: int, action_dim: int, seed: int = 7) -> list[np
     rng = np.random.default_rng(seed)
 
     def weights(*shape: int) -> np.ndarray:
-        return (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+        drawn: np.ndarray = (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+        return drawn
 
     return [weights(observation_dim, HIDDEN), weights(HIDDEN), weights(HIDDEN, action_dim)]
 
@@ -100,7 +101,8 @@ def mlp_weights(observation_dim: int, action_dim: int, seed: int = 7) -> list[np
 def mlp(weights: list[np.ndarray], observation: np.ndarray) -> np.ndarray:
     """What the model of ``mlp_onnx`` answers, computed here."""
     first, bias, second = weights
-    return np.tanh(observation @ first + bias) @ second
+    action: np.ndarray = np.tanh(observation @ first + bias) @ second
+    return action
 
 
 def mlp_onnx(weights: list[np.ndarray], output: str = "action", batch: int | str = 1) -> bytes:

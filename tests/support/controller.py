@@ -56,7 +56,7 @@ class Controller:
     runtime_dir: Path
     joints: list[str]
     name: str = "test"
-    context: zmq.Context = field(default_factory=zmq.Context)
+    context: zmq.Context[zmq.Socket[bytes]] = field(default_factory=zmq.Context)
 
     def __post_init__(self) -> None:
         endpoints = Endpoints.in_directory(self.runtime_dir)
@@ -74,7 +74,7 @@ class Controller:
         """The last state that went out."""
         self.contract: dict[str, Any] = {}
 
-    def socket(self, kind: int) -> zmq.Socket:
+    def socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self.context.socket(kind)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.RECONNECT_IVL, 5)
@@ -92,7 +92,7 @@ class Controller:
 
     @property
     def period_s(self) -> float:
-        return self.contract["period_ns"] / 1e9
+        return float(self.contract["period_ns"]) / 1e9
 
     def settle(self, timeout_s: float = 10.0) -> None:
         """Without a session: return once states reach gaitd and its commands reach us."""

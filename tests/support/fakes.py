@@ -77,14 +77,15 @@ class Wrong(Honest):
     """A little off, for one joint."""
 
     def infer(self, observation: np.ndarray) -> np.ndarray:
-        action = super().infer(observation).copy()
+        action: np.ndarray = super().infer(observation).copy()
         action[1] += 0.01
         return action
 
 
 class Short(Honest):
     def infer(self, observation: np.ndarray) -> np.ndarray:
-        return super().infer(observation)[:-1]
+        action: np.ndarray = super().infer(observation)[:-1]
+        return action
 
 
 FAKES: dict[str, type[Honest]] = {

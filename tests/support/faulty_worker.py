@@ -30,5 +30,5 @@ def open_faulty(*arguments: Any) -> OnDemand:
 
 
 if __name__ == "__main__":
-    gaitd.worker.open_backend = open_faulty  # type: ignore[assignment]
+    gaitd.worker.open_backend = open_faulty  # type: ignore[attr-defined,assignment]
     sys.exit(gaitd.worker.main())

@@ -9,7 +9,8 @@ from gaitd.wire.messages import RobotState
 
 def random_quaternion(rng: np.random.Generator) -> np.ndarray:
     quaternion = rng.normal(size=4)
-    return (quaternion / np.linalg.norm(quaternion)).astype(np.float32)
+    unit: np.ndarray = (quaternion / np.linalg.norm(quaternion)).astype(np.float32)
+    return unit
 
 
 def random_state(rng: np.random.Generator, joints: int, **changes: object) -> RobotState:
