@@ -52,6 +52,8 @@ def hold_lifeline(memory: _Memory) -> None:
     """Hold the lock until the calling thread, the worker's main one, dies. Raises OSError."""
     if not lifeline_works():
         return
+    # The kernel finds the lock at the process's end only if it is still mapped then: never let go of it.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
     libc = ctypes.CDLL(None)
     until_s = time.monotonic() + HAND_OVER_S
     while (code := libc.pthread_mutex_trylock(memory)) == errno.EBUSY and time.monotonic() < until_s:

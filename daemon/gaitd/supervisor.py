@@ -25,9 +25,7 @@ from gaitd.bundle import Bundle
 from gaitd.children import Child
 from gaitd.config import Config
 from gaitd.control_channel import ControlChannel, claim_runtime_dir
-from gaitd.errors import CrashLoopError, GaitdError
-from gaitd.guardian import GuardLimits, GuardState, WorkerView
-from gaitd.lifeline import watch_lifeline
+from gaitd.guardian import GuardLimits, GuardState
 from gaitd.log import fields
 from gaitd.realtime import (
     apply_realtime,
@@ -41,18 +39,13 @@ from gaitd.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.messages import Mode, Reason
-from gaitd.worker import WorkerOrder, WorkerReport
+from gaitd.worker import WorkerOrder
+from gaitd.worker_keeper import WorkerKeeper
 
 log = logging.getLogger("gaitd")
 
 TICKS_PER_PERIOD = 4
 """The guard looks this often in a control period, so its own step adds a quarter period at most."""
-STUCK_NS = 1_000_000_000
-"""A worker whose heart has not beaten for this long is replaced, in any mode."""
-START_LIMIT_NS = 60_000_000_000
-"""A worker that is not ready by then is replaced. A blocked NPU job alone may take 18 s."""
-CRASH_LOOP = 10
-"""Deaths in a row after which the service manager takes over."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
 STOP_GRACE_S = 0.4
@@ -83,24 +76,24 @@ class Supervisor:
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(bundle, deadline_ns, secrets.randbits(40) << 20 | 1, self._status)
         self._applied = GuardState()
-        self._worker = Child("worker", worker_module, self._worker_order, [self._board.fd])
+        self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        """Readable when the worker's lifeline broke."""
+        self._keeper = WorkerKeeper(
+            Child("worker", worker_module, self._worker_order, [self._board.fd]),
+            self._board,
+            self._broken_fd,
+            self._start,
+        )
         self._telemetry = Child("telemetry", "gaitd.telemetry", self._telemetry_order, [self._board.fd])
-        self._worker_given_up = False
-        """Killed, but not dead yet: the kernel may take its time."""
-        self._report = WorkerReport()
-        self._report_bytes = b""
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
         self._poll = select.epoll()
-        self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
-        """Readable when the worker's lifeline broke."""
         self._notifier = sdnotify.SystemdNotifier()
         if self._notifier.socket is not None:
             self._notifier.socket.setblocking(False)
         self._watchdog_ns = int(os.environ.get("WATCHDOG_USEC", "0")) * 1000 // 4
         self._watchdog_fed_ns = 0
         self._next_publish_ns = 0
-        self._ever_ready = False
         self._stopping = False
 
     def stop(self, *_: object) -> None:
@@ -114,7 +107,7 @@ class Supervisor:
         signal.signal(signal.SIGINT, self.stop)
         name_process("gaitd-guardian")
         now_ns = time.monotonic_ns()
-        self._start(self._worker, now_ns)
+        self._start(self._keeper.child, now_ns)
         if config.metrics.enabled:
             self._start(self._telemetry, now_ns)
         settings = apply_realtime(
@@ -152,7 +145,7 @@ class Supervisor:
             )
             return
         self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guard at once
-        self._board.guard["worker_starts"] = self._worker.starts
+        self._board.guard["worker_starts"] = self._keeper.child.starts
 
     def _answer(self, peer: bytes, request: Request) -> Reply:
         """Answer, and make it true before the controller reads it."""
@@ -160,7 +153,7 @@ class Supervisor:
         before = self._sessions.state
         reply = self._sessions.answer(peer, request, now_ns)
         self._sessions.state = guardian.explain(
-            before, self._sessions.state, self._worker_view(), self._limits, now_ns
+            before, self._sessions.state, self._keeper.view(), self._limits, now_ns
         )
         self._apply(now_ns)
         return reply
@@ -171,7 +164,7 @@ class Supervisor:
         requests, refused = self._channel.serve(self._answer)
         self._board.guard["control_requests"] += requests
         self._board.guard["control_refused"] += refused
-        self._sessions.state = guardian.tick(self._sessions.state, self._worker_view(), self._limits, now_ns)
+        self._sessions.state = guardian.tick(self._sessions.state, self._keeper.view(), self._limits, now_ns)
         self._apply(now_ns)
         # Only now: a guard that was frozen judges its silence before the worker may publish again.
         self._board.guard["heartbeat_ns"] = now_ns
@@ -199,7 +192,8 @@ class Supervisor:
             if state.mode is Mode.DAMPING:
                 guard.row("damping_by_reason")[state.reason] += 1
                 if state.reason in EXIT_REASONS:
-                    self._give_up_worker(state.detail)
+                    self._keeper.give_up(state.detail)
+                    self._sessions.worker_ready = False
 
     def _announce(self, state: GuardState) -> None:
         level = logging.WARNING if state.mode is Mode.DAMPING else logging.INFO
@@ -221,92 +215,28 @@ class Supervisor:
         if state.mode is Mode.DAMPING:
             text += f" because of {state.reason.name.lower()} ({state.detail})"
         if not self._sessions.worker_ready:
-            text += f"; worker not ready (start {self._worker.starts})"
+            text += f"; worker not ready (start {self._keeper.child.starts})"
         self._notifier.notify(f"STATUS={text}; policy {manifest.name} {manifest.version} on {self._backend}")
 
     def _look_after_worker(self, now_ns: int) -> None:
-        worker = self._worker
-        if worker.has_died():
-            self._take_leave_of_worker(now_ns)
-        elif worker.pid == 0:
-            if worker.failures >= CRASH_LOOP:
-                raise CrashLoopError(f"the worker failed {worker.failures} times in a row; see the log")
-            if worker.restart_at_ns is not None and now_ns >= worker.restart_at_ns:
-                self._worker_given_up = False
-                self._report, self._report_bytes = WorkerReport(), b""
-                self._start(worker, now_ns)
-        elif self._worker_given_up:
-            pass
-        elif not self._sessions.worker_ready:
-            self._read_report()
-            if self._report_bytes.endswith(b"\n") and not self._report.error:
-                self._worker_is_ready(now_ns)
-            elif now_ns - worker.started_ns > START_LIMIT_NS:
-                self._give_up_worker(f"not ready after {START_LIMIT_NS / 1e9:.0f} s")
-        elif abs(now_ns - self._board.worker["heartbeat_ns"]) > STUCK_NS:
-            self._give_up_worker("its heart has not beaten for a second")
-
-    def _give_up_worker(self, why: str) -> None:
-        """Kill it, once. No session starts with it any more, however long it takes to die."""
-        if self._worker.pid == 0 or self._worker_given_up:
-            return
-        self._worker_given_up = True
-        self._sessions.worker_ready = False
-        self._board.worker["ready"] = 0
-        log.error("worker replaced %s", fields(pid=self._worker.pid, why=why))
-        self._worker.send(signal.SIGKILL)
-        self._say_status()
+        keeper, sessions = self._keeper, self._sessions
+        was_ready, was_ever_ready = keeper.ready, keeper.ever_ready
+        how_it_died = keeper.look(now_ns, self._fifo_priority)
+        sessions.worker_ready = keeper.ready
+        if how_it_died is not None:
+            sessions.state = guardian.worker_died(sessions.state, how_it_died, now_ns)
+            self._apply(now_ns)
+        if keeper.ever_ready and not was_ever_ready:
+            self._notifier.notify("READY=1")
+        if keeper.ready != was_ready or how_it_died is not None:
+            self._say_status()
 
     def _hear_of_death(self, now_ns: int) -> None:
-        """The worker is dead, though the kernel is not done with it yet."""
-        self._worker_given_up = True
+        """The worker's lifeline broke: damping first, everything else later."""
+        self._keeper.hear_of_death()
         self._sessions.worker_ready = False
-        self._board.worker["ready"] = 0
         self._sessions.state = guardian.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)
-
-    def _take_leave_of_worker(self, now_ns: int) -> None:
-        worker = self._worker
-        self._sessions.worker_ready = False
-        self._board.worker["ready"] = 0
-        self._read_report()
-        how = worker.reap(now_ns)
-        self._sessions.state = guardian.worker_died(self._sessions.state, how, now_ns)
-        self._apply(now_ns)
-        failure = self._report.error or how
-        log.error(
-            "worker died %s", fields(how=how, error=self._report.error or "-", failures=worker.failures)
-        )
-        if not self._ever_ready and self._report.error:
-            raise _error_of(self._report)
-        if worker.failures >= CRASH_LOOP:
-            raise CrashLoopError(f"the worker died {worker.failures} times in a row; last: {failure}")
-        self._say_status()
-
-    def _read_report(self) -> None:
-        self._report_bytes += self._worker.read_report()
-        if self._report_bytes.endswith(b"\n"):
-            self._report = msgspec.json.decode(self._report_bytes, type=WorkerReport)
-
-    def _worker_is_ready(self, now_ns: int) -> None:
-        report = self._report
-        self._board.worker["heartbeat_ns"] = now_ns
-        self._board.worker["busy_since_ns"] = 0
-        self._board.worker["ready"] = 1
-        self._sessions.worker_ready = True
-        watch_lifeline(self._board.lifeline, self._broken_fd, self._fifo_priority)
-        log.info(
-            "worker ready %s",
-            fields(pid=self._worker.pid, backend=self._backend, **report.versions, **report.selftest),
-        )
-        for name, detail in report.realtime.items():
-            log.warning(
-                "real-time setting not available %s", fields(process="worker", setting=name, detail=detail)
-            )
-        if not self._ever_ready:
-            self._ever_ready = True
-            self._notifier.notify("READY=1")
-        self._say_status()
 
     def _look_after_telemetry(self, now_ns: int) -> None:
         child = self._telemetry
@@ -317,25 +247,10 @@ class Supervisor:
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
-        if self._watchdog_ns and now_ns - self._watchdog_fed_ns >= self._watchdog_ns:
-            beating = now_ns - self._board.worker["heartbeat_ns"] < STUCK_NS
-            if beating or not self._sessions.worker_ready:
-                self._watchdog_fed_ns = now_ns
-                self._notifier.notify("WATCHDOG=1")
-
-    def _worker_view(self) -> WorkerView:
-        words = self._board.worker
-        return WorkerView(
-            heartbeat_ns=words["heartbeat_ns"],
-            busy_since_ns=words["busy_since_ns"],
-            last_state_ns=words["last_state_ns"],
-            last_command_ns=words["last_command_ns"],
-            last_command_session=words["last_command_session"],
-            last_refusal_ns=words["last_refusal_ns"],
-            last_refusal_reason=_reason(words["last_refusal_reason"]),
-            trip_session=words["trip_session"],
-            trip_reason=_reason(words["trip_reason"]),
-        )
+        due = self._watchdog_ns and now_ns - self._watchdog_fed_ns >= self._watchdog_ns
+        if due and self._keeper.is_making_progress(now_ns):
+            self._watchdog_fed_ns = now_ns
+            self._notifier.notify("WATCHDOG=1")
 
     def _worker_order(self, report_fd: int) -> str:
         order = WorkerOrder(
@@ -367,15 +282,15 @@ class Supervisor:
             "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
             "worker": {
                 "ready": self._sessions.worker_ready,
-                "pid": self._worker.pid,
-                "starts": self._worker.starts,
+                "pid": self._keeper.child.pid,
+                "starts": self._keeper.child.starts,
                 "backend": self._backend,
-                "versions": self._report.versions,
-                "selftest": self._report.selftest,
+                "versions": self._keeper.report.versions,
+                "selftest": self._keeper.report.selftest,
             },
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
-            "missing_realtime": {"guardian": self._missing_realtime, "worker": self._report.realtime},
+            "missing_realtime": {"guardian": self._missing_realtime, "worker": self._keeper.report.realtime},
             "counters": {
                 name: words[name]
                 for name in ("received", "standby", "steps", "late_steps", "missed", "superseded", "withheld")
@@ -393,10 +308,10 @@ class Supervisor:
             self._apply(time.monotonic_ns())
             self._next_publish_ns = 0
             time.sleep(self._period_ns / 1e9)
-        for child in (self._worker, self._telemetry):
+        for child in (self._keeper.child, self._telemetry):
             child.send(signal.SIGTERM)
         until_ns = time.monotonic_ns() + round(STOP_GRACE_S * 1e9)
-        for child in (self._worker, self._telemetry):
+        for child in (self._keeper.child, self._telemetry):
             while child.pid and not child.has_died() and time.monotonic_ns() < until_ns:
                 time.sleep(0.005)
             child.send(signal.SIGKILL)
@@ -405,17 +320,3 @@ class Supervisor:
         self._context.destroy(linger=0)
         log.info("stopped")
         os.close(self._lock_fd)
-
-
-def _reason(word: int) -> Reason:
-    """A reason that the worker wrote. It may have died while writing, or be writing nonsense."""
-    try:
-        return Reason(int(word))
-    except ValueError:
-        return Reason.BACKEND_ERROR
-
-
-def _error_of(report: WorkerReport) -> GaitdError:
-    """The worker's start-up error as what it was."""
-    kinds = {kind.exit_code: kind for kind in GaitdError.__subclasses__()}
-    return kinds.get(report.exit_code, GaitdError)(report.error)

@@ -62,6 +62,7 @@ class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
     error: str = ""
     exit_code: int = 0
+    backend: str = ""
     versions: dict[str, str] = {}
     selftest: dict[str, float] = {}
     realtime: dict[str, str] = {}
@@ -117,7 +118,7 @@ class Worker:
                 self._runner.published()
                 if frame is not None:
                     self._expected = (received_ns + self._period_ns, frame)
-                gc.collect(0)  # the vendor's runtime leaves a cycle a call; here there is slack
+                gc.collect(0)  # automatic collection is off; here there is slack
             self._words["heartbeat_ns"] = time.monotonic_ns()
 
     def close(self) -> None:
@@ -219,6 +220,7 @@ def start(order: WorkerOrder, board: Blackboard) -> tuple[Worker, WorkerReport]:
     realtime = config.realtime
     settings = apply_realtime(realtime, realtime.worker_cpus, realtime.worker_priority)
     return worker, WorkerReport(
+        backend=order.backend,
         versions=backend.versions(),
         selftest={
             "count": selftest.count,

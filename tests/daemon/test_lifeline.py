@@ -20,7 +20,7 @@ from gaitd.lifeline import hold_lifeline
 board = Blackboard.attach(int(sys.argv[1]))
 hold_lifeline(board.lifeline)
 print("held", flush=True)
-time.sleep(60)
+time.sleep(60 if len(sys.argv) == 2 else 0)
 """
 
 pytestmark = pytest.mark.skipif(
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def start_holder(board: Blackboard) -> subprocess.Popen[str]:
+def start_holder(board: Blackboard, *arguments: str) -> subprocess.Popen[str]:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(board.fd)],
+        [sys.executable, "-c", HOLDER, str(board.fd), *arguments],
         pass_fds=[board.fd],
         stdout=subprocess.PIPE,
         text=True,
@@ -56,6 +56,19 @@ def test_death_is_heard_once_for_each_of_several_workers() -> None:
         assert int.from_bytes(os.read(broken, 8), "little") == 1
         holder.wait()
         os.close(broken)
+
+
+def test_an_ordinary_end_is_a_death_too() -> None:
+    board = Blackboard.create(3)
+    broken = os.eventfd(0)
+    holder = start_holder(board, "end at once")
+    lifeline.watch_lifeline(board.lifeline, broken, None)
+    assert wait_broken(broken)
+    holder.wait()
+    os.close(broken)
+    second = start_holder(board)
+    second.kill()
+    second.wait()
 
 
 def test_a_death_that_nobody_watched_does_not_block_the_next_worker() -> None:

@@ -134,7 +134,7 @@ def target_command(
     environment = {
         **variables,
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "PYTHONPATH": "/opt/site:/gaitd/daemon:/gaitd/tests/target:/gaitd/tests/target/emulator",
+        "PYTHONPATH": "/opt/site:/gaitd/daemon:/gaitd/tests/target",
         "OPENBLAS_NUM_THREADS": "1",
     }
     if npu:
