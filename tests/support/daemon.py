@@ -114,7 +114,7 @@ class Gaitd:
                 **os.environ,
                 "NOTIFY_SOCKET": str(self._scratch / "notify"),
                 "WATCHDOG_USEC": "400000",
-                "PYTHONPATH": str(TESTS),
+                "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
                 "GAITD_TEST_FAULT": str(self._fault),
             },
         )
