@@ -63,6 +63,7 @@ class Sessions:
         self.order = self._order_of(bundle, bundle.manifest.joints, 0, raw=False)
         """Joint order of the latest session; the policy's own before the first."""
         self._bundle = bundle
+        self._pipeline = bundle.pipeline()
         self._deadline_ns = deadline_ns
         self._next_session = first_session
         self._status = status
@@ -107,7 +108,7 @@ class Sessions:
         self._hellos.move_to_end(peer)
         while len(self._hellos) > MAX_CONTROLLERS:
             self._hellos.popitem(last=False)
-        pipeline = self._bundle.pipeline()
+        pipeline = self._pipeline
         to_controller = order_from(manifest.joints, hello.joints)
 
         def blob(values: Float32Array) -> bytes:

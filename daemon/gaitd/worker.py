@@ -37,7 +37,7 @@ from gaitd.realtime import (
     use_all_cpus,
 )
 from gaitd.session_runner import RehearsalBackend, SessionRunner
-from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, decode_state
+from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, decode_either
 from gaitd.wire.endpoints import Endpoints
 
 MAX_DRAIN = 64
@@ -78,6 +78,7 @@ class Worker:
         self._backend = backend
         self._board = board
         self._words = board.worker
+        self._observation_dim = bundle.pipeline().builder.dim
         self._period_ns = period_ns = round(bundle.manifest.control_period_s * 1e9)
         self._deadline_ns = round(period_ns * config.guard.deadline_periods)
         self._limits = AdmissionLimits(max_age_ns=round(period_ns * config.guard.state_max_age_periods))
@@ -187,7 +188,7 @@ class Worker:
     def _count_standby(self, frame: bytes) -> None:
         self._words["received"] += 1
         try:
-            session = decode_state(frame, self._board.joint_count).session
+            session = decode_either(frame, self._observation_dim, self._board.joint_count).session
         except WireError:
             self._words.row("refused")[Refusal.MALFORMED] += 1
             return
@@ -202,7 +203,7 @@ class Worker:
             return
         self._warmed_ns = now_ns
         self._words["busy_since_ns"] = now_ns
-        self._backend.infer(np.zeros(self._bundle.pipeline().builder.dim, np.float32))
+        self._backend.infer(np.zeros(self._observation_dim, np.float32))
         self._words["busy_since_ns"] = 0
 
 

@@ -105,7 +105,7 @@ class Normalization(_Strict, frozen=True, kw_only=True):
 
 
 class VelocityCommand(_Strict, frozen=True, kw_only=True):
-    """The range of the velocity command; what lies outside is clipped and counted."""
+    """The range of the velocity command; what lies outside is clipped."""
 
     unit: Literal["normalized", "si"]
     """normalized: a stick, -1..1. si: m/s, m/s, rad/s."""

@@ -177,6 +177,16 @@ def decode_raw_observation(data: bytes, observation_dim: int, joint_count: int) 
     )
 
 
+def decode_either(data: bytes, observation_dim: int, joint_count: int) -> RobotState | RawObservation:
+    """Decode what a controller publishes, whichever kind it is. Raises WireError."""
+    try:
+        return decode_state(data, joint_count)
+    except WireError as error:
+        if error.field != "type":
+            raise
+    return decode_raw_observation(data, observation_dim, joint_count)
+
+
 def decode_command(data: bytes, joint_count: int) -> JointCommand:
     """Decode a joint command of ``joint_count`` joints. Raises WireError."""
     m = _unpack(data, MessageType.COMMAND, _COMMAND_FIELDS)
