@@ -223,3 +223,28 @@ class LastAction(RuleBasedStateMachine):
 
 TestLastAction = LastAction.TestCase
 TestLastAction.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
+
+
+def test_the_same_answer_while_the_joints_move_is_refused() -> None:
+    pipeline = make(repetition={"max_joint_motion_rad": 0.1})
+    same = [1.0, -2.0, 0.5]
+    assert decide(pipeline, same, DEFAULT).accepted
+    assert decide(pipeline, same, DEFAULT + np.float32(0.09)).accepted
+    refused = decide(pipeline, same, DEFAULT + np.float32(0.11))
+    assert refused.reason is Reason.ACTION_INVALID
+    assert decide(pipeline, [1.0, -2.0, 0.5001], DEFAULT + np.float32(0.11)).accepted
+    assert decide(pipeline, same, DEFAULT + np.float32(0.3)).accepted
+    pipeline.reset()
+    assert decide(pipeline, same, DEFAULT - np.float32(0.3)).accepted
+
+
+def test_without_that_limit_a_policy_may_be_constant() -> None:
+    pipeline = make()
+    for moved in (0.0, 0.2, 0.4):
+        assert decide(pipeline, [1.0, -2.0, 0.5], DEFAULT + np.float32(moved)).accepted
+
+
+@pytest.mark.parametrize("motion", [0.0, -1.0, math.nan])
+def test_a_repetition_limit_that_is_none_is_refused(motion: float) -> None:
+    with pytest.raises(InputError, match="max_joint_motion_rad"):
+        make(repetition={"max_joint_motion_rad": motion})

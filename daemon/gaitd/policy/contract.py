@@ -157,6 +157,15 @@ class StateLimit(_Strict, frozen=True, kw_only=True):
     max_velocity_rad_per_s: JointValues
 
 
+class RepetitionLimit(_Strict, frozen=True, kw_only=True):
+    """The same action again, bit for bit, although a joint has moved: the model no longer looks at its input.
+
+    Such an action is refused. Leave it out for a policy that is meant to be constant.
+    """
+
+    max_joint_motion_rad: float = 0.1
+
+
 class Limits(_Strict, frozen=True, kw_only=True):
     """The guard's limits on commands and states. A limit that is absent is not checked."""
 
@@ -164,6 +173,7 @@ class Limits(_Strict, frozen=True, kw_only=True):
     slew: SlewLimit | None = None
     torque: TorqueLimit | None = None
     state: StateLimit | None = None
+    repetition: RepetitionLimit | None = None
 
 
 class RecurrentState(_Strict, frozen=True, kw_only=True):

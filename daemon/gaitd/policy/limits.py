@@ -60,11 +60,21 @@ class CommandGuard:
             self._torque_reach = torque / mapper.stiffness
             self._velocity_share = mapper.damping / mapper.stiffness
             self._responses["torque"] = limits.torque.response
-        self._last_target = self._default.copy()
+        self._max_motion_rad = np.inf
+        if limits.repetition is not None:
+            self._max_motion_rad = limits.repetition.max_joint_motion_rad
+            if not self._max_motion_rad > 0:
+                raise InputError(
+                    "limits.repetition.max_joint_motion_rad: expected more than 0, "
+                    f"got {self._max_motion_rad}"
+                )
+        self.reset()
 
     def reset(self) -> None:
         """Start of a session: the robot stands at the default joint position."""
         self._last_target = self._default.copy()
+        self._answer = b""
+        self._answered_at = self._default
 
     def check(
         self, action: Float32Array, joint_position: Float32Array, joint_velocity: Float32Array
@@ -75,6 +85,8 @@ class CommandGuard:
         joint has the last word. An accepted target becomes the next step's reference for slew.
         """
         if action.shape != (self._joint_count,) or not np.isfinite(action).all():
+            return Decision(Reason.ACTION_INVALID, self._last_target, action, {})
+        if self._repeats(action, joint_position):
             return Decision(Reason.ACTION_INVALID, self._last_target, action, {})
         action = self._mapper.clip(action).copy()
         decision = Decision(Reason.NONE, self._mapper.target(action), action, {})
@@ -90,6 +102,14 @@ class CommandGuard:
         if decision.accepted:
             self._last_target = decision.target
         return decision
+
+    def _repeats(self, action: Float32Array, joint_position: Float32Array) -> bool:
+        """Whether the model gives the same answer as when the joints were somewhere else."""
+        answer = action.tobytes()
+        if answer != self._answer:
+            self._answer, self._answered_at = answer, joint_position
+            return False
+        return bool(np.abs(joint_position - self._answered_at).max() > self._max_motion_rad)
 
     def _hold(self, name: str, decision: Decision, low: Float32Array, high: Float32Array) -> None:
         held = np.clip(decision.target, low, high)

@@ -32,11 +32,13 @@ using gaitd::Reason;
 using lite3::kJoints;
 
 constexpr std::uint64_t kTick_ns = 1'000'000;
+constexpr double kFold_s = 0.6;
 constexpr double kHold_s = 0.5;
 constexpr double kActivateRetry_s = 1.0;
 constexpr double kLastDamping_s = 0.1;  // How long damping is sent to the robot before the program ends.
 constexpr float kStandStiffness = 100.0F;
 constexpr float kStandDamping = 2.5F;
+constexpr float kFolded_rad[] = {0.0F, -1.35F, 2.55F};  // HipX, HipY, Knee of a leg of the robot lying on its belly.
 
 const char* const kUsage = R"(usage: lite3_controller [options]
   --endpoint-dir DIR             gaitd's sockets (default /run/gaitd)
@@ -124,7 +126,7 @@ public:
     }
 
 private:
-    enum class Phase { WaitForRobot, StandUp, Hold, Activating, Policy, Damping, Ending, End };
+    enum class Phase { WaitForRobot, Fold, StandUp, Hold, Activating, Policy, Damping, Ending, End };
 
     void receive(std::uint64_t now_ns) {
         lite3::OperatorPacket stick;
@@ -155,6 +157,11 @@ private:
                 first_packet_ns_ = now_ns;
                 standUp(command, now_ns);
                 break;
+            case Phase::Fold:
+                if (seconds(phase_since_ns_, now_ns) < kFold_s) break;
+                start_position_ = packet_.position;
+                enter(Phase::StandUp, now_ns, "standing up");
+                break;
             case Phase::StandUp:
                 if (seconds(phase_since_ns_, now_ns) >= stand_up_s_) enter(Phase::Hold, now_ns, "standing");
                 break;
@@ -181,11 +188,11 @@ private:
     void standUp(const JointCommand& command, std::uint64_t now_ns) {
         start_position_ = packet_.position;
         ended_damping_.reset();
-        if (command.mode == Mode::Damping) {
-            ended_damping_ = client_.session();
-            say("still in damping (%s); activating will end it", toString(command.reason));
-        }
-        enter(Phase::StandUp, now_ns, "standing up");
+        if (command.mode != Mode::Damping) return enter(Phase::StandUp, now_ns, "standing up");
+        ended_damping_ = client_.session();
+        say("still in damping (%s); activating will end it", toString(command.reason));
+        // Damped out of a walk it lies askew: on its belly first.
+        enter(Phase::Fold, now_ns, "folding the legs");
     }
 
     void awaitPolicy(const JointCommand& command, std::uint64_t now_ns) {
@@ -239,9 +246,10 @@ private:
         lite3::CommandPacket out{};
         switch (phase_) {
             case Phase::WaitForRobot: return;
-            case Phase::StandUp: stand(out, seconds(phase_since_ns_, now_ns) / stand_up_s_); break;
+            case Phase::Fold: move(out, foldedPose(), seconds(phase_since_ns_, now_ns) / kFold_s); break;
+            case Phase::StandUp: move(out, standingPose(), seconds(phase_since_ns_, now_ns) / stand_up_s_); break;
             case Phase::Hold:
-            case Phase::Activating: stand(out, 1.0); break;
+            case Phase::Activating: move(out, standingPose(), 1.0); break;
             case Phase::Policy: follow(out, command); break;
             case Phase::Damping:
             case Phase::Ending:
@@ -252,11 +260,22 @@ private:
         robot_.send(out, command_port_);
     }
 
-    void stand(lite3::CommandPacket& out, double progress) const {
+    static lite3::Joints foldedPose() {
+        lite3::Joints pose;
+        for (std::size_t i = 0; i < kJoints; ++i) pose[i] = kFolded_rad[i % 3];
+        return pose;
+    }
+
+    [[nodiscard]] lite3::Joints standingPose() const {
+        lite3::Joints pose;
+        std::copy_n(client_.contract().default_joint_position.begin(), kJoints, pose.begin());
+        return pose;
+    }
+
+    void move(lite3::CommandPacket& out, const lite3::Joints& goal, double progress) const {
         const double blend = 0.5 - 0.5 * std::cos(M_PI * std::min(progress, 1.0));
         for (std::size_t i = 0; i < kJoints; ++i) {
-            const float goal = client_.contract().default_joint_position[i];
-            out.position[i] = start_position_[i] + static_cast<float>(blend) * (goal - start_position_[i]);
+            out.position[i] = start_position_[i] + static_cast<float>(blend) * (goal[i] - start_position_[i]);
         }
         out.stiffness.fill(kStandStiffness);
         out.damping.fill(kStandDamping);
