@@ -129,7 +129,7 @@ def _why_silent(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns
     if now_ns - view.heartbeat_ns > limits.deadline_ns // 2:
         stopped_ms = (now_ns - view.heartbeat_ns) / 1e6
         return Reason.DEADLINE, f"{silence}: the worker has not moved for {stopped_ms:.0f} ms"
-    if view.last_refusal_ns > state.fed_ns:
+    if state.fed_ns < view.last_refusal_ns <= now_ns:
         reason = view.last_refusal_reason
         return reason, f"{silence}: the worker refuses what it gets: {reason.name.lower()}"
     if view.last_state_ns > state.fed_ns:

@@ -28,6 +28,8 @@ COMMANDS = (
     "gaitforge.simulate.command",
     "gaitforge.rig.demo",
     "gaitforge.rig.latency",
+    "gaitforge.evidence.command",
+    "gaitforge.faults.command",
 )
 """One module per command, in the order of the chain; each has add_parser()."""
 

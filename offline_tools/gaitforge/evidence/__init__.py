@@ -1,0 +1,1 @@
+"""Closed loops in physics behind the safety case: what faults do to a walking robot, what the limits stop."""

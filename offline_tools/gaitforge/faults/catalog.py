@@ -1,0 +1,305 @@
+"""The faults that are injected into the walking robot, one entry a row."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gaitd.ctl.client import ControlClient
+from gaitd.errors import GaitdError
+from gaitd.wire.codec import encode_state
+from gaitforge.faults import memory, peers
+from gaitforge.faults.fault import Fault
+from gaitforge.faults.rig import PINNED, Rig, Setting
+
+TAMPERED = Setting("tampered", tampered=True)
+LOADED = Setting("loaded", config=PINNED)
+ALONE = Setting("controller")
+"""A killed controller takes its log with it, so these share a chain with no others."""
+
+SEEN_AT_ONCE = 1.0
+"""Periods from a death that the kernel reports to damping at the controller."""
+DEADLINE = 5.0
+"""Periods from the last fresh command to damping at the controller."""
+FOR_EVER_S = 1e6
+STRESS_S = 10
+"""At most; ended when the fault has been watched."""
+
+Inject = Callable[[Rig], None]
+
+
+def _kill(name: str, number: signal.Signals) -> Inject:
+    return lambda rig: rig.signal(name, number)
+
+
+def _backend(kind: str, **details: object) -> Inject:
+    return lambda rig: rig.run_backend(kind, **details)
+
+
+def _tamper(kind: str, **details: object) -> Inject:
+    return lambda rig: rig.tamper(kind, **details)
+
+
+def _honest(rig: Rig) -> None:
+    rig.run_backend("honest")
+
+
+def _untampered(rig: Rig) -> None:
+    rig.tamper("honest")
+
+
+def _restart(name: str) -> Inject:
+    return lambda rig: rig.chain.restart(name)
+
+
+def _hang(seconds: float, *, holding_lock: bool) -> Inject:
+    return _backend("hang", runs=1, seconds=seconds, holding_lock=holding_lock)
+
+
+def _slow(periods: float) -> Inject:
+    """Every run takes longer."""
+    return lambda rig: rig.run_backend("hang", seconds=periods * rig.period_ns / 1e9, holding_lock=False)
+
+
+def _kill_everything(rig: Rig) -> None:
+    pids = [rig.pid(name) for name in ("gaitd", "worker", "telemetry")]
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _stop_worker_tree(rig: Rig) -> None:
+    """Worker and telemetry stopped: what the kernel does to a process in an uninterruptible wait."""
+    for name in ("worker", "telemetry"):
+        rig.signal(name, signal.SIGSTOP)
+
+
+def _continue_telemetry(rig: Rig) -> None:
+    rig.signal("telemetry", signal.SIGCONT)
+
+
+def _damp_by_operator(rig: Rig) -> None:
+    gaitctl = Path(sys.executable).with_name("gaitctl")
+    command: list[os.PathLike[str] | str] = [gaitctl, "--runtime-dir", rig.runtime_dir, "damp"]
+    subprocess.run(command, check=True, capture_output=True, timeout=10)
+
+
+def _second_controller(rig: Rig) -> None:
+    """Says hello, asks for a session, releases the running one, sends states of no session and of it."""
+    session = rig.known["session"]
+    hello = {
+        "controller": "second", "joints": rig.manifest.joints, "message": "state",
+        "fields": ["angular_velocity", "orientation", "velocity_command", "joint_position", "joint_velocity"],
+    }  # fmt: skip
+    with ControlClient(rig.runtime_dir) as client:
+        client.demand("hello", **hello)
+        for name, body in (("activate", {}), ("release", {"session": session})):
+            if client.ask(name, **body).ok:
+                raise GaitdError(f"gaitd granted a second controller's {name}")
+    peer = peers.Peer(rig.runtime_dir, "state")
+    for _ in range(40):
+        for its_session in (0, session):
+            peer.send(encode_state(peers.foreign_state(session=its_session)))
+        time.sleep(rig.period_ns / 1e9)
+    peer.close()
+
+
+def _controller_restart(rig: Rig) -> None:
+    rig.signal("controller", signal.SIGKILL)
+    rig.chain.restart("controller")
+
+
+def _junk(rig: Rig) -> None:
+    peers.junk(rig.runtime_dir, seed=time.monotonic_ns() % 1000)
+
+
+def _flood(endpoint: str) -> Inject:
+    return lambda rig: rig.flood(endpoint, 0.8)
+
+
+def _many_connections(rig: Rig) -> None:
+    for raw in peers.connections(rig.runtime_dir, 400):
+        raw.close()
+
+
+def _exhaust_files(name: str) -> Inject:
+    """No new file descriptor for this process; the worker then dies as well, so that one is needed."""
+
+    def inject(rig: Rig) -> None:
+        subprocess.run(["prlimit", "--pid", str(rig.pid(name)), "--nofile=3:4096"], check=True)
+        rig.signal("worker", signal.SIGKILL)
+
+    return inject
+
+
+def _give_files_back(rig: Rig) -> None:
+    subprocess.run(["prlimit", "--pid", str(rig.pid("gaitd")), "--nofile=1024:4096"], check=True)
+
+
+def _stress(*arguments: str) -> Inject:
+    """Load from stress-ng, for a little longer than the robot is watched."""
+
+    def load(rig: Rig) -> None:
+        rig.stress(*arguments, seconds=STRESS_S)
+        time.sleep(0.5)
+
+    return load
+
+
+def _wait_for_stress(rig: Rig) -> None:
+    rig.end_stress()
+
+
+DIED = frozenset({"worker_died"})
+LATE = frozenset({"deadline"})
+INVALID = frozenset({"state_invalid"})
+STALE = frozenset({"state_stale"})
+LOST = frozenset({"state_lost"})
+CLIENT = frozenset({"client_deadline"})
+
+WORKER_FAULTS = (
+    Fault("worker: kill -9", _kill("worker", signal.SIGKILL), DIED, since="injection",
+          bound_periods=SEEN_AT_ONCE),
+    Fault("worker: segfault in a C library", _backend("crash", how="segfault"), DIED, bound_periods=2.0),
+    Fault("worker: abort", _backend("crash", how="abort"), DIED, bound_periods=2.0),
+    Fault("worker: exit", _backend("crash", how="exit"), DIED, bound_periods=2.0),
+    Fault("worker: stopped (SIGSTOP)", _kill("worker", signal.SIGSTOP), LATE),
+    Fault("worker: uninterruptible, with all its kin stopped", _stop_worker_tree, LATE,
+          undo=_continue_telemetry),
+    Fault("inference hangs 30 ms, lock free", _hang(0.03, holding_lock=False)),
+    Fault("inference hangs 30 ms, lock held", _hang(0.03, holding_lock=True)),
+    Fault("inference hangs 50 ms, lock free", _hang(0.05, holding_lock=False), LATE | LOST, either=True),
+    Fault("inference hangs 50 ms, lock held", _hang(0.05, holding_lock=True), LATE | LOST, either=True),
+    Fault("inference hangs 500 ms, lock free", _hang(0.5, holding_lock=False), LATE),
+    Fault("inference hangs 500 ms, lock held", _hang(0.5, holding_lock=True), LATE),
+    Fault("inference hangs for ever, lock free", _hang(FOR_EVER_S, holding_lock=False), LATE),
+    Fault("inference hangs for ever, lock held", _hang(FOR_EVER_S, holding_lock=True), LATE),
+    Fault("inference slower by 1 period", _slow(1), undo=_honest),
+    Fault("inference slower by 2 periods", _slow(2), LATE | CLIENT, either=True, undo=_honest),
+    Fault("inference slower by 5 periods", _slow(5), LATE),
+    Fault("one run fails", _backend("raise", runs=2)),
+    Fault("every run fails", _backend("raise"), frozenset({"backend_error"})),
+    Fault("run answers None", _backend("none"), DIED | {"action_invalid"}),
+    Fault("action NaN, once", _backend("value", value="nan", runs=2)),
+    Fault("action NaN, for ever", _backend("value", value="nan"), frozenset({"action_invalid"}),
+          undo=_honest),
+    Fault("action Inf on one joint", _backend("value", value="inf", joint=4), frozenset({"action_invalid"}),
+          undo=_honest),
+    Fault("action 1e30 on one joint, once", _backend("value", value=1e30, joint=4, runs=2)),
+    Fault("action of the wrong shape", _backend("shape"), frozenset({"action_invalid"}), undo=_honest),
+    Fault("same answer for every input", _backend("constant"), frozenset({"action_invalid"}), undo=_honest),
+)  # fmt: skip
+
+GAITD_FAULTS = (
+    Fault("supervisor: kill -9 (all of gaitd goes)", _kill("gaitd", signal.SIGKILL), CLIENT,
+          undo=_restart("gaitd")),
+    Fault("supervisor: stopped (SIGSTOP)", _kill("gaitd", signal.SIGSTOP), CLIENT | LATE,
+          undo=_kill("gaitd", signal.SIGCONT)),
+    Fault("gaitd: all processes killed at once", _kill_everything, CLIENT, undo=_restart("gaitd")),
+    Fault("gaitd: SIGTERM while the robot walks", _kill("gaitd", signal.SIGTERM),
+          frozenset({"shutdown"}), since="injection", bound_periods=SEEN_AT_ONCE,
+          undo=_restart("gaitd")),
+    Fault("gaitctl damp", _damp_by_operator, frozenset({"operator"})),
+    Fault("telemetry: kill -9", _kill("telemetry", signal.SIGKILL)),
+    Fault("telemetry: stopped (SIGSTOP)", _kill("telemetry", signal.SIGSTOP), undo=_continue_telemetry),
+    Fault("shared memory: cut short from outside", memory.truncate),
+    Fault("shared memory: worker's words overwritten at random", memory.scramble("worker"),
+          DIED | LATE, either=True),
+    Fault("shared memory: guardian's words overwritten at random", memory.scramble("guard"),
+          LATE | LOST | CLIENT, either=True),
+    Fault("shared memory: stamps of the far future", memory.far_future, LATE | LOST | CLIENT | DIED),
+    Fault("supervisor: no file descriptors, and the worker dies", _exhaust_files("gaitd"), DIED,
+          since="injection", bound_periods=SEEN_AT_ONCE, undo=_give_files_back),
+    Fault("second controller: activate, states, release", _second_controller),
+    Fault("junk to every socket", _junk),
+    Fault("no ZeroMQ, and 1 GB announced, to every socket", lambda rig: peers.not_zeromq(rig.runtime_dir)),
+    Fault("1600 connections", _many_connections),
+    Fault("flood of states", _flood("state")),
+    Fault("flood of requests", _flood("control")),
+    Fault("flood to the command publisher", _flood("command")),
+    Fault("flood to the guardian's publisher", _flood("guard")),
+)  # fmt: skip
+
+AFTER_ITS_CONTROLLER = frozenset({"kept walking", "lay down softly", "fell hard"})
+"""Nothing of gaitd reaches the motors any more: they hold the last command until the robot's own timeout."""
+CONTROLLER_FAULTS = tuple(
+    Fault(name, inject, LOST, since="injection", bound_periods=6.5, at_gaitd=True, watch_s=2.2, undo=undo,
+          setting=ALONE, outcomes=AFTER_ITS_CONTROLLER)
+    for name, inject, undo in (
+        ("controller: kill -9", _kill("controller", signal.SIGKILL), _restart("controller")),
+        ("controller: killed and started again mid-session", _controller_restart, lambda rig: None),
+        ("controller: stopped (SIGSTOP)", _kill("controller", signal.SIGSTOP),
+         _kill("controller", signal.SIGCONT)),
+    )
+)  # fmt: skip
+
+CHANNEL_FAULTS = tuple(
+    Fault(name, inject, reasons, setting=TAMPERED, undo=_untampered)
+    for name, inject, reasons in (
+        ("sensors frozen, fresh stamps", _tamper("freeze content"), STALE),
+        ("stamps jump back 1 s", _tamper("shift stamp", ns=-1_000_000_000), INVALID),
+        ("stamps jump forward 1 s", _tamper("shift stamp", ns=1_000_000_000), STALE),
+        ("stamps jump forward 1 s, once", _tamper("shift stamp", ns=1_000_000_000, states=1), frozenset()),
+        ("state NaN, once", _tamper("state value", field="joint_position", value="nan", states=1),
+         frozenset()),
+        ("state NaN, for ever", _tamper("state value", field="joint_position", value="nan"), INVALID),
+        ("velocity command NaN", _tamper("state value", field="velocity_command", value="nan"), INVALID),
+        ("joint position out of range", _tamper("state value", field="joint_position", value=9.0), INVALID),
+        ("joint velocity spike, once", _tamper("state value", field="joint_velocity", value=1e4, states=1),
+         frozenset()),
+        ("joint velocity spikes, for ever", _tamper("state value", field="joint_velocity", value=1e4),
+         INVALID),
+        ("orientation no rotation", _tamper("state value", field="orientation", value=3.0), INVALID),
+        ("states lost", _tamper("lose states", every=1), LOST),
+        ("every fifth state lost", _tamper("lose states", every=5), frozenset()),
+        ("states doubled", _tamper("repeat states"), frozenset()),
+        ("states in the wrong order", _tamper("reorder states"), frozenset()),
+        ("states late by 1 period", _tamper("delay states", periods=1), frozenset()),
+        ("states late by 3 periods", _tamper("delay states", periods=3), STALE),
+        ("controller at half the rate", _tamper("half rate"), frozenset()),
+        ("controller at double the rate", _tamper("double rate"), frozenset()),
+        ("commands lost", _tamper("lose commands", every=1), CLIENT),
+        ("every second command lost", _tamper("lose commands", every=2), frozenset()),
+        ("commands doubled", _tamper("repeat commands"), frozenset()),
+        ("commands in the wrong order", _tamper("reorder commands"), frozenset()),
+        ("commands late by 2 periods", _tamper("delay commands", periods=2), frozenset()),
+        ("commands late by 6 periods", _tamper("delay commands", periods=6), CLIENT),
+        ("commands cut short", _tamper("truncate commands"), CLIENT),
+        ("commands with NaN", _tamper("command value", value="nan"), CLIENT),
+        ("commands of another session", _tamper("foreign commands"), CLIENT),
+    )
+)  # fmt: skip
+
+HOGS = _stress("--cpu", "4")
+LOAD_FAULTS = (
+    *(
+        Fault(name, lambda rig: None, prepare=load, setting=LOADED, watch_s=2.0, undo=_wait_for_stress)
+        for name, load in (
+            ("CPU hogs on the worker's core", _stress("--cpu", "2", "--taskset", "1")),
+            ("CPU hogs on every core", HOGS),
+            ("memory pressure: 2 GB allocated and touched", _stress("--vm", "2", "--vm-bytes", "1g")),
+            ("disk and system call load", _stress("--hdd", "1", "--get", "1", "--temp-path", "/tmp")),
+        )
+    ),
+    Fault("worker: kill -9 under CPU hogs", _kill("worker", signal.SIGKILL), DIED, since="injection",
+          bound_periods=SEEN_AT_ONCE, setting=LOADED, prepare=HOGS, undo=_wait_for_stress),
+    Fault("worker: stopped under CPU hogs", _kill("worker", signal.SIGSTOP), LATE, setting=LOADED,
+          prepare=HOGS, undo=_wait_for_stress),
+)  # fmt: skip
+
+FAULTS = (*WORKER_FAULTS, *GAITD_FAULTS, *CONTROLLER_FAULTS, *CHANNEL_FAULTS, *LOAD_FAULTS)
+QUICK = (
+    "worker: kill -9",
+    "inference hangs for ever, lock held",
+    "action NaN, for ever",
+    "action NaN, once",
+    "supervisor: kill -9 (all of gaitd goes)",
+    "junk to every socket",
+)
+"""A few rows of every kind, for the test suite."""

@@ -1,0 +1,20 @@
+"""gaitd with the worker that misbehaves on order; everything else in it is the real thing."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import gaitd.children
+import gaitd.supervisor
+from gaitd.cli import main
+
+STABLE_NS = 2_000_000_000
+"""Here a worker counts as stable after this: the runner kills one every few seconds."""
+
+if __name__ == "__main__":
+    gaitd.children.STABLE_NS = STABLE_NS
+    gaitd.supervisor.Supervisor = partial(  # type: ignore[misc,assignment]
+        gaitd.supervisor.Supervisor, worker_module="gaitforge.faults.worker"
+    )
+    sys.exit(main())

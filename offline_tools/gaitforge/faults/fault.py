@@ -1,0 +1,215 @@
+"""What a fault is, and how one injection of it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gaitforge.faults.rig import Rig, Setting
+from gaitforge.rig.ticks import Ticks
+from gaitforge.simulate.measure import STICK_SPEED, Outcome, measure
+from gaitforge.simulate.pacer import TICK_NS
+from gaitforge.simulate.trace import Trace
+
+OUTCOMES = {
+    Outcome.KEPT_UP: "kept walking",
+    Outcome.LAID_DOWN: "lay down softly",
+    Outcome.FELL: "fell hard",
+    Outcome.NEVER_STOOD: "never stood up",
+}
+AFTER_DAMPING_S = 0.95
+"""The way down takes about 0.6 s; then the robot stands up again."""
+PLAIN = Setting("plain")
+
+Since = Literal["injection", "last command"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row of the table."""
+
+    name: str
+    inject: Callable[[Rig], None]
+    reasons: frozenset[str] = frozenset()
+    """What gaitd, or the controller by itself, may say; empty when the robot is to keep walking."""
+    either: bool = False
+    """The robot may keep walking as well."""
+    bound_periods: float = 5.0
+    """To the first damping at the controller; for one that keeps walking, its longest time without a fresh
+    command."""
+    since: Since = "last command"
+    prepare: Callable[[Rig], None] = lambda rig: None
+    """Before the injection, from which time counts."""
+    undo: Callable[[Rig], None] = lambda rig: None
+    """Afterwards, before the robot can walk again."""
+    watch_s: float = 1.0
+    """How long a fault that leaves the robot walking is watched."""
+    at_gaitd: bool = False
+    """The controller is gone: measured by what the guardian says."""
+    setting: Setting = PLAIN
+    outcomes: frozenset[str] = frozenset()
+    """What may become of the robot; by default what the reasons imply."""
+
+    @property
+    def expected_outcomes(self) -> frozenset[str]:
+        """What may become of the robot."""
+        if self.outcomes:
+            return self.outcomes
+        walks = {"kept walking"} if self.either or not self.reasons else set()
+        return frozenset(walks | ({"lay down softly"} if self.reasons else set()))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One injection, as the runner saw it."""
+
+    fault: Fault
+    injected_ns: int
+    until_ns: int
+    """End of the time that belongs to this injection."""
+    session: int
+    gaitd_reason: str = ""
+    detail: str = ""
+    guard_damping_ns: int = 0
+    """When the guardian said damping; 0 when it did not."""
+    ready_after_s: float | None = None
+    """From damping to a worker that is ready again; None when it was not replaced."""
+    walks_after_s: float | None = None
+    """From the injection to the next session's start."""
+    error: str = ""
+    """What did not go as planned."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One injection with its verdict."""
+
+    trial: Trial
+    reason: str
+    periods: float
+    outcome: str
+    misses: list[str] = field(default_factory=list)
+    """What was not as it must be."""
+
+
+def judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) -> Judged:
+    """Look at what the controller and the robot did. ``start_ns``: the simulated time's zero."""
+    fault, period_ns = trial.fault, rig.period_ns
+    if trial.error:
+        return Judged(trial, trial.gaitd_reason, float("nan"), "-", [trial.error])
+    damping_ns, controller_reason = _damping(trial, ticks)
+    until_ns = trial.until_ns
+    if damping_ns and not fault.at_gaitd:
+        until_ns = min(until_ns, damping_ns + round(AFTER_DAMPING_S * 1e9))
+    part = _window(trace, start_ns, trial.injected_ns, until_ns)
+    outcome = OUTCOMES[measure(part, STICK_SPEED).outcome]
+    misses = _bad_targets(part, rig)
+    if outcome not in fault.expected_outcomes:
+        misses.append(f"the robot {outcome}")
+    if not fault.reasons or (fault.either and not damping_ns):
+        periods = round(_longest_gap_ns(trial, ticks) / period_ns, 2)
+        if damping_ns:
+            misses.append(f"damping: {trial.gaitd_reason or controller_reason} ({trial.detail})")
+        reason = "-"
+    else:
+        reason = trial.gaitd_reason or controller_reason
+        if not damping_ns:
+            return Judged(trial, reason, float("nan"), outcome, [*misses, "no damping"])
+        took_ns = damping_ns - trial.injected_ns
+        if fault.since == "last command":
+            took_ns = _in_ticks(damping_ns - _last_command_ns(ticks, damping_ns))
+        periods = round(took_ns / period_ns, 2)
+        if reason not in fault.reasons:
+            misses.append(f"the reason was {reason} ({trial.detail})")
+    if not periods <= fault.bound_periods:
+        misses.append(f"{periods:.2f} periods")
+    return Judged(trial, reason, periods, outcome, misses)
+
+
+def _in_ticks(duration_ns: int) -> int:
+    """The controller looks once a millisecond, so that is what its times are worth."""
+    return round(duration_ns / TICK_NS) * TICK_NS
+
+
+def _damping(trial: Trial, ticks: Ticks) -> tuple[int, str]:
+    """When the controller went to damping after the injection, and why; 0 when it did not."""
+    if trial.fault.at_gaitd:
+        return trial.guard_damping_ns, ""
+    index = ticks.first_damping_after(trial.injected_ns)
+    if index is None or ticks.time_ns[index] > trial.until_ns:
+        return 0, ""
+    return int(ticks.time_ns[index]), str(ticks.reason[index])
+
+
+def _last_command_ns(ticks: Ticks, before_ns: int) -> int:
+    times = ticks.time_ns[ticks.arrivals()]
+    earlier = times[times <= before_ns]
+    return int(earlier[-1]) if earlier.size else before_ns
+
+
+def _longest_gap_ns(trial: Trial, ticks: Ticks) -> int:
+    times = ticks.time_ns[ticks.arrivals()]
+    within = times[(times >= trial.injected_ns - 20_000_000) & (times <= trial.until_ns)]
+    return int(np.diff(np.append(within, trial.until_ns)).max(initial=0))
+
+
+def _window(trace: Trace, start_ns: int, from_ns: int, until_ns: int) -> Trace:
+    """The part of a trace between two moments; judged as a run of its own."""
+    times_ns = start_ns + trace.time_s * 1e9
+    part = (times_ns >= from_ns) & (times_ns <= until_ns)
+    cut = {each.name: getattr(trace, each.name)[part] for each in fields(Trace) if each.name != "handover_s"}
+    return replace(trace, **cut, handover_s=np.array((from_ns - start_ns) / 1e9))
+
+
+def _bad_targets(part: Trace, rig: Rig) -> list[str]:
+    """No command that reached a motor may be outside the bundle's limits, whatever the fault was."""
+    stiffness = part.stiffness.max(axis=1)
+    driven = part.joint_target[
+        (stiffness > 0) & (stiffness <= rig.stiffness)
+    ]  # not the controller's stand-up
+    low, high = rig.position_range
+    if driven.size and not ((driven >= low) & (driven <= high)).all():
+        return ["a joint target outside the limits reached a motor"]
+    return []
+
+
+def summarize(fault: Fault, judged: list[Judged]) -> dict[str, Any]:
+    """One row of the table from all injections of a fault."""
+    periods = [each.periods for each in judged]
+    misses = [miss for each in judged for miss in each.misses]
+    return {
+        "fault": fault.name,
+        "reason": ", ".join(sorted({each.reason or "none" for each in judged})),
+        "periods_median": round(float(np.median(periods)), 2),
+        "periods_max": round(float(np.max(periods)), 2),
+        "bound_periods": fault.bound_periods,
+        "outcome": ", ".join(sorted({each.outcome for each in judged})),
+        "recovery": _recovery([each.trial for each in judged]),
+        "ok": not misses,
+    }
+
+
+def _recovery(trials: list[Trial]) -> str:
+    walks = [trial.walks_after_s for trial in trials if trial.walks_after_s is not None]
+    if not walks:
+        return "none needed"
+    ready = [trial.ready_after_s for trial in trials if trial.ready_after_s is not None]
+    worker = f"fresh worker in {max(ready):.1f} s; " if ready else ""
+    return f"{worker}stands up, walks in a new session after {max(walks):.1f} s"
+
+
+def save_trials(path: Path, judged: list[Judged]) -> None:
+    """Every injection on a line of its own, for whoever looks into a row."""
+    lines = ["fault\treason\tperiods\toutcome\tdetail\tready_s\twalks_s\tmisses"]
+    for each in judged:
+        trial = each.trial
+        cells = [
+            trial.fault.name, each.reason, f"{each.periods:.2f}", each.outcome, trial.detail,
+            str(trial.ready_after_s), str(trial.walks_after_s), "; ".join(each.misses),
+        ]  # fmt: skip
+        lines.append("\t".join(cells))
+    path.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,236 @@
+"""The running chain as the faults see it: what they take hold of, and what is seen of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from gaitd.bundle import open_bundle
+from gaitd.ctl.client import ControlClient
+from gaitd.errors import GaitdError, UnreachableError
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.joints import order_from
+from gaitd.policy.limits import position_range
+from gaitd.wire.codec import WireError, decode_command
+from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.messages import JointCommand, Mode
+from gaitforge.faults.orders import Orders
+from gaitforge.faults.worker import ORDERS
+from gaitforge.rig.chain import Chain, Walk
+from gaitforge.simulate.model import JOINTS
+
+SETTLE_S = 0.8
+"""The robot walks this long before a fault."""
+STAND_UP_S, STAND_UP_AGAIN_S = 1.2, 1.0
+PATIENCE_S = 25.0
+LONGEST_S = 1200.0
+TOLERANCE_RAD = 1e-5
+"""A target goes through float32 on its way."""
+PINNED = """\
+[realtime]
+worker_cpus = [1]
+guardian_cpus = [0]
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the chain is started for a group of faults."""
+
+    name: str
+    tampered: bool = False
+    """With the proxy between controller and gaitd."""
+    config: str = ""
+    """gaitd.toml."""
+
+
+@dataclass
+class GuardWatch:
+    """What the guardian says, as it comes: the first message of each mode and session."""
+
+    directory: Path
+    joints: int
+    heard: list[JointCommand] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._context = zmq.Context()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def first_damping(self, since_ns: int) -> JointCommand | None:
+        """The first that said damping after a moment, by its own stamp."""
+        for command in list(self.heard):
+            if command.mode is Mode.DAMPING and command.publish_stamp_ns >= since_ns:
+                return command
+        return None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+        self._thread.join()
+        self._context.destroy(linger=0)
+
+    def _run(self) -> None:
+        socket = self._context.socket(zmq.SUB)
+        socket.set(zmq.SUBSCRIBE, b"")
+        socket.set(zmq.RECONNECT_IVL, 5)
+        socket.connect(Endpoints.in_directory(self.directory).guard)
+        before: tuple[Mode, int] | None = None
+        while not self._stop.is_set():
+            if not socket.poll(50):
+                before = None  # gone silent: what comes next is news, even from another gaitd
+                continue
+            with contextlib.suppress(WireError):
+                command = decode_command(socket.recv(), self.joints)
+                if (command.mode, command.session) != before:
+                    self.heard.append(command)
+                before = (command.mode, command.session)
+
+
+class Rig:
+    """One running chain; use as a context manager."""
+
+    def __init__(self, bundle: Path, controller: Path, directory: Path, setting: Setting) -> None:
+        self.setting = setting
+        self.bundle = bundle
+        self.directory = directory
+        self.manifest = open_bundle(bundle).manifest
+        self.period_ns = round(self.manifest.control_period_s * 1e9)
+        to_robot = order_from(self.manifest.joints, JOINTS)
+        low, high = position_range(self.manifest)
+        self.position_range = low[to_robot] - TOLERANCE_RAD, high[to_robot] + TOLERANCE_RAD
+        """What a joint target may be, (12,) rad each, in the robot's order."""
+        self.stiffness = float(ActionMapper(self.manifest).stiffness.max())
+        """Largest of the policy's, Nm/rad."""
+        self._controller = controller
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Rig:
+        """Start everything and wait until the robot walks. Raises GaitdError."""
+        with contextlib.ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitd-")))
+            self.orders, self.tamper_orders = Orders(scratch / "worker"), Orders(scratch / "tamper")
+            os.environ[ORDERS] = str(scratch / "worker")
+            (scratch / "gaitd.toml").write_text(self.setting.config)
+            self._outer = scratch / "proxy"
+            options = ["--stand-up", str(STAND_UP_S), "--stand-up-again", str(STAND_UP_AGAIN_S)]
+            options += ["--seconds", str(LONGEST_S)]
+            if self.setting.tampered:
+                options += ["--endpoint-dir", str(self._outer)]
+            self.chain = Chain(
+                bundle=self.bundle,
+                controller=self._controller,
+                directory=self.directory,
+                walk=Walk(seconds=LONGEST_S, command="1,0,0"),
+                gaitd_command=(sys.executable, "-m", "gaitforge.faults.daemon"),
+                gaitd_options=("--config", str(scratch / "gaitd.toml")),
+                controller_options=options,
+            )
+            stack.enter_context(self.chain)
+            if self.setting.tampered:
+                stack.enter_context(self._proxy(scratch))
+            self.runtime_dir = self.chain.runtime_dir
+            self.control = ControlClient(self.runtime_dir, timeout_s=0.5)
+            stack.callback(self.control.close)
+            self.watch = GuardWatch(self.runtime_dir, len(self.manifest.joints))
+            stack.callback(self.watch.close)
+            self.wait_walking()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # ---- seeing ----
+
+    def status(self) -> dict[str, Any] | None:
+        """gaitd's status; None while nobody answers."""
+        try:
+            return self.control.demand("status")
+        except UnreachableError:
+            return None
+
+    def wait(
+        self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = PATIENCE_S
+    ) -> dict[str, Any]:
+        """Wait until gaitd's status is so. Raises GaitdError naming ``what``."""
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            status = self.status()
+            if status is not None and condition(status):
+                return status
+            time.sleep(0.02)
+        raise GaitdError(f"{what} did not happen within {timeout_s:g} s; see {self.directory}/*.log")
+
+    def wait_walking(self) -> dict[str, Any]:
+        """Wait until the robot has walked for SETTLE_S in one session."""
+        self.known = self.wait(
+            lambda status: status["mode"] == "active" and status["mode_for_s"] >= SETTLE_S, "steady walking"
+        )
+        """gaitd's status before a fault."""
+        return self.known
+
+    # ---- taking hold ----
+
+    def pid(self, name: str) -> int:
+        """Process id of worker, telemetry, gaitd, controller or simulate."""
+        if name in ("gaitd", "controller", "simulate"):
+            return self.chain.pid(name)
+        return int(self.known["worker"]["pid"] if name == "worker" else self.known[f"{name}_pid"])
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to one of the processes."""
+        os.kill(self.pid(name), number)
+
+    def run_backend(self, kind: str, **details: Any) -> None:
+        """Order the worker's backend to misbehave."""
+        self.orders.give(kind, **details)
+
+    def tamper(self, kind: str, **details: Any) -> None:
+        """Order the proxy to spoil what passes."""
+        self.tamper_orders.give(kind, **details)
+
+    def flood(self, endpoint: str, seconds: float) -> None:
+        """Flood an endpoint from a process of its own."""
+        command = [sys.executable, "-m", "gaitforge.faults.peers", str(self.runtime_dir), endpoint]
+        subprocess.run([*command, "--seconds", str(seconds)], check=True, capture_output=True, timeout=60)
+
+    def stress(self, *arguments: str, seconds: int) -> None:
+        """Load the machine. Raises GaitdError when stress-ng is not installed."""
+        try:
+            self._stress = subprocess.Popen(["stress-ng", "--quiet", *arguments, "--timeout", f"{seconds}s"])
+        except FileNotFoundError:
+            raise GaitdError("stress-ng is not installed: apt-get install stress-ng") from None
+
+    def end_stress(self) -> None:
+        """End the load."""
+        self._stress.terminate()
+        self._stress.wait()
+
+    @contextlib.contextmanager
+    def _proxy(self, scratch: Path) -> Iterator[None]:
+        command: Sequence[str] = (
+            sys.executable, "-m", "gaitforge.faults.tamper", str(self._outer), str(self.chain.runtime_dir),
+            "--orders", str(scratch / "tamper"), "--joints", str(len(self.manifest.joints)),
+            "--period-ns", str(self.period_ns),
+        )  # fmt: skip
+        with (self.directory / "proxy.log").open("wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()

@@ -1,0 +1,113 @@
+"""Injects the faults, chain by chain, and judges them when the chain has ended and its logs are there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gaitd.errors import GaitdError
+from gaitforge.faults.fault import Fault, Judged, Trial, judge
+from gaitforge.faults.rig import Rig, Setting
+from gaitforge.rig.ticks import read_ticks
+from gaitforge.simulate.trace import Trace
+
+DAMPING_S = 2.5
+"""Within this, a fault that leads to damping has led to it."""
+DOWN_S = 0.95
+TRIALS_A_CHAIN = 45
+"""Then a new chain is started, so that the logs stay small."""
+
+
+def run_faults(
+    faults: Sequence[Fault], repeats: int, bundle: Path, controller: Path, output: Path
+) -> Iterator[Judged]:
+    """Inject each fault ``repeats`` times. Raises GaitdError when the chain cannot be started."""
+    for setting in dict.fromkeys(fault.setting for fault in faults):
+        group = [fault for fault in faults if fault.setting == setting]
+        waiting = [fault for _ in range(repeats) for fault in group]
+        chains = 0
+        while waiting:
+            directory = output / "runs" / f"{setting.name}{chains}"
+            chains += 1
+            trials = _run_chain(waiting, bundle, controller, directory, setting)
+            waiting = waiting[len(trials) :]
+            yield from _judge_chain(trials, bundle, controller, directory, setting)
+
+
+def _run_chain(
+    waiting: Sequence[Fault], bundle: Path, controller: Path, directory: Path, setting: Setting
+) -> list[Trial]:
+    """Inject faults until all are done, or the chain does not come back from one, or it is long enough."""
+    trials: list[Trial] = []
+    with Rig(bundle, controller, directory, setting) as rig:
+        for fault in waiting[:TRIALS_A_CHAIN]:
+            trials.append(run_trial(rig, fault))
+            if trials[-1].error:
+                break
+    return trials
+
+
+def run_trial(rig: Rig, fault: Fault) -> Trial:
+    """Inject one fault into the walking robot, watch, undo, and wait until it walks again."""
+    before = rig.wait_walking()
+    fault.prepare(rig)
+    trial = Trial(fault, time.monotonic_ns(), 0, before["session"])
+    try:
+        fault.inject(rig)
+        trial = _watch(rig, trial)
+        fault.undo(rig)
+        return _recover(rig, trial, before)
+    except (GaitdError, OSError) as error:
+        return replace(trial, until_ns=time.monotonic_ns(), error=f"{type(error).__name__}: {error}")
+
+
+def _watch(rig: Rig, trial: Trial) -> Trial:
+    """Wait for damping and the way down, or watch the robot walk on."""
+    fault = trial.fault
+    since_s = trial.injected_ns / 1e9
+    if not fault.reasons or fault.either or fault.at_gaitd:
+        time.sleep(max(0.0, since_s + fault.watch_s - time.monotonic()))
+    else:
+        while time.monotonic() < since_s + DAMPING_S:
+            status = rig.status()
+            if status is not None and (status["mode"] != "active" or status["session"] != trial.session):
+                break
+            if status is None and time.monotonic() > since_s + 0.3:
+                break  # gaitd is gone: what the controller did is in its log
+            time.sleep(0.01)
+        time.sleep(DOWN_S)
+    status = rig.status()
+    detail = status["detail"] if status is not None else "no answer from gaitd"
+    return replace(trial, until_ns=time.monotonic_ns(), detail=detail)
+
+
+def _recover(rig: Rig, trial: Trial, before: dict[str, object]) -> Trial:
+    said = rig.watch.first_damping(trial.injected_ns)
+    starts = before["worker"]["starts"]  # type: ignore[index]
+    status = rig.wait(lambda status: bool(status["worker"]["ready"]), "a ready worker")
+    ready_s = (time.monotonic_ns() - trial.injected_ns) / 1e9
+    if status["worker"]["starts"] != starts:
+        trial = replace(trial, ready_after_s=ready_s)
+    rig.wait(lambda status: status["mode"] == "active", "a session after the fault")
+    again = rig.wait_walking()
+    said = rig.watch.first_damping(trial.injected_ns) or said
+    if said is not None and said.publish_stamp_ns <= trial.until_ns + 500_000_000:
+        trial = replace(trial, gaitd_reason=said.reason.name.lower(), guard_damping_ns=said.publish_stamp_ns)
+    if again["session"] != trial.session:
+        started_ns = time.monotonic_ns() - round(again["mode_for_s"] * 1e9)
+        trial = replace(trial, walks_after_s=(started_ns - trial.injected_ns) / 1e9)
+    return trial
+
+
+def _judge_chain(
+    trials: Iterable[Trial], bundle: Path, controller: Path, directory: Path, setting: Setting
+) -> Iterator[Judged]:
+    rig = Rig(bundle, controller, directory, setting)
+    ticks = read_ticks(directory / "ticks.csv")
+    trace = Trace.load(directory / "trace.npz")
+    start_ns = json.loads((directory / "simulate.json").read_text())["start_monotonic_ns"]
+    for trial in trials:
+        yield judge(trial, ticks, trace, start_ns, rig)

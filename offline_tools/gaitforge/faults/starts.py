@@ -1,0 +1,253 @@
+"""Faults around gaitd's start and end, without a robot: what it says, and with which exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from gaitd.bundle import open_bundle
+from gaitd.ctl.client import ControlClient
+from gaitd.errors import GaitdError, UnreachableError
+from gaitd.wire.codec import decode_command
+from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.messages import Mode
+from gaitforge.faults.orders import Orders
+from gaitforge.faults.worker import ORDERS
+
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a start fault showed."""
+
+    reason: str
+    outcome: str
+    recovery: str
+    periods: float = 0.0
+
+
+@dataclass(frozen=True)
+class StartFault:
+    """One row of the table; ``run`` raises GaitdError when it was not met as it must be."""
+
+    name: str
+    run: Callable[[Scene], Seen]
+    bound_periods: float = 0.0
+
+
+class Scene:
+    """A place to start gaitd in."""
+
+    def __init__(self, bundle: Path, directory: Path) -> None:
+        self.bundle = bundle
+        self.directory = directory
+        self.runtime_dir = directory / "run"
+        self.period_ns = round(open_bundle(bundle).manifest.control_period_s * 1e9)
+        self.orders = Orders(directory / "orders")
+        os.environ[ORDERS] = str(directory / "orders")
+
+    @contextlib.contextmanager
+    def gaitd(
+        self, *options: str, bundle: Path | None = None, wrap: Sequence[str] = (), faulty: bool = False
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Run gaitd; what is left of it is killed at the end."""
+        module = "gaitforge.faults.daemon" if faulty else "gaitd.cli"
+        command = [*wrap, sys.executable, "-m", module, "run", "--bundle", str(bundle or self.bundle)]
+        command += ["--runtime-dir", str(self.runtime_dir), *options]
+        if "--metrics-port" not in options:
+            command += ["--metrics-port", "0"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def wait_ready(self) -> dict[str, Any]:
+        """Wait for a ready worker."""
+        return self.wait(lambda status: bool(status["worker"]["ready"]))
+
+    def wait(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until gaitd's status is so."""
+        until_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until_s:
+            with contextlib.suppress(UnreachableError), ControlClient(self.runtime_dir, 0.5) as client:
+                status = client.demand("status")
+                if condition(status):
+                    return status
+            time.sleep(0.02)
+        raise GaitdError(f"gaitd did not get there within {PATIENCE_S:g} s")
+
+    def demand(self, name: str, **body: Any) -> dict[str, Any]:
+        """Ask gaitd on the control channel."""
+        with ControlClient(self.runtime_dir) as client:
+            return client.demand(name, **body)
+
+
+def run_start_fault(fault: StartFault, bundle: Path, output: Path) -> dict[str, Any]:
+    """Run one, as a row of the table."""
+    with tempfile.TemporaryDirectory(prefix="gaitd-") as scratch:
+        try:
+            seen, missed = fault.run(Scene(bundle, Path(scratch))), ""
+        except (GaitdError, OSError, subprocess.SubprocessError) as error:
+            seen, missed = Seen("-", f"{type(error).__name__}: {error}", "-"), str(error)
+    return {
+        "fault": fault.name,
+        "reason": seen.reason,
+        "periods_median": round(seen.periods, 2),
+        "periods_max": round(seen.periods, 2),
+        "bound_periods": fault.bound_periods,
+        "outcome": seen.outcome,
+        "recovery": seen.recovery,
+        "ok": not missed and seen.periods <= fault.bound_periods,
+    }
+
+
+def _expect_end(process: subprocess.Popen[str], code: int, pattern: str) -> str:
+    """Wait for the end; returns the last line that matches. Raises GaitdError when it is another end."""
+    _, text = process.communicate(timeout=PATIENCE_S)
+    found = re.findall(f".*{pattern}.*", text)
+    if process.returncode != code or not found:
+        last = (text.strip().splitlines() or ["no word"])[-1]
+        raise GaitdError(f"exit code {process.returncode}, expected {code} and {pattern!r}: {last}")
+    return str(found[-1])
+
+
+def _read_only(scene: Scene) -> Seen:
+    """The runtime directory lies on a file system without writing."""
+    mount = f'mkdir -p {scene.runtime_dir} && mount -t tmpfs -o ro tmpfs {scene.runtime_dir} && exec "$@"'
+    with scene.gaitd(wrap=("unshare", "-m", "sh", "-c", mount, "sh")) as gaitd:
+        _expect_end(gaitd, 2, "Read-only file system")
+    return Seen("exit code 2", "does not start, says why", "mend, start again")
+
+
+def _port_taken(scene: Scene) -> Seen:
+    """Another program has the metrics port; gaitd runs without metrics until the port is free."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with scene.gaitd("--metrics-port", str(port)):
+            scene.wait_ready()
+            other.close()
+            until_s = time.monotonic() + PATIENCE_S
+            while time.monotonic() < until_s:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    return Seen("logged", "runs without metrics", "metrics come when the port is free")
+                time.sleep(0.1)
+    raise GaitdError("the metrics never came")
+
+
+def _sigterm(mode: Mode) -> Callable[[Scene], Seen]:
+    def run(scene: Scene) -> Seen:
+        with scene.gaitd() as gaitd, zmq.Context() as context:
+            scene.wait_ready()
+            if mode is Mode.DAMPING:
+                scene.demand("damp", session=0, reason=10, detail="test")
+            socket = context.socket(zmq.SUB)
+            socket.set(zmq.SUBSCRIBE, b"")
+            socket.set(zmq.LINGER, 0)
+            socket.connect(Endpoints.in_directory(scene.runtime_dir).guard)
+            if not socket.poll(2000):
+                raise GaitdError("the guardian says nothing")
+            asked_ns = time.monotonic_ns()
+            gaitd.send_signal(signal.SIGTERM)
+            periods, reason = float("nan"), ""
+            while socket.poll(500):
+                command = decode_command(socket.recv(), 12)
+                if command.mode is Mode.DAMPING and command.publish_stamp_ns >= asked_ns:
+                    periods = (command.publish_stamp_ns - asked_ns) / scene.period_ns
+                    reason = command.reason.name.lower()
+                    break
+            socket.close()
+            if not reason:
+                raise GaitdError("no damping was said")
+            _expect_end(gaitd, 0, "stopped")
+        return Seen(reason, "damping is said, exit code 0", "start again", periods)
+
+    return run
+
+
+def _bundle_changed(scene: Scene) -> Seen:
+    """The bundle's file is replaced under the running gaitd: no worker takes up the new one."""
+    mine = scene.directory / "mine.gaitd"
+    shutil.copy(scene.bundle, mine)
+    with scene.gaitd(bundle=mine) as gaitd:
+        pid = scene.wait_ready()["worker"]["pid"]
+        mine.write_bytes(b"not a bundle")
+        time.sleep(0.3)
+        if scene.demand("status")["worker"]["pid"] != pid:
+            raise GaitdError("the worker changed with the file")
+        os.kill(pid, signal.SIGKILL)
+        status = scene.wait(lambda now: now["worker"]["starts"] >= 3)
+        if status["worker"]["ready"]:
+            raise GaitdError("a worker took up the changed file")
+        gaitd.send_signal(signal.SIGTERM)
+        _expect_end(gaitd, 0, "mine.gaitd: damaged")
+    return Seen("logged", "runs on; a new worker refuses the changed file", "restore the bundle")
+
+
+def _config_changed(scene: Scene) -> Seen:
+    """The configuration is broken under the running gaitd: it is read at the start alone."""
+    config = scene.directory / "gaitd.toml"
+    config.write_text("[guard]\ndeadline_periods = 5.0\n")
+    with scene.gaitd("--config", str(config)):
+        status = scene.wait_ready()
+        config.write_text("no toml at all")
+        os.kill(status["worker"]["pid"], signal.SIGKILL)
+        scene.wait(lambda now: now["worker"]["ready"] and now["worker"]["starts"] > 1)
+    return Seen("none", "runs on, with a fresh worker too", "none needed")
+
+
+def _crash_loop(scene: Scene) -> Seen:
+    """Every new worker fails its self-test: ever longer waits, then the service manager's turn."""
+    with scene.gaitd(faulty=True) as gaitd:
+        status = scene.wait_ready()
+        began_s = time.monotonic()
+        os.kill(status["worker"]["pid"], signal.SIGKILL)
+        while gaitd.poll() is None:
+            scene.orders.give("crash", how="exit")
+            time.sleep(0.005)
+            if time.monotonic() > began_s + PATIENCE_S:
+                raise GaitdError("gaitd does not give up")
+        _expect_end(gaitd, 6, "times in a row")
+    took_s = time.monotonic() - began_s
+    return Seen("exit code 6", f"gives up after 10 deaths, {took_s:.0f} s", "the service manager starts it")
+
+
+def _hang_at_idle(scene: Scene) -> Seen:
+    """A run that warms the model up hangs: replaced, though nobody walks."""
+    with scene.gaitd(faulty=True):
+        first = scene.wait_ready()
+        began_s = time.monotonic()
+        scene.orders.give("hang", runs=1, seconds=1e6, holding_lock=True)
+        scene.wait(lambda now: now["worker"]["ready"] and now["worker"]["starts"] > first["worker"]["starts"])
+        took_s = time.monotonic() - began_s
+    return Seen("heart stopped", "stays idle", f"fresh worker in {took_s:.1f} s")
+
+
+START_FAULTS = (
+    StartFault("/run read-only at start", _read_only),
+    StartFault("metrics port taken", _port_taken),
+    StartFault("SIGTERM in idle", _sigterm(Mode.IDLE), 1.0),
+    StartFault("SIGTERM in damping", _sigterm(Mode.DAMPING), 1.5),
+    StartFault("bundle changed under it, then the worker dies", _bundle_changed),
+    StartFault("configuration changed under it, then the worker dies", _config_changed),
+    StartFault("every new worker dies", _crash_loop),
+    StartFault("inference hangs without a session", _hang_at_idle),
+)

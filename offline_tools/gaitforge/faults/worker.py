@@ -1,0 +1,25 @@
+"""The worker process with a backend that misbehaves on order; everything else in it is the real thing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import gaitd.worker
+from gaitd.backends import open_backend
+from gaitforge.faults.backend import FaultyBackend
+from gaitforge.faults.orders import Orders
+
+ORDERS = "GAITFORGE_FAULT_ORDERS"
+"""Environment variable: where the orders come from."""
+
+
+def _open(*arguments: Any) -> FaultyBackend:
+    return FaultyBackend(open_backend(*arguments), Orders(Path(os.environ[ORDERS])))
+
+
+if __name__ == "__main__":
+    gaitd.worker.open_backend = _open  # type: ignore[assignment,attr-defined]
+    sys.exit(gaitd.worker.main())
