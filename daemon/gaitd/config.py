@@ -77,6 +77,22 @@ class Metrics(_Section, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9468
 
 
+class Recorder(_Section, frozen=True, kw_only=True):
+    """The flight recorder: the last steps (4096 at most) as an MCAP file whenever damping begins."""
+
+    enabled: bool = True
+    """false: off without forgetting the directory."""
+    directory: str = ""
+    """Where the files go, as in "/var/lib/gaitd/recordings"; empty: no recorder."""
+    keep: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 20
+    """The newest so many files stay, older ones are deleted. One has 8 MB at most for 12 joints."""
+
+    @property
+    def wanted(self) -> bool:
+        """There is something to do."""
+        return self.enabled and self.directory != ""
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """All of gaitd.toml."""
 
@@ -84,6 +100,7 @@ class Config(_Section, frozen=True, kw_only=True):
     guard: Guard = msgspec.field(default_factory=Guard)
     realtime: Realtime = msgspec.field(default_factory=Realtime)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
+    recorder: Recorder = msgspec.field(default_factory=Recorder)
 
 
 def load_config(path: Path | None) -> Config:

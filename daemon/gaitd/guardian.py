@@ -123,10 +123,11 @@ def _limit_ns(state: GuardState, limits: GuardLimits) -> int:
 
 def _why_silent(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> tuple[Reason, str]:
     silence = f"no command for {(now_ns - state.fed_ns) / 1e6:.0f} ms"
-    if view.busy_since_ns:
+    stuck_ns = limits.deadline_ns // 2
+    if view.busy_since_ns and now_ns - view.busy_since_ns > stuck_ns:
         busy_ms = (now_ns - view.busy_since_ns) / 1e6
         return Reason.DEADLINE, f"{silence}: inference has been running for {busy_ms:.0f} ms"
-    if now_ns - view.heartbeat_ns > limits.deadline_ns // 2:
+    if now_ns - view.heartbeat_ns > stuck_ns:
         stopped_ms = (now_ns - view.heartbeat_ns) / 1e6
         return Reason.DEADLINE, f"{silence}: the worker has not moved for {stopped_ms:.0f} ms"
     if state.fed_ns < view.last_refusal_ns <= now_ns:

@@ -108,7 +108,7 @@ class Supervisor:
         name_process("gaitd-guardian")
         now_ns = time.monotonic_ns()
         self._start(self._keeper.child, now_ns)
-        if config.metrics.enabled:
+        if config.metrics.enabled or config.recorder.wanted:
             self._start(self._telemetry, now_ns)
         settings = apply_realtime(
             config.realtime, config.realtime.guardian_cpus, config.realtime.guardian_priority
@@ -268,9 +268,12 @@ class Supervisor:
         order = TelemetryOrder(
             blackboard_fd=self._board.fd,
             metrics=self._config.metrics,
+            recorder=self._config.recorder,
             period_s=manifest.control_period_s,
             policy={"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
             backend=self._backend,
+            bundle=self._bundle.path.name,
+            joints=manifest.joints,
         )
         return msgspec.json.encode(order).decode()
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gaitd.bundle import open_bundle
 from gaitd.errors import InputError
 from gaitd.policy.contract import JOINT_TERMS, Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge import acting, arrays, console, files, golden
 from gaitforge.environment import Environment, load_environment
 from gaitforge.policy_onnx import PolicyOnnx, read_policy
+from gaitforge.recorded import from_recording
 
 if TYPE_CHECKING:
     from gaitforge.cli import Subparsers
@@ -35,16 +37,26 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "calibrate",
         help="collect representative observations",
-        description="Collect model inputs from an environment, from the simulated robot or from files.",
+        description="Collect model inputs from an environment, from the simulated robot or from a recording.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--env", metavar="MODULE:FACTORY", help="environment with reset and step")
     source.add_argument("--simulate", action="store_true", help="the simulated robot (needs --manifest)")
+    source.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE",
+        help="a robot's recording (needs --bundle or --manifest)",
+    )
     parser.add_argument(
         "--policy",
         help="what acts: an ONNX file or module:Class; 'random' for noise (default with --env)",
     )
-    parser.add_argument("--manifest", type=Path, help="the policy's contract, for --simulate")
+    contract = parser.add_mutually_exclusive_group()
+    contract.add_argument(
+        "--manifest", type=Path, help="the policy's contract, for --simulate and --recording"
+    )
+    contract.add_argument("--bundle", type=Path, help="the policy's bundle, for --recording")
     parser.add_argument(
         "--obs-stats", type=Path, help=".npz with mean and std that observations are normalized with"
     )
@@ -66,6 +78,10 @@ def run(args: argparse.Namespace) -> None:
             raise InputError("--simulate needs --manifest and --policy")
         manifest = _manifest(args.manifest)
         raw = simulate(manifest, Path(args.policy), stats, args.samples, args.seed)
+        inputs = normalized(manifest, raw, stats)
+    elif args.recording is not None:
+        manifest, stats = _contract(args.manifest, args.bundle, stats)
+        raw = arrays.thin(from_recording(args.recording, manifest), args.samples)
         inputs = normalized(manifest, raw, stats)
     else:
         raw = from_environment(load_environment(args.env), args.policy, stats, args.samples, args.seed)
@@ -246,6 +262,20 @@ def _manifest(path: Path) -> Manifest:
     from gaitforge.pack import checked_manifest, read_manifest
 
     return checked_manifest(read_manifest(path), str(path))
+
+
+def _contract(
+    manifest: Path | None, bundle: Path | None, stats: tuple[Float32Array, Float32Array] | None
+) -> tuple[Manifest, tuple[Float32Array, Float32Array] | None]:
+    """The contract that a recording is read with, and the statistics; a bundle has its own."""
+    if manifest is not None:
+        return _manifest(manifest), stats
+    if bundle is None:
+        raise InputError("--recording needs --bundle or --manifest")
+    if stats is not None:
+        raise InputError("--obs-stats: a bundle has its own statistics; give --manifest instead of --bundle")
+    opened = open_bundle(bundle)
+    return opened.manifest, opened.obs_stats()
 
 
 def _progress(count: int) -> Iterator[int]:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ("mmdebstrap", "qemu-aarch64-static", "aarch64-linux-gnu-gcc", "unshare", "chroot")
 DEBIAN = ["python3", "libstdc++6"]
 WHEELS = [
+    "mcap",
     "msgpack",
     "msgspec",
     "numpy",

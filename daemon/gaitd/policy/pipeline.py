@@ -68,6 +68,10 @@ class PolicyPipeline:
         """Normalize an observation (observation_dim,) as the policy was trained."""
         return raw_observation if self._normalize is None else self._normalize(raw_observation)
 
+    def assume(self, action: Float32Array) -> None:
+        """Replay: a recorded action (n,), accepted when it was recorded, becomes ``last_action``."""
+        self._last_action = action
+
     def decide(self, action: Float32Array) -> Decision:
         """Judge the model's raw action (n,). Only an accepted action becomes ``last_action``."""
         decision = self._guard.check(action, self._joint_position, self._joint_velocity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gaitd.config import Metrics
+from gaitd.config import Metrics, Recorder
 
 
 class TelemetryOrder(msgspec.Struct, frozen=True):
@@ -12,6 +12,11 @@ class TelemetryOrder(msgspec.Struct, frozen=True):
 
     blackboard_fd: int
     metrics: Metrics
+    recorder: Recorder
     period_s: float
     policy: dict[str, str]
     backend: str
+    bundle: str
+    """The bundle's file or directory name."""
+    joints: list[str]
+    """In the policy's order."""

@@ -1,0 +1,112 @@
+"""The flight recorder: when damping begins, or somebody asks, the ring's last steps become a file."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from gaitd.blackboard import Blackboard
+from gaitd.telemetry.order import TelemetryOrder
+from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
+from gaitd.wire.messages import Reason
+
+_NAME = re.compile(r"gaitd-(\d{6,})-\w+\.mcap")
+_SUFFIX_BESIDE = ".part"
+_REQUEST = "request"
+
+
+class FlightRecorder:
+    """Watches the guard's words; never raises, for whatever the disk says.
+
+    Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept.
+    """
+
+    def __init__(self, board: Blackboard, order: TelemetryOrder) -> None:
+        self._board = board
+        self._order = order
+        self._directory = Path(order.recorder.directory)
+        self._dampings = self._count_dampings()
+        self._cause: str | None = None
+        self._newest_written = 0
+        self._requested = False
+
+    def request(self) -> None:
+        """Record at the next look (safe in a signal handler)."""
+        self._requested = True
+
+    def look(self) -> None:
+        """Record what the last look found due; so the worker's last step has had time to arrive."""
+        if self._cause is not None:
+            self._record(self._cause)
+            self._cause = None
+        dampings = self._count_dampings()
+        if dampings != self._dampings:
+            self._dampings = dampings
+            self._cause = Reason(self._board.guard["reason"]).name.lower()
+            # Damped and already released: the guard's words speak of the release.
+            if self._cause == Reason.NONE.name.lower():
+                self._cause = "damping"
+        elif self._requested:
+            self._cause = _REQUEST
+        self._requested = False
+
+    def finish(self) -> None:
+        """The last looks, at the end of the process."""
+        self.look()
+        self.look()
+
+    def _count_dampings(self) -> int:
+        return sum(self._board.guard.row("damping_by_reason"))
+
+    def _record(self, cause: str) -> None:
+        records, newest = self._board.read_since(0)
+        if newest == self._newest_written or not len(records):
+            return  # nothing that is not in a file already
+        order = self._order
+        info = RecordingInfo(
+            policy_id=order.policy["id"],
+            policy=f"{order.policy['name']} {order.policy['version']}",
+            bundle=order.bundle,
+            period_s=order.period_s,
+            joints=order.joints,
+            cause=cause,
+            clock_offset_ns=wall_clock_offset_ns(),
+        )
+        beside: Path | None = None
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            numbers = self._numbered()
+            path = self._directory / f"gaitd-{max(numbers, default=0) + 1:06d}-{cause}.mcap"
+            beside = path.with_name(path.name + _SUFFIX_BESIDE)
+            with beside.open("wb") as stream:
+                write_recording(stream, records, info)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+            self._newest_written = newest
+            self._keep_newest()
+        except OSError as error:
+            _say(f"recording not written to {self._directory}: {error.strerror or error}")
+            if beside is not None:
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
+            return
+        _say(f"recorded {len(records)} steps in {path}")
+
+    def _numbered(self) -> dict[int, Path]:
+        matches = ((_NAME.fullmatch(path.name), path) for path in self._directory.iterdir())
+        return {int(match[1]): path for match, path in matches if match}
+
+    def _keep_newest(self) -> None:
+        numbered = self._numbered()
+        for number in sorted(numbered)[: -self._order.recorder.keep]:
+            numbered[number].unlink(missing_ok=True)
+        for path in self._directory.glob(f"gaitd-*.mcap{_SUFFIX_BESIDE}"):
+            path.unlink(missing_ok=True)  # of a process that was killed
+
+
+def _say(text: str) -> None:
+    print(f"gaitd-telemetry: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,191 @@
+"""The flight recorder: what damping leaves behind, on the disk and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaitd.blackboard import RING_RECORDS, Blackboard
+from gaitd.config import Metrics, Recorder
+from gaitd.errors import InputError
+from gaitd.telemetry.order import TelemetryOrder
+from gaitd.telemetry.recorder import FlightRecorder
+from gaitd.telemetry.recording import Recording, read_recording
+from gaitd.wire.messages import Reason
+from support.controller import Controller
+from support.daemon import PATIENT, Gaitd, wait_until
+
+JOINTS = ["hip", "thigh", "knee"]
+
+
+def order(directory: Path, keep: int = 20) -> TelemetryOrder:
+    return TelemetryOrder(
+        blackboard_fd=-1,
+        metrics=Metrics(),
+        recorder=Recorder(directory=str(directory), keep=keep),
+        period_s=0.012,
+        policy={"id": "0123456789abcdef", "name": "small", "version": "1.0.0"},
+        backend="onnx",
+        bundle="small.gaitd",
+        joints=JOINTS,
+    )
+
+
+def add_steps(board: Blackboard, count: int) -> None:
+    for seq in range(1, count + 1):
+        record = board.new_record()
+        record["session"], record["seq"] = 2**59 + 1, seq
+        record["publish_ns"] = record["state_stamp_ns"] = seq
+        record["orientation"] = (1, 0, 0, 0)
+        record["action"] = np.float32(0.1) * seq
+        board.append(record)
+
+
+def damp(board: Blackboard, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:
+    board.guard["reason"] = reason
+    board.guard.row("damping_by_reason")[reason] += 1
+    recorder.finish()
+
+
+def written(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_damping_is_written_as_it_was(tmp_path: Path) -> None:
+    board = Blackboard.create(len(JOINTS))
+    recorder = FlightRecorder(board, order(tmp_path / "new"))
+    add_steps(board, 7)
+    recorder.finish()
+    assert not (tmp_path / "new").exists()
+    damp(board, recorder)
+    assert written(tmp_path / "new") == ["gaitd-000001-deadline.mcap"]
+    recording = read_recording(tmp_path / "new/gaitd-000001-deadline.mcap")
+    expected, _ = board.read_since(0)
+    for name in recording.records.dtype.names or ():
+        np.testing.assert_array_equal(recording.records[name], expected[name])
+    info = recording.info
+    assert (info.cause, info.joints, info.period_s) == ("deadline", JOINTS, 0.012)
+    assert (info.policy_id, info.policy, info.bundle) == ("0123456789abcdef", "small 1.0.0", "small.gaitd")
+
+
+def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:
+    board = Blackboard.create(len(JOINTS))
+    recorder = FlightRecorder(board, order(tmp_path))
+    add_steps(board, RING_RECORDS + 10)
+    damp(board, recorder)
+    seqs = read_recording(tmp_path / "gaitd-000001-deadline.mcap").records["seq"]
+    np.testing.assert_array_equal(seqs, np.arange(11, RING_RECORDS + 11))
+
+
+def test_only_the_newest_stay_and_nothing_is_written_twice(tmp_path: Path) -> None:
+    board = Blackboard.create(len(JOINTS))
+    recorder = FlightRecorder(board, order(tmp_path, keep=2))
+    (tmp_path / "gaitd-000009-limit.mcap").write_bytes(b"old")
+    (tmp_path / "gaitd-000008-limit.mcap.part").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("not ours")
+    for reason in (Reason.DEADLINE, Reason.OPERATOR):
+        add_steps(board, 1)
+        damp(board, recorder, reason)
+        damp(board, recorder, reason)
+    assert written(tmp_path) == ["gaitd-000010-deadline.mcap", "gaitd-000011-operator.mcap", "notes.txt"]
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = Blackboard.create(len(JOINTS))
+    (tmp_path / "file").write_text("in the way")
+    recorder = FlightRecorder(board, order(tmp_path / "file"))
+    add_steps(board, 1)
+    damp(board, recorder)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"gaitd-telemetry: recording not written to {tmp_path / 'file'}: File exists"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    board = Blackboard.create(len(JOINTS))
+    recorder = FlightRecorder(board, order(tmp_path))
+    add_steps(board, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        damp(board, recorder)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"gaitd-telemetry: recording not written to {tmp_path}: No space left on device"]
+    assert written(tmp_path) == []
+    damp(board, recorder)
+    assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
+
+
+def test_a_file_that_is_not_whole_is_refused_in_one_line(tmp_path: Path) -> None:
+    board = Blackboard.create(len(JOINTS))
+    add_steps(board, 50)
+    recorder = FlightRecorder(board, order(tmp_path))
+    damp(board, recorder)
+    whole = (tmp_path / "gaitd-000001-deadline.mcap").read_bytes()
+    broken = tmp_path / "broken.mcap"
+    cuts = [whole[:size] for size in (*range(0, len(whole), 997), len(whole) - 1)]
+    for content in (*cuts, b"something else entirely", whole[:200] + b"\xff" * 50 + whole[250:]):
+        broken.write_bytes(content)
+        with pytest.raises(InputError, match=r"broken\.mcap: ") as caught:
+            read_recording(broken)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"none\.mcap: cannot be read: No such file"):
+        read_recording(tmp_path / "none.mcap")
+
+
+def config(directory: Path) -> str:
+    return f'{PATIENT}[recorder]\ndirectory = "{directory}"\n'
+
+
+def walked(daemon: Gaitd) -> Controller:
+    controller = daemon.controller()
+    controller.activate()
+    wait_until(lambda: any(controller.walk(3)), what="the first command")
+    controller.walk(20)
+    return controller
+
+
+def only_recording(directory: Path) -> Recording:
+    (path,) = wait_until(lambda: list(directory.glob("*.mcap")), 20.0, "a recording")
+    return read_recording(path)
+
+
+def test_a_damped_walk_leaves_all_its_steps(small_bundle_path: Path, tmp_path: Path) -> None:
+    with Gaitd(small_bundle_path, "--metrics-port", "0", config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        controller.control.demand("damp", session=0, reason=int(Reason.OPERATOR))
+        recording = only_recording(tmp_path)
+        steps = daemon.status()["counters"]["steps"]
+        assert len(recording.records) == steps >= 20
+        assert set(recording.records["session"].tolist()) == {controller.session}
+        assert recording.info.cause == "operator"
+        assert recording.info.policy_id == controller.contract["policy"]["id"]
+        assert recording.info.joints == JOINTS
+
+
+def test_on_request_and_a_bad_disk_leaves_the_walk_alone(small_bundle_path: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "recordings"
+    directory.write_text("in the way")
+    with Gaitd(small_bundle_path, config=config(directory)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        daemon.metrics()
+        pid = daemon.status()["telemetry_pid"]
+        os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: controller.step() and "recording not written" in daemon.log, 20.0, "a word")
+        directory.unlink()
+        os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: controller.step() and list(directory.glob("*.mcap")), 20.0, "a recording")
+        status = daemon.status()
+        assert (status["mode"], status["telemetry_pid"]) == ("active", pid)
+        assert only_recording(directory).info.cause == "request"
