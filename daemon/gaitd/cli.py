@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 import gaitd
-from gaitd.backends import BackendName
+from gaitd.backends import choose_backend
 from gaitd.bundle import Bundle, open_bundle
 from gaitd.config import Config, load_config
 from gaitd.describe import describe_bundle
@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     bundle = _open_bundle(options.bundle)
     listener = start_logging()
     try:
-        supervisor = Supervisor(bundle, config, _choose_backend(config, bundle))
+        supervisor = Supervisor(bundle, config, choose_backend(config.daemon.backend, bundle))
         supervisor.run()
     finally:
         listener.stop()
@@ -91,19 +91,6 @@ def _configured(options: argparse.Namespace) -> Config:
         return msgspec.convert(msgspec.to_builtins(changed), Config)
     except msgspec.ValidationError as error:
         raise InputError(f"command line: {error}") from None
-
-
-def _choose_backend(config: Config, bundle: Bundle) -> BackendName:
-    if config.daemon.backend != "auto":
-        return config.daemon.backend
-    return "rknn" if bundle.has("model.rknn") and _is_rk3588() else "onnx"
-
-
-def _is_rk3588() -> bool:
-    try:
-        return b"rockchip,rk3588" in Path("/proc/device-tree/compatible").read_bytes()
-    except OSError:
-        return False
 
 
 def _check(options: argparse.Namespace) -> int:

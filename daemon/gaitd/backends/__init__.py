@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from gaitd.backends.base import Backend
+from gaitd.backends.rknn_host import RknnHost
 from gaitd.bundle import Bundle
 from gaitd.errors import BackendError
 
 BackendName: TypeAlias = Literal["onnx", "rknn"]
+
+
+def choose_backend(wanted: Literal["auto", "onnx", "rknn"], bundle: Bundle) -> BackendName:
+    """The backend of ``auto``: rknn where the bundle holds model.rknn and this is an RK3588, else onnx."""
+    if wanted != "auto":
+        return wanted
+    chips = RknnHost().chips()
+    npu = any(chip.startswith("rockchip,rk3588") for chip in chips)
+    return "rknn" if bundle.has("model.rknn") and npu else "onnx"
 
 
 def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", "2"] = "0") -> Backend:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
-from gaitd.ctl import policies
+from gaitd.ctl import bench, doctor, policies, selftest
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError
 from gaitd.wire.messages import Reason
@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     damp.add_argument("--detail", default="gaitctl damp", help="why, for the log")
     damp.set_defaults(command=_damp)
     policies.add_parsers(commands)
+    for module in (doctor, selftest, bench):
+        module.add_parser(commands)
     return parser
 
 

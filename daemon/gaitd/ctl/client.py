@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +12,17 @@ from gaitd.errors import GaitdError, UnreachableError
 from gaitd.wire.codec import MAX_MESSAGE_BYTES
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
 from gaitd.wire.endpoints import Endpoints
+
+
+def read_status(runtime_dir: Path, timeout_s: float = 1.0) -> dict[str, Any] | None:
+    """The status of the gaitd with that runtime directory; None when none answers."""
+    if not (runtime_dir / "control.sock").exists():
+        return None
+    try:
+        with ControlClient(runtime_dir, timeout_s) as client:
+            return client.demand("status")
+    except GaitdError:
+        return None
 
 
 class ControlClient:

@@ -8,8 +8,8 @@ from typing import Any
 
 from gaitd.bundle import open_bundle
 from gaitd.ctl import service
-from gaitd.ctl.client import ControlClient
-from gaitd.errors import GateError, InputError, UnreachableError
+from gaitd.ctl.robot import refuse_while_walking
+from gaitd.errors import GateError, InputError
 from gaitd.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, StoredPolicy
 
 
@@ -84,7 +84,7 @@ def _switch(store: PolicyStore, policy: StoredPolicy, options: argparse.Namespac
         store.activate(policy)
         print(f"active {short}, from gaitd's next start on: sudo systemctl restart gaitd")
         return 0
-    _refuse_while_walking(options.runtime_dir)
+    refuse_while_walking(options.runtime_dir, "a restart would drop the robot into damping")
     store.activate(policy)
     failure = service.restart()
     if not failure:
@@ -96,16 +96,3 @@ def _switch(store: PolicyStore, policy: StoredPolicy, options: argparse.Namespac
     back = service.restart()
     now = f"not ready with the old one either: {back}" if back else f"again on {before.active[:SHORT_ID]}"
     raise GateError(f"gaitd did not become ready with policy {short}: {failure}; gaitd is {now}")
-
-
-def _refuse_while_walking(runtime_dir: Path) -> None:
-    try:
-        with ControlClient(runtime_dir) as client:
-            status = client.demand("status")
-    except UnreachableError:
-        return
-    if status["mode"] == "active":
-        raise InputError(
-            f"session {status['session']} is active: a restart would drop the robot into damping; "
-            "lie it down and release the session first, or use --no-restart"
-        )

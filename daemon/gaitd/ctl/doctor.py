@@ -1,0 +1,86 @@
+"""gaitctl doctor: is this robot fit to walk, and if not, what to do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gaitd.bundle import Bundle, open_bundle
+from gaitd.config import Config, load_config
+from gaitd.ctl.check import Check, Level, System, fail, ok
+from gaitd.ctl.client import read_status
+from gaitd.ctl.npu_checks import check_npu
+from gaitd.ctl.service_checks import check_policy, check_service
+from gaitd.ctl.system_checks import check_system
+from gaitd.errors import GateError, InputError
+from gaitd.store import PolicyStore
+
+CONFIG = Path("/etc/gaitd/gaitd.toml")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to gaitctl."""
+    parser = commands.add_parser("doctor", help="check board, system and gaitd; every finding with its mend")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--config", type=Path, default=CONFIG, help=str(CONFIG))
+    parser.add_argument("--system-root", type=Path, default=Path("/"), help="look at the system below it")
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    checks = examine(System(options.system_root), options.config, options.runtime_dir)
+    print(json.dumps([as_map(check) for check in checks], indent=2) if options.json else in_words(checks))
+    failed = [check.name for check in checks if check.level is Level.FAIL]
+    return GateError.exit_code if failed else 0
+
+
+def examine(system: System, config_path: Path, runtime_dir: Path) -> list[Check]:
+    """All checks, in the order of the report."""
+    return list(_examine(system, config_path, runtime_dir))
+
+
+def in_words(checks: list[Check]) -> str:
+    """The report: one line for each check, with the mend below it."""
+    lines = []
+    for check in checks:
+        lines.append(f"{check.level.value:4}  {check.name:12}  {check.found}")
+        if check.mend:
+            lines.append(f"{'':20}-> {check.mend}")
+    counts = [sum(check.level is level for check in checks) for level in Level]
+    lines.append(f"{counts[0]} good, {counts[1]} to improve, {counts[2]} to mend before walking")
+    return "\n".join(lines)
+
+
+def _examine(system: System, config_path: Path, runtime_dir: Path) -> Iterator[Check]:
+    config, check = _configuration(system.path(str(config_path)))
+    yield check
+    bundle, error = _active_policy(system)
+    yield check_policy(bundle, error)
+    yield from check_npu(system, bundle)
+    yield from check_system(system, config)
+    yield from check_service(read_status(runtime_dir))
+
+
+def _configuration(path: Path) -> tuple[Config, Check]:
+    try:
+        return load_config(path), ok("config", str(path))
+    except InputError as error:
+        return Config(), fail("config", str(error), "gaitd config prints every field with its default")
+
+
+def _active_policy(system: System) -> tuple[Bundle | None, str]:
+    active = PolicyStore(system.path("/var/lib/gaitd")).active
+    if not active.exists():
+        return None, "none is active"
+    try:
+        return open_bundle(active.resolve()), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def as_map(check: Check) -> dict[str, str]:
+    """A check for programs."""
+    return {"check": check.name, "level": check.level.value, "found": check.found, "mend": check.mend}

@@ -1,0 +1,47 @@
+"""gaitctl doctor: configuration, active policy, and the running gaitd itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gaitd.bundle import Bundle
+from gaitd.ctl.check import Check, fail, ok, warn
+
+
+def check_policy(bundle: Bundle | None, error: str) -> Check:
+    """The active policy, opened, or why it cannot be."""
+    if bundle is None:
+        return fail("policy", error, "sudo gaitctl install BUNDLE --activate")
+    manifest = bundle.manifest
+    return ok("policy", f"{manifest.name} {manifest.version} ({bundle.policy_id}), every file verified")
+
+
+def check_service(status: dict[str, Any] | None) -> Iterator[Check]:
+    """The running gaitd; ``status`` is its own answer, None when none came.
+
+    What it could not get at its start counts, not what a unit file promises.
+    """
+    if status is None:
+        mend = "sudo systemctl enable --now gaitd; journalctl -u gaitd says why if it does not start"
+        yield fail("gaitd", "does not answer", mend)
+        return
+    worker = status["worker"]
+    text = f"{status['mode']}, worker {'ready' if worker['ready'] else 'not ready'} on {worker['backend']}"
+    if not worker["ready"]:
+        yield fail("gaitd", text, "journalctl -u gaitd -n 20")
+    elif worker["starts"] > 1:
+        text += f", started {worker['starts']} times"
+        yield warn("gaitd", text, "journalctl -u gaitd --grep='worker died' says why")
+    else:
+        yield ok("gaitd", text)
+    missing = {
+        f"{name} of the {process}": detail
+        for process, settings in status["missing_realtime"].items()
+        for name, detail in settings.items()
+    }
+    if not missing:
+        yield ok("real time", "priority, cores and memory lock are as configured")
+    for name, detail in missing.items():
+        found, _, mend = detail.partition("; ")
+        yield warn("real time", f"no {name}: {found}", mend)

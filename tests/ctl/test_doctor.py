@@ -1,0 +1,148 @@
+"""gaitctl doctor on a fake system, each time sick in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaitd.ctl.check import Check, Level, System, cpu_list
+from gaitd.ctl.cli import main
+from gaitd.ctl.doctor import examine
+from gaitd.ctl.service_checks import check_service
+from gaitd.store import PolicyStore
+from support.bundles import write_small_bundle
+from support.fake_system import FakeSystem
+
+CONFIG = Path("/etc/gaitd/gaitd.toml")
+CPU = "/sys/devices/system/cpu"
+NPU = "/sys/class/devfreq/fdab0000.npu"
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeSystem:
+    fake = FakeSystem(tmp_path / "root")
+    store = PolicyStore(fake.store)
+    bundle = store.install(write_small_bundle(tmp_path / "small.gaitd"))
+    store.activate(store.find(bundle.id))
+    return fake
+
+
+def look(fake: FakeSystem, kernel_log: str = "") -> list[Check]:
+    return examine(System(fake.root, lambda: kernel_log), CONFIG, fake.root / "run")
+
+
+def one(checks: list[Check], name: str) -> Check:
+    return next(check for check in checks if check.name == name)
+
+
+def test_a_healthy_board_without_gaitd_running(fake: FakeSystem) -> None:
+    checks = look(fake)
+    bad = {check.name: check.level for check in checks if check.level is not Level.OK}
+    # The device of the sleep states is of the group gaitd, which a test machine does not have.
+    assert bad == {"sleep states": Level.WARN, "gaitd": Level.FAIL}
+    assert "small 1.0.0" in one(checks, "policy").found
+    assert "2.3.2" in one(checks, "NPU runtime").found
+    assert one(checks, "NPU driver").found == "0.9.8"
+
+
+Sickness = Callable[[FakeSystem], None]
+
+
+def writes(name: str, text: str) -> Sickness:
+    return lambda fake: fake.write(name, text)
+
+
+def removes(name: str) -> Sickness:
+    return lambda fake: fake.remove(name)
+
+
+def locks(name: str) -> Sickness:
+    return lambda fake: (fake.root / name.lstrip("/")).chmod(0o600)
+
+
+@pytest.mark.parametrize(
+    ("name", "sicken", "level", "found"),
+    [
+        ("config", writes("/etc/gaitd/gaitd.toml", "[daemon]\nspeed = 3"), Level.FAIL, "speed"),
+        ("policy", removes("/var/lib/gaitd/active"), Level.FAIL, "none is active"),
+        ("chip", writes("/proc/device-tree/compatible", "raspberrypi,5\0"), Level.WARN, "no RK3588"),
+        ("NPU node", removes("/dev/dri/renderD129"), Level.FAIL, "No such file"),
+        ("NPU node", locks("/dev/dri/renderD129"), Level.FAIL, "may not open"),
+        ("NPU driver", removes("/sys/kernel/debug/rknpu/version"), Level.WARN, "cannot be read"),
+        ("NPU runtime", removes("/usr/lib/librknnrt.so"), Level.FAIL, "not installed"),
+        ("NPU runtime", writes("/usr/lib/librknnrt.so", "something else"), Level.WARN, "no version"),
+        ("NPU clock", writes(f"{NPU}/governor", "simple_ondemand"), Level.WARN, "ondemand"),
+        ("cores", writes("/etc/gaitd/gaitd.toml", "[realtime]\nworker_cpus = [2]"), Level.WARN, "cpu2"),
+        ("cores", writes(f"{CPU}/online", "0-5"), Level.WARN, "cpu6"),
+        ("isolation", writes(f"{CPU}/isolated", "6"), Level.WARN, "share"),
+        ("CPU clock", writes(f"{CPU}/cpu6/cpufreq/scaling_governor", "schedutil"), Level.WARN, "cpu6"),
+        ("kernel", writes("/proc/version", "Linux version 5.10 SMP"), Level.WARN, "not preemptible"),
+        ("RT budget", writes("/proc/sys/kernel/sched_rt_runtime_us", "500000"), Level.WARN, "500000"),
+        ("clock", writes("/sys/devices/system/clocksource/clocksource0/current_clocksource", "jiffies"),
+         Level.WARN, "jiffies"),
+        ("temperature", writes("/sys/class/thermal/thermal_zone0/temp", "86000"), Level.WARN, "soc 86"),
+        ("temperature", writes("/sys/class/thermal/thermal_zone0/temp", "99000"), Level.FAIL, "soc 99"),
+        ("memory", writes("/proc/meminfo", "MemAvailable: 100000 kB"), Level.WARN, "97 MiB"),
+        ("uptime", writes("/proc/uptime", "2000000.0 1.0"), Level.WARN, "23.1 days"),
+    ],
+)  # fmt: skip
+def test_each_sickness_is_found_and_comes_with_its_mend(
+    fake: FakeSystem, name: str, sicken: Sickness, level: Level, found: str
+) -> None:
+    assert one(look(fake), name).level is Level.OK
+    sicken(fake)
+    check = one(look(fake), name)
+    assert check.level is level
+    assert found in check.found
+    assert check.mend
+
+
+def test_kernel_messages_of_the_npu_are_found(fake: FakeSystem) -> None:
+    log = "usb 1-1: reset\n[  44.1] RKNPU fdab0000.npu: RKNPU: failed to wait job, task counter: 0\n"
+    check = one(look(fake, log), "kernel log")
+    assert check.level is Level.WARN
+    assert "failed to wait job" in check.found
+
+
+def status(**worker: Any) -> dict[str, Any]:
+    return {
+        "mode": "idle",
+        "worker": {"ready": True, "starts": 1, "backend": "rknn", **worker},
+        "missing_realtime": {"guardian": {}, "worker": {}},
+    }
+
+
+def test_a_running_gaitd_is_judged_by_what_it_got() -> None:
+    assert {check.level for check in check_service(status())} == {Level.OK}
+    assert next(check_service(status(ready=False))).level is Level.FAIL
+    assert next(check_service(status(starts=3))).level is Level.WARN
+    missing = status()
+    missing["missing_realtime"]["worker"] = {
+        "sched_fifo": "SCHED_FIFO 60: not permitted; allow it with LimitRTPRIO"
+    }
+    check = list(check_service(missing))[-1]
+    assert (check.level, check.mend) == (Level.WARN, "allow it with LimitRTPRIO")
+
+
+def test_the_command_prints_every_check_and_fails_for_programs(
+    fake: FakeSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--runtime-dir", str(fake.root / "run"), "doctor", "--system-root", str(fake.root)]
+    assert main(options) == 3
+    text = capsys.readouterr().out
+    assert "to mend before walking" in text
+    assert main([*options, "--json"]) == 3
+    checks = json.loads(capsys.readouterr().out)
+    assert {check["check"] for check in checks} >= {"policy", "NPU runtime", "gaitd"}
+    assert all(check["check"] in text for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"), [("", set()), ("3", {3}), ("0-2,6", {0, 1, 2, 6}), ("4-4,1", {1, 4})]
+)
+def test_cpu_lists(text: str, cpus: set[int]) -> None:
+    assert cpu_list(text) == cpus

@@ -1,0 +1,145 @@
+"""The policy store, through gaitctl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gaitd.bundle import open_bundle
+from gaitd.cli import main as gaitd_main
+from gaitd.ctl.cli import main
+from gaitd.store import PolicyStore
+from support.bundles import small_manifest, write_small_bundle
+
+
+class Shelf:
+    """A store of its own, two bundles, and gaitctl on them."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.store = root / "store"
+        self.first = write_small_bundle(root / "first.gaitd")
+        self.second = write_small_bundle(root / "second.gaitd", small_manifest(version="2.0.0"))
+        self.runtime_dir = root / "run"
+        self._capsys = capsys
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        command, *rest = map(str, arguments)
+        options = ["--runtime-dir", str(self.runtime_dir), command, "--store", str(self.store)]
+        code = main([*options, *rest])
+        output = self._capsys.readouterr()
+        return code, output.out, output.err
+
+    def active(self) -> str:
+        return open_bundle((self.store / "active").resolve()).manifest.version
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    monkeypatch.setenv("PATH", "")  # no systemctl: nothing here may touch the machine's own services
+    return Shelf(tmp_path, capsys)
+
+
+def test_install_keeps_a_verified_copy_without_activating(shelf: Shelf) -> None:
+    code, out, _ = shelf("install", shelf.first)
+    bundle = open_bundle(shelf.first)
+    assert code == 0
+    assert bundle.policy_id in out
+    assert dict(open_bundle(shelf.store / "policies" / bundle.id).files) == dict(bundle.files)
+    assert not (shelf.store / "active").exists()
+
+
+def test_activate_rollback_and_back_again(shelf: Shelf) -> None:
+    shelf("install", shelf.first, "--activate")
+    shelf("install", shelf.second, "--activate")
+    assert shelf.active() == "2.0.0"
+    assert shelf("rollback")[0] == 0
+    assert shelf.active() == "1.0.0"
+    shelf("rollback")
+    assert shelf.active() == "2.0.0"
+
+
+def test_list_marks_active_and_previous(shelf: Shelf) -> None:
+    shelf("install", shelf.first, "--activate")
+    shelf("install", shelf.second, "--activate")
+    lines = shelf("list")[1].splitlines()
+    assert [line.split()[1:] for line in lines] == [
+        ["previous", "small", "1.0.0"],
+        ["active", "small", "2.0.0"],
+    ]
+
+
+def test_activating_the_active_one_keeps_the_way_back(shelf: Shelf) -> None:
+    shelf("install", shelf.first, "--activate")
+    shelf("install", shelf.second, "--activate")
+    shelf("activate", open_bundle(shelf.second).id)
+    shelf("rollback")
+    assert shelf.active() == "1.0.0"
+
+
+def test_rollback_without_an_earlier_policy_says_so(shelf: Shelf) -> None:
+    shelf("install", shelf.first, "--activate")
+    code, _, err = shelf("rollback")
+    assert code == 2
+    assert "no earlier policy" in err
+    assert shelf.active() == "1.0.0"
+
+
+def test_a_damaged_bundle_is_not_installed(shelf: Shelf) -> None:
+    data = bytearray(shelf.first.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    shelf.first.write_bytes(data)
+    assert shelf("install", shelf.first)[0] == 2
+    assert not (shelf.store / "policies").exists()
+
+
+def test_a_policy_damaged_on_the_disk_is_not_activated_and_installing_it_again_mends_it(shelf: Shelf) -> None:
+    shelf("install", shelf.first, "--activate")
+    shelf("install", shelf.second)
+    stored = shelf.store / "policies" / open_bundle(shelf.second).id
+    (stored / "model.onnx").write_bytes(b"rot")
+    code, _, err = shelf("activate", stored.name)
+    assert code == 2
+    assert "model.onnx" in err
+    assert "DAMAGED" in shelf("list")[1]
+    assert shelf.active() == "1.0.0"
+    assert shelf("install", shelf.second, "--activate")[0] == 0
+    assert shelf.active() == "2.0.0"
+
+
+def test_unknown_and_ambiguous_ids_are_refused(shelf: Shelf) -> None:
+    shelf("install", shelf.first)
+    shelf("install", shelf.second)
+    assert "no policy has" in shelf("activate", "zz")[2]
+    assert shelf("activate", "")[0] == 2
+
+
+def test_remove_spares_active_and_previous(shelf: Shelf) -> None:
+    shelf("install", shelf.first, "--activate")
+    shelf("install", shelf.second, "--activate")
+    for bundle in (shelf.first, shelf.second):
+        assert shelf("remove", open_bundle(bundle).id)[0] == 2
+    third = write_small_bundle(shelf.first.with_name("third.gaitd"), small_manifest(version="3.0.0"))
+    shelf("install", third)
+    assert shelf("remove", open_bundle(third).id[:12])[0] == 0
+    assert len(PolicyStore(shelf.store).policies()) == 2
+
+
+def test_what_a_power_cut_left_behind_is_no_policy(shelf: Shelf) -> None:
+    shelf("install", shelf.first, "--activate")
+    half = shelf.store / "policies" / ".new-half"
+    half.mkdir()
+    (half / "model.onnx").write_bytes(b"half")
+    (shelf.store / ".active.new").symlink_to("policies/nowhere")
+    assert len(PolicyStore(shelf.store).policies()) == 1
+    assert shelf("install", shelf.second, "--activate")[0] == 0
+    assert shelf.active() == "2.0.0"
+
+
+def test_gaitd_without_an_active_policy_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gaitd.store.DEFAULT_ROOT", tmp_path)
+    monkeypatch.setattr(PolicyStore.__init__, "__defaults__", (tmp_path,))
+    assert gaitd_main(["run", "--runtime-dir", str(tmp_path / "run")]) == 2
+    assert "gaitctl install" in capsys.readouterr().err
