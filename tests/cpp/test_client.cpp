@@ -204,7 +204,13 @@ CASE(the_guardians_damping_latches_and_wins_over_the_worker) {
     scene.gaitd->sendAsGuardian(FakeGaitd::damping(session, Reason::Deadline));
     CHECK(scene.loop.until(damped));
     // The worker goes on as if nothing had happened.
-    CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.counters().of(Refusal::Latched) > 5; }));
+    CommandMessage answer;
+    answer.session = session;
+    answer.mode = Mode::Active;
+    CHECK(scene.loop.until([&](const JointCommand&) {
+        scene.gaitd->sendAsWorker(answer);
+        return scene.client.counters().of(Refusal::Latched) > 5;
+    }));
     scene.expectDamping(Reason::Deadline);
     CHECK(scene.gaitd->damps().empty());
 }

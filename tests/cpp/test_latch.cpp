@@ -298,6 +298,19 @@ CASE(damping_is_left_only_by_a_new_session) {
     CHECK_EQUAL(scene.decide().reason, Reason::None);
 }
 
+CASE(after_damping_nothing_is_published_in_the_session) {
+    Scene scene;
+    CHECK_EQUAL(scene.latch.sampleSession(), kSession);
+    scene.offer(scene.stepAndAnswer());
+    CHECK_EQUAL(scene.latch.sampleSession(), kSession);
+    scene.now += kDeadline + 1;
+    scene.decide();
+    CHECK_EQUAL(scene.latch.sampleSession(), 0U);
+    CHECK_EQUAL(scene.latch.session(), kSession);
+    scene.latch.begin(kSession + 1);
+    CHECK_EQUAL(scene.latch.sampleSession(), kSession + 1);
+}
+
 CASE(nothing_of_an_old_session_counts_in_a_new_one) {
     Scene scene;
     const CommandMessage old = scene.stepAndAnswer();

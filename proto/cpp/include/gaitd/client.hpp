@@ -151,7 +151,7 @@ public:
     bool publish(const RobotState& state) noexcept {
         return publishSample(stateSize(joints(), sends_linear_velocity_), state.stamp_ns, state.joint_position,
                              [&](std::uint64_t seq, void* data, std::size_t size) {
-                                 return encodeState(state, latch_.session(), seq, joints(), sends_linear_velocity_,
+                                 return encodeState(state, latch_.sampleSession(), seq, joints(), sends_linear_velocity_,
                                                     data, size);
                              });
     }
@@ -161,7 +161,7 @@ public:
         const std::size_t dim = contract_.observation_dim;
         return publishSample(rawObservationSize(joints(), dim), raw.stamp_ns, raw.joint_position,
                              [&](std::uint64_t seq, void* data, std::size_t size) {
-                                 return encodeRawObservation(raw, latch_.session(), seq, joints(), dim, data, size);
+                                 return encodeRawObservation(raw, latch_.sampleSession(), seq, joints(), dim, data, size);
                              });
     }
 

@@ -107,6 +107,9 @@ public:
     }
 
     [[nodiscard]] std::uint64_t session() const noexcept { return session_; }
+    /// The session to publish in. After damping it is 0, so that gaitd, should the request to damp be lost, misses
+    /// the states and ends the session too: else it would stay active for nobody, and refuse every new one.
+    [[nodiscard]] std::uint64_t sampleSession() const noexcept { return output_.mode == Mode::Damping ? 0 : session_; }
     [[nodiscard]] Mode mode() const noexcept { return output_.mode; }
 
 private:
