@@ -1,0 +1,1 @@
+"""The safety logic, searched in every state that it can reach."""

@@ -1,0 +1,127 @@
+// The state of everything: what the processes hold and what is on its way between them.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "decided.hpp"
+
+namespace model {
+
+// Sessions are told apart by number, and the numbers renamed in the order client, guard, worker, reply.
+enum Field {
+    kClientSession, kGuardSession, kWorkerSession, kReplySession,
+    kGuardUp, kGuardMode, kFed, kFedByCommand, kOwner, kReady, kBeat, kActivateAge,
+    kCommandAge, kTripped,                             // Of the guard's session, on the blackboard.
+    kWorker, kLastState, kNewest, kPhase, kAnswering,  // The worker and its session runner.
+    kStates, kCommands, kAsked,                        // On their way from or to the client; of its session, by age.
+    kClientMode, kApplied, kWaiting,
+    kGone,  // How long the client's session has had no guard that is active in it and ticks.
+    kFields
+};
+constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 4, 1, 2, 4, 4, 2, 4, 4, 8, 1, 2, 4, 4, 4};
+enum WorkerIs { kDead, kBuried, kStarting, kUp };
+enum PhaseIs { kLooking, kInferring, kMaySend, kSent };
+
+using Packed = unsigned __int128;
+
+struct State {
+    std::array<std::uint8_t, kFields> f{};
+    int operator[](Field field) const { return f[field]; }
+    void set(Field field, int value) { f[field] = static_cast<std::uint8_t>(value); }
+
+    [[nodiscard]] bool guardHas(int session) const {
+        return session != 0 && f[kGuardUp] != 0 && f[kGuardMode] == kActive && f[kGuardSession] == session;
+    }
+    /// The same, and the guard was awake within the deadline.
+    [[nodiscard]] bool guarded(int session) const { return guardHas(session) && f[kBeat] <= D; }
+};
+
+inline Packed pack(const State& state) {
+    Packed packed = 0;
+    for (int i = 0; i < kFields; ++i) {
+        if (state.f[i] >> kBits[i]) std::abort();
+        packed = packed << kBits[i] | state.f[i];
+    }
+    return packed;
+}
+
+inline State unpack(Packed packed) {
+    State state;
+    for (int i = kFields - 1; i >= 0; --i) {
+        state.f[i] = static_cast<std::uint8_t>(packed & ((1U << kBits[i]) - 1));
+        packed >>= kBits[i];
+    }
+    return state;
+}
+
+inline void forgetClientTraffic(State& s) {
+    s.set(kStates, 0);
+    s.set(kCommands, 0);
+}
+
+inline void forgetRunner(State& s) {
+    for (const Field field : {kPhase, kAnswering}) s.set(field, 0);
+    for (const Field field : {kLastState, kNewest}) s.set(field, kNone);
+}
+
+inline void loseWorker(State& s) {
+    s.set(kWorker, kDead);
+    s.set(kWorkerSession, 0);
+    forgetRunner(s);
+}
+
+/// Whether the guard, once there is a command, measures its silence from the newest one alone. (One that came after
+/// the guard read its clock does not count yet: see tick.)
+inline bool feedingIsSimple = false;
+
+inline bool commandOutweighsFeeding() {
+    for (int command = 0; command <= guardAge; ++command) {
+        for (int fed = command; fed <= guardAge; ++fed) {
+            for (int rest = 0; rest < 2 * 2 * 2 * 4; ++rest) {
+                if (command == 0 && rest / 4 % 2 == 1) continue;
+                const auto outcome = [&](int by, int of) {
+                    return decided("tick", {{by, 2}, {of, guardAge + 1}, {command, guardAge + 2}, {rest / 4 % 4, 4}, {rest % 4, 4}});
+                };
+                if (outcome(rest / 16, fed) != outcome(1, command)) return false;
+            }
+        }
+    }
+    return true;
+}
+
+/// The one form of states that nothing can tell apart.
+inline State normal(State s) {
+    if (s[kGuardMode] != kActive) {
+        for (const Field field : {kFed, kFedByCommand, kOwner, kActivateAge, kTripped}) s.set(field, 0);
+        s.set(kCommandAge, kNone);
+    }
+    if (s[kCommandAge] != kNone) s.set(kActivateAge, 0);
+    if (s[kClientSession] == 0 || s[kClientMode] == kDamping || s.guarded(s[kClientSession])) s.set(kGone, 0);
+    if (s[kClientSession] == 0) forgetClientTraffic(s);
+    if (s[kCommandAge] != kNone && feedingIsSimple) {
+        s.set(kFed, s[kCommandAge]);
+        s.set(kFedByCommand, 1);
+    }
+    if (s[kClientMode] == kDamping) {
+        s.set(kApplied, kNone);
+        s.set(kWaiting, kNone);
+    }
+    // What is offered in any case (successors) need not be remembered.
+    s.set(kCommands, s[kClientMode] == kDamping ? 0 : s[kCommands] & ((1 << std::min(s[kApplied], commandAge)) - 1));
+    const int taken = s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
+    s.set(kStates, s[kStates] & ((1 << std::min(taken, stateAge)) - 1));
+    std::array<int, 8> names{};
+    int next = 1;
+    for (const Field field : {kClientSession, kGuardSession, kWorkerSession, kReplySession}) {
+        int& name = names[static_cast<std::size_t>(s[field])];
+        if (s[field] != 0 && name == 0) name = next++;
+        s.set(field, name);
+    }
+    return s;
+}
+
+}  // namespace model
