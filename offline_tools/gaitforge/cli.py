@@ -30,6 +30,7 @@ COMMANDS = (
     "gaitforge.rig.latency",
     "gaitforge.evidence.command",
     "gaitforge.faults.command",
+    "gaitforge.faults.soak",
 )
 """One module per command, in the order of the chain; each has add_parser()."""
 

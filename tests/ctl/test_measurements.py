@@ -82,8 +82,7 @@ def test_selftest_reports_accuracy_and_latency(
         "selftest",
         "--bundle",
         str(small_bundle_path),
-        "--seconds",
-        "0.1",
+        *calm,
     ]
     assert main(options) == 0
     assert "largest error" in capsys.readouterr().out

@@ -21,6 +21,8 @@ PHASE_SPREAD_S = 0.4
 """A little more than a gait cycle."""
 FAULT_S = 3.0
 """After the hand-over; by then the robot walks steadily."""
+FIRST_PUSH_S = 1.0
+"""Then one a second: one falls on the moment of the first faults."""
 AFTER_S = 3.0
 """How long each run goes on."""
 
@@ -36,10 +38,10 @@ class Walking:
     """A sideways kick a second, to either side in turn."""
 
     def pushes(self, seconds: float) -> list[Push]:
-        """One a second, from 1.2 s on."""
+        """One a second, before ``seconds``."""
         if not self.push_m_per_s:
             return []
-        times = np.arange(1.2, seconds, 1.0)
+        times = np.arange(FIRST_PUSH_S, seconds, 1.0)
         return [Push(float(time), 0.0, self.push_m_per_s * (-1) ** index) for index, time in enumerate(times)]
 
 
@@ -87,6 +89,7 @@ class ClosedLoop:
         walking: Walking,
         *,
         seconds: float = FAULT_S + AFTER_S,
+        pushes_until_s: float | None = None,
         seed: int = 0,
         infer: Infer | None = None,
         phases: Sequence[Phase] = (),
@@ -104,7 +107,7 @@ class ClosedLoop:
             seconds=seconds,
             seed=seed,
             obs_stats=self.bundle.obs_stats(),
-            pushes=walking.pushes(seconds),
+            pushes=walking.pushes(seconds if pushes_until_s is None else pushes_until_s),
             robot=InterruptedRobot(seed, shifted, delay_ticks),
         )
 

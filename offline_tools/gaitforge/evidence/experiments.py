@@ -25,6 +25,8 @@ from gaitforge.simulate.script import CommandScript
 
 Row = dict[str, str | float]
 HEALTHY_S = 300.0
+RANDOM_SHARE = 0.7
+"""Of the command's range: with more, and pushes, the policy itself falls now and then."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def _interrupted(
         timeline = [Phase(fault_s + after_s, what) for after_s, what in phases]
         if resume_after_s is not None:
             timeline.append(Phase(fault_s + resume_after_s, "policy"))
-        return loop.run(walking, seed=seed, infer=infer, phases=timeline)
+        # Who lies down is not pushed any more: that would say something of the floor, not of the fallback.
+        until_s = None if resume_after_s is not None else fault_s + 0.5 * loop.period_s
+        return loop.run(walking, seed=seed, infer=infer, phases=timeline, pushes_until_s=until_s)
 
     return run
 
@@ -202,7 +206,7 @@ def healthy(loop: ClosedLoop) -> Iterator[Row]:
     rng = np.random.default_rng(1)
     times = np.arange(0.0, HEALTHY_S, 3.0)
     low, high = loop.bundle.manifest.velocity_command.min, loop.bundle.manifest.velocity_command.max
-    commands = rng.uniform(low, high, (len(times), 3))
+    commands = rng.uniform(low, high, (len(times), 3)) * RANDOM_SHARE
     random = CommandScript(tuple(times.tolist()), tuple((a, b, c) for a, b, c in commands.tolist()))
     for walking, script in (
         *((walking, None) for walking in WALKS),

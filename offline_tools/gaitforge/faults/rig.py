@@ -21,11 +21,13 @@ from gaitd.bundle import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.admission import Refusal
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
 from gaitd.wire.codec import WireError, decode_command
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.messages import JointCommand, Mode
+from gaitforge.faults.board import open_board
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.worker import ORDERS
 from gaitforge.rig.chain import Chain, Walk
@@ -35,7 +37,8 @@ SETTLE_S = 0.8
 """The robot walks this long before a fault."""
 STAND_UP_S, STAND_UP_AGAIN_S = 1.2, 1.0
 PATIENCE_S = 25.0
-LONGEST_S = 1200.0
+STRAIGHT = Walk(seconds=1200.0, command="1,0,0")
+"""Longer than any chain runs; the runner ends it."""
 TOLERANCE_RAD = 1e-5
 """A target goes through float32 on its way."""
 PINNED = """\
@@ -103,7 +106,9 @@ class GuardWatch:
 class Rig:
     """One running chain; use as a context manager."""
 
-    def __init__(self, bundle: Path, controller: Path, directory: Path, setting: Setting) -> None:
+    def __init__(
+        self, bundle: Path, controller: Path, directory: Path, setting: Setting, walk: Walk = STRAIGHT
+    ) -> None:
         self.setting = setting
         self.bundle = bundle
         self.directory = directory
@@ -116,6 +121,7 @@ class Rig:
         self.stiffness = float(ActionMapper(self.manifest).stiffness.max())
         """Largest of the policy's, Nm/rad."""
         self._controller = controller
+        self._walk = walk
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Rig:
@@ -127,14 +133,14 @@ class Rig:
             (scratch / "gaitd.toml").write_text(self.setting.config)
             self._outer = scratch / "proxy"
             options = ["--stand-up", str(STAND_UP_S), "--stand-up-again", str(STAND_UP_AGAIN_S)]
-            options += ["--seconds", str(LONGEST_S)]
+            options += ["--seconds", str(self._walk.seconds)]
             if self.setting.tampered:
                 options += ["--endpoint-dir", str(self._outer)]
             self.chain = Chain(
                 bundle=self.bundle,
                 controller=self._controller,
                 directory=self.directory,
-                walk=Walk(seconds=LONGEST_S, command="1,0,0"),
+                walk=self._walk,
                 gaitd_command=(sys.executable, "-m", "gaitforge.faults.daemon"),
                 gaitd_options=("--config", str(scratch / "gaitd.toml")),
                 controller_options=options,
@@ -182,6 +188,25 @@ class Rig:
         )
         """gaitd's status before a fault."""
         return self.known
+
+    def pid_of(self, name: str) -> int:
+        """Process id of gaitd, worker or telemetry at this moment; 0 for none."""
+        if name == "gaitd":
+            return self.chain.pid(name)
+        status = self.wait(lambda status: True, "an answer")
+        return int(status["worker"]["pid"] if name == "worker" else status[f"{name}_pid"])
+
+    def accounts(self) -> dict[str, int]:
+        """The worker's counters, from its blackboard."""
+        with open_board(self.chain.pid("gaitd")) as board:
+            words = board.worker
+            names = ("received", "standby", "steps", "superseded", "withheld", "missed")
+            return {
+                **{name: words[name] for name in names},
+                "refused": sum(words.row("refused")),
+                "rejected": sum(words.row("rejected")),
+                "foreign": words.row("refused")[Refusal.FOREIGN_SESSION],
+            }
 
     # ---- taking hold ----
 
