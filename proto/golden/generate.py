@@ -100,6 +100,7 @@ def accepted() -> list[Vector]:
         torque=zeros,
     )
     poison = np.array([np.nan, np.inf, -np.inf, *values(JOINTS - 3, 0.0)], np.float32)
+    small = dataclasses.replace(state(), session=7)
     sample_header = (2, 3, 4)  # The C++ client writes these at full width: its messages then have one size.
     return [
         taken("state", encode_state(state()), state()),
@@ -127,6 +128,17 @@ def accepted() -> list[Vector]:
             dataclasses.replace(command(), action=poison),
         ),
         taken("command with wide integers", widen(encode_command(damping), range(8)), damping, writer="none"),
+        taken(
+            "state with signed integers",
+            widen(encode_state(small), range(5), signed=True),
+            small,
+            writer="none",
+        ),
+        taken(
+            "damping for a reason of a later gaitd",
+            encode_command(dataclasses.replace(damping, reason=Reason.received(200))),
+            dataclasses.replace(damping, reason=Reason.received(200)),
+        ),
     ]
 
 
@@ -187,6 +199,7 @@ def refused() -> list[Vector]:
         refuse("version 0", "version", "version", change(0, 0))
         refuse("another type", "type", "type", change(1, 5))
         refuse("session is negative", "malformed", "session", change(2, -1))
+        refuse("session is -2**63", "malformed", "session", change(2, -(2**63)))
         refuse("session is text", "malformed", "session", change(2, "7"))
         refuse("session is a float", "malformed", "session", change(2, 7.0))
         refuse("session is true", "malformed", "session", change(2, True))
@@ -204,6 +217,8 @@ def refused() -> list[Vector]:
             refuse("an orientation of three", "length", "orientation", change(6, b"\x00" * 12))
         else:
             refuse("mode 3", "malformed", "mode", change(6, 3))
+            refuse("reason 256", "malformed", "reason", change(7, 256))
+            refuse("policy id is not hex", "malformed", "policy_id", change(8, "0123456789abcdeF"))
             refuse("policy id too short", "length", "policy_id", change(8, "abc"))
             refuse("policy id is a blob", "malformed", "policy_id", change(8, b"0123456789abcdef"))
     return vectors
@@ -218,13 +233,14 @@ def repack(data: bytes, changes: dict[int, object]) -> bytes:
     return packed
 
 
-def widen(data: bytes, indices: Iterable[int]) -> bytes:
+def widen(data: bytes, indices: Iterable[int], signed: bool = False) -> bytes:
     """The message with the integers at these places in their widest form."""
+    wide = b"\xd3" if signed else b"\xcf"
     elements = msgpack.unpackb(data)
     packer = msgpack.Packer()
     out = packer.pack_array_header(len(elements))
     for index, element in enumerate(elements):
-        out += b"\xcf" + element.to_bytes(8, "big") if index in set(indices) else packer.pack(element)
+        out += wide + element.to_bytes(8, "big") if index in set(indices) else packer.pack(element)
     return bytes(out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -92,6 +93,25 @@ def test_deep_nesting_is_refused_and_breaks_nothing(depth: int) -> None:
     for data in (nested, b"\x95\x01\x04\x09" + nested + b"\x80", b"\x95\x01\x04\x09\xa1x" + nested):
         with pytest.raises(WireError):
             decode_request(data)
+
+
+@pytest.mark.parametrize("body", [b"\x82\xa1a\x01\xa1a\x02", b"\x81\xa1a\x82\xa1b\xc0\xa1b\xc0"])
+def test_a_key_that_is_there_twice_is_refused(body: bytes) -> None:
+    request, reply = b"\x95\x01\x04\x09\xa4damp", b"\x95\x01\x05\x09\xc3"
+    for decode, start in ((decode_request, request), (decode_reply, reply)):
+        with pytest.raises(WireError, match="one msgpack array"):
+            decode(start + body)
+
+
+@pytest.mark.parametrize("header", [b"\xdc\xff\xff", b"\xde\xff\xff\xa1a", b"\xdd\x00\x00\xff\xff"])
+def test_what_is_only_announced_takes_no_memory(header: bytes) -> None:
+    data = (b"\x95\x01\x04\x09\xa1x" + header * 1000).ljust(MAX_MESSAGE_BYTES, b"\xc0")
+    tracemalloc.start()
+    with pytest.raises(WireError):
+        decode_request(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 @given(st.binary(max_size=200))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -251,6 +252,38 @@ def test_deep_nesting_is_refused_and_breaks_nothing(depth: int, opening: bytes) 
         for _, decode, _ in GOOD.values():
             with pytest.raises(WireError):
                 decode(wrapped)
+
+
+@pytest.mark.parametrize("announced", [64, 65, 0x7FFF, 0xFFFF])
+def test_what_is_only_announced_takes_no_memory(announced: int) -> None:
+    """One message of 64 kB whose nested arrays each announced 65535 elements took the worker 60 ms."""
+    header = b"\xdc" + announced.to_bytes(2, "big")
+    data = (header * 1020).ljust(MAX_MESSAGE_BYTES, b"\xc0")
+    for _, decode, _ in GOOD.values():
+        tracemalloc.start()
+        with pytest.raises(WireError):
+            decode(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2**20
+
+
+@pytest.mark.parametrize("format", [b"\xd0", b"\xd1", b"\xd2", b"\xd3"])
+def test_a_number_in_a_signed_format_is_a_number(format: bytes) -> None:
+    good, decode, _ = GOOD["state"]
+    data = msgpack.packb(good)
+    assert data[5] == 7
+    number = (7).to_bytes(2 ** (format[0] - 0xD0), "big")
+    assert decode(data[:5] + format + number + data[6:]).stamp_ns == 7  # type: ignore[attr-defined]
+
+
+def test_a_reason_of_a_later_gaitd_is_shown_by_its_number() -> None:
+    good, decode, _ = GOOD["command"]
+    command = decode(msgpack.packb([*good[:6], 2, 255, *good[8:]]))
+    assert isinstance(command, JointCommand)
+    assert (command.mode, command.reason, command.reason.name) == (Mode.DAMPING, 255, "REASON_255")
+    with pytest.raises(WireError, match=r"^reason: expected 0 to 255, got 256"):
+        decode(msgpack.packb([*good[:7], 256, *good[8:]]))
 
 
 def test_a_policy_id_is_16_hex_digits() -> None:

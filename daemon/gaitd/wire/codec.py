@@ -6,10 +6,9 @@ the field, what was expected and what came.
 
 from __future__ import annotations
 
-import enum
 import re
 import sys
-from typing import Any, TypeVar
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -30,6 +29,10 @@ if sys.byteorder != "little":  # pragma: no cover - blobs are sent as they lie i
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """Larger messages are refused before they are decoded, and by the sockets (ZMQ_MAXMSGSIZE)."""
+
+_MAX_LENGTH = 64
+"""Of any array or map inside a message. Announced lengths are allocated before their elements are seen:
+without this, 64 kB of nested headers that each announce 65535 elements would stall the worker."""
 
 _STATE_FIELDS = (
     "version",
@@ -74,8 +77,7 @@ _COMMAND_FIELDS = (
     "action",
 )
 _FLOAT32 = np.dtype(np.float32)
-
-_E = TypeVar("_E", bound=enum.IntEnum)
+_LAST_REASON = 255
 
 
 class WireError(ValueError):
@@ -198,8 +200,8 @@ def decode_command(data: bytes, joint_count: int) -> JointCommand:
         seq=_uint(m[3], "seq"),
         state_stamp_ns=_uint(m[4], "state_stamp_ns"),
         publish_stamp_ns=_uint(m[5], "publish_stamp_ns"),
-        mode=_member(Mode, m[6], "mode"),
-        reason=_member(Reason, m[7], "reason"),
+        mode=Mode(_uint(m[6], "mode", last=max(Mode))),
+        reason=Reason.received(_uint(m[7], "reason", last=_LAST_REASON)),
         policy_id=policy_id,
         joint_position=_floats(m[9], "joint_position", joint_count),
         joint_velocity=_floats(m[10], "joint_velocity", joint_count),
@@ -223,7 +225,14 @@ def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError("message", f"at most {MAX_MESSAGE_BYTES} bytes", f"{len(data)} bytes")
     try:
-        message = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+        message = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            use_list=True,
+            max_array_len=_MAX_LENGTH,
+            max_map_len=_MAX_LENGTH,
+        )
     except (ValueError, msgpack.exceptions.UnpackException) as error:
         # ExtraData, FormatError and StackError are ValueErrors, truncation too.
         raise WireError("message", "one msgpack array", f"{type(error).__name__}") from None
@@ -239,10 +248,12 @@ def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any
     return message
 
 
-def _uint(value: object, field: str) -> int:
+def _uint(value: object, field: str, last: int = 2**64 - 1) -> int:
     # A msgpack integer is at most 64 bits wide; True is an int to Python, but not on the wire.
     if type(value) is not int or value < 0:
         raise WireError(field, "an unsigned integer", describe(value))
+    if value > last:
+        raise WireError(field, f"0 to {last}", str(value))
     return value
 
 
@@ -252,14 +263,6 @@ def _floats(value: object, field: str, count: int) -> Float32Array:
     if len(value) != 4 * count:
         raise WireError(field, f"bin of {count} float32 ({4 * count} bytes)", f"{len(value)} bytes")
     return np.frombuffer(value, _FLOAT32)
-
-
-def _member(kind: type[_E], value: object, field: str) -> _E:
-    number = _uint(value, field)
-    try:
-        return kind(number)
-    except ValueError:
-        raise WireError(field, f"a {field} (0..{len(kind) - 1})", str(number)) from None
 
 
 def is_number(value: object, expected: int) -> bool:

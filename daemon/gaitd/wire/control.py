@@ -11,6 +11,9 @@ import msgspec
 from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, describe, is_number
 from gaitd.wire.messages import PROTOCOL_VERSION, MessageType
 
+_MAX_LENGTH = 1024
+"""Of any array or map inside a message: announced lengths are allocated before their elements are seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -116,7 +119,14 @@ def _unpack(data: bytes, kind: MessageType) -> tuple[int, Any, dict[str, Any]]:
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError("message", f"at most {MAX_MESSAGE_BYTES} bytes", f"{len(data)} bytes")
     try:
-        message = msgpack.unpackb(data, raw=False, strict_map_key=True)
+        message = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            object_pairs_hook=_unique,
+            max_array_len=_MAX_LENGTH,
+            max_map_len=_MAX_LENGTH,
+        )
     except (ValueError, msgpack.exceptions.UnpackException) as error:
         raise WireError("message", "one msgpack array", type(error).__name__) from None
     if not isinstance(message, list) or len(message) != 5:
@@ -131,3 +141,11 @@ def _unpack(data: bytes, kind: MessageType) -> tuple[int, Any, dict[str, Any]]:
     if not isinstance(body, dict):
         raise WireError("body", "a map", describe(body))
     return request_id, head, body
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map, in which nothing may be said twice: two readers might each take another one."""
+    body = dict(pairs)
+    if len(body) != len(pairs):
+        raise ValueError("a key is there twice")
+    return body

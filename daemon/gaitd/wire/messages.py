@@ -69,6 +69,16 @@ class Reason(enum.IntEnum):
     SHUTDOWN = 12
     """gaitd is stopping."""
 
+    @classmethod
+    def received(cls, number: int) -> Reason:
+        """The reason with that number; one that a later gaitd added is called by its number."""
+        try:
+            return cls(number)
+        except ValueError:
+            unknown = int.__new__(cls, number)
+            unknown._name_, unknown._value_ = f"REASON_{number}", number
+            return unknown
+
 
 @dataclass(slots=True, eq=False)
 class RobotState:

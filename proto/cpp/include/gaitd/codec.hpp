@@ -86,6 +86,11 @@ public:
         if (!ok()) return;
         if (!reader_.string(bytes)) return refuse(Refusal::Malformed);
         if (bytes.size != 0 && bytes.size != kPolicyIdLength) return refuse(Refusal::Length);
+        for (std::size_t i = 0; i < bytes.size; ++i) {
+            const std::uint8_t digit = bytes.data[i];
+            const bool hex = (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
+            if (!hex) return refuse(Refusal::Malformed);
+        }
         id.fill('\0');
         if (bytes.size != 0) std::memcpy(id.data(), bytes.data, bytes.size);
     }

@@ -110,16 +110,19 @@ struct Reply {
 };
 
 inline const msgpack::object& field(const msgpack::object& map, const char* key) {
+    const msgpack::object* found = nullptr;
     if (map.type == msgpack::type::MAP) {
         for (std::uint32_t i = 0; i < map.via.map.size; ++i) {
             const auto& entry = map.via.map.ptr[i];
             if (entry.key.type == msgpack::type::STR && entry.key.via.str.size == std::strlen(key) &&
                 std::memcmp(entry.key.via.str.ptr, key, entry.key.via.str.size) == 0) {
-                return entry.val;
+                if (found != nullptr) throw RefusedError(Reason::Contract, std::string("gaitd's reply: two `") + key + "`");
+                found = &entry.val;
             }
         }
     }
-    throw RefusedError(Reason::Contract, std::string("gaitd's reply has no `") + key + "`");
+    if (found == nullptr) throw RefusedError(Reason::Contract, std::string("gaitd's reply has no `") + key + "`");
+    return *found;
 }
 
 template <class T>
@@ -131,11 +134,22 @@ T value(const msgpack::object& map, const char* key) {
     }
 }
 
+/// Of a message on the control channel.
+inline constexpr std::size_t kMaxMessageSize = 64 * 1024;
+
+/// Bounds on what a reply may announce: arrays and maps are allocated before their elements are seen.
+inline msgpack::unpack_limit limits() {
+    constexpr std::size_t kLength = 1024;
+    constexpr std::size_t kDepth = 32;
+    return {kLength, kLength, kMaxMessageSize, kMaxMessageSize, kMaxMessageSize, kDepth};
+}
+
 /// Reads a reply; false when the bytes are not one.
 inline bool parseReply(const void* data, std::size_t size, Reply& reply) {
     try {
+        if (size > kMaxMessageSize) return false;
         std::size_t offset = 0;
-        reply.handle = msgpack::unpack(static_cast<const char*>(data), size, offset);
+        reply.handle = msgpack::unpack(static_cast<const char*>(data), size, offset, nullptr, nullptr, limits());
         const msgpack::object& object = reply.handle.get();
         if (offset != size || object.type != msgpack::type::ARRAY || object.via.array.size != 5) return false;
         const msgpack::object* element = object.via.array.ptr;

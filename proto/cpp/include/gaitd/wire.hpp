@@ -85,7 +85,10 @@ public:
     bool unsignedInteger(std::uint64_t& value) noexcept {
         const int tag = takeTag();
         if (tag >= 0x00 && tag <= 0x7f) return assign(value, static_cast<std::uint64_t>(tag));
-        return tag >= 0xcc && tag <= 0xcf && bigEndian(value, 1U << (tag - 0xcc));
+        if (tag >= 0xcc && tag <= 0xcf) return bigEndian(value, 1U << (tag - 0xcc));
+        // The signed formats, which some writers use for every integer: taken unless the sign is set.
+        const bool not_negative = left() > 0 && *next_ < 0x80;
+        return tag >= 0xd0 && tag <= 0xd3 && not_negative && bigEndian(value, 1U << (tag - 0xd0));
     }
 
     bool binary(Bytes& bytes) noexcept {
