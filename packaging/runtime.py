@@ -37,6 +37,8 @@ BASE_LIBRARIES = (
     "libutil.so.1",
 )
 """Loaded with the interpreter, so that no wheel and no vendor's library brings the system's to our loader."""
+WITH_DEBUG_SYMBOLS = ("msgpack",)
+"""Packages whose wheels hold them for some machines."""
 NOT_NEEDED = [
     "lib/python3/dist-packages/**/tests",
     "lib/python3/dist-packages/numpy/**/*.a",
@@ -133,6 +135,9 @@ def _build(arch: str, draft: Path) -> None:
     for pattern in NOT_NEEDED:
         for path in list(tree.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for package in WITH_DEBUG_SYMBOLS:
+        for library in (tree / "lib/python3/dist-packages" / package).rglob("*.so"):
+            _run(f"{MACHINES[arch]}-linux-gnu-strip", "--strip-debug", str(library))
     libraries = debian / "usr/lib" / f"{MACHINES[arch]}-linux-gnu"
     _copy_libraries(tree, libraries)
     _copy_licenses(tree, debian)
