@@ -7,13 +7,15 @@ CONTROLLER := build/cpp/lite3_controller
 BIN := $(VENV)/bin
 # A CPU build of PyTorch is enough; see docs/deployment.md on getting one.
 TORCH ?= torch==2.13.0
+MINUTES ?= 10
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
 TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev
+FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test rknn lint format bench cpp clean
+.PHONY: help demo test rknn lint format bench faults soak evidence cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +40,16 @@ format: $(VENV)/.test  ## lay out the code
 
 bench: $(VENV)/.demo cpp  ## round trip times against a bare echo, in build/bench/latency.json
 	$(BIN)/gaitforge latency --bundle $(BUNDLE) --echo build/cpp/echo_bench --output build/bench
+
+faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md
+	@tools/debian-packages $(FAULT_PACKAGES)
+	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/faults
+
+soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; then the books must balance
+	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak
+
+evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md
+	$(BIN)/gaitforge evidence --bundle $(BUNDLE) --output build/evidence
 
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)

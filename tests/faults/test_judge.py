@@ -129,6 +129,28 @@ def test_a_target_outside_the_limits_is_a_miss() -> None:
     assert judged.misses == ["a joint target outside the limits reached a motor"]
 
 
+def standing_still(of: Ticks, from_ms: int, until_ms: int) -> Ticks:
+    """The same, but the controller did not run in between."""
+    time_ms = (of.time_ns - START_NS) // MS
+    ran = (time_ms <= from_ms) | (time_ms >= until_ms)
+    return Ticks(of.time_ns[ran], of.mode[ran], of.reason[ran], of.seq[ran], of.age_us[ran])
+
+
+def test_a_miss_is_void_when_the_controller_stood_still_itself() -> None:
+    still = standing_still(ticks(1080), 1010, 1030)
+    assert judge(trial(DAMPS), still, trace(down_after_ms=1080), START_NS, RIG).void
+    short = standing_still(ticks(1080), 1010, 1020)
+    assert not judge(trial(DAMPS), short, trace(down_after_ms=1080), START_NS, RIG).void
+    good = standing_still(ticks(1056), 1010, 1030)
+    assert not judge(trial(DAMPS), good, trace(down_after_ms=1056), START_NS, RIG).void
+
+
+def test_a_target_outside_the_limits_is_never_void() -> None:
+    still = standing_still(ticks(None), 1010, 1030)
+    judged = judge(trial(WALKS), still, trace(target=1.1), START_NS, RIG)
+    assert (judged.misses, judged.void) == (["a joint target outside the limits reached a motor"], False)
+
+
 def test_what_went_wrong_on_the_way_is_a_miss() -> None:
     judged = judge(trial(DAMPS, error="GaitdError: no"), ticks(None), trace(), START_NS, RIG)
     assert judged.misses == ["GaitdError: no"]

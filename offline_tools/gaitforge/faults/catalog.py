@@ -15,6 +15,7 @@ from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError
 from gaitd.wire.codec import encode_state
 from gaitforge.faults import memory, peers
+from gaitforge.faults.disk import RECORDING, full_disk
 from gaitforge.faults.fault import Fault
 from gaitforge.faults.rig import PINNED, Rig, Setting
 
@@ -209,6 +210,8 @@ GAITD_FAULTS = (
           undo=_restart("gaitd")),
     Fault("gaitctl damp", _damp_by_operator, frozenset({"operator"})),
     Fault("telemetry: kill -9", _kill("telemetry", signal.SIGKILL)),
+    Fault("telemetry: its disk full, and somebody damps", full_disk(_damp_by_operator),
+          frozenset({"operator"}), setting=RECORDING),
     Fault("telemetry: stopped (SIGSTOP)", _kill("telemetry", signal.SIGSTOP), undo=_continue_telemetry),
     Fault("shared memory: cut short from outside", memory.truncate),
     Fault("shared memory: worker's words overwritten at random", memory.scramble("worker"),

@@ -21,8 +21,8 @@ policy {policy}. One control period is {period_ms:g} ms.
 
 For a fault that ends in damping, *periods* is the time to the first damping command at the controller: from
 the injection where something dies or stops at once, else from the last fresh command. For one that the robot
-walks through, it is the longest time without a fresh command. Simulated physics; no board has proven these
-times.
+walks through, it is the longest time without a fresh command. {void} injections were void and made again: the
+controller's own loop stood still for more than a period. Simulated physics; no board has proven these times.
 """
 
 
@@ -64,12 +64,13 @@ def run(options: argparse.Namespace) -> None:
     output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()
-    judged: list[Judged] = []
+    everything: list[Judged] = []
     for each in run_faults(
         faults, 1 if options.quick else options.repeats, options.bundle, options.controller, output
     ):
-        judged.append(each)
+        everything.append(each)
         print(_line(each), flush=True)
+    judged = [each for each in everything if not each.void]
     rows: list[dict[str, Any]] = [
         summarize(fault, mine)
         for fault in faults
@@ -81,12 +82,13 @@ def run(options: argparse.Namespace) -> None:
     manifest = open_bundle(options.bundle).manifest
     head = HEAD.format(
         count=len(judged) + len(starts),
+        void=len(everything) - len(judged),
         policy=f"{manifest.name} {manifest.version}",
         period_ms=manifest.control_period_s * 1000,
     )
     (output / "table.md").write_text(f"{head}\n{markdown(rows)}\n")
     (output / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    save_trials(output / "trials.tsv", judged)
+    save_trials(output / "trials.tsv", everything)
     missed = [row["fault"] for row in rows if not row["ok"]]
     took_s = time.monotonic() - began_s
     print(
@@ -98,6 +100,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _line(each: Judged) -> str:
-    verdict = "ok  " if not each.misses else "MISS"
+    verdict = "void" if each.void else "MISS" if each.misses else "ok  "
     text = f"{verdict} {each.trial.fault.name}: {each.reason}, {each.periods:.2f} periods, {each.outcome}"
     return text + ("" if not each.misses else f" -- {'; '.join(each.misses)}")

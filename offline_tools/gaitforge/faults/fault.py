@@ -24,6 +24,7 @@ OUTCOMES = {
 AFTER_DAMPING_S = 0.95
 """The way down takes about 0.6 s; then the robot stands up again."""
 PLAIN = Setting("plain")
+OUTSIDE = "a joint target outside the limits reached a motor"
 
 Since = Literal["injection", "last command"]
 
@@ -94,13 +95,22 @@ class Judged:
     outcome: str
     misses: list[str] = field(default_factory=list)
     """What was not as it must be."""
+    void: bool = False
+    """Missed, but the controller itself stood still for longer than a period: this machine's doing."""
 
 
 def judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) -> Judged:
     """Look at what the controller and the robot did. ``start_ns``: the simulated time's zero."""
-    fault, period_ns = trial.fault, rig.period_ns
     if trial.error:
         return Judged(trial, trial.gaitd_reason, float("nan"), "-", [trial.error])
+    judged = _judge(trial, ticks, trace, start_ns, rig)
+    if judged.misses and OUTSIDE not in judged.misses and _stood_still_ns(trial, ticks) > rig.period_ns:
+        return replace(judged, void=True)
+    return judged
+
+
+def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) -> Judged:
+    fault, period_ns = trial.fault, rig.period_ns
     damping_ns, controller_reason = _damping(trial, ticks)
     until_ns = trial.until_ns
     if damping_ns and not fault.at_gaitd:
@@ -128,6 +138,14 @@ def judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) -> 
     if not periods <= fault.bound_periods:
         misses.append(f"{periods:.2f} periods")
     return Judged(trial, reason, periods, outcome, misses)
+
+
+def _stood_still_ns(trial: Trial, ticks: Ticks) -> int:
+    """The longest time between two looks of the controller, which looks once a millisecond."""
+    if trial.fault.at_gaitd:
+        return 0
+    meanwhile = (ticks.time_ns >= trial.injected_ns) & (ticks.time_ns <= trial.until_ns)
+    return int(np.diff(ticks.time_ns[meanwhile]).max(initial=0))
 
 
 def _in_ticks(duration_ns: int) -> int:
@@ -173,7 +191,7 @@ def _bad_targets(part: Trace, rig: Rig) -> list[str]:
     ]  # not the controller's stand-up
     low, high = rig.position_range
     if driven.size and not ((driven >= low) & (driven <= high)).all():
-        return ["a joint target outside the limits reached a motor"]
+        return [OUTSIDE]
     return []
 
 

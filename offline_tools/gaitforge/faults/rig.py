@@ -56,7 +56,7 @@ class Setting:
     tampered: bool = False
     """With the proxy between controller and gaitd."""
     config: str = ""
-    """gaitd.toml."""
+    """gaitd.toml; {scratch} stands for a directory of the chain's own."""
 
 
 @dataclass
@@ -130,7 +130,9 @@ class Rig:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitd-")))
             self.orders, self.tamper_orders = Orders(scratch / "worker"), Orders(scratch / "tamper")
             os.environ[ORDERS] = str(scratch / "worker")
-            (scratch / "gaitd.toml").write_text(self.setting.config)
+            self.scratch = scratch
+            """Files of this chain that nobody needs afterwards."""
+            (scratch / "gaitd.toml").write_text(self.setting.config.replace("{scratch}", str(scratch)))
             self._outer = scratch / "proxy"
             options = ["--stand-up", str(STAND_UP_S), "--stand-up-again", str(STAND_UP_AGAIN_S)]
             options += ["--seconds", str(self._walk.seconds)]

@@ -24,17 +24,28 @@ TRIALS_A_CHAIN = 45
 def run_faults(
     faults: Sequence[Fault], repeats: int, bundle: Path, controller: Path, output: Path
 ) -> Iterator[Judged]:
-    """Inject each fault ``repeats`` times. Raises GaitdError when the chain cannot be started."""
+    """Inject each fault ``repeats`` times. Raises GaitdError when the chain cannot be started.
+
+    A void injection, in which the controller itself stood still, is yielded too, and repeated, once a fault.
+    """
     for setting in dict.fromkeys(fault.setting for fault in faults):
         group = [fault for fault in faults if fault.setting == setting]
         waiting = [fault for _ in range(repeats) for fault in group]
+        repeated: set[str] = set()
         chains = 0
         while waiting:
             directory = output / "runs" / f"{setting.name}{chains}"
             chains += 1
             trials = _run_chain(waiting, bundle, controller, directory, setting)
             waiting = waiting[len(trials) :]
-            yield from _judge_chain(trials, bundle, controller, directory, setting)
+            for judged in _judge_chain(trials, bundle, controller, directory, setting):
+                fault = judged.trial.fault
+                if judged.void and fault.name not in repeated:
+                    repeated.add(fault.name)
+                    waiting.append(fault)
+                    yield judged
+                else:
+                    yield replace(judged, void=False)
 
 
 def _run_chain(
@@ -42,8 +53,10 @@ def _run_chain(
 ) -> list[Trial]:
     """Inject faults until all are done, or the chain does not come back from one, or it is long enough."""
     trials: list[Trial] = []
+    waiting = waiting[:TRIALS_A_CHAIN]
+    print(f"a {setting.name} chain for {len(waiting)} injections; verdicts follow when it ends", flush=True)
     with Rig(bundle, controller, directory, setting) as rig:
-        for fault in waiting[:TRIALS_A_CHAIN]:
+        for fault in waiting:
             trials.append(run_trial(rig, fault))
             if trials[-1].error:
                 break
@@ -68,20 +81,26 @@ def _watch(rig: Rig, trial: Trial) -> Trial:
     """Wait for damping and the way down, or watch the robot walk on."""
     fault = trial.fault
     since_s = trial.injected_ns / 1e9
-    if not fault.reasons or fault.either or fault.at_gaitd:
+    if not fault.reasons or fault.at_gaitd:
         time.sleep(max(0.0, since_s + fault.watch_s - time.monotonic()))
-    else:
-        while time.monotonic() < since_s + DAMPING_S:
-            status = rig.status()
-            if status is not None and (status["mode"] != "active" or status["session"] != trial.session):
-                break
-            if status is None and time.monotonic() > since_s + 0.3:
-                break  # gaitd is gone: what the controller did is in its log
-            time.sleep(0.01)
+    elif _damps(rig, trial, since_s + (fault.watch_s if fault.either else DAMPING_S)) or not fault.either:
         time.sleep(DOWN_S)
     status = rig.status()
     detail = status["detail"] if status is not None else "no answer from gaitd"
     return replace(trial, until_ns=time.monotonic_ns(), detail=detail)
+
+
+def _damps(rig: Rig, trial: Trial, until_s: float) -> bool:
+    """Whether the session ends, or gaitd, until then."""
+    while time.monotonic() < until_s:
+        status = rig.status()
+        if status is None:
+            if time.monotonic() > trial.injected_ns / 1e9 + 0.3:
+                return True  # gaitd is gone: what the controller did is in its log
+        elif status["mode"] != "active" or status["session"] != trial.session:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _recover(rig: Rig, trial: Trial, before: dict[str, object]) -> Trial:
