@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MORE_FILES = 2
+"""Connections come and go; a leak is more."""
 PROCESSES = ("gaitd", "worker", "telemetry")
 
 
@@ -65,7 +67,7 @@ class Census:
             if life.growth_kb > once_kb + hourly_kb * life.lasted_s / 3600:
                 texts.append(f"{life.name} ({pid}) grew by {life.growth_kb} kB in {life.lasted_s:.0f} s")
             first, last = life.files
-            if last > first:
+            if last > first + MORE_FILES:
                 texts.append(f"{life.name} ({pid}) has {last} file descriptors, at first {first}")
         return texts
 
