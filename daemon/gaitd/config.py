@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from gaitd.errors import InputError
+from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +36,35 @@ class Daemon(_Section, frozen=True, kw_only=True):
     """The NPU core that runs the model."""
     keep_warm_s: Annotated[float, msgspec.Meta(gt=0, le=2.5)] = 1.0
     """Without a session, infer this often: the NPU powers down after 3 s of idling."""
+
+
+class Network(_Section, frozen=True, kw_only=True):
+    """The channels over TCP as well, encrypted, for peers with a key; the Unix sockets stay as they are."""
+
+    address: str = ""
+    """The robot's IPv4 address to listen on, as in "192.168.1.120"; empty: no TCP. It needs both files."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65536 - len(CHANNELS))] = DEFAULT_PORT
+    """State; command, guard and control have the three ports above it."""
+    server_key: str = ""
+    """File with gaitd's own secret key, as in "/etc/gaitd/robot.key"; gaitctl keygen makes it."""
+    allowed_keys: str = ""
+    """File of the public keys that may connect, as in "/etc/gaitd/allowed_keys": a name and key on each line.
+    Whoever is on it may move the joints. It is read when gaitd starts."""
+
+    def __post_init__(self) -> None:
+        """Refuse TCP without keys. Raises ValueError."""
+        if not self.address:
+            return
+        try:
+            ipaddress.IPv4Address(self.address)
+        except ValueError:
+            raise ValueError(f"address: {self.address!r} is not an IPv4 address") from None
+        for field, text in (("server_key", self.server_key), ("allowed_keys", self.allowed_keys)):
+            if not text:
+                raise ValueError(
+                    f"{field} is empty: there is no TCP without keys; make them with gaitctl keygen, "
+                    "or set address to an empty string"
+                )
 
 
 class Guard(_Section, frozen=True, kw_only=True):
@@ -101,6 +132,7 @@ class Config(_Section, frozen=True, kw_only=True):
     realtime: Realtime = msgspec.field(default_factory=Realtime)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     recorder: Recorder = msgspec.field(default_factory=Recorder)
+    network: Network = msgspec.field(default_factory=Network)
 
 
 def load_config(path: Path | None) -> Config:

@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import zmq
 
+from gaitd.access import Doors
 from gaitd.errors import InputError
 from gaitd.guardian import GuardState
+from gaitd.log import fields
 from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, encode_command
 from gaitd.wire.control import Reply, Request, decode_request, encode_reply
-from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.messages import Float32Array, JointCommand
+
+log = logging.getLogger("gaitd")
 
 MAX_REQUESTS_PER_WAKE = 8
 """A flood of requests must not keep the guard from its tick."""
+STRANGER_LOG_NS = 1_000_000_000
+"""A peer with a wrong key tries again and again: at most one line in this time."""
 
 
 class ControlChannel:
     """Binds both endpoints; reads requests, sends replies, publishes the guardian's commands."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints) -> None:
-        self._control = self._bind(context, zmq.ROUTER, endpoints.control)
-        self._guard = self._bind(context, zmq.PUB, endpoints.guard)
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], doors: Doors) -> None:
+        """Raises InputError when an endpoint cannot be had."""
+        self._doors = doors
+        self._control = self._bind(context, zmq.ROUTER, "control")
+        self._guard = self._bind(context, zmq.PUB, "guard")
+        self._stranger_logged_ns = -STRANGER_LOG_NS
 
     def serve(self, answer: Callable[[bytes, Request], Reply]) -> tuple[int, int]:
-        """Answer waiting requests, a bounded number; returns how many came and how many were refused."""
+        """Let in who may, and answer waiting requests, a bounded number of each.
+
+        Returns how many requests came and how many of them were refused.
+        """
+        self._admit()
         requests = refused = 0
         while requests < MAX_REQUESTS_PER_WAKE and int(self._control.get(zmq.EVENTS)) & zmq.POLLIN:
             peer, *delimiter, data = self._control.recv_multipart(zmq.DONTWAIT)
@@ -68,15 +82,20 @@ class ControlChannel:
         )
         self._guard.send(encode_command(command), zmq.DONTWAIT)
 
-    @staticmethod
-    def _bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
+    def _admit(self) -> None:
+        stranger = self._doors.admit()
+        now_ns = time.monotonic_ns()
+        if stranger is not None and now_ns - self._stranger_logged_ns >= STRANGER_LOG_NS:
+            self._stranger_logged_ns = now_ns
+            log.warning(
+                "peer refused, its key is not in network.allowed_keys %s", fields(**stranger._asdict())
+            )
+
+    def _bind(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, channel: str) -> zmq.Socket[bytes]:
         socket = context.socket(kind)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        try:
-            socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise InputError(f"{endpoint}: cannot be bound: {error.strerror}") from None
+        self._doors.open(socket, channel)
         return socket
 
 

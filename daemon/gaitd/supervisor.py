@@ -19,6 +19,7 @@ import msgspec
 import sdnotify
 
 from gaitd import guardian
+from gaitd.access import Doors
 from gaitd.backends import BackendName
 from gaitd.blackboard import Blackboard
 from gaitd.bundle import Bundle
@@ -37,7 +38,6 @@ from gaitd.sessions import Sessions
 from gaitd.telemetry.order import TelemetryOrder
 from gaitd.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
-from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.messages import Mode, Reason
 from gaitd.worker import WorkerOrder
 from gaitd.worker_keeper import WorkerKeeper
@@ -68,11 +68,10 @@ class Supervisor:
         self._period_ns = round(manifest.control_period_s * 1e9)
         deadline_ns = round(self._period_ns * config.guard.deadline_periods)
         self._limits = GuardLimits(deadline_ns, round(config.guard.first_command_s * 1e9))
-        directory = Path(config.daemon.runtime_dir)
-        self._lock_fd = claim_runtime_dir(directory)
+        self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._board = Blackboard.create(len(manifest.joints))
         self._context = realtime_context(config.realtime, config.realtime.guardian_priority)
-        self._channel = ControlChannel(self._context, Endpoints.in_directory(directory))
+        self._channel = ControlChannel(self._context, Doors(self._context, config))
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(bundle, deadline_ns, secrets.randbits(40) << 20 | 1, self._status)
         self._applied = GuardState()

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import zmq
 
+from gaitd.access import Doors
 from gaitd.backends import BackendName, open_backend
 from gaitd.backends.base import Backend
 from gaitd.backends.selftest import run_selftest
@@ -38,7 +39,6 @@ from gaitd.realtime import (
 )
 from gaitd.session_runner import RehearsalBackend, SessionRunner
 from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, decode_either
-from gaitd.wire.endpoints import Endpoints
 
 MAX_DRAIN = 64
 """Messages taken in one wake-up: a flood must not keep the loop from answering."""
@@ -73,7 +73,7 @@ class Worker:
     """Sockets and loop around the session runners."""
 
     def __init__(self, bundle: Bundle, backend: Backend, board: Blackboard, config: Config) -> None:
-        """Bind the endpoints: from here on, controllers reach this worker."""
+        """Bind the endpoints: from here on, controllers reach this worker. Raises InputError."""
         self._bundle = bundle
         self._backend = backend
         self._board = board
@@ -91,12 +91,12 @@ class Worker:
         self._expected: tuple[int, bytes] | None = None
         """When the next state is due, and the one before it."""
         self._stopping = False
-        endpoints = Endpoints.in_directory(Path(config.daemon.runtime_dir))
         self._context = realtime_context(realtime, realtime.worker_priority)
-        self._states = self._socket(zmq.SUB, endpoints.state)
+        self._doors = Doors(self._context, config)
+        self._states = self._socket(zmq.SUB, "state")
         self._states.set(zmq.SUBSCRIBE, b"")
         self._states.set(zmq.RCVTIMEO, max(1, period_ns // 1_000_000))
-        self._commands = self._socket(zmq.PUB, endpoints.command)
+        self._commands = self._socket(zmq.PUB, "command")
 
     def stop(self, *_: object) -> None:
         """End after the step under way (a signal handler)."""
@@ -105,6 +105,7 @@ class Worker:
     def run(self) -> None:
         """Answer states until stopped."""
         while not self._stopping:
+            self._doors.admit()
             frame = self._receive()
             received_ns = time.monotonic_ns()
             self._words["heartbeat_ns"] = received_ns
@@ -127,12 +128,12 @@ class Worker:
         self._context.destroy(linger=0)
         self._backend.close()
 
-    def _socket(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
+    def _socket(self, kind: int, channel: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         socket.set(zmq.RCVHWM, STATE_QUEUE)
-        socket.bind(endpoint)
+        self._doors.open(socket, channel)
         return socket
 
     def _receive(self) -> bytes | None:

@@ -14,7 +14,6 @@ import pytest
 import zmq
 
 from gaitd.wire.codec import decode_command
-from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.messages import JointCommand, Mode, Reason, RobotState
 from support.bundles import small_manifest, write_small_bundle
 from support.controller import Controller
@@ -323,9 +322,7 @@ def test_no_active_command_after_damping(daemon: Gaitd, walker: Controller) -> N
     """An operator's damping in full stride: nothing that was under way comes out behind the reply."""
     every = walker.socket(zmq.SUB)  # without CONFLATE: every command is looked at
     every.set(zmq.SUBSCRIBE, b"")
-    endpoints = Endpoints.in_directory(walker.runtime_dir)
-    every.connect(endpoints.command)
-    every.connect(endpoints.guard)
+    walker.route.connect(every, "command", "guard")
     commands: list[JointCommand] = []
 
     def step() -> list[JointCommand]:

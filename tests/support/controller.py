@@ -11,8 +11,8 @@ import numpy as np
 import zmq
 
 from gaitd.ctl.client import ControlClient
+from gaitd.ctl.route import Route
 from gaitd.wire.codec import decode_command, encode_state
-from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.messages import JointCommand, Mode, RobotState
 
 ALL_FIELDS = [
@@ -53,21 +53,20 @@ def standing_state(joint_position: np.ndarray, seed: int = 0) -> RobotState:
 class Controller:
     """Publishes states and reads commands as the C++ client does, without its own safety net."""
 
-    runtime_dir: Path
+    where: Path | Route
     joints: list[str]
     name: str = "test"
     context: zmq.Context[zmq.Socket[bytes]] = field(default_factory=zmq.Context)
 
     def __post_init__(self) -> None:
-        endpoints = Endpoints.in_directory(self.runtime_dir)
-        self.control = ControlClient(self.runtime_dir, timeout_s=5.0)
+        self.route = route = self.where if isinstance(self.where, Route) else Route.local(self.where)
+        self.control = ControlClient(route, timeout_s=5.0)
         self.states = self.socket(zmq.PUB)
-        self.states.connect(endpoints.state)
+        route.connect(self.states, "state")
         self.commands = self.socket(zmq.SUB)
         self.commands.set(zmq.CONFLATE, 1)
         self.commands.set(zmq.SUBSCRIBE, b"")
-        self.commands.connect(endpoints.command)
-        self.commands.connect(endpoints.guard)
+        route.connect(self.commands, "command", "guard")
         self.session = 0
         self.seq = 0
         self.sent: RobotState | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
-from gaitd.ctl import bench, doctor, policies, selftest
+from gaitd.ctl import bench, doctor, keygen, policies, route, selftest
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError
 from gaitd.wire.messages import Reason
@@ -40,25 +40,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="mode, reason, policy, worker, counters")
     status.add_argument("--json", action="store_true", help="for programs")
+    route.add_options(status)
     status.set_defaults(command=_status)
     damp = commands.add_parser("damp", help="joints to damping, now; left only by an explicit activate")
     damp.add_argument("--detail", default="gaitctl damp", help="why, for the log")
+    route.add_options(damp)
     damp.set_defaults(command=_damp)
     policies.add_parsers(commands)
-    for module in (doctor, selftest, bench):
+    for module in (doctor, selftest, bench, keygen):
         module.add_parser(commands)
     return parser
 
 
 def _status(options: argparse.Namespace) -> int:
-    with ControlClient(options.runtime_dir) as client:
+    with ControlClient(route.of_options(options)) as client:
         status = client.demand("status")
     print(json.dumps(status, indent=2) if options.json else _in_words(status))
     return 0
 
 
 def _damp(options: argparse.Namespace) -> int:
-    with ControlClient(options.runtime_dir) as client:
+    with ControlClient(route.of_options(options)) as client:
         client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail=options.detail)
     print("damping")
     return 0

@@ -8,10 +8,10 @@ from typing import Any
 
 import zmq
 
+from gaitd.ctl.route import Route
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.wire.codec import MAX_MESSAGE_BYTES
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
-from gaitd.wire.endpoints import Endpoints
 
 
 def read_status(runtime_dir: Path, timeout_s: float = 1.0) -> dict[str, Any] | None:
@@ -26,16 +26,17 @@ def read_status(runtime_dir: Path, timeout_s: float = 1.0) -> dict[str, Any] | N
 
 
 class ControlClient:
-    """One connection to the control channel of the gaitd with that runtime directory."""
+    """One connection to the control channel of a gaitd."""
 
-    def __init__(self, runtime_dir: PurePath, timeout_s: float = 2.0) -> None:
-        self._endpoint = Endpoints.in_directory(runtime_dir).control
+    def __init__(self, where: PurePath | Route, timeout_s: float = 2.0) -> None:
+        """``where``: its runtime directory on this machine, or a route to it."""
+        self._route = where if isinstance(where, Route) else Route.local(where)
         self._timeout_ms = round(timeout_s * 1000)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        self._socket.connect(self._endpoint)
+        self._route.connect(self._socket, "control")
         self._last_id = 0
 
     def ask(self, name: str, **body: Any) -> Reply:
@@ -46,7 +47,8 @@ class ControlClient:
             reply = decode_reply(self._socket.recv())
             if reply.request_id == self._last_id:
                 return reply
-        raise UnreachableError(f"no gaitd answers at {self._endpoint}; is it running? systemctl status gaitd")
+        where = self._route.endpoints.control
+        raise UnreachableError(f"no gaitd answers at {where}; {self._route.advice()}")
 
     def demand(self, name: str, **body: Any) -> dict[str, Any]:
         """Like ``ask``, but raises GaitdError with gaitd's own words when it refuses."""

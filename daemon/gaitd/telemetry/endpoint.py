@@ -9,6 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 
+from gaitd.access import for_owner_and_group
 from gaitd.config import Metrics
 from gaitd.errors import InputError
 
@@ -45,7 +46,8 @@ class _UnixServer(WSGIServer):
         super().__init__(path, handler)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
-        self.socket.bind(self.server_address)
+        with for_owner_and_group():
+            self.socket.bind(self.server_address)
         self.server_name, self.server_port = "gaitd", 0
         self.setup_environ()
 

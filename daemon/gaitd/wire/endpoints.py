@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
+CHANNELS = ("state", "command", "guard", "control")
+DEFAULT_PORT = 9460
+"""Of the state channel over TCP."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
@@ -22,5 +26,9 @@ class Endpoints:
     @classmethod
     def in_directory(cls, directory: PurePath) -> Endpoints:
         """The ipc endpoints under a directory, /run/gaitd on a robot."""
-        names = ("state", "command", "guard", "control")
-        return cls(*(f"ipc://{directory}/{name}.sock" for name in names))
+        return cls(*(f"ipc://{directory}/{name}.sock" for name in CHANNELS))
+
+    @classmethod
+    def on_host(cls, host: str, port: int) -> Endpoints:
+        """The tcp endpoints of a host: four ports in a row, the state channel's first."""
+        return cls(*(f"tcp://{host}:{port + index}" for index in range(len(CHANNELS))))

@@ -18,6 +18,7 @@
 #include <gaitd/client.hpp>
 
 #include "options.hpp"
+#include "remote_options.hpp"
 
 namespace {
 
@@ -30,6 +31,7 @@ const char* const kUsage = R"(usage: echo_bench serve|bare|gaitd [options]
   bare    measures against `serve`
   gaitd   measures against a running gaitd (a Lite3 policy)
   --endpoint-dir DIR   (default /run/gaitd)
+  --robot HOST[:PORT]  (role gaitd) over TCP instead, with --server-key FILE and --key FILE
   --rate HZ            round trips per second (default 1 / the control period, 83.3)
   --count N            round trips that are measured (default 500)
   --warm-up N          round trips before those (default 50)
@@ -200,6 +202,7 @@ private:
     static gaitd::Config config(const Options& options) {
         gaitd::Config config;
         config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
+        config.remote = remoteOf(options);
         config.controller = "echo_bench";
         config.io_priority = options.integer("--priority", 0);
         for (const char* leg : {"FL", "FR", "HL", "HR"}) {
@@ -263,7 +266,9 @@ int main(int argc, char** argv) {
         if (argc < 2) throw std::invalid_argument("a role is needed");
         const Options options(
             argc - 1, argv + 1,
-            {"--endpoint-dir", "--rate", "--count", "--warm-up", "--priority", "--cpu", "--samples"}, {});
+            {"--endpoint-dir", "--robot", "--server-key", "--key", "--rate", "--count", "--warm-up", "--priority",
+             "--cpu", "--samples"},
+            {});
         return run(argv[1], options);
     } catch (const std::invalid_argument& error) {
         std::cerr << "error: " << error.what() << '\n' << kUsage;

@@ -22,6 +22,7 @@
 
 #include "lite3_udp.hpp"
 #include "options.hpp"
+#include "remote_options.hpp"
 #include "tick_log.hpp"
 
 namespace {
@@ -42,6 +43,9 @@ constexpr float kFolded_rad[] = {0.0F, -1.35F, 2.55F};  // HipX, HipY, Knee of a
 
 const char* const kUsage = R"(usage: lite3_controller [options]
   --endpoint-dir DIR             gaitd's sockets (default /run/gaitd)
+  --robot HOST[:PORT]            gaitd over TCP instead, with both keys:
+  --server-key FILE              its public key, ROBOT.pub
+  --key FILE                     this controller's secret key, NAME.key
   --state-port PORT              robot state comes here (default 30010)
   --command-port PORT            joint commands go there (default 20001)
   --operator-port PORT           velocity commands come here (default 30012)
@@ -344,6 +348,7 @@ int run(const Options& options) {
     };
     gaitd::Config config;
     config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
+    config.remote = remoteOf(options);
     config.controller = "lite3_controller";
     config.joints = jointNames(options);
     config.io_priority = options.integer("--priority", 0);
@@ -357,7 +362,7 @@ int run(const Options& options) {
     TickLog log(options.has("--log") ? static_cast<std::size_t>(log_seconds * 1000.0) : 0);
 
     const double patience_s = options.number("--hello-timeout", 30.0);
-    say("waiting for gaitd in %s", config.endpoint_dir.c_str());
+    say("waiting for gaitd, %s", config.remote.host.empty() ? config.endpoint_dir.c_str() : config.remote.host.c_str());
     const auto& contract = client.hello(std::chrono::milliseconds(static_cast<long>(patience_s * 1000.0)));
     say("gaitd %s runs policy %s %s (%s), period %.1f ms", contract.gaitd_version.c_str(), contract.policy_name.c_str(),
         contract.policy_version.c_str(), contract.policy_id.c_str(), static_cast<double>(contract.period_ns) * 1e-6);
@@ -386,9 +391,9 @@ int main(int argc, char** argv) {
     sigaction(SIGTERM, &action, nullptr);
     try {
         const Options options(argc, argv,
-                              {"--endpoint-dir", "--state-port", "--command-port", "--operator-port", "--joints",
-                               "--hello-timeout", "--seconds", "--stand-up", "--stand-up-again",
-                               "--exit-on-damping-after", "--log", "--priority", "--cpu"},
+                              {"--endpoint-dir", "--robot", "--server-key", "--key", "--state-port", "--command-port",
+                               "--operator-port", "--joints", "--hello-timeout", "--seconds", "--stand-up",
+                               "--stand-up-again", "--exit-on-damping-after", "--log", "--priority", "--cpu"},
                               {"--release-at-end", "--help"});
         if (options.has("--help")) {
             std::cout << kUsage;

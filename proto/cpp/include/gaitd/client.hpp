@@ -29,6 +29,7 @@
 #include <gaitd/messages.hpp>
 #include <gaitd/pool.hpp>
 #include <gaitd/realtime.hpp>
+#include <gaitd/route.hpp>
 
 namespace gaitd {
 
@@ -41,6 +42,7 @@ inline std::uint64_t monotonicNow_ns() noexcept {
 
 struct Config {
     std::string endpoint_dir = "/run/gaitd";   ///< Where gaitd keeps its sockets.
+    Remote remote;                             ///< With a host: over TCP instead.
     std::string controller = "controller";     ///< Shown to people who look at gaitd.
     std::vector<std::string> joints;           ///< In the order of every joint array of this controller.
     /// The STATE fields that this controller really fills in.
@@ -71,28 +73,27 @@ public:
           sends_linear_velocity_(has(config_.fields, "linear_velocity")),
           latch_(config_.joints.size(), config_.damping_before_hello) {
         setUpContext();
+        const Route route(config_.endpoint_dir, config_.remote);
         try {
             state_ = zmq::socket_t(context_, zmq::socket_type::pub);
             state_.set(zmq::sockopt::sndhwm, 64);
             state_.set(zmq::sockopt::linger, 0);
-            state_.set(zmq::sockopt::reconnect_ivl, kReconnect_ms);
-            state_.connect(endpoint("state"));
+            route.connect(state_, Channel::State);
             command_ = zmq::socket_t(context_, zmq::socket_type::sub);
             command_.set(zmq::sockopt::conflate, true);
             command_.set(zmq::sockopt::linger, 0);
-            command_.set(zmq::sockopt::reconnect_ivl, kReconnect_ms);
             command_.set(zmq::sockopt::subscribe, "");
-            command_.connect(endpoint("command"));
-            command_.connect(endpoint("guard"));
+            route.connect(command_, Channel::Command);
+            route.connect(command_, Channel::Guard);
             zmq_msg_init(&received_);
             // Lets the sockets take in their own connecting here, where allocation is allowed.
             static_cast<void>(state_.get(zmq::sockopt::events));
             static_cast<void>(command_.get(zmq::sockopt::events));
-            link_.emplace(context_, endpoint("control"),
+            link_.emplace(context_, route,
                           control::Introduction{config_.controller, config_.joints, config_.fields, config_.message},
                           config_.request_timeout, pool_);
         } catch (const zmq::error_t& error) {
-            throw ConfigError("endpoint directory " + config_.endpoint_dir + ": " + error.what());
+            throw ConfigError(route.endpoint(Channel::State) + ": " + error.what());
         }
     }
 
@@ -197,7 +198,6 @@ public:
     [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
 
 private:
-    static constexpr int kReconnect_ms = 5;
     // Two connections with one message each; more only if a publisher is faster than this loop.
     static constexpr int kReceivesPerCall = 8;
 
@@ -231,10 +231,6 @@ private:
         const auto refused = realtime::probe(setting);
         if (refused) warnings_.push_back("ZeroMQ I/O thread: " + *refused);
         return !refused;
-    }
-
-    [[nodiscard]] std::string endpoint(const char* name) const {
-        return "ipc://" + config_.endpoint_dir + "/" + name + ".sock";
     }
 
     void adoptSession() noexcept {

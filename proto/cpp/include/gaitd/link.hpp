@@ -24,6 +24,7 @@
 #include <gaitd/errors.hpp>
 #include <gaitd/pool.hpp>
 #include <gaitd/posts.hpp>
+#include <gaitd/route.hpp>
 
 namespace gaitd {
 
@@ -50,10 +51,10 @@ public:
         std::uint64_t epoch;
     };
 
-    Link(zmq::context_t& context, std::string endpoint, control::Introduction introduction,
+    Link(zmq::context_t& context, Route route, control::Introduction introduction,
          std::chrono::milliseconds request_timeout, MessagePool& pool)
         : context_(context),
-          endpoint_(std::move(endpoint)),
+          route_(std::move(route)),
           introduction_(std::move(introduction)),
           request_timeout_(request_timeout),
           pool_(pool) {
@@ -111,9 +112,8 @@ public:
             changed_.wait_for(lock, timeout, [this] { return hello_contract_.has_value() || hello_error_ != nullptr; });
         if (!answered) {
             hello_wanted_.store(false);
-            throw UnreachableError("gaitd did not answer hello on " + endpoint_ + " within " +
-                                   std::to_string(timeout.count()) +
-                                   " ms: is it running, and may this user open its sockets?");
+            throw UnreachableError("gaitd did not answer hello on " + route_.endpoint(Channel::Control) + " within " +
+                                   std::to_string(timeout.count()) + " ms: " + route_.advice());
         }
         if (hello_error_ != nullptr) std::rethrow_exception(hello_error_);
         return *hello_contract_;
@@ -145,10 +145,9 @@ private:
     void open() {
         dealer_ = zmq::socket_t(context_, zmq::socket_type::dealer);
         dealer_.set(zmq::sockopt::linger, 20);
-        dealer_.set(zmq::sockopt::reconnect_ivl, 5);
         // Without a peer nothing is queued: an activate must never reach a gaitd that starts minutes later.
         dealer_.set(zmq::sockopt::immediate, true);
-        dealer_.connect(endpoint_);
+        route_.connect(dealer_, Channel::Control);
     }
 
     void run() noexcept {
@@ -271,9 +270,9 @@ private:
             step_ = Step::None;  // Tried again while hello() waits.
             return;
         }
-        fail(std::make_exception_ptr(UnreachableError("gaitd did not answer on " + endpoint_ + " within " +
-                                                      std::to_string(request_timeout_.count()) +
-                                                      " ms: is it running?")));
+        fail(std::make_exception_ptr(
+            UnreachableError("gaitd did not answer on " + route_.endpoint(Channel::Control) + " within " +
+                             std::to_string(request_timeout_.count()) + " ms: is it running?")));
     }
 
     void fail(std::exception_ptr error) {
@@ -310,7 +309,7 @@ private:
     }
 
     zmq::context_t& context_;
-    const std::string endpoint_;
+    const Route route_;
     const control::Introduction introduction_;
     const std::chrono::milliseconds request_timeout_;
     MessagePool& pool_;

@@ -1,0 +1,96 @@
+"""How a gaitd is reached: by the sockets on its own machine, or over TCP with keys."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import zmq
+
+from gaitd.errors import InputError
+from gaitd.keys import read_public_key, read_secret_key
+from gaitd.wire.endpoints import DEFAULT_PORT, Endpoints
+
+RECONNECT_MS = 100
+"""Over TCP. A peer that is refused tries again and again, and each time costs the robot a handshake."""
+HEARTBEAT_MS = 1000
+"""Over TCP. A robot that lost its power says no goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a client needs for TCP, in Z85."""
+
+    server: bytes
+    """The robot's public key."""
+    secret: bytes
+    """The client's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The endpoints of one gaitd, and the keys for them."""
+
+    endpoints: Endpoints
+    keys: Keys | None = None
+
+    @classmethod
+    def local(cls, runtime_dir: PurePath) -> Route:
+        """To the gaitd with that runtime directory."""
+        return cls(Endpoints.in_directory(runtime_dir))
+
+    @classmethod
+    def remote(cls, robot: str, server_key: Path, key: Path) -> Route:
+        """To a HOST or HOST:PORT. Raises InputError when the address or a key file is wrong."""
+        host, _, port = robot.partition(":")
+        if not host or (port and not port.isdecimal()) or not 1 <= int(port or DEFAULT_PORT) <= 65532:
+            raise InputError(f"{robot!r} is not HOST or HOST:PORT with a port from 1 to 65532")
+        keys = Keys(read_public_key(server_key), read_secret_key(key))
+        return cls(Endpoints.on_host(host, int(port or DEFAULT_PORT)), keys)
+
+    def connect(self, socket: zmq.Socket[bytes], *channels: str) -> None:
+        """Connect a socket to channels. Set its other options before."""
+        if self.keys is not None:
+            socket.set(zmq.CURVE_SERVERKEY, self.keys.server)
+            socket.set(zmq.CURVE_PUBLICKEY, zmq.curve_public(self.keys.secret))
+            socket.set(zmq.CURVE_SECRETKEY, self.keys.secret)
+            socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
+            socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        for channel in channels:
+            socket.connect(getattr(self.endpoints, channel))
+
+    def advice(self) -> str:
+        """What to look at when nobody answers."""
+        if self.keys is None:
+            return "is it running? systemctl status gaitd"
+        key = zmq.curve_public(self.keys.secret).decode()
+        return (
+            "is it running, does its network.address fit, is the server key its own, "
+            f"and is {key} in its network.allowed_keys?"
+        )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a command that also works from another machine."""
+    group = parser.add_argument_group("a robot on the network")
+    group.add_argument(
+        "--robot",
+        metavar="HOST[:PORT]",
+        help=f"its address, and the network.port of its gaitd ({DEFAULT_PORT})",
+    )
+    group.add_argument("--server-key", type=Path, metavar="FILE", help="the robot's public key, ROBOT.pub")
+    group.add_argument("--key", type=Path, metavar="FILE", help="your secret key, NAME.key")
+
+
+def of_options(options: argparse.Namespace) -> Route:
+    """The route that the command line names. Raises InputError."""
+    given = (options.robot, options.server_key, options.key)
+    if given == (None, None, None):
+        return Route.local(options.runtime_dir)
+    if None in given:
+        raise InputError(
+            "--robot, --server-key and --key belong together: there is no TCP without keys; "
+            "gaitctl keygen makes them"
+        )
+    return Route.remote(*given)
