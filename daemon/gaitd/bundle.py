@@ -7,11 +7,10 @@ sha256 of manifest.yaml, which in turn holds the sha256 of every other file.
 from __future__ import annotations
 
 import hashlib
-import io
+import reprlib
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import yaml
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.untrusted import dump_yaml, load_arrays, load_yaml, read_files
 from gaitd.wire.messages import MAX_JOINTS
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
 SUFFIX = ".gaitd"
-MAX_FILE_BYTES = 512 * 1024 * 1024
-"""A policy is a few hundred kB; this only keeps a broken file from filling the robot's memory."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def open_bundle(path: Path) -> Bundle:
     Raises InputError, one line naming file and key, for anything missing, unknown, altered or
     contradictory.
     """
-    files = _read_files(path)
+    files = read_files(path, KNOWN_FILES)
     if MANIFEST not in files:
         raise InputError(f"{path}: {MANIFEST} is missing; is this a policy bundle?")
     manifest = decode_manifest(files[MANIFEST], f"{path}: {MANIFEST}")
@@ -97,18 +94,15 @@ def open_bundle(path: Path) -> Bundle:
 def decode_manifest(data: bytes, where: str) -> Manifest:
     """Decode manifest.yaml. Raises InputError that starts with ``where`` and names the key."""
     try:
-        value = yaml.load(data, Loader=_UniqueKeyLoader)
-    except RecursionError:
-        raise InputError(f"{where}: not valid YAML: nested too deeply") from None
-    except (yaml.YAMLError, ValueError, AttributeError) as error:
-        # PyYAML lets the plain errors of its constructors through, of a date with month 13 for one.
-        raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        value = load_yaml(data)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     if isinstance(value, dict) and value.get("format") != FORMAT:
-        raise InputError(f"{where}: format: expected {FORMAT}, got {value.get('format')!r}")
+        raise InputError(f"{where}: format: expected {FORMAT}, got {reprlib.repr(value.get('format'))}")
     try:
         return msgspec.convert(value, Manifest)
     except msgspec.ValidationError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{where}: {printable(str(error))}") from None
 
 
 def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> Path:
@@ -122,8 +116,7 @@ def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, 
         name: source if isinstance(source, bytes) else source.read_bytes() for name, source in files.items()
     }
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
-    text = yaml.safe_dump({**manifest, "files": hashes}, sort_keys=False, allow_unicode=True, width=100)
-    contents[MANIFEST] = text.encode()
+    contents[MANIFEST] = dump_yaml({**manifest, "files": hashes})
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -167,42 +160,10 @@ def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
             raise InputError(f"{path}: a bundle holds no file named {name!r}")
 
 
-def _read_files(path: Path) -> dict[str, bytes]:
-    try:
-        if path.is_dir():
-            return {
-                entry.name: _bounded(entry, entry.stat().st_size) or entry.read_bytes()
-                for entry in path.iterdir()
-            }
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            for name in set(names):
-                if names.count(name) > 1:
-                    raise InputError(f"{path}: {name} is there {names.count(name)} times")
-            return {
-                info.filename: _bounded(path / info.filename, info.file_size) or archive.read(info)
-                for info in archive.infolist()
-            }
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such bundle") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: damaged or not a bundle ({error}); copy or pack it again") from None
-    except OSError as error:
-        raise InputError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
-
-
-def _bounded(path: Path, size: int) -> bytes:
-    if size > MAX_FILE_BYTES:
-        raise InputError(
-            f"{path}: {size} bytes, more than the {MAX_FILE_BYTES} that a bundle's file may have"
-        )
-    return b""
-
-
 def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     listed = set(manifest.files)
     for name in sorted(set(files) - listed - {MANIFEST}):
-        raise InputError(f"{path}: {name}: not listed under files in {MANIFEST}")
+        raise InputError(f"{path}: {printable(name)}: not listed under files in {MANIFEST}")
     for name, expected in manifest.files.items():
         if name == MANIFEST or name not in KNOWN_FILES:
             raise InputError(f"{path}: {MANIFEST}: files: a bundle holds no file named {name!r}")
@@ -271,28 +232,6 @@ def fallback_damping(manifest: Manifest) -> Float32Array:
 
 def _load_npz(path: Path, name: str, data: bytes, arrays: tuple[str, ...]) -> dict[str, Float32Array]:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            for array in arrays:
-                if array not in archive:
-                    raise InputError(f"{path}: {name}: array {array!r} is missing; it has {archive.files}")
-            return {array: np.asarray(archive[array], np.float32) for array in arrays}
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{path}: {name}: not a readable .npz ({error})") from None
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A joint or key named twice is an error, where YAML would silently keep the last."""
-
-
-def _construct_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str) or key in seen:
-            problem = "is named twice" if isinstance(key, str) else "is not a string"
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} {problem}", key_node.start_mark)
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+        return load_arrays(data, arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {name}: {error}") from None

@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def printable(text: str) -> str:
+    """What someone else wrote, fit for a line in a terminal or a log: no breaks, no control characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 class GaitdError(Exception):
     """Base of every error that a user can mend; ``exit_code`` is what the program ends with."""
 

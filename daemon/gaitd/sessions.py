@@ -14,7 +14,7 @@ import gaitd
 from gaitd import guardian
 from gaitd.blackboard import SessionSetup
 from gaitd.bundle import Bundle, fallback_damping
-from gaitd.errors import InputError
+from gaitd.errors import InputError, printable
 from gaitd.guardian import GuardState
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
@@ -48,8 +48,8 @@ class JointOrder:
 
 
 def one_line(text: str, length: int = 120) -> str:
-    """What a peer wrote, fit for logs and service status: no line breaks, no control characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:length])
+    """What a peer wrote, fit for logs and service status."""
+    return printable(text[:length])
 
 
 class Sessions:

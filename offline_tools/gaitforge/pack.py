@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import yaml
 
 from gaitd import __version__
 from gaitd.bundle import decode_manifest, write_bundle
 from gaitd.errors import InputError
 from gaitd.policy.contract import Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
+from gaitd.untrusted import dump_yaml
 from gaitforge import arrays, console, files, golden
 from gaitforge.policy_onnx import PolicyOnnx, read_policy
 from gaitforge.rknn import record
@@ -135,7 +135,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
     """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
-    return decode_manifest(yaml.safe_dump({**raw, "files": {}}).encode(), where)
+    return decode_manifest(dump_yaml({**raw, "files": {}}), where)
 
 
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:

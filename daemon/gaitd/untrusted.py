@@ -1,0 +1,168 @@
+"""Bytes from outside to plain values: the files of a bundle, YAML, arrays.
+
+Whoever wrote them may have meant harm: sizes are bounded before anything is unpacked, and whatever a parser
+raises becomes an InputError of one line.
+"""
+
+from __future__ import annotations
+
+import io
+import reprlib
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from gaitd.errors import InputError, printable
+
+MAX_TEXT_BYTES = 256 * 1024
+"""Of a YAML file: its parser takes seconds for each MB."""
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""Of any other file. A policy has a few hundred kB; this only keeps the memory from being filled."""
+MAX_ARRAY_BYTES = 64 * 1024 * 1024
+"""Of one unpacked array."""
+
+_READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def read_files(path: Path, names: Collection[str]) -> dict[str, bytes]:
+    """The files of a directory or of a zip.
+
+    Those that are not among ``names`` are there by name, without content. Raises InputError.
+    """
+    try:
+        if path.is_dir():
+            return {entry.name: _read_file(entry, names) for entry in path.iterdir()}
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: neither a file nor a directory")
+        with zipfile.ZipFile(path) as archive:
+            counts = Counter(archive.namelist())
+            for name, count in counts.items():
+                if count > 1:
+                    raise InputError(f"{path}: {printable(name)} is there {count} times")
+            return {
+                info.filename: _unpack(archive, info, MAX_FILE_BYTES) if info.filename in names else b""
+                for info in archive.infolist()
+            }
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such bundle") from None
+    except OSError as error:
+        where = printable(str(error.filename or path))
+        raise InputError(f"{where}: cannot be read: {error.strerror or error}") from None
+    except InputError:
+        raise
+    except Exception as error:  # zipfile lets out whatever its parts raise
+        raise InputError(
+            f"{path}: damaged or not a bundle ({_words(error)}); copy or pack it again"
+        ) from None
+
+
+def load_yaml(data: bytes) -> Any:
+    """One YAML document of plain values. Raises InputError, which does not know where the bytes come from.
+
+    Aliases are refused: a few kB of them make a value of gigabytes. A key named twice is an error, where YAML
+    would silently keep the last.
+    """
+    if len(data) > MAX_TEXT_BYTES:
+        raise InputError(f"{len(data)} bytes, more than the {MAX_TEXT_BYTES} that it may have")
+    try:
+        return yaml.load(data, Loader=_PlainLoader)
+    except RecursionError:
+        raise InputError("not valid YAML: nested too deeply") from None
+    except Exception as error:  # PyYAML's constructors let out whatever they run into
+        raise InputError(f"not valid YAML: {_words(error)}") from None
+
+
+def dump_yaml(value: Mapping[str, Any]) -> bytes:
+    """YAML that ``load_yaml`` reads: without aliases."""
+    text: str = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
+    return text.encode()
+
+
+def load_arrays(data: bytes, names: Collection[str]) -> dict[str, npt.NDArray[np.float32]]:
+    """Arrays of an .npz file. Raises InputError, which does not know where the bytes come from."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            there = [name.removesuffix(".npy") for name in archive.namelist()]
+            for name in names:
+                if name not in there:
+                    raise InputError(f"array {name!r} is missing; it has {reprlib.repr(there)}")
+            return {name: _array(_unpack(archive, f"{name}.npy", MAX_ARRAY_BYTES)) for name in names}
+    except InputError:
+        raise
+    except Exception as error:  # zipfile and numpy let out whatever their parts raise
+        raise InputError(f"not a readable .npz ({_words(error)})") from None
+
+
+def _array(data: bytes) -> npt.NDArray[np.float32]:
+    return np.asarray(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False), np.float32)
+
+
+def _read_file(path: Path, names: Collection[str]) -> bytes:
+    """A pipe or a device would be read for ever: a bundle holds plain files."""
+    status = path.stat()
+    if path.name not in names:
+        return b""
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: not a file")
+    _check_size(path.name, status.st_size, MAX_FILE_BYTES)
+    with path.open("rb") as stream:
+        return stream.read(status.st_size)
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo | str, limit: int) -> bytes:
+    """One member, at most as long as it says: read() without a length would unpack as much as there is."""
+    info = archive.getinfo(member) if isinstance(member, str) else member
+    if info.compress_type not in _READABLE:
+        raise InputError(
+            f"{info.filename}: packed by method {info.compress_type}; pack it stored or deflated"
+        )
+    _check_size(info.filename, info.file_size, limit)
+    with archive.open(info) as stream:
+        return stream.read(info.file_size)
+
+
+def _check_size(name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise InputError(f"{name}: {size} bytes, more than the {limit} that it may have")
+
+
+def _words(error: Exception) -> str:
+    return printable(" ".join(str(error).split()) or type(error).__name__)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "an alias (*name): write the value itself", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _construct_mapping(loader: _PlainLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str) or key in seen:
+            problem = "is named twice" if isinstance(key, str) else "is not a string"
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {reprlib.repr(key)} {problem}", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_PlainLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
