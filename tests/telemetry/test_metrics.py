@@ -120,6 +120,10 @@ def test_a_port_that_is_taken_leaves_the_daemon_walking(small_bundle_path: Path)
             answers = controller.walk(20)
             assert {answer.mode for answer in answers if answer is not None} == {Mode.ACTIVE}
             assert daemon.status()["mode"] == "active"
+            pid = daemon.status()["telemetry_pid"]
+            taken.close()
+            wait_until(lambda: controller.step() and _connects(port), 20.0, "the metrics, now that they may")
+            assert daemon.status()["telemetry_pid"] == pid != 0
 
 
 def test_telemetry_may_die_and_comes_back(small_bundle_path: Path) -> None:

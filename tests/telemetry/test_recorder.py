@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,18 @@ def test_a_damped_walk_leaves_all_its_steps(small_bundle_path: Path, tmp_path: P
         assert recording.info.cause == "operator"
         assert recording.info.policy_id == controller.contract["policy"]["id"]
         assert recording.info.joints == JOINTS
+
+
+def test_the_recorder_needs_no_metrics_port(small_bundle_path: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with Gaitd(small_bundle_path, "--metrics-port", port, config=config(tmp_path)) as daemon:
+            daemon.wait_ready()
+            controller = walked(daemon)
+            controller.control.demand("damp", session=0, reason=int(Reason.OPERATOR))
+            assert only_recording(tmp_path).info.cause == "operator"
 
 
 def test_on_request_and_a_bad_disk_leaves_the_walk_alone(small_bundle_path: Path, tmp_path: Path) -> None:

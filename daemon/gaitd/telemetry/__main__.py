@@ -18,6 +18,8 @@ from gaitd.telemetry.order import TelemetryOrder
 from gaitd.telemetry.recorder import FlightRecorder
 
 FEED_S = 0.1
+RETRY_TURNS = 10
+"""A metrics address that cannot be had is tried again after so many turns; the recorder runs meanwhile."""
 
 
 def main() -> int:
@@ -37,14 +39,16 @@ def main() -> int:
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, order.period_s)
     registry.register(BlackboardCollector(board, order))
-    if order.metrics.enabled:
-        try:
-            serve_metrics(order.metrics, registry)
-        except GaitdError as error:
-            print(f"gaitd-telemetry: {error}", file=sys.stderr)
-            return error.exit_code
-    index = 0
-    while not done.wait(FEED_S):
+    index, turn, served = 0, 0, not order.metrics.enabled
+    while not done.wait(FEED_S if turn else 0.0):
+        if not served and turn % RETRY_TURNS == 0:
+            try:
+                serve_metrics(order.metrics, registry)
+                served = True
+            except GaitdError as error:
+                if turn == 0:
+                    print(f"gaitd-telemetry: {error}; trying again every second", file=sys.stderr, flush=True)
+        turn += 1
         index = histograms.feed(board, index)
         if recorder is not None:
             recorder.look()
