@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, printable
 from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT
 
 if sys.version_info >= (3, 11):
@@ -143,7 +143,7 @@ def load_config(path: Path | None) -> Config:
         return msgspec.convert(tomllib.loads(path.read_text()), Config)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
     except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {printable(str(error))}") from None
+    except (ValueError, RecursionError) as error:  # tomllib's own errors, and what it lets through
+        raise InputError(f"{path}: not valid TOML: {printable(str(error))}") from None

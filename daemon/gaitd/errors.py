@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-def printable(text: str) -> str:
+def printable(text: str, length: int = 1000) -> str:
     """What someone else wrote, fit for a line in a terminal or a log: no breaks, no control characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return "".join(letter if letter.isprintable() else " " for letter in text[:length])
 
 
 class GaitdError(Exception):

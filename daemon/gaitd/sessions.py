@@ -49,7 +49,7 @@ class JointOrder:
 
 def one_line(text: str, length: int = 120) -> str:
     """What a peer wrote, fit for logs and service status."""
-    return printable(text[:length])
+    return printable(text, length)
 
 
 class Sessions:

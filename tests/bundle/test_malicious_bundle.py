@@ -114,6 +114,14 @@ def test_a_name_that_would_write_to_the_terminal(tmp_path: Path, small_bundle_pa
     assert "[2Jx y: not listed" in refused(path)
 
 
+def test_a_very_long_name_does_not_make_a_very_long_line(tmp_path: Path, small_bundle_path: Path) -> None:
+    path = tmp_path / "small.gaitd"
+    path.write_bytes(small_bundle_path.read_bytes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x" * 60_000, b"")
+    assert len(refused(path)) < 2000
+
+
 def test_a_zip_of_very_many_files(tmp_path: Path) -> None:
     """Comparing each name with each other one took minutes."""
     path = tmp_path / "many.gaitd"

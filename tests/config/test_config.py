@@ -95,6 +95,10 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
         ('[realtime]\nenabled = "yes"', r"Expected `bool`.*`\$\.realtime\.enabled`"),
         ("[metrics]\nport = 0", r">= 1 - at `\$\.metrics\.port`"),
         ("[metrics]\nport = 65536", r"<= 65535 - at `\$\.metrics\.port`"),
+        ('[network]\naddress = "robot.local"', r"'robot.local' is not an IPv4 address - at `\$\.network`"),
+        ('[network]\naddress = "10.0.0.1"', r"server_key is empty: there is no TCP without keys; .*keygen"),
+        ('[network]\naddress = "10.0.0.1"\nserver_key = "/k"', r"allowed_keys is empty: there is no TCP"),
+        ("[network]\nport = 65533", r"<= 65532 - at `\$\.network\.port`"),
         ("[metrics", r"not valid TOML"),
         ("[metrics]\nport = 1\nport = 2", r"not valid TOML"),
     ],
@@ -149,3 +153,17 @@ def test_the_command_line_is_held_to_the_same(
 def test_defaults_are_within_their_own_bounds() -> None:
     values: Any = msgspec.to_builtins(Config())
     assert msgspec.convert(values, Config) == Config()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a = " + "[" * 20_000, "a = " + "{a = " * 5000, "a = " + "9" * 5000, "a = 0x" + "f" * 5000),
+        *('"\\u001b[2J\\n" = 1', '[guard]\n"\\n" = 1', "a = 2024-13-45", "\x00", "a = 1e999999"),
+    ],
+)
+def test_toml_that_trips_its_parser_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(write(tmp_path, text))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
