@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -48,18 +48,24 @@ def wait_until(condition: Callable[[], T], timeout_s: float = 10.0, what: str = 
 
 def scrape(address: Path | int) -> str:
     """The metrics page at a Unix socket or a TCP port of this machine."""
+    status, page = ask_metrics(address, "GET")
+    assert status == 200
+    return page
+
+
+def ask_metrics(address: Path | int, method: str) -> tuple[int, str]:
+    """Status and page that a request of that method gets."""
     connection = http.client.HTTPConnection(
         "127.0.0.1", address if isinstance(address, int) else None, timeout=5
     )
     if isinstance(address, Path):
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(str(address))
-    connection.request("GET", "/metrics")
+    connection.request(method, "/metrics")
     response = connection.getresponse()
-    assert response.status == 200
     page = response.read().decode()
     connection.close()
-    return page
+    return response.status, page
 
 
 def samples(page: str) -> dict[str, float]:
@@ -75,7 +81,7 @@ class Gaitd:
     """``gaitd run`` on a bundle, with a runtime directory and a notify socket of its own.
 
     Metrics are served at a Unix socket, so that several may run. ``fault``: the worker's backend can be
-    told to misbehave (see support.faulty_worker).
+    told to misbehave (see support.faulty_worker). ``process``: more that subprocess.Popen is told.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class Gaitd:
         runtime_dir: Path | None = None,
         config: str = "",
         fault: bool = False,
+        process: Mapping[str, Any] | None = None,
     ) -> None:
         # Unix socket paths are short: not under pytest's own directory.
         self._scratch = Path(tempfile.mkdtemp(prefix="gaitd-test-"))
@@ -117,6 +124,7 @@ class Gaitd:
                 "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
                 "GAITD_TEST_FAULT": str(self._fault),
             },
+            **(process or {}),
         )
         self._controllers: list[Controller] = []
 

@@ -14,7 +14,7 @@ from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.wire.messages import Mode, Reason
 from support.controller import Controller
-from support.daemon import PATIENT, Gaitd, samples, scrape, wait_until
+from support.daemon import PATIENT, Gaitd, ask_metrics, samples, scrape, wait_until
 
 HISTOGRAMS = (
     "gaitd_command_age_seconds",
@@ -171,6 +171,57 @@ def test_a_reader_that_stalls_or_talks_nonsense_does_not_touch_the_walk(
         assert samples(scrape(port))["gaitd_steps_total"] > 0
         for reader in readers:
             reader.close()
+
+
+@pytest.mark.parametrize("kind", ["TCP", "Unix socket"])
+def test_metrics_can_only_be_read(small_bundle_path: Path, kind: str) -> None:
+    port = free_port()
+    with Gaitd(small_bundle_path, config=on_port(port) if kind == "TCP" else PATIENT) as daemon:
+        daemon.wait_ready()
+        controller = walking(daemon)
+        controller.walk(10)
+        controller.control.demand("release", session=controller.session)
+        address: Path | int = port if kind == "TCP" else daemon.metrics_socket
+        wait_until(lambda: _serves(address), 20.0, "the metrics")
+
+        def counts() -> dict[str, float]:
+            found = samples(scrape(address))
+            return {name: value for name, value in found.items() if "_total" in name}
+
+        before = counts()
+        assert before["gaitd_steps_total"] > 0
+        for method in ("POST", "PUT", "DELETE", "PATCH", "NONSENSE"):
+            assert ask_metrics(address, method)[0] == 405, method
+        assert counts() == before
+
+
+def test_metrics_are_on_loopback_unless_told(small_bundle_path: Path) -> None:
+    port = free_port()
+    with Gaitd(small_bundle_path, config=on_port(port)) as daemon:
+        daemon.wait_ready()
+        wait_until(lambda: _serves(port), 20.0, "the metrics port")
+        assert _listeners(port) == ["127.0.0.1"]
+
+
+def _listeners(port: int) -> list[str]:
+    """The addresses on which somebody on this machine listens at that port."""
+    found = []
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        path = Path("/proc/net") / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else []:
+            _, local, _, state, *_ = line.split()
+            address, _, local_port = local.partition(":")
+            if state == "0A" and int(local_port, 16) == port:
+                words = (bytes.fromhex(address[i : i + 8])[::-1] for i in range(0, len(address), 8))
+                found.append(socket.inet_ntop(family, b"".join(words)))
+    return found
+
+
+def _serves(address: Path | int) -> bool:
+    try:
+        return scrape(address) != ""
+    except OSError:
+        return False
 
 
 def _connects(port: int) -> bool:

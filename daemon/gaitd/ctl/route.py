@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -10,7 +11,7 @@ import zmq
 
 from gaitd.errors import InputError
 from gaitd.keys import read_public_key, read_secret_key
-from gaitd.wire.endpoints import DEFAULT_PORT, Endpoints
+from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT, Endpoints
 
 RECONNECT_MS = 100
 """Over TCP. A peer that is refused tries again and again, and each time costs the robot a handshake."""
@@ -43,11 +44,12 @@ class Route:
     @classmethod
     def remote(cls, robot: str, server_key: Path, key: Path) -> Route:
         """To a HOST or HOST:PORT. Raises InputError when the address or a key file is wrong."""
-        host, _, port = robot.partition(":")
-        if not host or (port and not port.isdecimal()) or not 1 <= int(port or DEFAULT_PORT) <= 65532:
+        parts = re.fullmatch(r"([^\s:/]+)(?::([0-9]+))?", robot)
+        port = int(parts[2] or DEFAULT_PORT) if parts is not None else 0
+        if parts is None or not 1 <= port <= 65536 - len(CHANNELS):
             raise InputError(f"{robot!r} is not HOST or HOST:PORT with a port from 1 to 65532")
         keys = Keys(read_public_key(server_key), read_secret_key(key))
-        return cls(Endpoints.on_host(host, int(port or DEFAULT_PORT)), keys)
+        return cls(Endpoints.on_host(parts[1], port), keys)
 
     def connect(self, socket: zmq.Socket[bytes], *channels: str) -> None:
         """Connect a socket to channels. Set its other options before."""
