@@ -37,6 +37,7 @@ SYSTEM_FILES = {
     "gaitd.tmpfiles": "usr/lib/tmpfiles.d/gaitd.conf",
     "60-gaitd.rules": "usr/lib/udev/rules.d/60-gaitd.rules",
     "examples/cores.conf": "usr/share/doc/gaitd/examples/cores.conf",
+    "examples/network.conf": "usr/share/doc/gaitd/examples/network.conf",
 }
 
 

@@ -27,6 +27,7 @@ HANDSHAKE_MS = 2000
 """A stranger who connects and says nothing holds a file descriptor no longer than this."""
 MAX_ADMISSIONS_PER_TURN = 4
 """A crowd at the door must not keep the loop from its work; the others wait."""
+TCP_MEND = "set network.address and network.port; under systemd add the drop-in examples/network.conf"
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Doors:
     def open(self, socket: zmq.Socket[bytes], channel: str) -> None:
         """Bind a socket of the context to a channel's endpoints. Raises InputError."""
         with for_owner_and_group():
-            _bind(socket, getattr(self._local, channel), "daemon.runtime_dir")
+            _bind(socket, getattr(self._local, channel), "set daemon.runtime_dir")
         if self._zap is None:
             return
         socket.set(zmq.CURVE_SERVER, 1)
@@ -67,7 +68,7 @@ class Doors:
         socket.set(zmq.ZAP_DOMAIN, b"gaitd")
         socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
         socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        _bind(socket, getattr(self._remote, channel), "network.address and network.port")
+        _bind(socket, getattr(self._remote, channel), TCP_MEND)
 
     def admit(self) -> Stranger | None:
         """Answer who waits at the TCP door, a bounded number; returns the last one refused. Never waits."""
@@ -101,8 +102,8 @@ def _of_field(field: str, read: Callable[[Path], T], path: str) -> T:
         raise InputError(f"{field}: {error}") from None
 
 
-def _bind(socket: zmq.Socket[bytes], endpoint: str, fields_to_set: str) -> None:
+def _bind(socket: zmq.Socket[bytes], endpoint: str, mend: str) -> None:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; set {fields_to_set}") from None
+        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {mend}") from None
