@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -53,22 +54,23 @@ class Doors:
         self._secret_key = _of_field("network.server_key", read_secret_key, network.server_key)
         allowed = _of_field("network.allowed_keys", read_public_keys, network.allowed_keys)
         self._allowed = {z85.decode(key) for key in allowed.values()}
+        _try_tcp()
         self._zap = context.socket(zmq.REP)
         self._zap.set(zmq.LINGER, 0)
         self._zap.bind(ZAP_ENDPOINT)
 
-    def open(self, socket: zmq.Socket[bytes], channel: str) -> None:
+    def open(self, bound: zmq.Socket[bytes], channel: str) -> None:
         """Bind a socket of the context to a channel's endpoints. Raises InputError."""
         with for_owner_and_group():
-            _bind(socket, getattr(self._local, channel), "set daemon.runtime_dir")
+            _bind(bound, getattr(self._local, channel), "set daemon.runtime_dir")
         if self._zap is None:
             return
-        socket.set(zmq.CURVE_SERVER, 1)
-        socket.set(zmq.CURVE_SECRETKEY, self._secret_key)
-        socket.set(zmq.ZAP_DOMAIN, b"gaitd")
-        socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
-        socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        _bind(socket, getattr(self._remote, channel), TCP_MEND)
+        bound.set(zmq.CURVE_SERVER, 1)
+        bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
+        bound.set(zmq.ZAP_DOMAIN, b"gaitd")
+        bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
+        bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        _bind(bound, getattr(self._remote, channel), TCP_MEND)
 
     def admit(self) -> Stranger | None:
         """Answer who waits at the TCP door, a bounded number; returns the last one refused. Never waits."""
@@ -102,8 +104,20 @@ def _of_field(field: str, read: Callable[[Path], T], path: str) -> T:
         raise InputError(f"{field}: {error}") from None
 
 
-def _bind(socket: zmq.Socket[bytes], endpoint: str, mend: str) -> None:
+def _try_tcp() -> None:
+    """libzmq aborts where it is forbidden what it needs, as to the service without its drop-in.
+
+    It looks the address up among the interfaces, for which it asks the kernel by netlink.
+    """
     try:
-        socket.bind(endpoint)
+        for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_NETLINK, socket.SOCK_RAW)):
+            socket.socket(family, kind).close()
+    except OSError as error:
+        raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_MEND}") from None
+
+
+def _bind(bound: zmq.Socket[bytes], endpoint: str, mend: str) -> None:
+    try:
+        bound.bind(endpoint)
     except zmq.ZMQError as error:
         raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {mend}") from None
