@@ -11,11 +11,11 @@ MINUTES ?= 10
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
-TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev
+TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev clang 'libclang-rt-dev|libclang-common-14-dev' valgrind
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test rknn lint format bench faults soak evidence cpp clean
+.PHONY: help demo test rknn lint format bench faults soak evidence fuzz cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,6 +50,9 @@ soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and
 
 evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md
 	$(BIN)/gaitforge evidence --bundle $(BUNDLE) --output build/evidence
+
+fuzz: $(VENV)/.test  ## 10 million messages that violate the contract, then coverage-guided; FUZZ="--messages N --seconds S --seed X"
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)
