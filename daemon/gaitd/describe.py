@@ -62,5 +62,5 @@ def _limits(bundle: Bundle) -> list[str]:
     limits = bundle.manifest.limits
     commands = {"position": limits.position, "slew": limits.slew, "torque": limits.torque}
     texts = [f"{name} ({limit.response})" for name, limit in commands.items() if limit is not None]
-    others = {"state range": limits.state, "repetition": limits.repetition}
+    others = {"state range": limits.state, "posture": limits.posture, "repetition": limits.repetition}
     return texts + [name for name, limit in others.items() if limit is not None]

@@ -253,7 +253,12 @@ def test_what_is_admitted_rises_in_sequence_and_time(stream: list[tuple[int, int
 
 def test_every_refusal_has_a_reason_that_says_what_is_wrong() -> None:
     assert set(REFUSAL_REASONS) == set(Refusal)
-    assert set(REFUSAL_REASONS.values()) == {Reason.STATE_INVALID, Reason.STATE_STALE, Reason.CONTRACT}
+    assert set(REFUSAL_REASONS.values()) == {
+        Reason.STATE_INVALID,
+        Reason.STATE_STALE,
+        Reason.CONTRACT,
+        Reason.LIMIT,
+    }
 
 
 @pytest.mark.parametrize(
@@ -272,3 +277,60 @@ def test_contradicting_state_limits_are_refused_by_key(state: dict[str, Any], me
     limits = {"position": {"min_rad": -4.0, "max_rad": 4.0}, "state": state}
     with pytest.raises(InputError, match=message):
         Session(limits=limits)
+
+
+POSTURE = {"posture": {"max_tilt_rad": 1.0, "max_start_error_rad": [0.2, 0.3, 0.4]}}
+
+
+def _limits(**limits: Any) -> dict[str, Any]:
+    return {"limits": {**small_manifest()["limits"], **limits}}
+
+
+def _tilted(angle_rad: float, axis: int = 0, length: float = 1.0) -> np.ndarray:
+    """A rotation about x, y or z (0, 1, 2)."""
+    quaternion = np.zeros(4)
+    quaternion[0], quaternion[1 + axis] = math.cos(angle_rad / 2), math.sin(angle_rad / 2)
+    return (length * quaternion).astype(np.float32)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("length", [0.97, 1.0, 1.03])
+def test_a_robot_that_lies_is_not_walked(axis: int, length: float) -> None:
+    session = Session(**_limits(**POSTURE))
+    for sign in (-1, 1):
+        assert session.next(orientation=_tilted(sign * 0.98, axis, length)) is None
+        assert session.next(orientation=_tilted(sign * 1.02, axis, length)) is Refusal.POSTURE
+        assert session.next(orientation=_tilted(sign * math.pi, axis, length)) is Refusal.POSTURE
+    assert REFUSAL_REASONS[Refusal.POSTURE] is Reason.LIMIT
+
+
+def test_the_heading_is_no_tilt() -> None:
+    session = Session(**_limits(**POSTURE))
+    assert all(session.next(orientation=_tilted(angle, axis=2)) is None for angle in np.linspace(-3, 3, 20))
+
+
+@pytest.mark.parametrize("joint", [0, 1, 2])
+def test_a_session_begins_near_the_default_position(joint: int) -> None:
+    session = Session(**_limits(**POSTURE))
+    default = np.array([0.0, -0.65, 1.3], np.float32)
+    allowed = np.array(POSTURE["posture"]["max_start_error_rad"], np.float32)
+    near, far = default.copy(), default.copy()
+    near[joint] += 0.95 * allowed[joint]
+    far[joint] -= 1.05 * allowed[joint]
+    upright = {"orientation": _tilted(0.0)}
+    assert session.next(joint_position=far, **upright) is Refusal.POSTURE
+    assert session.next(joint_position=far, **upright) is Refusal.POSTURE
+    assert session.next(joint_position=near, **upright) is None
+    assert session.next(joint_position=far, **upright) is None, "the policy itself may go there"
+    session.admission.start(7)
+    session.count = 0
+    assert session.next(joint_position=far, **upright) is Refusal.POSTURE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"max_tilt_rad": 0.0}, {"max_tilt_rad": 4.0}, {"max_tilt_rad": math.nan}, {"max_start_error_rad": -0.1}],
+)
+def test_a_posture_limit_that_is_none_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"limits.posture.{next(iter(change))}"):
+        Session(**_limits(posture={**POSTURE["posture"], **change}))

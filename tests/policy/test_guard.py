@@ -185,7 +185,8 @@ def test_contradicting_limits_are_refused_by_key_and_joint(changes: dict[str, An
 
 
 class LastAction(RuleBasedStateMachine):
-    """Whatever the model answers, last_action is the last accepted action; so is what is observed."""
+    """Whatever the model answers, last_action is the last accepted action, or what the limits made of it; so is
+    what is observed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +205,12 @@ class LastAction(RuleBasedStateMachine):
         self.observed = self.accepted
         decision = self.pipeline.decide(action)
         if decision.accepted:
-            self.accepted = np.clip(action, -20, 20).copy()
+            clipped = np.clip(action, -20, 20)
+            self.accepted = decision.action.copy()
+            if not decision.clamped:
+                np.testing.assert_array_equal(self.accepted, clipped)
+            applied = self.pipeline.mapper.target(self.accepted)
+            np.testing.assert_allclose(applied, decision.target, atol=1e-5)
         if reuse:
             action.fill(np.nan)  # a backend overwrites its output with the next call
 
@@ -223,6 +229,24 @@ class LastAction(RuleBasedStateMachine):
 
 TestLastAction = LastAction.TestCase
 TestLastAction.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
+
+
+def test_a_joint_that_is_held_back_is_remembered_as_held() -> None:
+    """A raw action of 100, fed back as it was, would upset the policy for many steps."""
+    pipeline = make(slew={"max_rad_per_step": 0.5})
+    decision = decide(pipeline, [100.0, 0.1, 0.0], DEFAULT)
+    assert decision.clamped == {"slew": 1}
+    assert decision.target[0] == pytest.approx(DEFAULT[0] + 0.5)
+    asked = pipeline.mapper.target(pipeline.last_action)
+    np.testing.assert_allclose(asked, decision.target, atol=1e-6)
+    assert pipeline.last_action[1] == np.float32(0.1), "the others stay as the model said"
+
+
+def test_a_joint_that_no_action_moves() -> None:
+    pipeline = make({"scale": [0.25, 0.0, 0.25]}, slew={"max_rad_per_step": 0.5})
+    decision = decide(pipeline, [100.0, 100.0, 0.0], DEFAULT)
+    assert decision.accepted
+    assert np.isfinite(pipeline.last_action).all()
 
 
 def test_the_same_answer_while_the_joints_move_is_refused() -> None:

@@ -60,8 +60,9 @@ def test_the_45_vector_is_the_reference(seed: int) -> None:
         assert vector.dtype == np.float32
         assert vector.shape == (45,)
         np.testing.assert_allclose(vector, reference_45(state, last_action), rtol=1e-6, atol=2e-6)
-        last_action = rng.normal(size=12).astype(np.float32)
-        assert pipeline.decide(last_action).accepted
+        decision = pipeline.decide(rng.normal(size=12).astype(np.float32))
+        assert decision.accepted
+        last_action = decision.action
 
 
 @given(st.permutations(range(12)), st.integers(0, 2**32))

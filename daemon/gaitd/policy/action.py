@@ -25,6 +25,7 @@ class ActionMapper:
         assert not isinstance(offset, str)
         self._scale = joint_array(action.scale, joints, "action.scale")
         self._offset = joint_array(offset, joints, "action.offset")
+        self._per_rad = np.divide(1, self._scale, out=np.zeros_like(self._scale), where=self._scale != 0)
         self._clip = action.clip
         self.stiffness = joint_array(action.stiffness_nm_per_rad, joints, "action.stiffness_nm_per_rad")
         """(n,) Nm/rad."""
@@ -43,3 +44,8 @@ class ActionMapper:
         """Joint position targets (n,) rad for a clipped raw action (n,)."""
         target: Float32Array = action * self._scale + self._offset
         return target
+
+    def action(self, target: Float32Array) -> Float32Array:
+        """The raw action (n,) that asks for these targets (n,) rad; 0 for a joint that no action moves."""
+        action: Float32Array = (target - self._offset) * self._per_rad
+        return action

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
-from gaitd.policy.joints import positive_joint_array
+from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.limits import position_range
 from gaitd.wire.messages import RawObservation, Reason, RobotState
 
@@ -36,6 +36,8 @@ class Refusal(enum.IntEnum):
     OUT_OF_RANGE = 8
     MISSING_FIELD = 9
     """A field that the policy needs and the hello promised is empty."""
+    POSTURE = 10
+    """The robot lies, or a session begins with a joint far from its default position."""
 
 
 REFUSAL_REASONS: dict[Refusal, Reason] = {
@@ -49,6 +51,7 @@ REFUSAL_REASONS: dict[Refusal, Reason] = {
     Refusal.NOT_FINITE: Reason.STATE_INVALID,
     Refusal.OUT_OF_RANGE: Reason.STATE_INVALID,
     Refusal.MISSING_FIELD: Reason.CONTRACT,
+    Refusal.POSTURE: Reason.LIMIT,
 }
 """The reason that the guardian gives when such refusals are all that a session gets."""
 
@@ -98,6 +101,22 @@ class StateAdmission:
         )
         self._joints_low = np.concatenate((position_low, -velocity_max))
         self._joints_high = np.concatenate((position_high, velocity_max))
+        self._default = joint_array(
+            manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
+        )
+        self._start_error = np.full_like(low, np.inf)
+        self._min_upright = -1.0
+        posture = manifest.limits.posture
+        if posture is not None:
+            if not 0 < posture.max_tilt_rad <= math.pi:
+                raise InputError(
+                    "limits.posture.max_tilt_rad: expected more than 0 and pi at most, "
+                    f"got {posture.max_tilt_rad}"
+                )
+            self._min_upright = math.cos(posture.max_tilt_rad)
+            self._start_error = positive_joint_array(
+                posture.max_start_error_rad, manifest.joints, "limits.posture.max_start_error_rad"
+            )
         self.session = 0
         self.missed = 0
         """Sequence numbers that never came, in this session."""
@@ -132,6 +151,8 @@ class StateAdmission:
             return Refusal.OUT_OF_RANGE if finite else Refusal.NOT_FINITE
         if not _inputs_finite(state):
             return Refusal.NOT_FINITE
+        if _upright(state) < self._min_upright or (self._last_seq == 0 and self._far_off(state)):
+            return Refusal.POSTURE
         content = joints.tobytes() + others.tobytes()
         frozen = content == self._last_content
         self.missed += state.seq - self._last_seq - 1
@@ -143,6 +164,9 @@ class StateAdmission:
     def too_old(self, stamp_ns: int, now_ns: int) -> bool:
         """Whether a state sampled at stamp_ns may no longer be answered."""
         return now_ns - stamp_ns > self._limits.max_age_ns
+
+    def _far_off(self, state: RobotState | RawObservation) -> bool:
+        return bool((np.abs(state.joint_position - self._default) > self._start_error).any())
 
     def _joints_in_range(self, joints: Float32Array) -> bool:
         """NaN is in no range."""
@@ -165,6 +189,14 @@ def _is_unit(state: RobotState | RawObservation) -> bool:
         return True
     w, x, y, z = state.orientation.tolist()
     return bool(0.9 < w * w + x * x + y * y + z * z < 1.1)
+
+
+def _upright(state: RobotState | RawObservation) -> float:
+    """Cosine of the angle between the base's and the world's vertical."""
+    if isinstance(state, RawObservation):
+        return 1.0
+    w, x, y, z = state.orientation.tolist()
+    return float((w * w - x * x - y * y + z * z) / (w * w + x * x + y * y + z * z))
 
 
 def _inputs_finite(state: RobotState | RawObservation) -> bool:

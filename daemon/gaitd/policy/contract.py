@@ -157,6 +157,15 @@ class StateLimit(_Strict, frozen=True, kw_only=True):
     max_velocity_rad_per_s: JointValues
 
 
+class PostureLimit(_Strict, frozen=True, kw_only=True):
+    """How the robot may be held while the policy moves it; a state beyond it is refused."""
+
+    max_tilt_rad: float
+    """Between the base's and the world's vertical: more, and it has fallen. Not seen in a raw observation."""
+    max_start_error_rad: JointValues
+    """Of each joint from its default position, in the first state of a session: more, and it would jerk."""
+
+
 class RepetitionLimit(_Strict, frozen=True, kw_only=True):
     """The same action again, bit for bit, although a joint has moved: the model no longer looks at its input.
 
@@ -173,6 +182,7 @@ class Limits(_Strict, frozen=True, kw_only=True):
     slew: SlewLimit | None = None
     torque: TorqueLimit | None = None
     state: StateLimit | None = None
+    posture: PostureLimit | None = None
     repetition: RepetitionLimit | None = None
 
 

@@ -24,7 +24,7 @@ class Decision:
     target: Float32Array
     """(n,) rad, the joint position target."""
     action: Float32Array
-    """(n,) the raw action after the policy's own clip."""
+    """(n,) the raw action after the policy's own clip; where a limit holds a joint back, what it came to."""
     clamped: dict[str, int]
     """Number of joints held back by each limit that was met."""
 
@@ -116,6 +116,7 @@ class CommandGuard:
         count = int(np.count_nonzero(held != decision.target))
         if count:
             decision.clamped[name] = count
+            decision.action = np.where(held != decision.target, self._mapper.action(held), decision.action)
             decision.target = held
             if self._responses[name] == "damp":
                 decision.reason = Reason.LIMIT

@@ -260,6 +260,8 @@ CHANNEL_FAULTS = tuple(
          frozenset()),
         ("joint velocity spikes, for ever", _tamper("state value", field="joint_velocity", value=1e4),
          INVALID),
+        ("robot on its side", _tamper("state value", field="orientation", value=[0.7071, 0.7071, 0.0, 0.0]),
+         frozenset({"limit"})),
         ("orientation no rotation", _tamper("state value", field="orientation", value=3.0), INVALID),
         ("states lost", _tamper("lose states", every=1), LOST),
         ("every fifth state lost", _tamper("lose states", every=5), frozenset()),

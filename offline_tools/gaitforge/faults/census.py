@@ -27,7 +27,8 @@ class _Life:
 
     @property
     def growth_kb(self) -> int:
-        return self.samples[-1][1] - self.samples[0][1]
+        """In the second half of its life: what a process touches for the first time comes in the first."""
+        return self.samples[-1][1] - self.samples[len(self.samples) // 2][1]
 
     @property
     def files(self) -> tuple[int, int]:
@@ -64,8 +65,9 @@ class Census:
         for pid, life in self._lives.items():
             if not life.samples:
                 continue
-            if life.growth_kb > once_kb + hourly_kb * life.lasted_s / 3600:
-                texts.append(f"{life.name} ({pid}) grew by {life.growth_kb} kB in {life.lasted_s:.0f} s")
+            half_s = life.lasted_s / 2
+            if life.growth_kb > once_kb + hourly_kb * half_s / 3600:
+                texts.append(f"{life.name} ({pid}) grew by {life.growth_kb} kB in its last {half_s:.0f} s")
             first, last = life.files
             if last > first + MORE_FILES:
                 texts.append(f"{life.name} ({pid}) has {last} file descriptors, at first {first}")
@@ -80,7 +82,7 @@ class Census:
                 longest = max(lives, key=lambda life: life.lasted_s)
                 first, last = longest.files
                 lines[name] = (
-                    f"{longest.samples[-1][1] / 1024:.1f} MB, {longest.growth_kb:+d} kB in "
+                    f"{longest.samples[-1][1] / 1024:.1f} MB, {longest.growth_kb:+d} kB in the second half of "
                     f"{longest.lasted_s:.0f} s, {first} to {last} file descriptors; {len(lives)} warm lives"
                 )
         return lines

@@ -37,7 +37,7 @@ LOST_SHARE = 0.002
 """Of the controller's states: a starved machine costs one now and then, and it is counted."""
 WARM_S = 20.0
 """A process's memory counts from this age on."""
-GROWTH_KB_PER_HOUR, GROWTH_KB = 4096, 1536
+GROWTH_KB_PER_HOUR, GROWTH_KB = 1024, 512
 """What a process may grow: by the hour, and once."""
 
 

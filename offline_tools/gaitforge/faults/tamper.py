@@ -116,7 +116,11 @@ class Tamper:
             yield 0, replace(state, stamp_ns=max(0, state.stamp_ns + order["ns"]))
         elif kind == "state value":
             values = np.array(getattr(state, order["field"]))
-            values[order.get("index", 0)] = float(order["value"])
+            value = order["value"]
+            if isinstance(value, list):
+                values[:] = value
+            else:
+                values[0] = float(value)
             changed: dict[str, Any] = {order["field"]: values}
             yield 0, replace(state, **changed)
         elif kind == "lose states":

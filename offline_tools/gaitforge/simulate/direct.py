@@ -19,7 +19,7 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import RobotState
+from gaitd.wire.messages import Reason, RobotState
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.robot import (
@@ -143,7 +143,9 @@ def run_direct(
             if backend is not None:
                 backend.accept()
         else:
-            rejected, waiting = rejected + 1, waiting + 1
+            # A limit whose response is to damp does so at once, other refusals only when they last.
+            rejected += 1
+            waiting = PATIENCE_PERIODS if decision.reason is Reason.LIMIT else waiting + 1
             if waiting >= PATIENCE_PERIODS:
                 robot.command = MotorCommand.damped()
         if on_step is not None:
