@@ -185,8 +185,7 @@ def test_contradicting_limits_are_refused_by_key_and_joint(changes: dict[str, An
 
 
 class LastAction(RuleBasedStateMachine):
-    """Whatever the model answers, last_action is the last accepted action, or what the limits made of it; so is
-    what is observed."""
+    """Whatever the model answers, last_action is the last accepted one or what the limits made of it."""
 
     def __init__(self) -> None:
         super().__init__()

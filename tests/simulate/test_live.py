@@ -96,7 +96,7 @@ def test_a_controller_stands_it_up_and_the_script_begins(controller):
     assert result.handover_s == pytest.approx(2.3, abs=0.3)
     assert result.measures.outcome is Outcome.KEPT_UP
     assert result.measures.duration_s == pytest.approx(1.0, abs=0.01)
-    assert result.timing.real_time_factor == pytest.approx(1.0, abs=0.05)
+    assert 0.5 < result.timing.real_time_factor < 1.05, "never faster than time; slower on a busy machine"
     assert result.commands > 1000
     assert result.malformed == result.silences == 0
     assert list(dict.fromkeys(controller.velocity_commands)) == [
@@ -128,6 +128,18 @@ def test_without_a_controller_it_lies_and_gives_up(controller):
     assert result.handover_s is None
     assert result.measures.outcome is Outcome.NEVER_STOOD
     assert robot.height_m < 0.15
+
+
+def test_somebody_turns_a_limp_robot_over(controller):
+    wire = RobotSocket(controller.ports)
+    robot = Robot()
+    robot.data.qpos[2:7] = (0.3, 0.0, 1.0, 0.0, 0.0)  # on its back
+    lines = []
+    live = LiveRobot(robot, wire, CommandScript.constant(0.0), say=lines.append, turn_over=True)
+    live.run(1.0, wait_s=1.0, stop=lambda: False)
+    wire.close()
+    assert [line for line in lines if "turns the robot over" in line] == lines[-1:]
+    assert robot.tilt_rad < 0.1
 
 
 def test_a_late_loop_catches_up_and_a_stalled_one_drops_the_debt():

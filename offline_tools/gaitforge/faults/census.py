@@ -82,7 +82,7 @@ class Census:
                 longest = max(lives, key=lambda life: life.lasted_s)
                 first, last = longest.files
                 lines[name] = (
-                    f"{longest.samples[-1][1] / 1024:.1f} MB, {longest.growth_kb:+d} kB in the second half of "
+                    f"{longest.samples[-1][1] / 1024:.1f} MB, {longest.growth_kb:+d} kB in the last half of "
                     f"{longest.lasted_s:.0f} s, {first} to {last} file descriptors; {len(lives)} warm lives"
                 )
         return lines

@@ -146,6 +146,7 @@ class Rig:
                 gaitd_command=(sys.executable, "-m", "gaitforge.faults.daemon"),
                 gaitd_options=("--config", str(scratch / "gaitd.toml")),
                 controller_options=options,
+                simulator_options=("--turn-over",),
             )
             stack.enter_context(self.chain)
             if self.setting.tampered:

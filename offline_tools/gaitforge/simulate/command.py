@@ -59,6 +59,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SECONDS",
         help="give up if the robot does not stand by then",
     )
+    what.add_argument(
+        "--turn-over", action="store_true", help="when it lies limp on its back or side, lay it on its belly"
+    )
     shown = parser.add_argument_group("what is shown and written")
     screen = shown.add_mutually_exclusive_group()
     screen.add_argument("--headless", action="store_true", help="no window (default)")
@@ -169,6 +172,7 @@ def _run_live(args: argparse.Namespace, script: CommandScript, pushes: list[Push
             pushes,
             say=lambda line: print(line, flush=True),
             on_tick=viewer.refresh if viewer is not None else lambda robot: None,
+            turn_over=args.turn_over,
         )
         with _priority(args.priority):
             result = live.run(args.seconds, args.wait, stop=lambda: bool(stopped))

@@ -17,7 +17,7 @@ import numpy as np
 
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.pacer import TICK_NS, Pacer, Timing
-from gaitforge.simulate.robot import MotorCommand, Robot
+from gaitforge.simulate.robot import LYING_RAD, MotorCommand, Robot
 from gaitforge.simulate.script import CommandScript, Push, PushSchedule
 from gaitforge.simulate.trace import Recorder, Trace
 from gaitforge.simulate.udp import RobotSocket
@@ -25,7 +25,9 @@ from gaitforge.simulate.udp import RobotSocket
 STANDING_HEIGHT_M = 0.28
 STANDING_TILT_RAD = math.radians(20.0)
 STANDING_TICKS = 1000
-
+LYING_TILT_RAD = 1.0
+TURN_OVER_TICKS = 500
+"""With --turn-over: limp and tilted for this long, the robot is laid on its belly, as a person would."""
 SILENCE_TICKS = 1000
 """Without a command for this long the motors are damped; the real robot's own protection."""
 
@@ -60,8 +62,11 @@ class LiveRobot:
         pushes: Sequence[Push] = (),
         say: Callable[[str], None] = lambda line: None,
         on_tick: Callable[[Robot], None] = lambda robot: None,
+        turn_over: bool = False,
     ) -> None:
         self._robot = robot
+        self._turn_over = turn_over
+        self._lying_ticks = 0
         self._wire = wire
         self._script = script
         self._schedule = PushSchedule(tuple(pushes))
@@ -114,6 +119,8 @@ class LiveRobot:
         self._recorder.sample(self._velocity_command)
         robot.step()
         self._watch_standing()
+        if self._turn_over:
+            self._help_up()
         self._on_tick(robot)
         on_time = self._pacer.wait()
         now_ns = time.monotonic_ns()
@@ -148,6 +155,14 @@ class LiveRobot:
                 self._robot.push((push.forward_m_per_s, push.left_m_per_s))
         if self._robot.ticks % OPERATOR_TICKS == 0:
             self._wire.send_velocity_command(self._velocity_command)
+
+    def _help_up(self) -> None:
+        robot = self._robot
+        lies = robot.tilt_rad > LYING_TILT_RAD and not np.any(robot.command.stiffness)
+        self._lying_ticks = self._lying_ticks + 1 if lies else 0
+        if self._lying_ticks == TURN_OVER_TICKS:
+            self._say(f"{robot.time_s:7.2f} s  somebody turns the robot over")
+            robot.place(LYING_RAD)
 
     def _watch_standing(self) -> None:
         if not math.isnan(self._recorder.handover_s):
