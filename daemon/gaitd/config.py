@@ -76,6 +76,9 @@ class Guard(_Section, frozen=True, kw_only=True):
     """An older state is not answered."""
     first_command_s: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.5
     """How long after activate the first state may take."""
+    stance_s: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
+    """Before damping, hold the policy's default stance for this long, with the policy's own gains.
+    0: damping at once."""
 
 
 class Realtime(_Section, frozen=True, kw_only=True):

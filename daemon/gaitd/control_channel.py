@@ -17,9 +17,10 @@ from gaitd.access import Doors
 from gaitd.errors import InputError
 from gaitd.guardian import GuardState
 from gaitd.log import fields
+from gaitd.sessions import JointGoal
 from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, encode_command
 from gaitd.wire.control import Reply, Request, decode_request, encode_reply
-from gaitd.wire.messages import Float32Array, JointCommand
+from gaitd.wire.messages import JointCommand
 
 log = logging.getLogger("gaitd")
 
@@ -62,21 +63,22 @@ class ControlChannel:
                 self._control.send_multipart([peer, *delimiter, encode_reply(reply)], zmq.DONTWAIT)
         return requests, refused
 
-    def publish(self, state: GuardState, damping: Float32Array, policy_id: str, now_ns: int) -> None:
-        """Say IDLE or DAMPING: stiffness 0, the robot's damping (n,)."""
-        zeros = np.zeros_like(damping)
+    def publish(self, state: GuardState, goal: JointGoal, policy_id: str, now_ns: int) -> None:
+        """Say IDLE or DAMPING, and what the joints are to do."""
+        zeros = np.zeros_like(goal.damping)
         command = JointCommand(
             session=state.session,
             seq=0,
             state_stamp_ns=0,
             publish_stamp_ns=now_ns,
             mode=state.mode,
-            reason=state.reason,
+            # What ends a stance must reach the controller, even behind the reason that stands.
+            reason=state.limp_by or state.reason,
             policy_id=policy_id,
-            joint_position=zeros,
+            joint_position=goal.position,
             joint_velocity=zeros,
-            stiffness=zeros,
-            damping=damping,
+            stiffness=goal.stiffness,
+            damping=goal.damping,
             torque=zeros,
             action=zeros,
         )

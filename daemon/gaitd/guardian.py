@@ -1,7 +1,7 @@
 """The guardian's logic: who may move the joints, and why not. Pure: events and the clock come in.
 
 IDLE -> ACTIVE by activate; ACTIVE -> DAMPING by any fault; DAMPING is latched and left only by activate or
-release. One timer: ``deadline_ns`` without a fresh valid command.
+release. One timer: ``deadline_ns`` without a fresh valid command. DAMPING may begin with a stance.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gaitd.wire.messages import Mode, Reason
+
+LIMP_REASONS = frozenset({Reason.OPERATOR, Reason.SHUTDOWN})
+"""Asked for on purpose: no stance, not even the rest of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class GuardLimits:
     """Without a command for this long, an ACTIVE session goes to DAMPING."""
     first_command_ns: int
     """The same, before the first command of a session: nothing moves yet, so it may be longer."""
+    stance_ns: int = 0
+    """How long DAMPING after a walk begins with the default stance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class GuardState:
     fed_ns: int = 0
     """The last moment that counted as alive: the newest command, or the activate."""
     fed_by_command: bool = False
+    limp_by: Reason = Reason.NONE
+    """The first of LIMP_REASONS for which DAMPING was asked; it may come after ``reason``."""
 
 
 def activate(session: int, now_ns: int) -> GuardState:
@@ -66,9 +73,26 @@ def release(state: GuardState, now_ns: int) -> GuardState:
 
 def damp(state: GuardState, reason: Reason, detail: str, now_ns: int) -> GuardState:
     """DAMPING for the session, from any mode. The first reason stays."""
+    if reason in LIMP_REASONS and state.limp_by is Reason.NONE:
+        state = replace(state, limp_by=reason)
     if state.mode is Mode.DAMPING:
         return state
     return replace(state, mode=Mode.DAMPING, reason=reason, detail=detail, since_ns=now_ns)
+
+
+def stands(state: GuardState, limits: GuardLimits, now_ns: int) -> bool:
+    """Whether DAMPING is still in its stance.
+
+    Only after commands, and not long after: a robot that lies on the floor would jump. A guardian that was
+    itself frozen finds a longer silence than its timer allows.
+    """
+    return (
+        state.mode is Mode.DAMPING
+        and state.limp_by is Reason.NONE
+        and state.fed_by_command
+        and state.since_ns - state.fed_ns <= 2 * limits.deadline_ns
+        and now_ns - state.since_ns < limits.stance_ns
+    )
 
 
 def worker_died(state: GuardState, detail: str, now_ns: int) -> GuardState:

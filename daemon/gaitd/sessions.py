@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import gaitd
 from gaitd import guardian
 from gaitd.blackboard import SessionSetup
@@ -39,12 +41,26 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class JointGoal:
+    """What the guardian asks of the joints; each (n,), controller order."""
+
+    position: Float32Array
+    """rad"""
+    stiffness: Float32Array
+    """Nm/rad"""
+    damping: Float32Array
+    """Nm s/rad"""
+
+
+@dataclass(frozen=True, slots=True)
 class JointOrder:
-    """A controller's joint order against the policy's, and the damping command in it."""
+    """A controller's joint order against the policy's, and the guardian's commands in it."""
 
     setup: SessionSetup
-    fallback_damping: Float32Array
-    """(n,) Nm s/rad, controller order."""
+    limp: JointGoal
+    """Nothing but the robot's damping."""
+    stance: JointGoal
+    """The policy's default stance, with its own gains."""
 
 
 def one_line(text: str, length: int = 120) -> str:
@@ -56,15 +72,22 @@ class Sessions:
     """One bundle's sessions."""
 
     def __init__(
-        self, bundle: Bundle, deadline_ns: int, first_session: int, status: Callable[[], dict[str, Any]]
+        self,
+        bundle: Bundle,
+        deadline_ns: int,
+        first_session: int,
+        status: Callable[[], dict[str, Any]],
+        *,
+        stance_ns: int = 0,
     ) -> None:
         """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply."""
         self.state = GuardState()
-        self.order = self._order_of(bundle, bundle.manifest.joints, 0, raw=False)
-        """Joint order of the latest session; the policy's own before the first."""
         self._bundle = bundle
         self._pipeline = bundle.pipeline()
+        self.order = self._order_of(bundle.manifest.joints, 0, raw=False)
+        """Joint order of the latest session; the policy's own before the first."""
         self._deadline_ns = deadline_ns
+        self._stance_ns = stance_ns
         self._next_session = first_session
         self._status = status
         self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
@@ -109,12 +132,7 @@ class Sessions:
         while len(self._hellos) > MAX_CONTROLLERS:
             self._hellos.popitem(last=False)
         pipeline = self._pipeline
-        to_controller = order_from(manifest.joints, hello.joints)
-
-        def blob(values: Float32Array) -> bytes:
-            return values[to_controller].tobytes()
-
-        default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
+        order = self._order_of(hello.joints, 0, raw=False)
         command = manifest.velocity_command
         return {
             "gaitd": gaitd.__version__,
@@ -129,10 +147,11 @@ class Sessions:
                 "min": list(command.min),
                 "max": list(command.max),
             },
-            "default_joint_position": blob(default),
-            "stiffness": blob(pipeline.mapper.stiffness),
-            "damping": blob(pipeline.mapper.damping),
-            "fallback_damping": blob(fallback_damping(manifest)),
+            "default_joint_position": order.stance.position.tobytes(),
+            "stiffness": order.stance.stiffness.tobytes(),
+            "damping": order.stance.damping.tobytes(),
+            "fallback_damping": order.limp.damping.tobytes(),
+            "stance_ns": self._stance_ns,
         }
 
     def _activate(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
@@ -151,7 +170,7 @@ class Sessions:
         self._next_session += 1
         self._owner = peer
         raw = hello.message == "raw_observation"
-        self.order = self._order_of(self._bundle, hello.joints, session, raw=raw)
+        self.order = self._order_of(hello.joints, session, raw=raw)
         self.state = guardian.activate(session, now_ns)
         return {"session": session}
 
@@ -188,9 +207,15 @@ class Sessions:
             **self._status(),
         }
 
-    @staticmethod
-    def _order_of(bundle: Bundle, joints: list[str], session: int, *, raw: bool) -> JointOrder:
-        policy = bundle.manifest.joints
+    def _order_of(self, joints: list[str], session: int, *, raw: bool) -> JointOrder:
+        manifest, mapper = self._bundle.manifest, self._pipeline.mapper
+        policy = manifest.joints
         to_controller = order_from(policy, joints)
-        setup = SessionSetup(session, raw, order_from(joints, policy))
-        return JointOrder(setup, fallback_damping(bundle.manifest)[to_controller])
+        default = joint_array(manifest.default_joint_position_rad, policy, "default_joint_position_rad")
+        damping = fallback_damping(manifest)
+        zeros = np.zeros_like(damping)
+        return JointOrder(
+            SessionSetup(session, raw, order_from(joints, policy)),
+            JointGoal(zeros, zeros, damping[to_controller]),
+            JointGoal(default[to_controller], mapper.stiffness[to_controller], mapper.damping[to_controller]),
+        )

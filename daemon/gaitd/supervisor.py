@@ -67,14 +67,24 @@ class Supervisor:
         self._backend: BackendName = backend
         self._period_ns = round(manifest.control_period_s * 1e9)
         deadline_ns = round(self._period_ns * config.guard.deadline_periods)
-        self._limits = GuardLimits(deadline_ns, round(config.guard.first_command_s * 1e9))
+        self._limits = GuardLimits(
+            deadline_ns, round(config.guard.first_command_s * 1e9), round(config.guard.stance_s * 1e9)
+        )
         self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._board = Blackboard.create(len(manifest.joints))
         self._context = realtime_context(config.realtime, config.realtime.guardian_priority)
         self._channel = ControlChannel(self._context, Doors(self._context, config))
         # The upper bits differ from run to run, so that no session number ever comes again.
-        self._sessions = Sessions(bundle, deadline_ns, secrets.randbits(40) << 20 | 1, self._status)
+        self._sessions = Sessions(
+            bundle,
+            deadline_ns,
+            secrets.randbits(40) << 20 | 1,
+            self._status,
+            stance_ns=self._limits.stance_ns,
+        )
         self._applied = GuardState()
+        self._standing = False
+        """The last word to the controllers was the default stance."""
         self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
         """Readable when the worker's lifeline broke."""
         self._keeper = WorkerKeeper(
@@ -181,11 +191,14 @@ class Supervisor:
             guard["mode"], guard["reason"], guard["session"] = state.mode, state.reason, state.session
             self._applied = state
         changed = (state.mode, state.session) != (before.mode, before.session)
-        if changed or now_ns >= self._next_publish_ns:
+        standing = guardian.stands(state, self._limits, now_ns)
+        if changed or standing is not self._standing or now_ns >= self._next_publish_ns:
             self._next_publish_ns = now_ns + self._period_ns
+            self._standing = standing
             if state.mode is not Mode.ACTIVE:
-                damping = self._sessions.order.fallback_damping
-                self._channel.publish(state, damping, self._bundle.policy_id, now_ns)
+                order = self._sessions.order
+                goal = order.stance if standing else order.limp
+                self._channel.publish(state, goal, self._bundle.policy_id, now_ns)
         if changed:
             self._announce(state)
             if state.mode is Mode.DAMPING:

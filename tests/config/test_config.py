@@ -39,6 +39,11 @@ def test_without_a_file_all_is_default() -> None:
     assert load_config(None) == Config()
 
 
+def test_damping_begins_at_once_unless_a_stance_is_set(tmp_path: Path) -> None:
+    assert Config().guard.stance_s == 0.0
+    assert load_config(write(tmp_path, "[guard]\nstance_s = 0.5\n")).guard.stance_s == 0.5
+
+
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "")) == Config()
 
@@ -90,6 +95,9 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
         ("[guard]\ndeadline_periods = inf", r"at `\$\.guard\.deadline_periods`"),
         ("[guard]\nstate_max_age_periods = 0", r"at `\$\.guard\.state_max_age_periods`"),
         ("[guard]\nfirst_command_s = 6", r"<= 5\.0 - at `\$\.guard\.first_command_s`"),
+        ("[guard]\nstance_s = 1", r"<= 0\.5 - at `\$\.guard\.stance_s`"),
+        ("[guard]\nstance_s = -0.1", r">= 0\.0 - at `\$\.guard\.stance_s`"),
+        ("[guard]\nstance_s = nan", r"at `\$\.guard\.stance_s`"),
         ("[realtime]\nworker_priority = 99", r"<= 98 - at `\$\.realtime\.worker_priority`"),
         ("[realtime]\nworker_cpus = [-1]", r">= 0 - at `\$\.realtime\.worker_cpus\[.*\]`"),
         ('[realtime]\nenabled = "yes"', r"Expected `bool`.*`\$\.realtime\.enabled`"),

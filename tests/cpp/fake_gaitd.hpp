@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <mutex>
@@ -61,10 +62,12 @@ public:
     std::atomic<bool> ready{true};             ///< false: activate is refused.
     /// Far beyond what a busy test machine stalls; tests of the deadline itself set kDeadline_ns.
     std::atomic<std::uint64_t> deadline_ns{3'000'000'000};
+    std::atomic<std::uint64_t> stance_ns{0};
     std::atomic<std::uint64_t> next_session{100};
     std::atomic<char> policy{'a'};             ///< The policy's id is 16 times this letter.
     std::atomic<std::size_t> observation_dim{45};
     std::string refuses_hello;                 ///< Not empty: hello is refused with this text.
+    std::atomic<const char*> misses{""};       ///< A key that hello's reply does not have.
 
     // What came.
     std::atomic<std::uint64_t> hellos{0};
@@ -234,31 +237,36 @@ private:
         packer.pack(text);
     }
 
+    /// The key, unless it is the one to be missed.
+    [[nodiscard]] std::string named(const char* key) const { return std::strcmp(key, misses) == 0 ? "something else" : key; }
+
     void packContract(Packer& packer) {
         const auto blob = [&](const char* key, float number) {
             const std::vector<float> values(kJoints, number);
-            packer.pack(std::string(key));
+            packer.pack(named(key));
             packer.pack_bin(kJoints * sizeof(float));
             packer.pack_bin_body(reinterpret_cast<const char*>(values.data()), kJoints * sizeof(float));
         };
         packer.pack(true);
-        packer.pack_map(12);
-        packer.pack(std::string("gaitd"));
+        packer.pack_map(13);
+        packer.pack(named("gaitd"));
         packer.pack(std::string("0.0.0"));
-        packer.pack(std::string("policy"));
+        packer.pack(named("policy"));
         packer.pack(std::map<std::string, std::string>{
             {"id", std::string(16, policy.load())}, {"name", "fake"}, {"version", "1"}});
-        packer.pack(std::string("period_ns"));
+        packer.pack(named("period_ns"));
         packer.pack(kPeriod_ns);
-        packer.pack(std::string("deadline_ns"));
+        packer.pack(named("deadline_ns"));
         packer.pack(deadline_ns.load());
-        packer.pack(std::string("joints"));
+        packer.pack(named("stance_ns"));
+        packer.pack(stance_ns.load());
+        packer.pack(named("joints"));
         packer.pack(lite3Joints());
-        packer.pack(std::string("fields"));
+        packer.pack(named("fields"));
         packer.pack(std::vector<std::string>{"angular_velocity"});
-        packer.pack(std::string("observation_dim"));
+        packer.pack(named("observation_dim"));
         packer.pack(observation_dim.load());
-        packer.pack(std::string("velocity_command"));
+        packer.pack(named("velocity_command"));
         packer.pack_map(3);
         packer.pack(std::string("unit"));
         packer.pack(std::string("m/s"));

@@ -75,6 +75,28 @@ CASE(a_refused_hello_gives_gaitds_own_text) {
     }
 }
 
+CASE(a_contract_with_something_missing_is_refused_by_name) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    for (const char* key : {"gaitd", "policy", "period_ns", "deadline_ns", "joints", "fields", "observation_dim",
+                            "velocity_command", "default_joint_position", "stiffness", "damping", "fallback_damping",
+                            "stance_ns"}) {
+        gaitd.misses = key;
+        CHECK_THROWS(RefusedError, key, client.hello(milliseconds(5000)));
+    }
+}
+
+CASE(a_stance_of_more_than_half_a_second_is_refused) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    gaitd.stance_ns = control::kMaxStance_ns + 1;
+    CHECK_THROWS(RefusedError, "stance_ns", client.hello(milliseconds(5000)));
+    gaitd.stance_ns = control::kMaxStance_ns;
+    CHECK_EQUAL(client.hello(milliseconds(5000)).stance_ns, 500'000'000U);
+}
+
 CASE(without_gaitd_hello_says_so_and_command_stays_safe) {
     SocketDir dir;
     Client client(config(dir));
@@ -263,6 +285,59 @@ CASE(gaitd_gone_altogether_damps_and_a_new_one_needs_an_activate) {
     // The new gaitd never saw a hello from this client: activate brings its own.
     CHECK_EQUAL(scene.client.activate(), session + 1);
     CHECK(scene.loop.until(active));
+}
+
+CASE(the_stance_needs_no_gaitd_and_ends_by_itself) {
+    SocketDir dir;
+    std::optional<FakeGaitd> gaitd{std::in_place, dir.path()};
+    gaitd->deadline_ns = 500'000'000;
+    gaitd->stance_ns = 300'000'000;
+    Client client(config(dir));
+    client.hello(milliseconds(5000));
+    Loop loop(client);
+    client.activate();
+    CHECK(loop.until(active));
+    gaitd.reset();
+    CHECK(loop.until(damped));
+    const std::uint64_t began_ns = monotonicNow_ns();
+    const JointCommand& command = client.command(began_ns);
+    CHECK_EQUAL(command.reason, Reason::ClientDeadline);
+    CHECK_EQUAL(command.joint_position[0], 0.7F);
+    CHECK_EQUAL(command.stiffness[0], 30.0F);
+    CHECK_EQUAL(command.damping[0], 1.0F);
+    CHECK(loop.until([](const JointCommand& now) { return now.stiffness[0] == 0.0F; }));
+    CHECK(monotonicNow_ns() - began_ns >= 280'000'000);
+    CHECK_EQUAL(client.command(monotonicNow_ns()).mode, Mode::Damping);
+    CHECK_EQUAL(client.command(monotonicNow_ns()).damping[0], 3.0F);
+}
+
+CASE(a_person_ends_the_stance_here_or_by_gaitd) {
+    for (const bool here : {true, false}) {
+        SocketDir dir;
+        FakeGaitd gaitd(dir.path());
+        gaitd.stance_ns = control::kMaxStance_ns;
+        Client client(config(dir));
+        client.hello(milliseconds(5000));
+        Loop loop(client);
+        const std::uint64_t session = client.activate();
+        CHECK(loop.until(active));
+        gaitd.sendAsGuardian(FakeGaitd::damping(session, Reason::WorkerDied));
+        CHECK(loop.until(damped));
+        const std::uint64_t began_ns = monotonicNow_ns();
+        CHECK_EQUAL(client.command(began_ns).stiffness[0], 30.0F);
+        here ? client.requestDamping("enough") : gaitd.sendAsGuardian(FakeGaitd::damping(session, Reason::Operator));
+        CHECK(loop.until([](const JointCommand& now) { return now.stiffness[0] == 0.0F; }));
+        CHECK(monotonicNow_ns() - began_ns < control::kMaxStance_ns);
+        CHECK_EQUAL(client.command(monotonicNow_ns()).reason, Reason::WorkerDied);
+    }
+}
+
+CASE(another_stance_than_at_hello_is_not_activated) {
+    Scene scene;
+    scene.gaitd->stance_ns = 200'000'000;
+    CHECK_THROWS(RefusedError, "call hello() again", scene.client.activate());
+    scene.client.hello(milliseconds(5000));
+    scene.walk();
 }
 
 CASE(a_person_may_ask_for_damping_at_any_time) {

@@ -378,4 +378,202 @@ CASE(whatever_arrives_the_output_is_safe) {
     }
 }
 
+constexpr std::uint64_t kStance = 300'000'000;
+constexpr std::uint64_t kLook = 1'000'000;  // The loop looks once a millisecond.
+
+/// A session of a gaitd that is set to a stance; its commands were applied for a while.
+struct StanceScene : Scene {
+    explicit StanceScene(std::uint64_t duration_ns = kStance) {
+        JointArray fallback{};
+        fallback.fill(3.0F);
+        Stance stance;
+        stance.duration_ns = duration_ns;
+        stance.joint_position.fill(0.7F);
+        stance.stiffness.fill(40.0F);
+        stance.damping.fill(1.5F);
+        latch.configure(kDeadline, fallback, stance);
+    }
+
+    void walk() {
+        for (int i = 0; i < 3; ++i) {
+            CHECK_EQUAL(offer(stepAndAnswer()), Refusal::None);
+            CHECK_EQUAL(decide().mode, Mode::Active);
+        }
+    }
+
+    /// One look later; whether the joints stand. Whatever they get is one of the two.
+    bool stands(Reason reason) {
+        now += kLook;
+        const JointCommand& command = decide();
+        CHECK_EQUAL(command.mode, Mode::Damping);
+        CHECK_EQUAL(command.reason, reason);
+        if (command.stiffness[0] == 0.0F) {
+            expectHarmless(command);
+            CHECK_EQUAL(command.joint_position[0], 0.5F);
+            return false;
+        }
+        for (std::size_t i = 0; i < kJoints; ++i) {
+            CHECK_EQUAL(command.joint_position[i], 0.7F);
+            CHECK_EQUAL(command.stiffness[i], 40.0F);
+            CHECK_EQUAL(command.damping[i], 1.5F);
+            CHECK_EQUAL(command.joint_velocity[i], 0.0F);
+            CHECK_EQUAL(command.torque[i], 0.0F);
+            CHECK_EQUAL(command.action[i], 0.0F);
+        }
+        CHECK_EQUAL(command.seq, 0U);
+        CHECK_EQUAL(command.age_ns, 0U);
+        return true;
+    }
+
+    /// How long the joints stand from the first look on.
+    std::uint64_t standsFor(Reason reason) {
+        std::uint64_t looks = 0;
+        while (stands(reason)) ++looks;
+        for (int i = 0; i < 1000; ++i) CHECK(!stands(reason));
+        return looks * kLook;
+    }
+};
+
+CASE(the_stance_comes_first_and_ends_with_its_time) {
+    for (const Reason reason : {Reason::Deadline, Reason::WorkerDied, Reason::StateLost, Reason::StateStale,
+                                Reason::StateInvalid, Reason::ActionInvalid, Reason::Limit, Reason::BackendError,
+                                Reason::Contract, Reason::ClientDeadline}) {
+        StanceScene scene;
+        scene.walk();
+        scene.offer(scene.damping(reason));
+        CHECK_EQUAL(scene.standsFor(reason), kStance);
+    }
+}
+
+CASE(the_clients_own_deadline_has_the_stance_too) {
+    StanceScene scene;
+    scene.walk();
+    while (scene.decide().mode == Mode::Active) scene.now += kLook;
+    CHECK(scene.latch.takeExpired());
+    CHECK_EQUAL(scene.decide().stiffness[0], 40.0F);
+    CHECK_EQUAL(scene.standsFor(Reason::ClientDeadline), kStance - kLook);
+    CHECK_EQUAL(scene.latch.sampleSession(), 0U);
+}
+
+CASE(without_a_stance_set_damping_is_limp_at_once) {
+    StanceScene scene(0);
+    scene.walk();
+    scene.offer(scene.damping(Reason::WorkerDied));
+    CHECK_EQUAL(scene.standsFor(Reason::WorkerDied), 0U);
+}
+
+CASE(no_stance_for_a_person_or_the_end_of_gaitd) {
+    for (const Reason reason : {Reason::Operator, Reason::Shutdown}) {
+        StanceScene said;
+        said.walk();
+        said.offer(said.damping(reason));
+        CHECK_EQUAL(said.standsFor(reason), 0U);
+        StanceScene own;
+        own.walk();
+        own.latch.damp(reason);
+        CHECK_EQUAL(own.standsFor(reason), 0U);
+    }
+}
+
+CASE(no_stance_without_a_command_that_moved_the_joints) {
+    StanceScene idle;
+    idle.stepAndAnswer();
+    idle.decide();
+    idle.offer(idle.damping(Reason::WorkerDied));
+    CHECK_EQUAL(idle.standsFor(Reason::WorkerDied), 0U);
+
+    StanceScene waiting;
+    waiting.stepAndAnswer();
+    while (waiting.decide().mode == Mode::Idle) waiting.now += kLook;
+    CHECK_EQUAL(waiting.standsFor(Reason::ClientDeadline), 0U);
+
+    // Taken and damped between two looks: the motors never had it.
+    StanceScene unseen;
+    unseen.offer(unseen.stepAndAnswer());
+    unseen.offer(unseen.damping(Reason::WorkerDied));
+    CHECK_EQUAL(unseen.standsFor(Reason::WorkerDied), 0U);
+
+    // What moved them was another session's.
+    StanceScene renewed;
+    renewed.walk();
+    renewed.latch.begin(kSession + 1);
+    renewed.offer(renewed.damping(Reason::WorkerDied, kSession + 1));
+    CHECK_EQUAL(renewed.standsFor(Reason::WorkerDied), 0U);
+}
+
+CASE(no_stance_when_the_loop_itself_stood_still) {
+    // Its motors may long have let go: stiff legs would make the robot jump.
+    for (const bool told : {false, true}) {
+        StanceScene scene;
+        scene.walk();
+        scene.now += kDeadline + 1;
+        if (told) scene.offer(scene.damping(Reason::ClientDeadline));
+        CHECK_EQUAL(scene.standsFor(Reason::ClientDeadline), 0U);
+    }
+}
+
+CASE(a_person_or_the_end_of_gaitd_ends_the_stance) {
+    for (const Reason reason : {Reason::Operator, Reason::Shutdown}) {
+        for (const bool own : {false, true}) {
+            StanceScene scene;
+            scene.walk();
+            scene.offer(scene.damping(Reason::WorkerDied));
+            for (int i = 0; i < 10; ++i) CHECK(scene.stands(Reason::WorkerDied));
+            own ? scene.latch.damp(reason) : static_cast<void>(scene.offer(scene.damping(reason)));
+            CHECK_EQUAL(scene.standsFor(Reason::WorkerDied), 0U);
+            // Nothing said later brings it back.
+            scene.offer(scene.damping(Reason::WorkerDied));
+            CHECK_EQUAL(scene.standsFor(Reason::WorkerDied), 0U);
+        }
+    }
+    // Even before its first look.
+    StanceScene scene;
+    scene.walk();
+    scene.offer(scene.damping(Reason::WorkerDied));
+    scene.latch.damp(Reason::Operator);
+    CHECK_EQUAL(scene.standsFor(Reason::WorkerDied), 0U);
+}
+
+CASE(another_sessions_operator_does_not_end_the_stance) {
+    StanceScene scene;
+    scene.walk();
+    scene.offer(scene.damping(Reason::WorkerDied));
+    CHECK(scene.stands(Reason::WorkerDied));
+    CHECK_EQUAL(scene.offer(scene.damping(Reason::Operator, kSession - 1)), Refusal::ForeignSession);
+    CHECK(scene.stands(Reason::WorkerDied));
+}
+
+CASE(releasing_and_activating_end_the_stance) {
+    StanceScene scene;
+    scene.walk();
+    scene.offer(scene.damping(Reason::WorkerDied));
+    CHECK(scene.stands(Reason::WorkerDied));
+    scene.latch.end();
+    CHECK_EQUAL(scene.standsFor(Reason::WorkerDied), 0U);
+
+    StanceScene renewed;
+    renewed.walk();
+    renewed.offer(renewed.damping(Reason::WorkerDied));
+    CHECK(renewed.stands(Reason::WorkerDied));
+    renewed.latch.begin(kSession + 1);
+    CHECK_EQUAL(renewed.decide().mode, Mode::Idle);
+    Scene::expectHarmless(renewed.decide());
+}
+
+CASE(neither_repetition_nor_a_second_reason_makes_the_stance_longer) {
+    StanceScene scene;
+    scene.walk();
+    scene.offer(scene.damping(Reason::WorkerDied));
+    std::uint64_t looks = 0;
+    while (scene.stands(Reason::WorkerDied)) {
+        ++looks;
+        scene.offer(scene.damping(looks % 2 == 0 ? Reason::WorkerDied : Reason::Deadline));
+        CHECK_EQUAL(scene.offer(scene.stepAndAnswer(0)), Refusal::Latched);
+        scene.now -= kPeriod;
+    }
+    CHECK_EQUAL(looks * kLook, kStance);
+    scene.offer(scene.damping(Reason::Deadline));
+    CHECK_EQUAL(scene.standsFor(Reason::WorkerDied), 0U);
+}
+
 int main() { return check::run(); }

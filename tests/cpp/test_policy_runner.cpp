@@ -121,6 +121,23 @@ CASE(damping_has_no_stiffness_and_stays_until_the_next_entering) {
     CHECK(!damped);
 }
 
+CASE(the_stance_before_damping_is_passed_on) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.stance_ns = 300'000'000;
+    Runner runner("gaitd", config(dir), milliseconds(5000));
+    const types::RobotBasicState robot = standing();
+    const auto until = [&](bool (*condition)(const types::RobotAction&)) {
+        return check::eventually([&] { return condition(runner.GetRobotAction(robot)); });
+    };
+    runner.OnEnter();
+    CHECK(until(walks));
+    gaitd.sendAsGuardian(FakeGaitd::damping(100, gaitd::Reason::WorkerDied));
+    CHECK(until(holds));
+    CHECK_EQUAL(runner.GetRobotAction(robot).kd(0), 1.0F);
+    CHECK(until(damps));
+}
+
 CASE(an_entering_that_gaitd_refuses_damps) {
     Scene scene;
     scene.gaitd.ready = false;

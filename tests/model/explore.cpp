@@ -66,10 +66,10 @@ void print(const State& s) {
     static const char* const modes[] = {"idle", "active", "damping"};
     static const char* const workers[] = {"dead", "buried", "starting", "up"};
     std::printf("    guard %s %s of session %d, fed %d ago%s, beat %d ago | worker %s in session %d, phase %d, "
-                "its last command %s ago | client %s in session %d, applied age %s | states %x commands %x\n",
+                "its last command %s ago | client %s in session %d, applied age %s, stance %d | states %x commands %x\n",
                 s[kGuardUp] ? "up" : "down", modes[s[kGuardMode]], s[kGuardSession], s[kFed],
                 s[kFedByCommand] ? " by a command" : "", s[kBeat], workers[s[kWorker]], s[kWorkerSession], s[kPhase],
-                age(s[kCommandAge]).c_str(), modes[s[kClientMode]], s[kClientSession], age(s[kApplied]).c_str(),
+                age(s[kCommandAge]).c_str(), modes[s[kClientMode]], s[kClientSession], age(s[kApplied]).c_str(), s[kStance],
                 static_cast<unsigned>(s[kStates]), static_cast<unsigned>(s[kCommands]));
 }
 
@@ -159,6 +159,7 @@ int search(std::uint64_t most) {
         bool possible = good == pack(state);
         successors(state, [&](const char* what, int detail, const State& raw) {
             ++transitions;
+            noteStance(state, raw);
             if (raw.f == state.f && violated == nullptr) return;
             const State reached = normal(raw);
             possible = possible || pack(reached) == good;

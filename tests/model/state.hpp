@@ -18,13 +18,16 @@ enum Field {
     kCommandAge, kTripped,                             // Of the guard's session, on the blackboard.
     kWorker, kLastState, kNewest, kPhase, kAnswering,  // The worker and its session runner.
     kStates, kCommands, kAsked,                        // On their way from or to the client; of its session, by age.
-    kClientMode, kApplied, kWaiting,
+    kClientMode, kApplied, kWaiting, kStance,
     kGone,  // How long the client's session has had no guard that is active in it and ticks.
     kFields
 };
-constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 4, 1, 2, 4, 4, 2, 4, 4, 8, 1, 2, 4, 4, 4};
+constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 4, 1, 2, 4, 4, 2, 4, 4, 8, 1, 2, 4, 4, 3, 4};
 enum WorkerIs { kDead, kBuried, kStarting, kUp };
 enum PhaseIs { kLooking, kInferring, kMaySend, kSent };
+/// The stance that damping may begin with. kHeld is the first of its ages, in control steps.
+enum StanceIs { kNoStance, kDue, kHeld };
+constexpr int kStanceSteps = 1;
 
 using Packed = unsigned __int128;
 
@@ -109,6 +112,8 @@ inline State normal(State s) {
     if (s[kClientMode] == kDamping) {
         s.set(kApplied, kNone);
         s.set(kWaiting, kNone);
+    } else {
+        s.set(kStance, kNoStance);
     }
     // What is offered in any case (successors) need not be remembered.
     s.set(kCommands, s[kClientMode] == kDamping ? 0 : s[kCommands] & ((1 << std::min(s[kApplied], commandAge)) - 1));

@@ -155,6 +155,14 @@ inline void noteLatched(const State& before, const State& after) {
             "no ACTIVE is applied after damping latched without a new activate");
 }
 
+/// Whatever happens: a stance follows commands alone, and never begins again or becomes younger.
+inline void noteStance(const State& before, const State& after) {
+    if (after[kClientMode] != kDamping || after[kStance] == kNoStance) return;
+    require(before[kClientMode] != kIdle, "no stance but after commands that were applied");
+    require(before[kClientMode] != kDamping || (before[kStance] != kNoStance && before[kStance] <= after[kStance]),
+            "a stance that is over does not come back, and none begins anew");
+}
+
 inline void clientGetsCommand(State& s, int age, int lag, bool foreign) {
     const Client after = ask(s, foreign ? Op::OfferForeignActive : Op::OfferActive, age, lag);
     if (after.refusal != Refusal::None) return;
@@ -174,9 +182,19 @@ inline void clientGetsDamping(State& s, bool foreign) {
     require(foreign || s[kClientMode] == kDamping, "the client damps when the guard says so");
 }
 
-inline void clientDecides(State& s, int lag) {
+inline void noteLimp(const Client& after) {
+    require(after.stance == kNoStance && !after.stiff, "whoever asks for damping ends the stance");
+}
+
+inline void clientGetsOperatorsDamping(State& s) {
+    const Client after = ask(s, Op::OfferOperator);
+    take(s, after);
+    noteLimp(after);
+}
+
+inline void clientDecides(State& s, int lag, Op how = Op::Decide) {
     const State before = s;
-    const Client after = ask(s, Op::Decide, 0, lag);
+    const Client after = ask(s, how, 0, lag);
     take(s, after);
     noteLatched(before, s);
     if (s[kClientMode] == kActive) {
@@ -185,6 +203,10 @@ inline void clientDecides(State& s, int lag) {
     }
     if (s[kClientMode] == kIdle && s[kClientSession] != 0) {
         require(s[kWaiting] - lag <= F, "the client damps when the first command does not come");
+    }
+    if (s[kClientMode] == kDamping && after.stiff) {
+        require(s[kStance] - kHeld - lag < kStanceSteps, "the stance ends with its time");
+        require(how == Op::Decide || before[kStance] >= kHeld, "no stance after the client stood still");
     }
 }
 
@@ -209,13 +231,17 @@ inline void clientGivesUp(State& s) {
 
 inline void clientAsksActivate(State& s) { s.set(kAsked, s[kGuardUp]); }
 
-inline void clientAsksDamping(State& s) { take(s, ask(s, Op::Damp)); }
+inline void clientAsksDamping(State& s) {
+    const Client after = ask(s, Op::Damp);
+    take(s, after);
+    noteLimp(after);
+}
 
 inline void clientReleases(State& s) {
     const State before = s;
     take(s, ask(s, Op::End));
     noteLatched(before, s);
-    require(s[kClientMode] != kActive, "the client stands down when it releases");
+    require(s[kClientMode] != kActive && s[kStance] == kNoStance, "the client stands down when it releases");
 }
 
 inline void clientRestarts(State& s) {
@@ -241,6 +267,7 @@ inline void timePasses(State& s) {
     s.set(kCommands, olderMask(s[kCommands], commandAge));
     s.set(kApplied, older(s[kApplied], commandAge));
     s.set(kWaiting, older(s[kWaiting], F + 2));
+    if (s[kStance] >= kHeld) s.set(kStance, std::min(s[kStance] + 1, kHeld + kStanceSteps + 1));
 }
 
 }  // namespace model

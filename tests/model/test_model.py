@@ -91,6 +91,7 @@ WAITING = "waiting_since_known_ = false;"
 FOREIGN = "if (command.session != session_) return Refusal::ForeignSession;"
 STAMP = "if (stamps_[command.seq % kRemembered] != command.state_stamp_ns) return Refusal::Unpublished;"
 LATE = "if (age(command.state_stamp_ns, now_ns) > deadline_ns_) return Refusal::Late;"
+LIMP = "if (limp) standDown();"
 BUGS = [
     Bug(
         "the guard forgets when the session began",
@@ -180,6 +181,36 @@ BUGS = [
         LATCH,
         {"if (age(waiting_since_ns_, now_ns) > kFirstCommandLimit_ns) expire();": ""},
         "the first command does not come",
+    ),
+    Bug(
+        "the stance has no end",
+        LATCH,
+        {"if (age(standing_since_ns_, now_ns) >= stance_.duration_ns) standDown();": ""},
+        "the stance ends with its time",
+    ),
+    Bug(
+        "repeated damping begins the stance anew",
+        LATCH,
+        {LIMP: f"{LIMP} else if (standing_ == Standing::Yes) standing_ = Standing::Due;"},
+        "none begins anew",
+    ),
+    Bug(
+        "the stance goes on when a person asks for damping",
+        LATCH,
+        {LIMP: ""},
+        "ends the stance",
+    ),
+    Bug(
+        "the client stands up from the floor",
+        LATCH,
+        {"if (before == Mode::Active && !limp": "if (!limp"},
+        "no stance but after commands",
+    ),
+    Bug(
+        "the client stands up after a standstill",
+        LATCH,
+        {"if (age(driven_ns_, now_ns) > deadline_ns_) return standDown();": ""},
+        "no stance after the client stood still",
     ),
     Bug(
         "a new session does not end the damping",

@@ -73,8 +73,13 @@ void successors(const State& s, Emit emit) {
             step("the client gets another session's answer", age, [&](State& n) { clientGetsCommand(n, age, lag, true); });
         }
         step("the client decides", lag, [&](State& n) { clientDecides(n, lag); });
+        if (s[kClientMode] == kActive || s[kStance] == kDue) {
+            step("the client decides after a standstill", lag,
+                 [&](State& n) { clientDecides(n, lag, Op::DecideAfterStandstill); });
+        }
     }
     if (s[kClientSession]) step("the client gets damping", 0, [](State& n) { clientGetsDamping(n, false); });
+    if (s[kClientSession]) step("the client gets an operator's damping", 0, clientGetsOperatorsDamping);
     step("the client gets another session's damping", 0, [](State& n) { clientGetsDamping(n, true); });
     if (clientMayPublish(s)) step("the client publishes a state", 0, clientPublishes);
     if (s[kReplySession]) step("the client takes the reply", 0, clientTakesReply);

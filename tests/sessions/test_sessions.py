@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,10 +84,16 @@ def test_hello_gives_the_contract(peer: Peer, small_bundle: Bundle) -> None:
     assert body["policy"] == {"id": small_bundle.policy_id, "name": "small", "version": "1.0.0"}
     assert body["period_ns"] == 12_000_000
     assert body["deadline_ns"] == 60_000_000
+    assert body["stance_ns"] == 0
     assert body["joints"] == JOINTS
     assert body["fields"] == sorted(FIELDS)
     assert body["observation_dim"] == 18
     assert body["velocity_command"] == {"unit": "normalized", "min": [-1.0] * 3, "max": [1.0] * 3}
+
+
+def test_hello_says_how_long_the_stance_is(small_bundle: Bundle) -> None:
+    sessions = Sessions(small_bundle, 60_000_000, FIRST, dict, stance_ns=300_000_000)
+    assert Peer(sessions, b"first").hello().body["stance_ns"] == 300_000_000
 
 
 def test_gains_come_in_the_controllers_order(peer: Peer) -> None:
@@ -109,7 +115,14 @@ def test_a_session_carries_the_controllers_order(peer: Peer, sessions: Sessions)
     assert order.setup.session == session
     assert not order.setup.raw
     assert [controller[index] for index in order.setup.policy_from_controller] == JOINTS
-    np.testing.assert_allclose(order.fallback_damping, [2.7, 2.5, 2.6], rtol=1e-6)
+    np.testing.assert_allclose(order.limp.damping, [2.7, 2.5, 2.6], rtol=1e-6)
+    np.testing.assert_array_equal(order.limp.stiffness, np.zeros(3))
+    for values, expected in (
+        (order.stance.position, [1.3, 0.0, -0.65]),
+        (order.stance.stiffness, [32.0, 30.0, 31.0]),
+        (order.stance.damping, [1.2, 1.0, 1.1]),
+    ):
+        np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
 def test_a_second_hello_does_not_change_the_running_session(peer: Peer, sessions: Sessions) -> None:
@@ -195,7 +208,18 @@ def test_anyone_may_activate_after_damping(peer: Peer, other: Peer, sessions: Se
     peer.ask("damp", session=session, reason=int(Reason.OPERATOR))
     other.hello()
     assert other.activate() == FIRST + 1
+    assert sessions.state.limp_by is Reason.NONE
     refused(peer.ask("release", session=FIRST + 1), Reason.CONTRACT, "another connection")
+
+
+def test_a_person_may_ask_for_damping_behind_another_reason(peer: Peer, sessions: Sessions) -> None:
+    peer.hello()
+    session = peer.activate()
+    peer.ask("damp", session=session, reason=int(Reason.CLIENT_DEADLINE), detail="late")
+    assert sessions.state.limp_by is Reason.NONE
+    assert peer.ask("damp", session=session, reason=int(Reason.OPERATOR), detail="enough").ok
+    state = sessions.state
+    assert (state.reason, state.detail, state.limp_by) == (Reason.CLIENT_DEADLINE, "late", Reason.OPERATOR)
 
 
 def test_release_ends_the_session_once(peer: Peer, sessions: Sessions) -> None:
@@ -300,7 +324,7 @@ def test_only_so_many_hellos_are_remembered_and_the_owner_keeps_its_session(
 
 def test_the_order_before_the_first_session_is_the_policys(sessions: Sessions) -> None:
     assert sessions.order.setup.session == 0
-    np.testing.assert_allclose(sessions.order.fallback_damping, [2.5, 2.6, 2.7], rtol=1e-6)
+    np.testing.assert_allclose(sessions.order.limp.damping, [2.5, 2.6, 2.7], rtol=1e-6)
 
 
 def test_linear_velocity_is_asked_for_where_it_is_needed(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -398,7 +422,9 @@ class Controllers(RuleBasedStateMachine):
     @invariant()
     def damping_is_left_by_activate_and_release_alone(self) -> None:
         before, now = self.before, self.sessions.state
-        if before.mode is Mode.DAMPING and now is not before:
+        # That somebody asked for damping while it was on is noted, and nothing else.
+        noted = replace(before, limp_by=now.limp_by)
+        if before.mode is Mode.DAMPING and now != noted:
             assert now.mode is Mode.IDLE or now.session > before.session
         self.before = now
 

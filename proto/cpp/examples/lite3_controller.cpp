@@ -254,8 +254,8 @@ private:
             case Phase::StandUp: move(out, standingPose(), seconds(phase_since_ns_, now_ns) / stand_up_s_); break;
             case Phase::Hold:
             case Phase::Activating: move(out, standingPose(), 1.0); break;
-            case Phase::Policy: follow(out, command); break;
-            case Phase::Damping:
+            case Phase::Policy:
+            case Phase::Damping: follow(out, command); break;
             case Phase::Ending:
             case Phase::End:
                 std::copy_n(client_.contract().fallback_damping.begin(), kJoints, out.damping.begin());

@@ -53,7 +53,7 @@ public:
     void SetDecimation(int) override { this->decimation_ = 1; }
 
     /// The policy's command; while its session is being started, the policy's default pose at its own gains; in
-    /// damping stiffness 0 and the robot's damping.
+    /// damping what the client says: the robot's damping, after a stance where gaitd is set to one.
     Action GetRobotAction(const State& robot) override {
         const std::uint64_t entered = entered_.load();
         const Activation activation = client_.activation();

@@ -107,7 +107,8 @@ public:
     /// which joint is missing) or UnreachableError.
     const Contract& hello(std::chrono::milliseconds timeout) {
         contract_ = link_->hello(timeout);
-        latch_.configure(contract_.deadline_ns, contract_.fallback_damping);
+        latch_.configure(contract_.deadline_ns, contract_.fallback_damping,
+                         {contract_.stance_ns, contract_.default_joint_position, contract_.stiffness, contract_.damping});
         return contract_;
     }
 
@@ -131,7 +132,7 @@ public:
         release_wanted_.store(true);
     }
 
-    /// Damping now: here at the next command(), and in gaitd. `detail` (up to 128 bytes) is for its log.
+    /// Damping now, without a stance: here at the next command(), and in gaitd. `detail` (up to 128 bytes) is for its log.
     void requestDamping(std::string_view detail) noexcept {
         link_->posts().cancelActivation();
         link_->posts().damp(session(), Reason::Operator, detail);

@@ -35,6 +35,7 @@ struct Contract {
     JointArray stiffness{};               ///< Nm/rad, of the policy
     JointArray damping{};                 ///< Nm s/rad, of the policy
     JointArray fallback_damping{};        ///< Nm s/rad, in damping
+    std::uint64_t stance_ns = 0;          ///< How long damping may begin with the default pose at the policy's gains.
 };
 
 namespace control {
@@ -134,6 +135,9 @@ T value(const msgpack::object& map, const char* key) {
     }
 }
 
+/// Longer on stiff legs makes the way to the ground worse.
+inline constexpr std::uint64_t kMaxStance_ns = 500'000'000;
+
 /// Of a message on the control channel.
 inline constexpr std::size_t kMaxMessageSize = 64 * 1024;
 
@@ -212,8 +216,12 @@ inline Contract parseContract(const Reply& reply, std::size_t joints) {
     contract.stiffness = jointValues(reply.body, "stiffness", joints);
     contract.damping = jointValues(reply.body, "damping", joints);
     contract.fallback_damping = jointValues(reply.body, "fallback_damping", joints);
+    contract.stance_ns = value<std::uint64_t>(reply.body, "stance_ns");
     if (contract.period_ns == 0 || contract.deadline_ns < contract.period_ns) {
         throw RefusedError(Reason::Contract, "gaitd's reply: the deadline is shorter than the period, or both are 0");
+    }
+    if (contract.stance_ns > kMaxStance_ns) {
+        throw RefusedError(Reason::Contract, "gaitd's reply: `stance_ns` is more than half a second");
     }
     return contract;
 }

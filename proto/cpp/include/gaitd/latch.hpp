@@ -12,6 +12,14 @@
 
 namespace gaitd {
 
+/// The policy's default stance: what the joints get after a walk has ended in damping, before they go limp.
+struct Stance {
+    std::uint64_t duration_ns = 0;  ///< 0: none, they go limp at once.
+    JointArray joint_position{};    ///< rad
+    JointArray stiffness{};         ///< Nm/rad
+    JointArray damping{};           ///< Nm s/rad
+};
+
 /// IDLE -> ACTIVE -> DAMPING of one session after another. DAMPING is left only by begin(): a new session.
 class Latch {
 public:
@@ -26,11 +34,12 @@ public:
         standDown();
     }
 
-    /// What hello's reply says: no command older than `deadline_ns` is applied, and these are the damping gains.
-    void configure(std::uint64_t deadline_ns, const JointArray& fallback_damping) noexcept {
+    /// What hello's reply says: no command older than `deadline_ns` is applied, and this is what damping is.
+    void configure(std::uint64_t deadline_ns, const JointArray& fallback_damping, const Stance& stance = {}) noexcept {
         deadline_ns_ = deadline_ns;
         fallback_damping_ = fallback_damping;
-        if (output_.mode != Mode::Active) output_.damping = fallback_damping_;
+        stance_ = stance;
+        if (output_.mode != Mode::Active) standDown();
     }
 
     /// Starts a session: everything of the one before is forgotten.
@@ -44,7 +53,7 @@ public:
         standDown();
     }
 
-    /// Ends the session by the controller's own wish. Damping stays damping.
+    /// Ends the session by the controller's own wish. Damping stays damping, without a stance.
     void end() noexcept {
         session_ = 0;
         if (output_.mode == Mode::Active) {
@@ -54,12 +63,19 @@ public:
         standDown();
     }
 
-    /// Damping from now on; the first reason of a session stands.
+    /// Damping from now on; the first reason of a session stands. It begins with the stance if there is one and the
+    /// policy was moving the joints, unless a person or gaitd's end asks for damping, then or later: limp at once.
     void damp(Reason reason) noexcept {
-        if (output_.mode == Mode::Damping) return;
+        const bool limp = reason == Reason::Operator || reason == Reason::Shutdown;
+        const Mode before = output_.mode;
+        if (before == Mode::Damping) {
+            if (limp) standDown();
+            return;
+        }
         output_.mode = Mode::Damping;
         output_.reason = reason;
         standDown();
+        if (before == Mode::Active && !limp && stance_.duration_ns > 0) standing_ = Standing::Due;
     }
 
     /// Counts one published sample; its number in the session.
@@ -87,7 +103,11 @@ public:
     const JointCommand& decide(std::uint64_t now_ns) noexcept {
         if (output_.mode == Mode::Active) {
             output_.age_ns = age(applied_stamp_ns_, now_ns);
-            if (output_.age_ns > deadline_ns_) expire();
+            if (output_.age_ns > deadline_ns_) {
+                expire();
+            } else {
+                driven_ns_ = now_ns;
+            }
         } else if (output_.mode == Mode::Idle && session_ != 0) {
             if (!waiting_since_known_) {
                 waiting_since_ns_ = now_ns;
@@ -95,7 +115,8 @@ public:
             }
             if (age(waiting_since_ns_, now_ns) > kFirstCommandLimit_ns) expire();
         }
-        if (output_.mode != Mode::Active) output_.joint_position = measured_position_;
+        if (standing_ != Standing::No) stand(now_ns);
+        if (output_.mode != Mode::Active && standing_ == Standing::No) output_.joint_position = measured_position_;
         return output_;
     }
 
@@ -113,6 +134,8 @@ public:
     [[nodiscard]] Mode mode() const noexcept { return output_.mode; }
 
 private:
+    enum class Standing { No, Due, Yes };
+
     // Answers older than this many samples are beyond any deadline; a wrapped entry fails the stamp check.
     static constexpr std::size_t kRemembered = 256;
 
@@ -164,8 +187,24 @@ private:
         expired_ = true;
     }
 
+    /// The stance begins with the first look after damping latched, and ends with its time.
+    void stand(std::uint64_t now_ns) noexcept {
+        if (standing_ == Standing::Yes) {
+            if (age(standing_since_ns_, now_ns) >= stance_.duration_ns) standDown();
+            return;
+        }
+        // A loop that stood still itself comes back to a robot that nothing has held up meanwhile: no jump.
+        if (age(driven_ns_, now_ns) > deadline_ns_) return standDown();
+        standing_ = Standing::Yes;
+        standing_since_ns_ = now_ns;
+        output_.joint_position = stance_.joint_position;
+        output_.stiffness = stance_.stiffness;
+        output_.damping = stance_.damping;
+    }
+
     /// Everything in the output that asks something of a joint goes to damping.
     void standDown() noexcept {
+        standing_ = Standing::No;
         output_.session = session_;
         output_.seq = 0;
         output_.age_ns = 0;
@@ -179,6 +218,7 @@ private:
     std::size_t joints_;
     std::uint64_t deadline_ns_ = 0;
     JointArray fallback_damping_{};
+    Stance stance_;
     JointArray measured_position_{};
 
     std::uint64_t session_ = 0;
@@ -186,6 +226,9 @@ private:
     std::uint64_t last_applied_seq_ = 0;
     std::uint64_t applied_stamp_ns_ = 0;
     std::uint64_t waiting_since_ns_ = 0;
+    std::uint64_t driven_ns_ = 0;  ///< When decide() last gave an active command.
+    std::uint64_t standing_since_ns_ = 0;
+    Standing standing_ = Standing::No;
     bool waiting_since_known_ = false;
     bool expired_ = false;
     std::array<std::uint64_t, kRemembered> stamps_{};

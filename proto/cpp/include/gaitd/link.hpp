@@ -251,7 +251,7 @@ private:
         if (step_ == Step::Hello) return finishHello(std::move(contract));
         if (!contract_) throw RefusedError(Reason::Contract, "activate before hello: call hello() first");
         if (contract.policy_id != contract_->policy_id || contract.period_ns != contract_->period_ns ||
-            contract.deadline_ns != contract_->deadline_ns) {
+            contract.deadline_ns != contract_->deadline_ns || contract.stance_ns != contract_->stance_ns) {
             throw RefusedError(Reason::Contract, "gaitd now runs policy " + contract.policy_name + " (" +
                                                      contract.policy_id + ") instead of " + contract_->policy_name +
                                                      " (" + contract_->policy_id + "): call hello() again");

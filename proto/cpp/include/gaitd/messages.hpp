@@ -17,7 +17,7 @@ enum class MessageType : std::uint8_t { State = 1, RawObservation = 2, Command =
 enum class Mode : std::uint8_t {
     Idle = 0,     ///< No session, or no command of it yet: nothing is asked of the joints.
     Active = 1,   ///< The policy moves the joints.
-    Damping = 2,  ///< Latched: stiffness 0 and the robot's damping, until an explicit activate.
+    Damping = 2,  ///< Latched: the robot's damping, after a stance where that is set; until an explicit activate.
 };
 
 /// Why the mode is what it is, or why a request was refused.
@@ -123,9 +123,9 @@ struct JointCommand {
     std::uint64_t session = 0;
     std::uint64_t seq = 0;      ///< Sequence number of the state that this answers; 0 unless active.
     std::uint64_t age_ns = 0;   ///< Age of that state's sample; 0 unless active.
-    JointArray joint_position{};  ///< rad; the last published position unless active.
+    JointArray joint_position{};  ///< rad; the last published position unless active or in the stance.
     JointArray joint_velocity{};  ///< rad/s
-    JointArray stiffness{};       ///< Nm/rad; 0 unless active.
+    JointArray stiffness{};       ///< Nm/rad; 0 unless active or in the stance.
     JointArray damping{};         ///< Nm s/rad
     JointArray torque{};          ///< Nm, feed-forward.
     JointArray action{};          ///< The policy's raw action, policy joint order; 0 unless active.
