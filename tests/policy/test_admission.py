@@ -66,6 +66,13 @@ def test_a_foreign_session() -> None:
     assert session.next() is None
 
 
+def test_a_state_stamped_0_is_a_state_before_the_next_one() -> None:
+    session = Session()
+    assert session.next(stamp_ns=0) is None  # Too old to be answered, which is judged elsewhere.
+    assert session.next(stamp_ns=PERIOD_NS * 3 // 5 - 1) is Refusal.EARLY
+    assert session.next(stamp_ns=0) is Refusal.SEQUENCE
+
+
 @pytest.mark.parametrize("seq", [0, 3, 4, 5, 5 + 84 + 1, 2**64 - 1])
 def test_replayed_reordered_and_jumping_sequences(seq: int) -> None:
     session = Session()

@@ -140,7 +140,7 @@ class StateAdmission:
             return Refusal.SEQUENCE
         if state.stamp_ns > now_ns + self._limits.future_tolerance_ns:
             return Refusal.FUTURE
-        if self._last_stamp_ns and state.stamp_ns < self._last_stamp_ns + self._min_spacing_ns:
+        if self._last_seq and state.stamp_ns < self._last_stamp_ns + self._min_spacing_ns:
             return Refusal.SEQUENCE if state.stamp_ns <= self._last_stamp_ns else Refusal.EARLY
         if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
             return Refusal.MISSING_FIELD
