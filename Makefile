@@ -12,10 +12,14 @@ MINUTES ?= 10
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
 TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev clang 'libclang-rt-dev|libclang-common-14-dev' valgrind
+DEB_PACKAGES := binutils binutils-aarch64-linux-gnu lintian mmdebstrap patchelf
+TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
+BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \
+    g++-aarch64-linux-gnu kmod qemu-system-arm
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test rknn lint format bench faults soak evidence fuzz cpp clean
+.PHONY: help demo test test-target deb rknn lint format bench faults soak evidence fuzz cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,8 +27,18 @@ help:  ## what there is to make
 demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, then kill the worker; BUNDLE=... takes another policy
 	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo
 
-test: $(VENV)/.test cpp rknn  ## all tests
+test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64
+	@[ "$$(id -u)" != 0 ] || tools/debian-packages $(TARGET_PACKAGES)
 	$(BIN)/python -m pytest
+
+test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04 and on a whole emulated arm64 board
+	@tools/debian-packages $(BOARD_PACKAGES)
+	$(BIN)/python -m pytest tests/target -m board
+
+deb: $(VENV)/.demo  ## the packages for the robot (arm64) and for trying on a PC (amd64), in dist/
+	@tools/debian-packages $(DEB_PACKAGES)
+	$(BIN)/python packaging/build_deb.py --arch arm64 amd64
+	lintian --fail-on error,warning,info --allow-root dist/gaitd_*.deb
 
 rknn: $(VENV)/.test  ## the isolated environment of the NPU's conversion toolkit
 	@$(BIN)/gaitforge setup-rknn

@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DEB = REPOSITORY / "packaging/deb"
 SYSTEMD = REPOSITORY / "systemd"
 CACHE = Path(os.environ.get("GAITD_DEB_CACHE") or Path.home() / ".cache/gaitd/deb")
+MAX_INSTALLED_KIB = 120_000_000 // 1024
+"""What a package may take on the robot's disk."""
 PROGRAM = """\
 #!{prefix}/bin/{python} -I
 import sys
@@ -89,6 +91,10 @@ def _describe(root: Path, arch: str) -> None:
     """The DEBIAN directory."""
     files = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     size_kib = sum(-(-path.stat().st_size // 1024) for path in files)
+    if size_kib > MAX_INSTALLED_KIB:
+        raise SystemExit(
+            f"gaitd for {arch} would take {size_kib} KiB on the robot, {MAX_INSTALLED_KIB} at most"
+        )
     control = root / "DEBIAN"
     control.mkdir()
     text = (DEB / "control").read_text()

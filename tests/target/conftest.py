@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from machine import build_package
+from measured import Measured
+from rootfs import TargetUnavailableError
 from standin import models
 from standin.build import build_standin
 from standin.orders import Orders
@@ -21,6 +24,42 @@ def standin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler (cc) to build the stand-in runtime with")
     return build_standin(compiler, tmp_path_factory.mktemp("standin") / "librknnrt.so")
+
+
+NUMBERS = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session")
+def measured(pytestconfig: pytest.Config) -> Measured:
+    """Keeps a number to be shown at the end of the run."""
+    return pytestconfig.stash.setdefault(NUMBERS, {}).__setitem__
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    numbers = config.stash.get(NUMBERS, {})
+    if numbers:
+        terminalreporter.section("measured on the target")
+    for name, text in numbers.items():
+        terminalreporter.line(f"{name}: {text}")
+
+
+@pytest.fixture(scope="session")
+def amd64_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of this tree, to be tried in containers on this machine."""
+    return _package(tmp_path_factory, "amd64")
+
+
+@pytest.fixture(scope="session")
+def arm64_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of this tree for the robot."""
+    return _package(tmp_path_factory, "arm64")
+
+
+def _package(tmp_path_factory: pytest.TempPathFactory, arch: str) -> Path:
+    try:
+        return build_package(tmp_path_factory.mktemp("package"), arch)
+    except TargetUnavailableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -37,13 +37,15 @@ def require_tools() -> None:
     if os.geteuid() != 0:
         raise TargetUnavailableError("needs root (containers and mounts)")
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        raise TargetUnavailableError(
-            f"{', '.join(missing)} not found; apt install the packages of tests/target/packages.txt"
-        )
+        raise TargetUnavailableError(f"{', '.join(missing)} not found; make test installs them when root")
 
 
-def debian_root(suite: str, packages: Sequence[str], sources: Sequence[str] = ()) -> Path:
-    """A cached amd64 root of that suite, built if need be. Raises TargetUnavailableError."""
+UNSIGNED = ('APT::Get::AllowUnauthenticated "true"', 'Acquire::AllowInsecureRepositories "true"')
+"""For distributions whose keys Debian does not package: their roots are tried on and trusted with nothing."""
+
+
+def system_root(suite: str, packages: Sequence[str], apt_options: Sequence[str] = ()) -> Path:
+    """A cached amd64 root of that Debian or Ubuntu suite, built if need be. Raises TargetUnavailableError."""
     require_tools()
     cache = cache_directory()
     root = cache / f"{suite}-amd64"
@@ -53,8 +55,8 @@ def debian_root(suite: str, packages: Sequence[str], sources: Sequence[str] = ()
             draft = Path(tempfile.mkdtemp(dir=cache, prefix="draft-"))
             draft.chmod(0o755)
             done = subprocess.run(
-                ["mmdebstrap", "--variant=minbase", "--arch=amd64", f"--include={','.join(packages)}", suite,
-                 str(draft), *sources],
+                ["mmdebstrap", "--variant=minbase", "--arch=amd64", f"--include={','.join(packages)}",
+                 *(f"--aptopt={option}" for option in apt_options), suite, str(draft)],
                 capture_output=True, text=True,
             )  # fmt: skip
             if done.returncode:
@@ -65,13 +67,26 @@ def debian_root(suite: str, packages: Sequence[str], sources: Sequence[str] = ()
     return root
 
 
-def build_package(output: Path, arch: str = "amd64") -> Path:
-    """The package of this tree, not compressed. Raises TargetUnavailableError."""
+def build_package(output: Path, arch: str, compression: str = "none") -> Path:
+    """The package of this tree. Raises TargetUnavailableError when the tools are missing."""
+    require_tools()
     command = [sys.executable, ROOT / "packaging/build_deb.py", "--arch", arch, "--output", output]
-    done = subprocess.run([*command, "--compression", "none"], capture_output=True, text=True)
-    if done.returncode:
-        raise TargetUnavailableError(f"the package could not be built: {done.stderr.strip()[-500:]}")
+    done = subprocess.run([*command, "--compression", compression], capture_output=True, text=True)
+    assert done.returncode == 0, f"the package could not be built:\n{done.stderr}"
     return next(output.glob(f"gaitd_*_{arch}.deb"))
+
+
+def probe_unit(unit: str, program: str) -> str:
+    """A unit with all its protections that runs another program, once."""
+    dropped = ("Restart=", "WatchdogS", "Wants=", "StartLimit", "RuntimeDirectory")
+    kept = [line for line in unit.splitlines() if not line.startswith(dropped)]
+    for key, value in {"ExecStart": program, "Type": "oneshot"}.items():
+        kept = [f"{key}={value}" if line.startswith(f"{key}=") else line for line in kept]
+    return "\n".join(kept) + "\n"
+
+
+UNPROTECTED_UNIT = "[Service]\nType=notify\nExecStart=/x\n"
+"""For the control of a probe: what it can do where nothing holds it back."""
 
 
 class Layer:
@@ -87,9 +102,10 @@ class Layer:
         for kind in ("proc", "sysfs"):
             _mount("-t", kind, kind, self.root / kind.removesuffix("fs"))
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, network: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program in it, without systemd."""
-        return _run(["chroot", str(self.root), *command], check=check)
+        alone = [] if network else ["unshare", "--net"]
+        return _run([*alone, "chroot", str(self.root), *command], check=True)
 
     def before_boot(self) -> None:
         """systemd mounts its own."""
@@ -135,11 +151,12 @@ class Machine:
         """One property of a unit."""
         return self.run("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
-    def start(self, unit: str) -> float:
-        """Start a unit and return how long that took, in seconds."""
-        begin_s = time.monotonic()
-        self.run("systemctl", "start", unit)
-        return time.monotonic() - begin_s
+    def start_to_ready_s(self, unit: str) -> float:
+        """How long its last start took, by systemd's own clock."""
+        begin_us, ready_us = (
+            int(self.show(unit, f"{event}TimestampMonotonic")) for event in ("InactiveExit", "ActiveEnter")
+        )
+        return (ready_us - begin_us) / 1e6
 
     def journal(self, unit: str) -> str:
         """What a unit has logged."""

@@ -57,9 +57,7 @@ def ensure_rootfs() -> Path:
     if os.geteuid() != 0:
         raise TargetUnavailableError("needs root (chroot and mounts)")
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        raise TargetUnavailableError(
-            f"{', '.join(missing)} not found; apt install the packages of tests/target/packages.txt"
-        )
+        raise TargetUnavailableError(f"{', '.join(missing)} not found; make test installs them when root")
     default = Path.home() / ".cache/gaitd/target"
     cache = Path(os.environ.get("GAITD_TARGET_CACHE") or default)
     cache.mkdir(parents=True, exist_ok=True)

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from npu_bundle import write_npu_bundle
 from rootfs import TargetUnavailableError, ensure_rootfs, target_command
-from standin.model_file import Layer, Tensor, model_bytes
 from standin.orders import Orders
 
-from gaitd.bundle import write_bundle
 from gaitd.wire.messages import Mode, Reason
-from support.bundles import mlp_weights, observation_dim, small_files, small_manifest
+from support.bundles import small_manifest
 from support.controller import Controller
 
 pytestmark = pytest.mark.target
@@ -30,17 +29,6 @@ pytestmark = pytest.mark.target
 START_S = 40.0
 PERIOD_NS = 60_000_000
 JOINTS = ["hip", "thigh", "knee"]
-
-
-def write_npu_bundle(target: Path) -> Path:
-    """The small bundle with the same network as model.rknn."""
-    manifest = small_manifest(control_period_s=PERIOD_NS / 1e9)
-    files = small_files(manifest)
-    dim = observation_dim(manifest)
-    first, bias, second = mlp_weights(dim, len(JOINTS))
-    network = [Layer(first.T, bias, "tanh"), Layer(second.T, 0 * second[0])]
-    model = model_bytes(network, [Tensor("obs", (1, dim))], [Tensor("action", (1, len(JOINTS)))])
-    return write_bundle(target, manifest, {**files, "model.rknn": model})
 
 
 @dataclass
@@ -89,7 +77,7 @@ def gaitd(root: Path) -> Iterator[TargetGaitd]:
     """One for all tests: starting Python in the emulator is what takes time here."""
     with tempfile.TemporaryDirectory() as place:  # short: paths of sockets are limited
         shared = Path(place)
-        write_npu_bundle(shared / "small.gaitd")
+        write_npu_bundle(shared / "small.gaitd", small_manifest(control_period_s=PERIOD_NS / 1e9))
         orders = Orders(shared / "orders")
         log = shared / "log"
         command = target_command(
