@@ -21,6 +21,7 @@ from gaitforge.faults.rig import PINNED, Rig, Setting
 
 TAMPERED = Setting("tampered", tampered=True)
 LOADED = Setting("loaded", config=PINNED)
+STANCE = Setting("stance", stance_s=0.3)
 ALONE = Setting("controller")
 """A killed controller takes its log with it, so these share a chain with no others."""
 
@@ -231,6 +232,15 @@ GAITD_FAULTS = (
     Fault("flood to the guardian's publisher", _flood("guard")),
 )  # fmt: skip
 
+STANCE_FAULTS = (
+    Fault("worker: kill -9, with stance first", _kill("worker", signal.SIGKILL), DIED, since="injection",
+          bound_periods=SEEN_AT_ONCE, setting=STANCE),
+    Fault("inference hangs for ever, with stance first", _hang(FOR_EVER_S, holding_lock=True), LATE,
+          setting=STANCE),
+    Fault("gaitd: all processes killed at once, with stance first", _kill_everything, CLIENT, setting=STANCE,
+          undo=_restart("gaitd")),
+)  # fmt: skip
+
 AFTER_ITS_CONTROLLER = frozenset({"kept walking", "lay down softly", "fell hard"})
 """Nothing of gaitd reaches the motors any more: they hold the last command until the robot's own timeout."""
 CONTROLLER_FAULTS = tuple(
@@ -300,7 +310,9 @@ LOAD_FAULTS = (
           prepare=HOGS, undo=_wait_for_stress),
 )  # fmt: skip
 
-FAULTS = (*WORKER_FAULTS, *GAITD_FAULTS, *CONTROLLER_FAULTS, *CHANNEL_FAULTS, *LOAD_FAULTS)
+FAULTS = (
+    *WORKER_FAULTS, *GAITD_FAULTS, *STANCE_FAULTS, *CONTROLLER_FAULTS, *CHANNEL_FAULTS, *LOAD_FAULTS,
+)  # fmt: skip
 QUICK = (
     "worker: kill -9",
     "inference hangs for ever, lock held",

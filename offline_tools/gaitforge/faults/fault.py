@@ -114,7 +114,8 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
     damping_ns, controller_reason = _damping(trial, ticks)
     until_ns = trial.until_ns
     if damping_ns and not fault.at_gaitd:
-        until_ns = min(until_ns, damping_ns + round(AFTER_DAMPING_S * 1e9))
+        down_s = AFTER_DAMPING_S + fault.setting.stance_s
+        until_ns = min(until_ns, damping_ns + round(down_s * 1e9))
     part = _window(trace, start_ns, trial.injected_ns, until_ns)
     outcome = OUTCOMES[measure(part, STICK_SPEED).outcome]
     misses = _bad_targets(part, rig)

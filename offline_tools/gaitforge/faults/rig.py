@@ -57,6 +57,8 @@ class Setting:
     """With the proxy between controller and gaitd."""
     config: str = ""
     """gaitd.toml; {scratch} stands for a directory of the chain's own."""
+    stance_s: float = 0.0
+    """guard.stance_s: the way down begins so much later."""
 
 
 @dataclass
@@ -132,9 +134,13 @@ class Rig:
             os.environ[ORDERS] = str(scratch / "worker")
             self.scratch = scratch
             """Files of this chain that nobody needs afterwards."""
-            (scratch / "gaitd.toml").write_text(self.setting.config.replace("{scratch}", str(scratch)))
+            config = self.setting.config.replace("{scratch}", str(scratch))
+            if self.setting.stance_s:
+                config += f"[guard]\nstance_s = {self.setting.stance_s}\n"
+            (scratch / "gaitd.toml").write_text(config)
             self._outer = scratch / "proxy"
-            options = ["--stand-up", str(STAND_UP_S), "--stand-up-again", str(STAND_UP_AGAIN_S)]
+            lies_s = STAND_UP_AGAIN_S + self.setting.stance_s
+            options = ["--stand-up", str(STAND_UP_S), "--stand-up-again", str(lies_s)]
             options += ["--seconds", str(self._walk.seconds)]
             if self.setting.tampered:
                 options += ["--endpoint-dir", str(self._outer)]
