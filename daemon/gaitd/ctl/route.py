@@ -14,7 +14,7 @@ from gaitd.keys import read_public_key, read_secret_key
 from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT, Endpoints
 
 RECONNECT_MS = 100
-"""Over TCP. A peer that is refused tries again and again, and each time costs the robot a handshake."""
+"""Over TCP. A peer with a wrong server key tries for ever, and each time costs the robot a handshake."""
 HEARTBEAT_MS = 1000
 """Over TCP. A robot that lost its power says no goodbye."""
 

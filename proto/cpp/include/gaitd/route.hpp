@@ -79,7 +79,7 @@ public:
 
 private:
     static constexpr std::size_t kKeyLength = 40;
-    // A peer that is refused tries again and again, and each time costs the robot a handshake.
+    // With a wrong server key it goes on for ever, and each attempt costs the robot a handshake.
     static constexpr int kRemoteReconnect_ms = 100;
     // A robot that lost its power says no goodbye.
     static constexpr int kHeartbeat_ms = 1000;
