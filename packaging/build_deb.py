@@ -38,7 +38,6 @@ SYSTEM_FILES = {
     "gaitd.sysusers": "usr/lib/sysusers.d/gaitd.conf",
     "gaitd.tmpfiles": "usr/lib/tmpfiles.d/gaitd.conf",
     "60-gaitd.rules": "usr/lib/udev/rules.d/60-gaitd.rules",
-    "examples/cores.conf": "usr/share/doc/gaitd/examples/cores.conf",
     "examples/network.conf": "usr/share/doc/gaitd/examples/network.conf",
 }
 
@@ -73,6 +72,8 @@ def _lay_out(root: Path, runtime: Path) -> None:
     for source, target in SYSTEM_FILES.items():
         _copy(SYSTEMD / source, root / target)
     documents = root / "usr/share/doc/gaitd"
+    for example in sorted((SYSTEMD / "examples").iterdir()):
+        _copy(example, documents / "examples" / example.name)
     for guide in sorted((REPOSITORY / "docs").glob("*.md")):
         _copy(guide, documents / guide.name)
     _copy(DEB / "copyright", documents / "copyright")
