@@ -84,6 +84,7 @@ def _hello_reply() -> bytes:
         "gaitd": "1",
         "policy": {"id": "0" * 16, "name": "p", "version": "1"},
         "period_ns": 12_000_000,
+        "stance_ns": 0,
         "deadline_ns": 60_000_000,
         "joints": ["hip"],
         "fields": ["orientation"],
