@@ -12,11 +12,9 @@ import secrets
 import select
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import msgspec
-import sdnotify
 
 from gaitd import guardian
 from gaitd.access import Doors
@@ -28,18 +26,13 @@ from gaitd.config import Config
 from gaitd.control_channel import ControlChannel, claim_runtime_dir
 from gaitd.guardian import GuardLimits, GuardState
 from gaitd.log import fields
-from gaitd.realtime import (
-    apply_realtime,
-    freeze_garbage,
-    name_process,
-    realtime_context,
-)
+from gaitd.orders import telemetry_order, worker_order
+from gaitd.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
+from gaitd.service_manager import ServiceManager
 from gaitd.sessions import Sessions
-from gaitd.telemetry.order import TelemetryOrder
 from gaitd.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
 from gaitd.wire.messages import Mode, Reason
-from gaitd.worker import WorkerOrder
 from gaitd.worker_keeper import WorkerKeeper
 
 log = logging.getLogger("gaitd")
@@ -87,21 +80,20 @@ class Supervisor:
         """The last word to the controllers was the default stance."""
         self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
         """Readable when the worker's lifeline broke."""
+        running = bundle, backend, config, self._board.fd
         self._keeper = WorkerKeeper(
-            Child("worker", worker_module, self._worker_order, [self._board.fd]),
+            Child("worker", worker_module, partial(worker_order, *running), [self._board.fd]),
             self._board,
             self._broken_fd,
             self._start,
         )
-        self._telemetry = Child("telemetry", "gaitd.telemetry", self._telemetry_order, [self._board.fd])
+        self._telemetry = Child(
+            "telemetry", "gaitd.telemetry", partial(telemetry_order, *running), [self._board.fd]
+        )
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
         self._poll = select.epoll()
-        self._notifier = sdnotify.SystemdNotifier()
-        if self._notifier.socket is not None:
-            self._notifier.socket.setblocking(False)
-        self._watchdog_ns = int(os.environ.get("WATCHDOG_USEC", "0")) * 1000 // 4
-        self._watchdog_fed_ns = 0
+        self._service = ServiceManager()
         self._next_publish_ns = 0
         self._stopping = False
 
@@ -228,7 +220,7 @@ class Supervisor:
             text += f" because of {state.reason.name.lower()} ({state.detail})"
         if not self._sessions.worker_ready:
             text += f"; worker not ready (start {self._keeper.child.starts})"
-        self._notifier.notify(f"STATUS={text}; policy {manifest.name} {manifest.version} on {self._backend}")
+        self._service.say_status(f"{text}; policy {manifest.name} {manifest.version} on {self._backend}")
 
     def _look_after_worker(self, now_ns: int) -> None:
         keeper, sessions = self._keeper, self._sessions
@@ -239,7 +231,7 @@ class Supervisor:
             sessions.state = guardian.worker_died(sessions.state, how_it_died, now_ns)
             self._apply(now_ns)
         if keeper.ever_ready and not was_ever_ready:
-            self._notifier.notify("READY=1")
+            self._service.say_ready()
         if keeper.ready != was_ready or how_it_died is not None:
             self._say_status()
 
@@ -259,35 +251,8 @@ class Supervisor:
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
-        due = self._watchdog_ns and now_ns - self._watchdog_fed_ns >= self._watchdog_ns
-        if due and self._keeper.is_making_progress(now_ns):
-            self._watchdog_fed_ns = now_ns
-            self._notifier.notify("WATCHDOG=1")
-
-    def _worker_order(self, report_fd: int) -> str:
-        order = WorkerOrder(
-            bundle=str(self._bundle.path.resolve()),
-            bundle_id=self._bundle.id,
-            backend=self._backend,
-            blackboard_fd=self._board.fd,
-            report_fd=report_fd,
-            config=self._config,
-        )
-        return msgspec.json.encode(order).decode()
-
-    def _telemetry_order(self, report_fd: int) -> str:
-        manifest = self._bundle.manifest
-        order = TelemetryOrder(
-            blackboard_fd=self._board.fd,
-            metrics=self._config.metrics,
-            recorder=self._config.recorder,
-            period_s=manifest.control_period_s,
-            policy={"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
-            backend=self._backend,
-            bundle=self._bundle.path.name,
-            joints=manifest.joints,
-        )
-        return msgspec.json.encode(order).decode()
+        if self._service.watchdog_is_due(now_ns) and self._keeper.is_making_progress(now_ns):
+            self._service.feed_watchdog(now_ns)
 
     def _status(self) -> dict[str, Any]:
         words = self._board.worker
@@ -315,7 +280,7 @@ class Supervisor:
     def _shut_down(self) -> None:
         """Damping first and for a few periods, then the children, then the sockets."""
         now_ns = time.monotonic_ns()
-        self._notifier.notify("STOPPING=1")
+        self._service.say_stopping()
         self._sessions.state = guardian.damp(
             self._sessions.state, Reason.SHUTDOWN, "gaitd is stopping", now_ns
         )
