@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
@@ -10,7 +11,7 @@ import zmq
 
 from gaitd.ctl.route import Route
 from gaitd.errors import GaitdError, UnreachableError
-from gaitd.wire.codec import MAX_MESSAGE_BYTES
+from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
 
 
@@ -44,9 +45,10 @@ class ControlClient:
         self._last_id += 1
         self._socket.send(encode_request(Request(self._last_id, name, body)))
         while self._socket.poll(self._timeout_ms):
-            reply = decode_reply(self._socket.recv())
-            if reply.request_id == self._last_id:
-                return reply
+            with contextlib.suppress(WireError):  # what is no reply is passed over, as another request's is
+                reply = decode_reply(self._socket.recv())
+                if reply.request_id == self._last_id:
+                    return reply
         where = self._route.endpoints.control
         raise UnreachableError(f"no gaitd answers at {where}; {self._route.advice()}")
 
