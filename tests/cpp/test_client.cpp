@@ -417,4 +417,17 @@ CASE(junk_on_the_command_socket_is_counted_and_changes_nothing) {
     }
 }
 
+// The sockets set no ZMQ_MAXMSGSIZE: libzmq would close the connection for good, and the robot would get no command.
+CASE(what_is_larger_than_any_message_is_refused_and_the_robot_walks_on) {
+    Scene scene;
+    scene.walk();
+    const std::string large(control::kMaxMessageSize + 1, '\x90');
+    CHECK(scene.loop.until([&](const JointCommand&) {
+        scene.gaitd->sendAsWorker(large);
+        return scene.client.counters().of(Refusal::Malformed) > 10;
+    }));
+    const std::uint64_t seq = scene.client.command(monotonicNow_ns()).seq;
+    CHECK(scene.loop.until([&](const JointCommand& command) { return active(command) && command.seq > seq + 5; }));
+}
+
 int main() { return check::run(); }
