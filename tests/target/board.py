@@ -110,7 +110,7 @@ class Board:
         ]
         with console.open("wb") as output:
             subprocess.run(
-                ["nice", "-n", "10", "qemu-system-aarch64", "-accel", "tcg,thread=multi", *_machine(),
+                ["nice", "-n", "10", "qemu-system-aarch64", "-icount", "shift=1,sleep=off", *_machine(),
                  "-dtb", self._parts / "rk3588.dtb", "-nographic", "-no-reboot", "-nodefaults",
                  "-serial", "stdio", "-nic", "none", *disks, "-kernel", kernel,
                  "-initrd", self._parts / "initrd",

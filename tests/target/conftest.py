@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from machine import build_package
+from machine import PACKAGES, Layer, Machine, build_package, system_root
 from measured import Measured
 from rootfs import TargetUnavailableError
 from standin import models
 from standin.build import build_standin
 from standin.orders import Orders
+from walking import controller_of
 
 from gaitd.backends.rknn import RknnBackend
 from gaitd.backends.rknn_host import RknnHost
+from gaitd.bundle import open_bundle, write_bundle
 from gaitd.policy.contract import Model
+from support.bundles import lite3_manifest, write_small_bundle
+from support.controller import Controller
 
 
 @pytest.fixture(scope="session")
@@ -106,3 +112,62 @@ def load(host: RknnHost) -> Iterator[Callable[..., RknnBackend]]:
     yield _load
     for backend in backends:
         backend.close()
+
+
+@pytest.fixture(scope="package")
+def machine(tmp_path_factory: pytest.TempPathFactory, amd64_package: Path) -> Iterator[Machine]:
+    """A booted machine with the package, a policy active and a second, bad one installed."""
+    scratch = tmp_path_factory.mktemp("machine")
+    try:
+        base = system_root("bookworm", PACKAGES)
+    except TargetUnavailableError as error:
+        pytest.skip(str(error))
+    layer = Layer(base, scratch)
+    try:
+        delivery = layer.root / "delivery"
+        delivery.mkdir()
+        shutil.copy(amd64_package, delivery / "gaitd.deb")
+        write_small_bundle(delivery / "good.gaitd", lite3_manifest())
+        write_small_bundle(delivery / "better.gaitd", lite3_manifest(version="1.1.0"))
+        _write_lying_bundle(delivery / "lying.gaitd")
+        shutil.copy(Path(__file__).parent / "sandbox_probe.py", delivery)
+        layer.run("dpkg", "--install", "/delivery/gaitd.deb")
+        layer.run("gaitctl", "install", "/delivery/good.gaitd", "--activate")
+        layer.run("sed", "-i", "s/^deadline_periods = .*/deadline_periods = 20/", "/etc/gaitd/gaitd.toml")
+        # Numbers that belong to no driver: the device policy alone decides how an open fails.
+        layer.run("mknod", "--mode=0666", "/delivery/rknpu", "c", "10", "230")
+        layer.run("mknod", "--mode=0666", "/delivery/foreign", "c", "10", "231")
+        layer.before_boot()
+        with Machine(layer.root, scratch / "console") as machine:
+            machine.run("cp", "--archive", "/delivery/rknpu", "/delivery/foreign", "/dev/")
+            yield machine
+    finally:
+        layer.close()
+
+
+def _write_lying_bundle(target: Path) -> None:
+    """A well-formed policy whose model does not answer as its golden vectors say."""
+    honest = open_bundle(write_small_bundle(target.with_name("honest.gaitd"), lite3_manifest()))
+    observation, action = honest.golden()
+    golden = io.BytesIO()
+    np.savez(golden, observation=observation, action=action + 1)
+    files = {"model.onnx": honest.read_bytes("model.onnx"), "golden.npz": golden.getvalue()}
+    write_bundle(target, lite3_manifest(version="6.6.6"), files)
+
+
+@pytest.fixture
+def running(machine: Machine) -> Iterator[Machine]:
+    """gaitd ready."""
+    machine.attempt("systemctl", "reset-failed", "gaitd")
+    machine.run("systemctl", "start", "gaitd")
+    yield machine
+    machine.attempt("systemctl", "stop", "gaitd")
+
+
+@pytest.fixture
+def controller(running: Machine) -> Iterator[Controller]:
+    """A controller that said hello."""
+    controller = controller_of(running)
+    controller.hello()
+    yield controller
+    controller.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -74,6 +75,20 @@ def build_package(output: Path, arch: str, compression: str = "none") -> Path:
     done = subprocess.run([*command, "--compression", compression], capture_output=True, text=True)
     assert done.returncode == 0, f"the package could not be built:\n{done.stderr}"
     return next(output.glob(f"gaitd_*_{arch}.deb"))
+
+
+def repack(package: Path, target: Path, *, version: str, preinst: str = "") -> None:
+    """The same package under another version; with ``preinst`` that script runs before it is unpacked."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch) / "tree"
+        subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
+        control = tree / "DEBIAN/control"
+        control.write_text(re.sub("(?m)^Version: .*$", f"Version: {version}", control.read_text()))
+        if preinst:
+            (tree / "DEBIAN/preinst").write_text(preinst)
+            (tree / "DEBIAN/preinst").chmod(0o755)
+        build = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, target]
+        subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
 
 
 def probe_unit(unit: str, program: str) -> str:

@@ -6,12 +6,11 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import UNSIGNED, Layer, build_package, system_root, until
+from machine import UNSIGNED, Layer, build_package, repack, system_root, until
 from rootfs import TargetUnavailableError
 
 import gaitd
@@ -77,7 +76,7 @@ def test_installs_without_network_runs_and_purges_without_a_trace(system: Layer,
 
 
 def test_an_upgrade_keeps_config_policies_and_the_active_one(system: Layer, amd64_package: Path) -> None:
-    _as_version(amd64_package, "999", system.root / "delivery/newer.deb")
+    repack(amd64_package, system.root / "delivery/newer.deb", version="999")
     system.run("dpkg", "--install", "/delivery/gaitd.deb")
     system.run("gaitctl", "install", "/delivery/small.gaitd", "--activate")
     config = system.root / "etc/gaitd/gaitd.toml"
@@ -89,20 +88,6 @@ def test_an_upgrade_keeps_config_policies_and_the_active_one(system: Layer, amd6
         assert system.run("dpkg-query", "--show", "--showformat=${Version}", "gaitd").stdout == version
         assert system.run("gaitctl", "list").stdout == policies
         assert config.read_text() == "[metrics]\nport = 9999\n"
-
-
-def _as_version(package: Path, version: str, target: Path) -> None:
-    """The same package under another version."""
-    with tempfile.TemporaryDirectory() as scratch:
-        tree = Path(scratch) / "tree"
-        subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
-        control = tree / "DEBIAN/control"
-        control.write_text(re.sub("(?m)^Version: .*$", f"Version: {version}", control.read_text()))
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, target],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
 
 
 def test_the_arm64_package_runs_in_an_otherwise_empty_root(arm64_package: Path, tmp_path: Path) -> None:
