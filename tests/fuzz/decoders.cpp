@@ -55,6 +55,7 @@ void reply(const std::uint8_t* data, std::size_t size, std::size_t joints) {
     try {
         const Contract contract = control::parseContract(reply, joints);
         require(contract.period_ns > 0 && contract.deadline_ns >= contract.period_ns);
+        require(contract.stance_ns <= control::kMaxStance_ns);
         for (std::size_t i = 0; i < joints; ++i) require(std::isfinite(contract.fallback_damping[i]));
     } catch (const RefusedError&) {
         return;
