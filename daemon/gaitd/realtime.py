@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +92,14 @@ def may_use_fifo() -> bool:
 def _set_fifo(priority: int) -> Setting:
     """Every thread that is there: one of normal priority that waits for a CPU would hold up whoever needs the
     interpreter's lock from it, and the death of the process, which is seen when its last thread has ended."""
+    me = threading.get_native_id()
     try:
-        for thread in Path("/proc/self/task").iterdir():
+        for thread in (int(path.name) for path in Path("/proc/self/task").iterdir()):
+            # What this thread starts has normal priority. Not so the others: a thread of ZeroMQ that is about to
+            # give itself its priority may not take the flag off without a capability, and libzmq aborts.
+            policy = os.SCHED_FIFO | (os.SCHED_RESET_ON_FORK if thread == me else 0)
             with contextlib.suppress(ProcessLookupError):
-                # Children and later threads start out with normal priority.
-                policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-                os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
+                os.sched_setscheduler(thread, policy, os.sched_param(priority))
     except OSError as error:
         mend = f"allow it with LimitRTPRIO={priority} in the unit, or `ulimit -r {priority}`"
         return Setting("sched_fifo", False, f"SCHED_FIFO {priority}: {error.strerror}; {mend}")
