@@ -6,6 +6,7 @@ Writes report.json, which test_board.py judges.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -105,7 +106,7 @@ class Walk:
             "damping_after_ms": (int(ticks[damping]["monotonic_ns"]) - moment_ns) / 1e6,
             "reason": ticks[damping]["reason"],
             "active_again_after_s": (int(ticks[again]["monotonic_ns"]) - moment_ns) / 1e9,
-            "modes_between": sorted({tick["mode"] for tick in ticks[damping:again]}),
+            "modes": [mode for mode, _ in itertools.groupby(tick["mode"] for tick in ticks[damping:again])],
         }
 
 
@@ -115,8 +116,9 @@ def faults() -> dict[str, Any]:
     moments = {}
     try:
         walk.wait_for("moves the robot", 1)
+        worker_pid = status()["worker"]["pid"]
         moments["worker killed"] = time.monotonic_ns()
-        os.kill(status()["worker"]["pid"], signal.SIGKILL)
+        os.kill(worker_pid, signal.SIGKILL)
         walk.wait_for("moves the robot", 2)
         status()
         main_pid = int(run("systemctl", "show", "--property=MainPID", "--value", "gaitd")["out"])
