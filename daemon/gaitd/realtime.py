@@ -95,8 +95,8 @@ def _set_fifo(priority: int) -> Setting:
     me = threading.get_native_id()
     try:
         for thread in (int(path.name) for path in Path("/proc/self/task").iterdir()):
-            # What this thread starts has normal priority. Not so the others: a thread of ZeroMQ that is about to
-            # give itself its priority may not take the flag off without a capability, and libzmq aborts.
+            # What this thread starts has normal priority. Not so the others: a thread of ZeroMQ that is about
+            # to give itself its priority may not take the flag off without a capability, and libzmq aborts.
             policy = os.SCHED_FIFO | (os.SCHED_RESET_ON_FORK if thread == me else 0)
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setscheduler(thread, policy, os.sched_param(priority))
