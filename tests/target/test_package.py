@@ -21,6 +21,7 @@ pytestmark = pytest.mark.target
 
 SYSTEMS = [
     pytest.param(("bullseye", ()), id="Debian-11"),
+    pytest.param(("trixie", ()), id="Debian-13", marks=pytest.mark.board),
     pytest.param(("focal", UNSIGNED), id="Ubuntu-20.04", marks=pytest.mark.board),
     pytest.param(("jammy", UNSIGNED), id="Ubuntu-22.04", marks=pytest.mark.board),
     pytest.param(("noble", UNSIGNED), id="Ubuntu-24.04", marks=pytest.mark.board),
@@ -156,11 +157,10 @@ def _files(root: Path) -> set[str]:
 
 
 @pytest.mark.board
-@pytest.mark.parametrize("arch", ["amd64", "arm64"])
-def test_lintian_has_nothing_to_say(arch: str, tmp_path: Path) -> None:
+def test_lintian_has_nothing_to_say(tmp_path: Path) -> None:
     if shutil.which("lintian") is None:
         pytest.skip("lintian not found; make test-target installs it")
-    package = build_package(tmp_path, arch, compression="xz")
+    package = build_package(tmp_path, "arm64", compression="gzip")
     done = subprocess.run(
         ["lintian", "--fail-on=error,warning,info", "--allow-root", package], capture_output=True, text=True
     )
