@@ -1,72 +1,15 @@
 """A whole board, emulated: arm64 kernel, systemd, a device tree that says RK3588, no network.
 
-Its root is made once, in about two minutes, into a cache outside the tree ($GAITD_TARGET_CACHE, default
-~/.cache/gaitd/target). A second, small disk carries what a trial needs and brings back its report.
+A second, small disk carries what a trial needs and brings back its report.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from machine import cache_directory, require_tools
-from rootfs import ROOT, TargetUnavailableError
-
-TOOLS = ("aarch64-linux-gnu-g++", "arch-test", "cmake", "cpio", "debugfs", "depmod", "fdtput", "mke2fs",
-         "mmdebstrap", "qemu-aarch64-static", "qemu-system-aarch64")  # fmt: skip
-SYSTEM = ["dbus", "kmod", "libzmq5", "procps", "systemd", "systemd-sysv", "udev"]
-KERNEL = ["busybox-static", "cppzmq-dev", "libmsgpack-cxx-dev", "libzmq3-dev", "linux-image-arm64"]
-"""What it boots with, and what the controller is compiled against."""
-MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
-CORES = 8
-"""As many as the chip has, so that gaitd's own cores are there."""
-TRIAL_UNIT = """\
-[Unit]
-After=gaitd.service
-[Service]
-Type=oneshot
-ExecStart=/trial/run
-TimeoutStartSec=infinity
-[Install]
-WantedBy=multi-user.target
-"""
-INIT = """\
-#!/bin/busybox sh
-/bin/busybox mount -t devtmpfs devtmpfs /dev
-for module in {modules}; do /bin/busybox insmod /modules/$module; done
-/bin/busybox mount -t ext4 /dev/vda /root
-exec /bin/busybox switch_root /root /sbin/init
-"""
-BINFMT = Path("/proc/sys/fs/binfmt_misc")
-
-
-def ensure_board() -> Path:
-    """The cached directory with the board's parts. Raises TargetUnavailableError saying what is missing."""
-    require_tools()
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        raise TargetUnavailableError(f"{', '.join(missing)} not found; make test-target installs them")
-    recipe = Path(__file__).read_bytes()
-    cache = cache_directory()
-    board = cache / f"board-{hashlib.sha256(recipe).hexdigest()[:12]}"
-    with (cache / "lock-board").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not board.exists():
-            draft = Path(tempfile.mkdtemp(dir=cache, prefix="draft-"))
-            draft.chmod(0o755)
-            try:
-                _build(draft)
-            except subprocess.CalledProcessError as error:
-                shutil.rmtree(draft)
-                lines = (error.stderr or "").strip().splitlines() or [str(error)]
-                raise TargetUnavailableError(f"the board could not be built: {lines[-1]}") from error
-            draft.rename(board)
-    return board
+from board_parts import machine_options, run
+from rootfs import ROOT
 
 
 def build_controller(board: Path, build: Path) -> Path:
@@ -85,8 +28,8 @@ def build_controller(board: Path, build: Path) -> Path:
         "GAITD_ZMQ_LIBRARY": libraries / "libzmq.so",
     }
     definitions = [f"-D{name}={value}" for name, value in settings.items()]
-    _run("cmake", "-S", ROOT / "proto/cpp", "-B", build, *definitions)
-    _run("cmake", "--build", build, "--target", "lite3_controller")
+    run("cmake", "-S", ROOT / "proto/cpp", "-B", build, *definitions)
+    run("cmake", "--build", build, "--target", "lite3_controller")
     return build / "lite3_controller"
 
 
@@ -97,8 +40,8 @@ class Board:
         """``trial`` is what the second disk holds, with an executable ``run``."""
         self._parts = parts
         self._disk, self._trial = scratch / "board.img", scratch / "trial.img"
-        _run("cp", "--sparse=always", parts / "board.img", self._disk)
-        _run("mke2fs", "-q", "-t", "ext4", "-d", trial, "-F", self._trial, "1G")
+        run("cp", "--sparse=always", parts / "board.img", self._disk)
+        run("mke2fs", "-q", "-t", "ext4", "-d", trial, "-F", self._trial, "1G")
 
     def boot(self, console: Path, timeout_s: float) -> None:
         """Power on, and wait until it has switched itself off."""
@@ -108,9 +51,11 @@ class Board:
             for image in (self._disk, self._trial)
             for option in ("-drive", f"file={image},format=raw,if=virtio,cache=unsafe")
         ]
+        # The board's time is that of the instructions it has run: a busy machine here changes nothing there.
+        time = ["-icount", "shift=0,sleep=off"]
         with console.open("wb") as output:
             subprocess.run(
-                ["nice", "-n", "10", "qemu-system-aarch64", "-icount", "shift=1,sleep=off", *_machine(),
+                ["nice", "-n", "10", "qemu-system-aarch64", *time, *machine_options(),
                  "-dtb", self._parts / "rk3588.dtb", "-nographic", "-no-reboot", "-nodefaults",
                  "-serial", "stdio", "-nic", "none", *disks, "-kernel", kernel,
                  "-initrd", self._parts / "initrd",
@@ -120,92 +65,4 @@ class Board:
 
     def read(self, name: str) -> str:
         """A file of the second disk; empty when there is none."""
-        return _run("debugfs", "-R", f"cat /{name}", self._trial)
-
-
-def _machine() -> list[str]:
-    return ["-M", "virt", "-cpu", "cortex-a76", "-smp", str(CORES), "-m", "2048"]
-
-
-def _build(board: Path) -> None:
-    root, kernel = board / "root", board / "kernel"
-    with _foreign_programs():
-        _debian("minbase", SYSTEM, root)
-    _debian("extract", KERNEL, kernel, "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr")
-    (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 0\n/dev/vdb /trial ext4 defaults 0 0\n")
-    (root / "etc/hostname").write_text("board\n")
-    # What the vendor's driver makes; udev's rule for it is tried with real nodes elsewhere.
-    (root / "etc/tmpfiles.d/npu.conf").write_text("c /dev/rknpu 0660 root render - 10:230\n")
-    unit = root / "etc/systemd/system/trial.service"
-    unit.write_text(TRIAL_UNIT)
-    wants = root / "etc/systemd/system/multi-user.target.wants"
-    wants.mkdir(exist_ok=True)
-    (wants / unit.name).symlink_to(unit.relative_to(root))
-    (root / "trial").mkdir()
-    _run("mke2fs", "-q", "-t", "ext4", "-d", root, "-F", board / "board.img", "2G")
-    shutil.rmtree(root)
-    _write_initrd(kernel, board / "initrd")
-    _write_device_tree(board / "rk3588.dtb")
-
-
-def _debian(variant: str, packages: list[str], target: Path, *options: str) -> None:
-    include = f"--include={','.join(packages)}"
-    _run("mmdebstrap", f"--variant={variant}", "--arch=arm64", include, *options, "bookworm", target)
-
-
-def _write_initrd(kernel: Path, initrd: Path) -> None:
-    """Just enough to mount the disk."""
-    modules = next((kernel / "lib/modules").iterdir())
-    _run("depmod", "-b", kernel, modules.name)
-    needs = {}
-    for line in (modules / "modules.dep").read_text().splitlines():
-        path, _, needed = line.partition(":")
-        needs[Path(path).stem] = [*reversed(needed.split()), path]
-    order = list(dict.fromkeys(path for name in MODULES for path in needs.get(name, [])))
-    tree = initrd.with_name("initrd.d")
-    for directory in ("bin", "dev", "modules", "root"):
-        (tree / directory).mkdir(parents=True)
-    shutil.copy(kernel / "bin/busybox", tree / "bin")
-    for path in order:
-        shutil.copy(modules / path, tree / "modules")
-    (tree / "init").write_text(INIT.format(modules=" ".join(Path(path).name for path in order)))
-    (tree / "init").chmod(0o755)
-    _run("sh", "-c", f"cd {tree} && find . | cpio --quiet -o -H newc | gzip -1 > {initrd}")
-    shutil.rmtree(tree)
-
-
-def _write_device_tree(target: Path) -> None:
-    """qemu's own, with the names of a real board and its NPU."""
-    machine, *options = _machine()[1:]
-    _run("qemu-system-aarch64", "-M", f"{machine},dumpdtb={target}", *options)
-    for node, name, *values in (
-        ("/", "compatible", "radxa,rock-5b", "rockchip,rk3588", "linux,dummy-virt"),
-        ("/npu@fdab0000", "compatible", "rockchip,rk3588-rknpu"),
-        ("/npu@fdab0000", "status", "okay"),
-    ):
-        if node != "/":
-            _run("fdtput", "-c", "-p", target, node)
-        _run("fdtput", "-t", "s", target, node, name, *values)
-
-
-@contextmanager
-def _foreign_programs() -> Iterator[None]:
-    """Have the kernel run programs of the other architecture, if it does not do so anyway."""
-    if (BINFMT / "qemu-aarch64").exists():
-        yield
-        return
-    mounted = not (BINFMT / "register").exists()
-    if mounted:
-        _run("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
-    try:
-        (BINFMT / "register").write_bytes(Path("/usr/lib/binfmt.d/qemu-aarch64.conf").read_bytes())
-        yield
-    finally:
-        (BINFMT / "qemu-aarch64").write_text("-1")
-        if mounted:
-            _run("umount", BINFMT)
-
-
-def _run(*command: object) -> str:
-    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
-    return done.stdout
+        return run("debugfs", "-R", f"cat /{name}", self._trial)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board import Board, build_controller, ensure_board
+from board import Board, build_controller
+from board_parts import ensure_board
 from machine import UNPROTECTED_UNIT, probe_unit
 from measured import Measured
 from npu_bundle import write_npu_bundle
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.target, pytest.mark.board]
 
 HERE = Path(__file__).parent
 PERIOD_S = 0.1
-"""Long, so that an emulator on a busy machine keeps up; deadlines are multiples of it."""
+"""Long, so that an emulator keeps up; deadlines are multiples of it."""
 DEADLINE_S = 5 * PERIOD_S
 BOOT_S = 600.0
 

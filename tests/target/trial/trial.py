@@ -20,7 +20,7 @@ from typing import Any
 
 PYTHON = "/opt/gaitd/bin/python3.11"
 PATIENCE_S = 90.0
-"""For whatever has to happen; an emulator on a busy machine is slow."""
+"""For whatever has to happen: an emulator is slow."""
 
 
 def run(*command: str) -> dict[str, Any]:
@@ -168,8 +168,7 @@ def removal() -> dict[str, Any]:
     report = {"remove": run("dpkg", "--remove", "gaitd"), "kept": Path("/var/lib/gaitd/active").is_symlink()}
     report["purge"] = run("dpkg", "--purge", "gaitd")
     left = run("find", "/", "-xdev", "-name", "*gaitd*")["out"].split()
-    ours = ("/etc/systemd/system/gaitd.service.d", "/tmp/", "/trial/")
-    return {**report, "left": [path for path in left if not path.startswith(ours)]}
+    return {**report, "left": [path for path in left if not path.startswith(("/tmp/", "/trial/"))]}
 
 
 def main() -> None:
