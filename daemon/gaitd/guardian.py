@@ -145,6 +145,17 @@ def _limit_ns(state: GuardState, limits: GuardLimits) -> int:
     return limits.deadline_ns if state.fed_by_command else limits.first_command_ns
 
 
+def _is_still_refusing(state: GuardState, view: WorkerView, recent_ns: int, now_ns: int) -> bool:
+    """A refusal since the last command counts, unless good states went on to come long after it.
+
+    Not just later: an action is refused after its state was taken, and the next state may be in hand.
+    """
+    return (
+        state.fed_ns < view.last_refusal_ns <= now_ns
+        and view.last_state_ns - view.last_refusal_ns < recent_ns
+    )
+
+
 def _why_silent(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> tuple[Reason, str]:
     silence = f"no command for {(now_ns - state.fed_ns) / 1e6:.0f} ms"
     stuck_ns = limits.deadline_ns // 2
@@ -154,7 +165,7 @@ def _why_silent(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns
     if now_ns - view.heartbeat_ns > stuck_ns:
         stopped_ms = (now_ns - view.heartbeat_ns) / 1e6
         return Reason.DEADLINE, f"{silence}: the worker has not moved for {stopped_ms:.0f} ms"
-    if state.fed_ns < view.last_refusal_ns <= now_ns:
+    if _is_still_refusing(state, view, stuck_ns, now_ns):
         reason = view.last_refusal_reason
         return reason, f"{silence}: the worker refuses what it gets: {reason.name.lower()}"
     if view.last_state_ns > state.fed_ns:

@@ -123,6 +123,26 @@ def test_commands_of_another_session_do_not_count() -> None:
             "backend_error",
         ),
         ({"last_state_ns": T0 + MS}, Reason.DEADLINE, "states arrive, but no command"),
+        # The next state may be in hand when the answer to the one before was refused.
+        (
+            {
+                "last_refusal_ns": T0 + 48 * MS,
+                "last_refusal_reason": Reason.ACTION_INVALID,
+                "last_state_ns": T0 + 60 * MS,
+            },
+            Reason.ACTION_INVALID,
+            "action_invalid",
+        ),
+        # One bad state, and good ones ever since: that is not why nothing comes of them.
+        (
+            {
+                "last_refusal_ns": T0 + 10 * MS,
+                "last_refusal_reason": Reason.STATE_INVALID,
+                "last_state_ns": T0 + 60 * MS,
+            },
+            Reason.DEADLINE,
+            "states arrive, but no command",
+        ),
         ({}, Reason.STATE_LOST, "no state of the session arrives"),
         # What lies before the last command explains nothing.
         (

@@ -80,13 +80,14 @@ def run(options: argparse.Namespace) -> None:
         rows.append(run_start_fault(start, options.bundle, output))
         print(f"{'ok  ' if rows[-1]['ok'] else 'MISS'} {start.name}: {rows[-1]['outcome']}", flush=True)
     manifest = open_bundle(options.bundle).manifest
+    period_ms = manifest.control_period_s * 1000
     head = HEAD.format(
         count=len(judged) + len(starts),
         void=len(everything) - len(judged),
         policy=f"{manifest.name} {manifest.version}",
-        period_ms=manifest.control_period_s * 1000,
+        period_ms=period_ms,
     )
-    (output / "table.md").write_text(f"{head}\n{markdown(rows)}\n")
+    (output / "table.md").write_text(f"{head}\n{markdown([_in_ms(row, period_ms) for row in rows])}\n")
     (output / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     save_trials(output / "trials.tsv", everything)
     missed = [row["fault"] for row in rows if not row["ok"]]
@@ -97,6 +98,16 @@ def run(options: argparse.Namespace) -> None:
     print(f"{output}/table.md  {output}/table.json  {output}/trials.tsv")
     if missed:
         raise GateError("missed: " + "; ".join(missed))
+
+
+def _in_ms(row: dict[str, Any], period_ms: float) -> dict[str, Any]:
+    """The row with its times in milliseconds beside the periods."""
+    shown: dict[str, Any] = {}
+    for name, value in row.items():
+        shown[name] = value
+        if name in ("periods_median", "periods_max"):
+            shown[name.replace("periods", "ms")] = round(value * period_ms, 1)
+    return shown
 
 
 def _line(each: Judged) -> str:

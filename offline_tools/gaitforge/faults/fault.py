@@ -47,7 +47,7 @@ class Fault:
     """Before the injection, from which time counts."""
     undo: Callable[[Rig], None] = lambda rig: None
     """Afterwards, before the robot can walk again."""
-    watch_s: float = 1.0
+    watch_s: float = 0.8
     """How long a fault that leaves the robot walking is watched."""
     at_gaitd: bool = False
     """The controller is gone: measured by what the guardian says."""

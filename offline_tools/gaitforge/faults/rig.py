@@ -33,7 +33,7 @@ from gaitforge.faults.worker import ORDERS
 from gaitforge.rig.chain import Chain, Walk
 from gaitforge.simulate.model import JOINTS
 
-SETTLE_S = 0.8
+SETTLE_S = 0.5
 """The robot walks this long before a fault."""
 STAND_UP_S, STAND_UP_AGAIN_S = 1.2, 1.0
 PATIENCE_S = 25.0

@@ -84,7 +84,7 @@ def _watch(rig: Rig, trial: Trial) -> Trial:
     if not fault.reasons or fault.at_gaitd:
         time.sleep(max(0.0, since_s + fault.watch_s - time.monotonic()))
     elif _damps(rig, trial, since_s + (fault.watch_s if fault.either else DAMPING_S)) or not fault.either:
-        time.sleep(DOWN_S)
+        time.sleep(DOWN_S + fault.setting.stance_s)
     status = rig.status()
     detail = status["detail"] if status is not None else "no answer from gaitd"
     return replace(trial, until_ns=time.monotonic_ns(), detail=detail)
