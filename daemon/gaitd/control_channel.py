@@ -18,8 +18,9 @@ from gaitd.errors import InputError
 from gaitd.guardian import GuardState
 from gaitd.log import fields
 from gaitd.sessions import JointGoal
-from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, encode_command
+from gaitd.wire.codec import encode_command
 from gaitd.wire.control import Reply, Request, decode_request, encode_reply
+from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
 from gaitd.wire.messages import JointCommand
 
 log = logging.getLogger("gaitd")

@@ -16,7 +16,8 @@ from gaitd.bundle import Bundle
 from gaitd.errors import BackendError
 from gaitd.policy.admission import REFUSAL_REASONS, AdmissionLimits, Refusal, StateAdmission
 from gaitd.policy.limits import LIMIT_NAMES, Decision
-from gaitd.wire.codec import WireError, decode_raw_observation, decode_state, encode_command
+from gaitd.wire.codec import decode_raw_observation, decode_state, encode_command
+from gaitd.wire.frame import WireError
 from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason, RobotState
 
 

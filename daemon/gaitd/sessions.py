@@ -20,8 +20,8 @@ from gaitd.errors import InputError, printable
 from gaitd.guardian import GuardState
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
-from gaitd.wire.codec import WireError
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
+from gaitd.wire.frame import WireError
 from gaitd.wire.messages import Float32Array, Mode, Reason
 
 MAX_CONTROLLERS = 16

@@ -38,7 +38,8 @@ from gaitd.realtime import (
     use_all_cpus,
 )
 from gaitd.session_runner import RehearsalBackend, SessionRunner
-from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, decode_either
+from gaitd.wire.codec import decode_either
+from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
 
 MAX_DRAIN = 64
 """Messages taken in one wake-up: a flood must not keep the loop from answering."""

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from gaitd.wire.codec import (
-    WireError,
     decode_command,
     decode_raw_observation,
     decode_state,
@@ -19,6 +18,7 @@ from gaitd.wire.codec import (
     encode_raw_observation,
     encode_state,
 )
+from gaitd.wire.frame import WireError
 
 GOLDEN = Path(__file__).parents[2] / "proto/golden"
 VECTORS: list[dict[str, Any]] = json.loads((GOLDEN / "vectors.json").read_text(encoding="utf-8"))

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import zmq
 
-from gaitd.wire.codec import MAX_MESSAGE_BYTES, encode_raw_observation, encode_state
+from gaitd.wire.codec import encode_raw_observation, encode_state
 from gaitd.wire.control import Request, decode_reply, encode_request
 from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.frame import MAX_MESSAGE_BYTES
 from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason
 from support.controller import Controller
 from support.daemon import Gaitd, wait_until

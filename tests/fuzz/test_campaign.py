@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gaitd.wire.codec
-import gaitd.wire.control
+import gaitd.wire.frame
 from fuzz import native
 from fuzz.campaign import run
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
@@ -77,7 +77,7 @@ def _known_only(number: int) -> Reason:
 PLANTED: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
     "numbers": (gaitd.wire.codec, "_uint", _any_uint, "accepts what violates"),
     "lengths": (gaitd.wire.codec, "_floats", _any_length, "accepts what violates"),
-    "a key twice": (gaitd.wire.control, "_unique", dict, "accepts what violates"),
+    "a key twice": (gaitd.wire.frame, "_unique", dict, "accepts what violates"),
     "session": (Sessions, "_release", lambda *_: {}, "accepts what violates"),
     "later reasons": (Reason, "received", _known_only, "raised ValueError"),
     "age": (StateAdmission, "too_old", lambda *_: False, "takes a state that violates"),

@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import gaitd
 from gaitd.bundle import Bundle, open_bundle
 from gaitd.sessions import MAX_CONTROLLERS, Sessions
-from gaitd.wire.codec import MAX_MESSAGE_BYTES
 from gaitd.wire.control import Reply, Request, encode_reply
+from gaitd.wire.frame import MAX_MESSAGE_BYTES
 from gaitd.wire.messages import Mode, Reason
 from support.bundles import small_manifest, write_small_bundle
 

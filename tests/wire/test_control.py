@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError
 from gaitd.wire.control import (
     Activate,
     Damp,
@@ -25,6 +24,7 @@ from gaitd.wire.control import (
     encode_request,
     read_body,
 )
+from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
 
 BODIES = st.dictionaries(
     st.text(max_size=10),
@@ -76,7 +76,9 @@ def test_a_reply_says_ok_with_a_boolean() -> None:
 
 @pytest.mark.parametrize("message", [[], [1], [1, 4, 9, "status"], [1, 4, 9, "status", {}, 0], {}, None, "x"])
 def test_another_shape_is_refused(message: Any) -> None:
-    with pytest.raises(WireError, match=r"^message: expected an array of 5 elements"):
+    with pytest.raises(
+        WireError, match=r"^(message: expected (a msgpack array|5 elements)|type: expected 4 )"
+    ):
         decode_request(msgpack.packb(message))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaitd.wire.codec import WireError, decode_either, encode_raw_observation, encode_state
+from gaitd.wire.codec import decode_either, encode_raw_observation, encode_state
+from gaitd.wire.frame import WireError
 from gaitd.wire.messages import RawObservation, RobotState
 from support.controller import standing_state
 

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gaitd.wire.codec import (
-    MAX_MESSAGE_BYTES,
-    WireError,
     decode_command,
     decode_raw_observation,
     decode_state,
@@ -24,6 +22,7 @@ from gaitd.wire.codec import (
     encode_raw_observation,
     encode_state,
 )
+from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
 from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason, RobotState
 
 UINT64 = st.integers(0, 2**64 - 1)

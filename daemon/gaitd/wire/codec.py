@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
 
-import msgpack
 import numpy as np
 
+from gaitd.wire.frame import WireError, describe, pack, unpack
 from gaitd.wire.messages import (
     PROTOCOL_VERSION,
     Float32Array,
@@ -27,70 +26,17 @@ from gaitd.wire.messages import (
 if sys.byteorder != "little":  # pragma: no cover - blobs are sent as they lie in memory
     raise ImportError("gaitd runs on little-endian machines only")
 
-MAX_MESSAGE_BYTES = 64 * 1024
-"""Larger messages are refused before they are decoded, and by the sockets (ZMQ_MAXMSGSIZE)."""
-
+_STATE_ELEMENTS, _RAW_ELEMENTS, _COMMAND_ELEMENTS = 13, 8, 15
 _MAX_LENGTH = 64
-"""Of any array or map inside a message. Announced lengths are allocated before their elements are seen:
-without this, 64 kB of nested headers that each announce 65535 elements would stall the worker."""
+"""Of any array or map inside a message."""
 
-_STATE_FIELDS = (
-    "version",
-    "type",
-    "session",
-    "seq",
-    "stamp_ns",
-    "angular_velocity",
-    "orientation",
-    "linear_acceleration",
-    "linear_velocity",
-    "velocity_command",
-    "joint_position",
-    "joint_velocity",
-    "joint_torque",
-)
-_RAW_FIELDS = (
-    "version",
-    "type",
-    "session",
-    "seq",
-    "stamp_ns",
-    "observation",
-    "joint_position",
-    "joint_velocity",
-)
-_COMMAND_FIELDS = (
-    "version",
-    "type",
-    "session",
-    "seq",
-    "state_stamp_ns",
-    "publish_stamp_ns",
-    "mode",
-    "reason",
-    "policy_id",
-    "joint_position",
-    "joint_velocity",
-    "stiffness",
-    "damping",
-    "torque",
-    "action",
-)
 _FLOAT32 = np.dtype(np.float32)
 _LAST_REASON = 255
 
 
-class WireError(ValueError):
-    """A message that the contract refuses. ``field`` names the first offending part."""
-
-    def __init__(self, field: str, expected: str, got: str) -> None:
-        super().__init__(f"{field}: expected {expected}, got {got}")
-        self.field = field
-
-
 def encode_state(state: RobotState) -> bytes:
     """Encode a robot state."""
-    return _pack(
+    return pack(
         (
             PROTOCOL_VERSION,
             int(MessageType.STATE),
@@ -111,7 +57,7 @@ def encode_state(state: RobotState) -> bytes:
 
 def encode_raw_observation(raw: RawObservation) -> bytes:
     """Encode a ready-made observation."""
-    return _pack(
+    return pack(
         (
             PROTOCOL_VERSION,
             int(MessageType.RAW_OBSERVATION),
@@ -127,7 +73,7 @@ def encode_raw_observation(raw: RawObservation) -> bytes:
 
 def encode_command(command: JointCommand) -> bytes:
     """Encode a joint command."""
-    return _pack(
+    return pack(
         (
             PROTOCOL_VERSION,
             int(MessageType.COMMAND),
@@ -150,7 +96,7 @@ def encode_command(command: JointCommand) -> bytes:
 
 def decode_state(data: bytes, joint_count: int) -> RobotState:
     """Decode a robot state of ``joint_count`` joints. Raises WireError. Values may still be non-finite."""
-    m = _unpack(data, MessageType.STATE, _STATE_FIELDS)
+    m = unpack(data, MessageType.STATE, _STATE_ELEMENTS, _MAX_LENGTH)
     return RobotState(
         session=_uint(m[2], "session"),
         seq=_uint(m[3], "seq"),
@@ -168,7 +114,7 @@ def decode_state(data: bytes, joint_count: int) -> RobotState:
 
 def decode_raw_observation(data: bytes, observation_dim: int, joint_count: int) -> RawObservation:
     """Decode a ready-made observation. Raises WireError. Values may still be non-finite."""
-    m = _unpack(data, MessageType.RAW_OBSERVATION, _RAW_FIELDS)
+    m = unpack(data, MessageType.RAW_OBSERVATION, _RAW_ELEMENTS, _MAX_LENGTH)
     return RawObservation(
         session=_uint(m[2], "session"),
         seq=_uint(m[3], "seq"),
@@ -191,7 +137,7 @@ def decode_either(data: bytes, observation_dim: int, joint_count: int) -> RobotS
 
 def decode_command(data: bytes, joint_count: int) -> JointCommand:
     """Decode a joint command of ``joint_count`` joints. Raises WireError."""
-    m = _unpack(data, MessageType.COMMAND, _COMMAND_FIELDS)
+    m = unpack(data, MessageType.COMMAND, _COMMAND_ELEMENTS, _MAX_LENGTH)
     policy_id = m[8]
     if not isinstance(policy_id, str) or not re.fullmatch(r"([0-9a-f]{16})?", policy_id):
         raise WireError("policy_id", "16 hex digits or an empty string", describe(policy_id))
@@ -212,40 +158,8 @@ def decode_command(data: bytes, joint_count: int) -> JointCommand:
     )
 
 
-def _pack(values: tuple[Any, ...]) -> bytes:
-    packed: bytes = msgpack.packb(values, use_bin_type=True)
-    return packed
-
-
 def _blob(values: Float32Array) -> bytes:
     return np.asarray(values, np.float32).tobytes()
-
-
-def _unpack(data: bytes, kind: MessageType, fields: tuple[str, ...]) -> list[Any]:
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise WireError("message", f"at most {MAX_MESSAGE_BYTES} bytes", f"{len(data)} bytes")
-    try:
-        message = msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            use_list=True,
-            max_array_len=_MAX_LENGTH,
-            max_map_len=_MAX_LENGTH,
-        )
-    except (ValueError, msgpack.exceptions.UnpackException) as error:
-        # ExtraData, FormatError and StackError are ValueErrors, truncation too.
-        raise WireError("message", "one msgpack array", f"{type(error).__name__}") from None
-    if not isinstance(message, list) or not message:
-        raise WireError("message", "a msgpack array", describe(message))
-    if not is_number(message[0], PROTOCOL_VERSION):
-        raise WireError("version", str(PROTOCOL_VERSION), describe(message[0]))
-    if len(message) < 2 or not is_number(message[1], kind):
-        got = describe(message[1]) if len(message) > 1 else "nothing"
-        raise WireError("type", f"{kind.value} ({kind.name})", got)
-    if len(message) != len(fields):
-        raise WireError("message", f"{len(fields)} elements", f"{len(message)}")
-    return message
 
 
 def _uint(value: object, field: str, last: int = 2**64 - 1) -> int:
@@ -263,16 +177,3 @@ def _floats(value: object, field: str, count: int) -> Float32Array:
     if len(value) != 4 * count:
         raise WireError(field, f"bin of {count} float32 ({4 * count} bytes)", f"{len(value)} bytes")
     return np.frombuffer(value, _FLOAT32)
-
-
-def is_number(value: object, expected: int) -> bool:
-    """Whether value is that integer; neither 1.0 nor True is 1 on the wire."""
-    return type(value) is int and value == expected
-
-
-def describe(value: object) -> str:
-    """What came, in a few words. Containers are not looked into: their nesting is the sender's choice."""
-    if isinstance(value, (list, dict)):
-        return f"{type(value).__name__} of {len(value)}"
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"

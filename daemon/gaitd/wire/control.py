@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-import msgpack
 import msgspec
 
-from gaitd.wire.codec import MAX_MESSAGE_BYTES, WireError, describe, is_number
+from gaitd.wire.frame import WireError, describe, pack, unpack
 from gaitd.wire.messages import PROTOCOL_VERSION, MessageType
 
+_ELEMENTS = 5
 _MAX_LENGTH = 1024
-"""Of any array or map inside a message: announced lengths are allocated before their elements are seen."""
+"""Of any array or map inside a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,12 @@ def read_body(request: Request, kind: type[_B]) -> _B:
 
 def encode_request(request: Request) -> bytes:
     """Encode a request."""
-    return _pack([PROTOCOL_VERSION, int(MessageType.REQUEST), request.request_id, request.name, request.body])
+    return pack((PROTOCOL_VERSION, int(MessageType.REQUEST), request.request_id, request.name, request.body))
 
 
 def encode_reply(reply: Reply) -> bytes:
     """Encode a reply."""
-    return _pack([PROTOCOL_VERSION, int(MessageType.REPLY), reply.request_id, reply.ok, reply.body])
+    return pack((PROTOCOL_VERSION, int(MessageType.REPLY), reply.request_id, reply.ok, reply.body))
 
 
 def decode_request(data: bytes) -> Request:
@@ -110,42 +110,10 @@ def decode_reply(data: bytes) -> Reply:
     return Reply(request_id, ok, body)
 
 
-def _pack(values: list[Any]) -> bytes:
-    packed: bytes = msgpack.packb(values, use_bin_type=True)
-    return packed
-
-
 def _unpack(data: bytes, kind: MessageType) -> tuple[int, Any, dict[str, Any]]:
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise WireError("message", f"at most {MAX_MESSAGE_BYTES} bytes", f"{len(data)} bytes")
-    try:
-        message = msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            object_pairs_hook=_unique,
-            max_array_len=_MAX_LENGTH,
-            max_map_len=_MAX_LENGTH,
-        )
-    except (ValueError, msgpack.exceptions.UnpackException) as error:
-        raise WireError("message", "one msgpack array", type(error).__name__) from None
-    if not isinstance(message, list) or len(message) != 5:
-        raise WireError("message", "an array of 5 elements", describe(message))
-    version, message_type, request_id, head, body = message
-    if not is_number(version, PROTOCOL_VERSION):
-        raise WireError("version", str(PROTOCOL_VERSION), describe(version))
-    if not is_number(message_type, kind):
-        raise WireError("type", f"{kind.value} ({kind.name})", describe(message_type))
+    _, _, request_id, head, body = unpack(data, kind, _ELEMENTS, _MAX_LENGTH)
     if not isinstance(request_id, int) or isinstance(request_id, bool) or request_id < 0:
         raise WireError("request_id", "an unsigned integer", describe(request_id))
     if not isinstance(body, dict):
         raise WireError("body", "a map", describe(body))
     return request_id, head, body
-
-
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A map, in which nothing may be said twice: two readers might each take another one."""
-    body = dict(pairs)
-    if len(body) != len(pairs):
-        raise ValueError("a key is there twice")
-    return body
