@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from gaitd.wire.messages import Mode, Reason
 
-LIMP_REASONS = frozenset({Reason.OPERATOR, Reason.SHUTDOWN})
-"""Asked for on purpose: no stance, not even the rest of one."""
+LIMP_REASONS = frozenset({Reason.LIMIT, Reason.OPERATOR, Reason.SHUTDOWN})
+"""No stance, not even the rest of one: asked for on purpose, or the robot fell or is driven too hard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -436,7 +436,7 @@ struct StanceScene : Scene {
 
 CASE(the_stance_comes_first_and_ends_with_its_time) {
     for (const Reason reason : {Reason::Deadline, Reason::WorkerDied, Reason::StateLost, Reason::StateStale,
-                                Reason::StateInvalid, Reason::ActionInvalid, Reason::Limit, Reason::BackendError,
+                                Reason::StateInvalid, Reason::ActionInvalid, Reason::BackendError,
                                 Reason::Contract, Reason::ClientDeadline}) {
         StanceScene scene;
         scene.walk();
@@ -462,8 +462,8 @@ CASE(without_a_stance_set_damping_is_limp_at_once) {
     CHECK_EQUAL(scene.standsFor(Reason::WorkerDied), 0U);
 }
 
-CASE(no_stance_for_a_person_or_the_end_of_gaitd) {
-    for (const Reason reason : {Reason::Operator, Reason::Shutdown}) {
+CASE(no_stance_for_a_limit_a_person_or_the_end_of_gaitd) {
+    for (const Reason reason : {Reason::Limit, Reason::Operator, Reason::Shutdown}) {
         StanceScene said;
         said.walk();
         said.offer(said.damping(reason));
@@ -512,8 +512,8 @@ CASE(no_stance_when_the_loop_itself_stood_still) {
     }
 }
 
-CASE(a_person_or_the_end_of_gaitd_ends_the_stance) {
-    for (const Reason reason : {Reason::Operator, Reason::Shutdown}) {
+CASE(a_limit_a_person_or_the_end_of_gaitd_ends_the_stance) {
+    for (const Reason reason : {Reason::Limit, Reason::Operator, Reason::Shutdown}) {
         for (const bool own : {false, true}) {
             StanceScene scene;
             scene.walk();

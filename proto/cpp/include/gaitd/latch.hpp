@@ -64,9 +64,10 @@ public:
     }
 
     /// Damping from now on; the first reason of a session stands. It begins with the stance if there is one and the
-    /// policy was moving the joints, unless a person or gaitd's end asks for damping, then or later: limp at once.
+    /// policy was moving the joints, unless then or later a limit was exceeded (the robot may have fallen), or a person
+    /// or gaitd's end asks for damping: limp at once.
     void damp(Reason reason) noexcept {
-        const bool limp = reason == Reason::Operator || reason == Reason::Shutdown;
+        const bool limp = reason == Reason::Limit || reason == Reason::Operator || reason == Reason::Shutdown;
         const Mode before = output_.mode;
         if (before == Mode::Damping) {
             if (limp) standDown();
