@@ -14,8 +14,8 @@ from pathlib import Path
 from runtime import PREFIX, PYTHON, compile_python, ensure_runtime
 
 import gaitd
-from gaitd.config import load_config
-from gaitd.config_doc import documented
+from gaitd.system.config import load_config
+from gaitd.system.config_doc import documented
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEB = REPOSITORY / "packaging/deb"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from gaitd.bundle import Bundle, open_bundle
+from gaitd.bundle.read import Bundle, open_bundle
 from support.bundles import write_small_bundle
 
 # The machine that runs the tests may be busy: an example may take its time.

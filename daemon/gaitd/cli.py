@@ -10,12 +10,12 @@ import msgspec
 
 import gaitd
 from gaitd.backends import choose_backend
-from gaitd.bundle import Bundle, open_bundle
-from gaitd.config import Config, load_config
-from gaitd.describe import describe_bundle
+from gaitd.bundle.describe import describe_bundle
+from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.bundle.store import PolicyStore
 from gaitd.errors import GaitdError, InputError
-from gaitd.log import start_logging
-from gaitd.store import PolicyStore
+from gaitd.system.config import Config, load_config
+from gaitd.system.log import start_logging
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from gaitd.supervisor import Supervisor
+    from gaitd.guardian.main import Supervisor
 
     config = _configured(options)
     bundle = _open_bundle(options.bundle)
@@ -99,7 +99,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> int:
-    from gaitd.config_doc import documented_defaults
+    from gaitd.system.config_doc import documented_defaults
 
     if options.config is None:
         print(documented_defaults(), end="")

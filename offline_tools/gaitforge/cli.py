@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS = (
-    "gaitforge.example",
-    "gaitforge.export",
-    "gaitforge.calibrate",
-    "gaitforge.setup_rknn",
-    "gaitforge.convert",
-    "gaitforge.verify",
-    "gaitforge.importers.command",
-    "gaitforge.pack",
-    "gaitforge.agent",
-    "gaitforge.chain",
-    "gaitforge.simulate.command",
-    "gaitforge.rig.demo",
-    "gaitforge.rig.latency",
-    "gaitforge.evidence.command",
-    "gaitforge.faults.command",
-    "gaitforge.faults.soak",
+    "gaitforge.commands.example",
+    "gaitforge.model.export",
+    "gaitforge.data.calibrate",
+    "gaitforge.commands.setup_rknn",
+    "gaitforge.rknn.convert",
+    "gaitforge.verify.verification",
+    "gaitforge.commands.import_manifest",
+    "gaitforge.bundle.pack",
+    "gaitforge.verify.agent",
+    "gaitforge.chain.chain",
+    "gaitforge.commands.simulate",
+    "gaitforge.stack.demo",
+    "gaitforge.stack.latency",
+    "gaitforge.commands.evidence",
+    "gaitforge.commands.faults",
+    "gaitforge.stack.soak",
 )
 """One module per command, in the order of the chain; each has add_parser()."""
 

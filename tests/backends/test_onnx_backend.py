@@ -13,7 +13,7 @@ import pytest
 
 from gaitd.backends import open_backend
 from gaitd.backends.onnx import OnnxBackend
-from gaitd.bundle import Bundle, open_bundle
+from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import InputError
 from gaitd.policy.contract import Model, RecurrentState
 from support.bundles import mlp, mlp_onnx, mlp_weights, recurrent_onnx, small_manifest, write_small_bundle

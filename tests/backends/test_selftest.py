@@ -8,7 +8,7 @@ import pytest
 from gaitd.backends import open_backend
 from gaitd.backends.base import Backend
 from gaitd.backends.selftest import run_selftest
-from gaitd.bundle import Bundle, open_bundle
+from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import BackendError, InputError
 from support.bundles import npz, recurrent_onnx, small_manifest, write_small_bundle
 from support.fakes import FAKES, Honest

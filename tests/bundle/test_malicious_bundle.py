@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.bundle import decode_manifest, open_bundle
+from gaitd.bundle.read import decode_manifest, open_bundle
+from gaitd.bundle.untrusted import MAX_ARRAY_BYTES, MAX_FILE_BYTES, MAX_TEXT_BYTES
 from gaitd.errors import InputError
-from gaitd.untrusted import MAX_ARRAY_BYTES, MAX_FILE_BYTES, MAX_TEXT_BYTES
 from support.bundles import edit_manifest, small_manifest, write_small_bundle
 
 MB = 1024 * 1024

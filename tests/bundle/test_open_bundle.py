@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gaitd.bundle import Bundle, decode_manifest, fallback_damping, open_bundle
+from gaitd.bundle.describe import describe_bundle
+from gaitd.bundle.read import Bundle, decode_manifest, fallback_damping, open_bundle
 from gaitd.cli import main
-from gaitd.describe import describe_bundle
 from gaitd.errors import InputError
 from support.bundles import (
     edit_manifest,

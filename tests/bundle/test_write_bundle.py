@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitd.bundle import open_bundle, write_bundle
+from gaitd.bundle.read import open_bundle, write_bundle
 from gaitd.errors import InputError
 from support.bundles import npz, small_files, small_manifest, write_small_bundle
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.bundle import open_bundle
-from gaitforge.rig.chain import Chain, Walk
+from gaitd.bundle.read import open_bundle
 from gaitforge.simulate.direct import onnx_backend, run_direct
 from gaitforge.simulate.script import read_script
+from gaitforge.stack.processes import Chain, Walk
 from support.reference import reference_bundle
 
 ROOT = Path(__file__).parents[2]

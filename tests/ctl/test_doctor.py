@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from gaitd.bundle.store import PolicyStore
 from gaitd.ctl.check import Check, Level, System, cpu_list
 from gaitd.ctl.cli import main
 from gaitd.ctl.doctor import examine
 from gaitd.ctl.service_checks import check_service
-from gaitd.store import PolicyStore
 from support.bundles import write_small_bundle
 from support.fake_system import FakeSystem
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitd.bundle import Bundle, open_bundle, write_bundle
+from gaitd.bundle.read import Bundle, open_bundle, write_bundle
 from gaitd.ctl import latency
 from gaitd.ctl.cli import main
 from support.bundles import small_manifest

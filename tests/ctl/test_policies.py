@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.bundle import open_bundle
+from gaitd.bundle.read import open_bundle
+from gaitd.bundle.store import PolicyStore
 from gaitd.cli import main as gaitd_main
 from gaitd.ctl.cli import main
-from gaitd.store import PolicyStore
 from support.bundles import small_manifest, write_small_bundle
 
 
@@ -139,7 +139,7 @@ def test_what_a_power_cut_left_behind_is_no_policy(shelf: Shelf) -> None:
 def test_gaitd_without_an_active_policy_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("gaitd.store.DEFAULT_ROOT", tmp_path)
+    monkeypatch.setattr("gaitd.bundle.store.DEFAULT_ROOT", tmp_path)
     monkeypatch.setattr(PolicyStore.__init__, "__defaults__", (tmp_path,))
     assert gaitd_main(["run", "--runtime-dir", str(tmp_path / "run")]) == 2
     assert "gaitctl install" in capsys.readouterr().err

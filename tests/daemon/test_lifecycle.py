@@ -71,7 +71,7 @@ def test_the_end_is_damping_and_then_exit_code_0(gaitd: Gaitd, mode: Mode, numbe
     np.testing.assert_array_equal(last.stiffness, np.zeros(3))
     assert "STOPPING=1" in gaitd.read_notified()
     assert not Path(f"/proc/{worker}").exists()
-    assert "Traceback" not in gaitd.log
+    assert "Traceback" not in gaitd.system.log
 
 
 def test_the_end_comes_in_time_though_the_worker_hangs(gaitd: Gaitd) -> None:

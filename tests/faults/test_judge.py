@@ -14,8 +14,8 @@ from gaitforge.cli import main
 from gaitforge.faults import runner
 from gaitforge.faults.catalog import FAULTS
 from gaitforge.faults.fault import Fault, Trial, judge, summarize
-from gaitforge.rig.ticks import Ticks
 from gaitforge.simulate.trace import Trace
+from gaitforge.stack.ticks import Ticks
 
 MS = 1_000_000
 START_NS = 10_000 * MS

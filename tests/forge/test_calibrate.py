@@ -35,7 +35,15 @@ def test_the_policy_acts_on_what_it_was_trained_on(forge: Forge) -> None:
     """With statistics both the policy's input and the file are normalized; the raw ones are kept apart."""
     assert forge("example") == 0
     assert forge("export", "demo_policy.pt") == 0
-    command = ["calibrate", "--env", "gaitforge.demo:make_env", "--policy", "policy.onnx", "--samples", "600"]
+    command = [
+        "calibrate",
+        "--env",
+        "gaitforge.example:make_env",
+        "--policy",
+        "policy.onnx",
+        "--samples",
+        "600",
+    ]
     assert forge(*command, "--obs-stats", "demo_obs_stats.npz", "--raw-output", "raw.npy") == 0
     inputs, raw = np.load("calib_obs.npy"), np.load("raw.npy")
     with np.load("demo_obs_stats.npz") as stats:

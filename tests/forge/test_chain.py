@@ -16,8 +16,8 @@ from torch import nn
 
 from gaitd.backends import open_backend
 from gaitd.backends.selftest import run_selftest
-from gaitd.bundle import open_bundle
-from gaitforge.policy_onnx import read_policy
+from gaitd.bundle.read import open_bundle
+from gaitforge.model.onnx_policy import read_policy
 from support.reference import EXAMPLE_DIR
 
 Forge = Callable[..., int]

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from gaitd.backends.rknn_file import read_rknn_file
-from gaitforge import operators
-from gaitforge.policy_onnx import read_policy, run_rows
+from gaitforge.model import operators
+from gaitforge.model.onnx_policy import read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import Toolkit
@@ -223,7 +223,7 @@ def test_missing_toolkit(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> N
 def test_record_of_another_file_is_not_believed(forge: Forge, refused: Refused) -> None:
     graphs.dense(Path("policy.onnx"))
     assert forge("convert", "policy.onnx") == 0
-    agent = ["agent", "policy.rknn", "--env", "gaitforge.demo:make_env"]
+    agent = ["agent", "policy.rknn", "--env", "gaitforge.example:make_env"]
     with Path("policy.rknn").open("ab") as stream:
         stream.write(b"more")
     assert "convert it again" in refused(2, *agent)

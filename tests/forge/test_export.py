@@ -16,7 +16,7 @@ import torch
 import yaml
 from torch import nn
 
-from gaitforge.policy_onnx import read_policy, run_rows
+from gaitforge.model.onnx_policy import read_policy, run_rows
 
 Forge = Callable[..., int]
 Refused = Callable[..., str]

@@ -14,9 +14,9 @@ Refused = Callable[..., str]
 COMMANDS = """\
 example
 export demo_policy.pt --config example_actor_config.yaml --output policy.onnx --dynamic-batch
-calibrate --env gaitforge.demo:make_env --samples 2048 --output calib_obs.npy
+calibrate --env gaitforge.example:make_env --samples 2048 --output calib_obs.npy
 convert policy.onnx --dataset calib_obs.npy --output policy.rknn --do-quant --quant-dtype asymmetric_affine-u8
-agent policy.rknn --obs-stats demo_obs_stats.npz --env gaitforge.demo:make_env --steps 200
+agent policy.rknn --obs-stats demo_obs_stats.npz --env gaitforge.example:make_env --steps 200
 """
 
 
@@ -37,7 +37,7 @@ def test_agent_with_onnxruntime(forge: Forge, capsys: pytest.CaptureFixture[str]
     assert forge("example") == 0
     assert forge("export", "demo_policy.pt") == 0
     agent = ["agent", "policy.onnx", "--obs-stats", "demo_obs_stats.npz"]
-    assert forge(*agent, "--env", "gaitforge.demo:make_env", "--steps", "300", "--quiet") == 0
+    assert forge(*agent, "--env", "gaitforge.example:make_env", "--steps", "300", "--quiet") == 0
     printed = capsys.readouterr().out
     assert "over 300 steps" in printed
     assert "episodes finished: 1" in printed
@@ -49,6 +49,6 @@ def test_agent_refuses_what_does_not_fit(forge: Forge, refused: Refused) -> None
     assert forge("export", "demo_policy.pt") == 0
     agent = ["agent", "policy.onnx", "--env"]
     assert "takes 108 values, but the environment gives 45" in refused(2, *agent, "environments:Base")
-    assert "--steps 0" in refused(2, *agent, "gaitforge.demo:make_env", "--steps", "0")
+    assert "--steps 0" in refused(2, *agent, "gaitforge.example:make_env", "--steps", "0")
     Path("policy.bin").touch()
-    assert ".onnx or .rknn" in refused(2, "agent", "policy.bin", "--env", "gaitforge.demo:make_env")
+    assert ".onnx or .rknn" in refused(2, "agent", "policy.bin", "--env", "gaitforge.example:make_env")

@@ -15,9 +15,9 @@ import yaml
 from torch import nn
 
 from gaitd.backends import open_backend
-from gaitd.bundle import open_bundle
-from gaitforge.files import sha256
-from gaitforge.policy_onnx import run_rows
+from gaitd.bundle.read import open_bundle
+from gaitforge.common.files import sha256
+from gaitforge.model.onnx_policy import run_rows
 from support.reference import EXAMPLE_DIR
 
 Forge = Callable[..., int]

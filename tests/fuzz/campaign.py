@@ -18,7 +18,7 @@ from fuzz.admission import AdmissionRun
 from fuzz.mutate import mutant
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_reply, is_request, is_state
 from fuzz.readers import NativeReaders, PythonReaders
-from gaitd.bundle import open_bundle
+from gaitd.bundle.read import open_bundle
 
 BATCH = 500
 MAX_FINDINGS = 20

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import ClassVar
 
 from fuzz.oracle import Peers
-from gaitd.bundle import Bundle
-from gaitd.sessions import Sessions
+from gaitd.bundle.read import Bundle
+from gaitd.guardian.sessions import Sessions
 from gaitd.wire.codec import decode_command, decode_either
 from gaitd.wire.control import Request, decode_reply, decode_request
 from gaitd.wire.frame import WireError

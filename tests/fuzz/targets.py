@@ -17,10 +17,10 @@ import yaml
 from fuzz.mutate import good
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_reply, is_request, is_state
 from fuzz.readers import PythonReaders
-from gaitd.bundle import decode_manifest, open_bundle
-from gaitd.config import load_config
-from gaitd.config_doc import documented_defaults
+from gaitd.bundle.read import decode_manifest, open_bundle
 from gaitd.errors import InputError
+from gaitd.system.config import load_config
+from gaitd.system.config_doc import documented_defaults
 from gaitd.telemetry.recording import RecordingInfo, read_recording, recorded_dtype, write_recording
 from support.bundles import npz, write_small_bundle
 

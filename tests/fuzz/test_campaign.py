@@ -15,8 +15,8 @@ import gaitd.wire.frame
 from fuzz import native
 from fuzz.campaign import run
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
+from gaitd.guardian.sessions import Sessions
 from gaitd.policy.admission import Refusal, StateAdmission
-from gaitd.sessions import Sessions
 from gaitd.wire.messages import Reason
 
 VECTORS = json.loads((native.REPOSITORY / "proto/golden/vectors.json").read_text())

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gaitd import guardian
-from gaitd.guardian import GuardLimits, GuardState, WorkerView
+from gaitd.guardian import rules
+from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.wire.messages import Mode, Reason
 
 MS = 1_000_000
@@ -22,8 +22,8 @@ IDLE_WORKER = WorkerView(EXPIRED - MS, 0, 0, T0, 5, 0, Reason.NONE, 0, Reason.NO
 
 def told(before: GuardState, view: WorkerView, now_ns: int = EXPIRED) -> GuardState:
     """What stands after the client said that its deadline passed."""
-    damped = guardian.damp(before, Reason.CLIENT_DEADLINE, "no valid command in time", now_ns)
-    return guardian.explain(before, damped, view, LIMITS, now_ns)
+    damped = rules.damp(before, Reason.CLIENT_DEADLINE, "no valid command in time", now_ns)
+    return rules.explain(before, damped, view, LIMITS, now_ns)
 
 
 @pytest.mark.parametrize(
@@ -51,18 +51,18 @@ def test_commands_that_did_go_out_leave_the_clients_word() -> None:
 
 
 def test_before_the_first_command_the_longer_limit_counts() -> None:
-    fresh = guardian.activate(5, T0)
+    fresh = rules.activate(5, T0)
     late = replace(IDLE_WORKER, last_command_ns=0, heartbeat_ns=T0 + 498 * MS)
     assert told(fresh, late, T0 + 499 * MS).reason is Reason.STATE_LOST
     assert told(fresh, late, T0 + 100 * MS).reason is Reason.CLIENT_DEADLINE
 
 
 def test_a_damping_that_stood_before_keeps_its_reason() -> None:
-    stood = guardian.damp(WALKING, Reason.OPERATOR, "stop", T0)
+    stood = rules.damp(WALKING, Reason.OPERATOR, "stop", T0)
     assert told(stood, IDLE_WORKER) == stood
 
 
 def test_a_command_from_the_future_does_not_hold_the_timer_off() -> None:
     view = replace(IDLE_WORKER, last_command_ns=T0 + 3600 * 1000 * MS)
-    late = guardian.tick(WALKING, view, LIMITS, T0 + 61 * MS)
+    late = rules.tick(WALKING, view, LIMITS, T0 + 61 * MS)
     assert late.mode is Mode.DAMPING

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gaitd import guardian
-from gaitd.guardian import GuardLimits, GuardState, WorkerView
+from gaitd.guardian import rules
+from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.wire.messages import Mode, Reason
 
 MS = 1_000_000
@@ -38,15 +38,15 @@ def view(now_ns: int = T0, **changes: Any) -> WorkerView:
 
 def walking(session: int = 5, last_command_ns: int = T0) -> GuardState:
     """A session that had its last command at T0."""
-    state = guardian.activate(session, last_command_ns - 100 * MS)
+    state = rules.activate(session, last_command_ns - 100 * MS)
     seen = view(last_command_ns, last_command_ns=last_command_ns, last_command_session=session)
-    return guardian.tick(state, seen, LIMITS, last_command_ns)
+    return rules.tick(state, seen, LIMITS, last_command_ns)
 
 
 def after(silence_ns: int, **changes: Any) -> GuardState:
     """The walking session's state after so long without a command."""
     now_ns = T0 + silence_ns
-    return guardian.tick(walking(), view(now_ns, **changes), LIMITS, now_ns)
+    return rules.tick(walking(), view(now_ns, **changes), LIMITS, now_ns)
 
 
 def latched(state: GuardState) -> GuardState:
@@ -57,16 +57,16 @@ def latched(state: GuardState) -> GuardState:
 def test_it_starts_idle_and_stays_so() -> None:
     state = GuardState()
     assert state.mode is Mode.IDLE
-    assert guardian.tick(state, view(), LIMITS, T0) == state
+    assert rules.tick(state, view(), LIMITS, T0) == state
 
 
 def test_activate_makes_active_and_commands_keep_it_so() -> None:
-    state = guardian.activate(5, T0)
+    state = rules.activate(5, T0)
     assert (state.mode, state.reason, state.session) == (Mode.ACTIVE, Reason.NONE, 5)
     for step in range(1, 1000):
         now_ns = T0 + step * 12 * MS
         seen = view(now_ns, last_command_ns=now_ns - MS, last_command_session=5)
-        state = guardian.tick(state, seen, LIMITS, now_ns)
+        state = rules.tick(state, seen, LIMITS, now_ns)
         assert state.mode is Mode.ACTIVE
 
 
@@ -76,25 +76,24 @@ def test_the_deadline_is_exact() -> None:
 
 
 def test_the_first_command_may_take_longer() -> None:
-    fresh = guardian.activate(5, T0)
-    assert guardian.tick(fresh, view(T0 + 500 * MS), LIMITS, T0 + 500 * MS).mode is Mode.ACTIVE
-    late = guardian.tick(fresh, view(T0 + 500 * MS), LIMITS, T0 + 500 * MS + 1)
+    fresh = rules.activate(5, T0)
+    assert rules.tick(fresh, view(T0 + 500 * MS), LIMITS, T0 + 500 * MS).mode is Mode.ACTIVE
+    late = rules.tick(fresh, view(T0 + 500 * MS), LIMITS, T0 + 500 * MS + 1)
     assert (late.mode, late.reason) == (Mode.DAMPING, Reason.STATE_LOST)
 
 
 def test_after_the_first_command_the_short_limit_holds() -> None:
-    state = guardian.activate(5, T0)
+    state = rules.activate(5, T0)
     seen = view(T0 + MS, last_command_ns=T0 + MS, last_command_session=5)
-    state = guardian.tick(state, seen, LIMITS, T0 + MS)
+    state = rules.tick(state, seen, LIMITS, T0 + MS)
     assert (
-        guardian.tick(state, replace(seen, heartbeat_ns=T0 + 62 * MS), LIMITS, T0 + 62 * MS).mode
-        is Mode.DAMPING
+        rules.tick(state, replace(seen, heartbeat_ns=T0 + 62 * MS), LIMITS, T0 + 62 * MS).mode is Mode.DAMPING
     )
 
 
 def test_commands_of_another_session_do_not_count() -> None:
     seen = view(T0 + 61 * MS, last_command_ns=T0 + 61 * MS, last_command_session=4)
-    assert guardian.tick(walking(), seen, LIMITS, T0 + 61 * MS).mode is Mode.DAMPING
+    assert rules.tick(walking(), seen, LIMITS, T0 + 61 * MS).mode is Mode.DAMPING
 
 
 @pytest.mark.parametrize(
@@ -170,28 +169,28 @@ def test_a_trip_of_the_session_damps_at_once() -> None:
 
 
 def test_a_death_damps_at_once_and_only_a_session() -> None:
-    state = guardian.worker_died(walking(), "worker killed by SIGKILL", T0)
+    state = rules.worker_died(walking(), "worker killed by SIGKILL", T0)
     assert (state.mode, state.reason, state.detail) == (
         Mode.DAMPING,
         Reason.WORKER_DIED,
         "worker killed by SIGKILL",
     )
-    assert guardian.worker_died(GuardState(), "gone", T0) == GuardState()
+    assert rules.worker_died(GuardState(), "gone", T0) == GuardState()
 
 
 @pytest.mark.parametrize("reason", FAULTS)
 @pytest.mark.parametrize("start", [GuardState(), walking()])
 def test_damping_is_for_any_mode_and_the_first_reason_stays(start: GuardState, reason: Reason) -> None:
-    state = guardian.damp(start, reason, "first", T0)
+    state = rules.damp(start, reason, "first", T0)
     assert (state.mode, state.reason, state.session) == (Mode.DAMPING, reason, start.session)
     for later in FAULTS:
-        assert latched(guardian.damp(state, later, "second", T0 + MS)) == latched(state)
-    assert guardian.worker_died(state, "second", T0 + MS) == state
+        assert latched(rules.damp(state, later, "second", T0 + MS)) == latched(state)
+    assert rules.worker_died(state, "second", T0 + MS) == state
 
 
 def test_release_ends_everything() -> None:
-    for state in (walking(), guardian.damp(walking(), Reason.OPERATOR, "", T0)):
-        released = guardian.release(state, T0 + MS)
+    for state in (walking(), rules.damp(walking(), Reason.OPERATOR, "", T0)):
+        released = rules.release(state, T0 + MS)
         assert (released.mode, released.reason, released.session) == (Mode.IDLE, Reason.NONE, 0)
 
 
@@ -212,13 +211,13 @@ VIEWS = st.builds(
 @given(VIEWS, st.integers(T0, T0 + 2000 * MS))
 def test_whatever_the_worker_says_the_latch_holds(seen: WorkerView, now_ns: int) -> None:
     """No view of the worker, sane or not, moves anything but a session's ACTIVE."""
-    for state in (GuardState(), guardian.damp(walking(3), Reason.OPERATOR, "", T0)):
-        assert guardian.tick(state, seen, LIMITS, now_ns) == state
+    for state in (GuardState(), rules.damp(walking(3), Reason.OPERATOR, "", T0)):
+        assert rules.tick(state, seen, LIMITS, now_ns) == state
 
 
 @given(VIEWS, st.integers(0, 2000 * MS))
 def test_an_active_session_is_fed_or_damped_with_a_reason(seen: WorkerView, silence_ns: int) -> None:
-    state = guardian.tick(walking(3), seen, LIMITS, T0 + silence_ns)
+    state = rules.tick(walking(3), seen, LIMITS, T0 + silence_ns)
     if state.mode is Mode.ACTIVE:
         fed_ns = max(T0, seen.last_command_ns if seen.last_command_session == 3 else 0)
         assert T0 + silence_ns - fed_ns <= LIMITS.deadline_ns
@@ -244,23 +243,23 @@ class Life(RuleBasedStateMachine):
     @rule()
     def activate(self) -> None:
         self.session += 1
-        self.state = guardian.activate(self.session, self.now_ns)
+        self.state = rules.activate(self.session, self.now_ns)
         self.activated_ns, self.last_command_ns = self.now_ns, 0
         self.latched = None
 
     @rule()
     def release(self) -> None:
-        self.state = guardian.release(self.state, self.now_ns)
+        self.state = rules.release(self.state, self.now_ns)
         self.latched = None
 
     @rule(reason=st.sampled_from(FAULTS))
     def damp(self, reason: Reason) -> None:
-        self.state = guardian.damp(self.state, reason, "asked", self.now_ns)
+        self.state = rules.damp(self.state, reason, "asked", self.now_ns)
         self.latch()
 
     @rule()
     def worker_dies(self) -> None:
-        self.state = guardian.worker_died(self.state, "gone", self.now_ns)
+        self.state = rules.worker_died(self.state, "gone", self.now_ns)
         self.latch()
 
     @rule(age_ms=st.integers(0, 5), answers=st.booleans(), wait_ms=st.integers(0, 80))
@@ -269,7 +268,7 @@ class Life(RuleBasedStateMachine):
         if answers and self.state.mode is Mode.ACTIVE:
             self.last_command_ns = max(self.activated_ns + 1, self.now_ns - age_ms * MS)
         seen = view(self.now_ns, last_command_ns=self.last_command_ns, last_command_session=self.session)
-        self.state = guardian.tick(self.state, seen, LIMITS, self.now_ns)
+        self.state = rules.tick(self.state, seen, LIMITS, self.now_ns)
         if self.state.mode is Mode.ACTIVE:
             limit_ns = LIMITS.deadline_ns if self.last_command_ns else LIMITS.first_command_ns
             assert self.now_ns - max(self.last_command_ns, self.activated_ns) <= limit_ns

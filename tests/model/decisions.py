@@ -17,12 +17,12 @@ from unittest import mock
 import numpy as np
 
 from gaitd.backends.base import Backend
-from gaitd.blackboard import Blackboard, SessionSetup
-from gaitd.guardian import GuardLimits, GuardState, WorkerView
+from gaitd.guardian.main import EXIT_REASONS
+from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.policy.contract import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.supervisor import EXIT_REASONS
+from gaitd.shared.blackboard import Blackboard, SessionSetup
 from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.control import Request
 from gaitd.wire.messages import Mode, Reason
@@ -63,17 +63,17 @@ class Bounds:
 class Code:
     """The modules under proof; a planted bug replaces one of them."""
 
-    guardian: ModuleType
+    rules: ModuleType
     sessions: ModuleType
-    session_runner: ModuleType
+    runner: ModuleType
 
 
 def tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """Every table by name; explore.cpp names the indices."""
     return {
         "bounds": [bounds.deadline, bounds.max_age, bounds.first_command, bounds.unit_ns],
-        "tick": [cell for outcome in _ticks(code.guardian, bounds) for cell in outcome],
-        "died": [int(code.guardian.worker_died(_guard(mode), "", NOW).mode) for mode in Mode],
+        "tick": [cell for outcome in _ticks(code.rules, bounds) for cell in outcome],
+        "died": [int(code.rules.worker_died(_guard(mode), "", NOW).mode) for mode in Mode],
         **_sessions(code, bounds),
         **_runner(code, bounds),
     }
@@ -209,7 +209,7 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         ask(sessions, me, "release", session=(sessions.state.session or SESSION, 12345)[which])
         return int(sessions.state.mode)
 
-    granted = _fed_at_activate(code.guardian, bounds)
+    granted = _fed_at_activate(code.rules, bounds)
     return {
         "fed_at_activate": [granted],
         "activate": [activate(m, o, r) for m in Mode for o in (stranger, me) for r in (False, True)],
@@ -273,7 +273,7 @@ def _runner(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         board.guard["active_session"], board.guard["heartbeat_ns"] = SESSION, NOW
         backend: Any = _Answers(action)
         checked: Backend = backend
-        return code.session_runner.SessionRunner(
+        return code.runner.SessionRunner(
             _bundle(manifest),
             checked,
             board,
@@ -328,7 +328,7 @@ def _runner(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         assert subject.answer() is None
         return int(board.worker["trip_session"] == SESSION)
 
-    with mock.patch.object(code.session_runner, "time", clock):
+    with mock.patch.object(code.runner, "time", clock):
         ages = bounds.state_ages
         return {
             "take": [take(last, age, s) for last in (*ages, NONE) for age in ages for s in (SESSION, OTHER)],

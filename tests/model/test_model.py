@@ -19,12 +19,13 @@ from types import ModuleType
 
 import pytest
 
-from gaitd import guardian, session_runner, sessions
+from gaitd.guardian import rules, sessions
+from gaitd.worker import runner
 from model.decisions import Bounds, Code, as_text, tables
 
 HERE = Path(__file__).parent
 HEADERS = HERE.parents[1] / "proto" / "cpp" / "include" / "gaitd"
-REAL = Code(guardian, sessions, session_runner)
+REAL = Code(rules, sessions, runner)
 QUICK = Bounds(deadline=2, max_age=1, first_command=2)
 SMALLEST = Bounds(deadline=1, max_age=1, first_command=2)
 
@@ -95,37 +96,37 @@ LIMP = "if (limp) standDown();"
 BUGS = [
     Bug(
         "the guard forgets when the session began",
-        guardian,
+        rules,
         {"since_ns=now_ns, fed_ns=now_ns)": "since_ns=now_ns)"},
         "the client walks again",
     ),
     Bug(
         "the guard feeds its timer with the clock",
-        guardian,
+        rules,
         {"fed_ns=view.last_command_ns": "fed_ns=now_ns"},
         "no command of its session came for the deadline",
     ),
     Bug(
         "the guard takes another session's commands for life",
-        guardian,
+        rules,
         {"view.last_command_session == state.session and ": ""},
         "no command of its session came for the deadline",
     ),
     Bug(
         "the guard has no deadline",
-        guardian,
+        rules,
         {"if now_ns - state.fed_ns <= _limit_ns(state, limits):": "if True:"},
         "no command of its session came for the deadline",
     ),
     Bug(
         "the guard overlooks a trip",
-        guardian,
+        rules,
         {"if view.trip_session == state.session:": "if view.trip_session == -1:"},
         "when the worker trips",
     ),
     Bug(
         "the guard shrugs at a death",
-        guardian,
+        rules,
         {"return damp(state, Reason.WORKER_DIED, detail, now_ns)": "return state"},
         "when it sees the worker's death",
     ),
@@ -137,13 +138,13 @@ BUGS = [
     ),
     Bug(
         "the worker skips the latch",
-        session_runner,
+        runner,
         {'if guard["active_session"] != self.session:': "if not self.session:"},
         "after its session has no living guard",
     ),
     Bug(
         "the worker publishes while the guard is frozen",
-        session_runner,
+        runner,
         {'return time.monotonic_ns() - guard["heartbeat_ns"] <= self._deadline_ns': "return True"},
         "after its session has no living guard",
     ),
@@ -233,8 +234,8 @@ BUGS = [
 def test_a_planted_bug_is_found(bug: Bug, real_binary: Path, tmp_path: Path) -> None:
     binary, code = real_binary, REAL
     if isinstance(bug.where, ModuleType):
-        modules = {name: getattr(REAL, name) for name in ("guardian", "sessions", "session_runner")}
-        name = bug.where.__name__.removeprefix("gaitd.")
+        modules = {name: getattr(REAL, name) for name in ("rules", "sessions", "runner")}
+        name = bug.where.__name__.rpartition(".")[2]
         modules[name] = with_bug(bug, bug.where)
         code = Code(**modules)
     else:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from gaitd.bundle import Bundle, open_bundle
+from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import InputError
 from gaitforge.simulate.direct import PATIENCE_PERIODS, Step, onnx_backend, run_bundle, run_direct
 from gaitforge.simulate.measure import Outcome

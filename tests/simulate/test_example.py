@@ -4,7 +4,7 @@ import msgspec
 import yaml
 
 from gaitd.backends.selftest import run_selftest
-from gaitd.bundle import open_bundle
+from gaitd.bundle.read import open_bundle
 from gaitforge.simulate.direct import onnx_backend
 from support.reference import EXAMPLE_BUNDLE, EXAMPLE_DIR
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gaitd.bundle import open_bundle
+from gaitd.bundle.read import open_bundle
 from gaitd.errors import InputError
 from gaitforge.simulate.direct import run_bundle
 from gaitforge.simulate.render import FILMSTRIP_SIZE, Camera, save_filmstrip

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from gaitd.bundle import write_bundle
+from gaitd.bundle.read import write_bundle
 from gaitd.policy.contract import Manifest
 from gaitd.policy.observation import ObservationBuilder
 

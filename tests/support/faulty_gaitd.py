@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-import gaitd.supervisor
+import gaitd.guardian.main
 from gaitd.cli import main
 
 if __name__ == "__main__":
-    faulty = partial(gaitd.supervisor.Supervisor, worker_module="support.faulty_worker")
-    gaitd.supervisor.Supervisor = faulty  # type: ignore[misc,assignment]
+    faulty = partial(gaitd.guardian.main.Supervisor, worker_module="support.faulty_worker")
+    gaitd.guardian.main.Supervisor = faulty  # type: ignore[misc,assignment]
     sys.exit(main())

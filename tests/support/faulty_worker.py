@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-import gaitd.worker
+import gaitd.worker.main
 from gaitd.backends import open_backend
 from support.fakes import FAKES, Honest
 
@@ -30,5 +30,5 @@ def open_faulty(*arguments: Any) -> OnDemand:
 
 
 if __name__ == "__main__":
-    gaitd.worker.open_backend = open_faulty  # type: ignore[attr-defined,assignment]
-    sys.exit(gaitd.worker.main())
+    gaitd.worker.main.open_backend = open_faulty  # type: ignore[attr-defined,assignment]
+    sys.exit(gaitd.worker.main.main())

@@ -9,7 +9,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from gaitd.ctl.route import Keys, Route
-from gaitd.keys import make_key_pair, read_public_key, read_secret_key
+from gaitd.system.keys import make_key_pair, read_public_key, read_secret_key
 from gaitd.wire.endpoints import CHANNELS, Endpoints
 
 LOOPBACK = "127.0.0.1"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gaitd.backends.onnx import OnnxBackend
-from gaitd.bundle import open_bundle, write_bundle
+from gaitd.bundle.read import open_bundle, write_bundle
 from gaitd.policy.contract import Model
 
 REPOSITORY = Path(__file__).resolve().parents[2]

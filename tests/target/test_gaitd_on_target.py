@@ -104,24 +104,24 @@ def test_walks_on_the_npu(gaitd: TargetGaitd) -> None:
     with gaitd.session() as controller:
         answers = [answer for answer in controller.walk(20) if answer is not None]
         assert [answer.mode for answer in answers].count(Mode.ACTIVE) >= 15
-    text = gaitd.log.read_text()
+    text = gaitd.system.log.read_text()
     assert "backend=rknn" in text
     assert "driver=0.9.8" in text
 
 
 def test_late_runs_inside_the_period_are_answers(gaitd: TargetGaitd) -> None:
     with gaitd.session() as controller:
-        gaitd.orders.give("from 1 late 15")
+        gaitd.guardian.launches.give("from 1 late 15")
         answers = [answer for answer in controller.walk(10) if answer is not None]
-        gaitd.orders.give()
+        gaitd.guardian.launches.give()
         assert Mode.ACTIVE in [answer.mode for answer in answers]
 
 
 def test_garbage_stays_inside_the_joint_limits(gaitd: TargetGaitd) -> None:
     with gaitd.session() as controller:
-        gaitd.orders.give("from 1 garbage")
+        gaitd.guardian.launches.give("from 1 garbage")
         answers = [answer for answer in controller.walk(10) if answer is not None]
-        gaitd.orders.give()
+        gaitd.guardian.launches.give()
     limits = small_manifest()["limits"]["position"]
     for answer in answers:
         if answer.mode is Mode.ACTIVE:
@@ -142,7 +142,7 @@ def test_a_failing_npu_means_damping_and_a_fresh_worker(
     gaitd: TargetGaitd, fault: str, reason: Reason
 ) -> None:
     with gaitd.session() as controller:
-        gaitd.orders.give(f"from 1 {fault}")
+        gaitd.guardian.launches.give(f"from 1 {fault}")
         last_ns = time.monotonic_ns()
         damping = None
         for _ in range(30):
@@ -153,13 +153,13 @@ def test_a_failing_npu_means_damping_and_a_fresh_worker(
                 damping = answer
                 break
             last_ns = answer.publish_stamp_ns
-        gaitd.orders.give()  # before the next worker proves itself
+        gaitd.guardian.launches.give()  # before the next worker proves itself
         gaitd.workers += 1
-        assert damping is not None, gaitd.log.read_text()
-        assert damping.reason is reason, gaitd.log.read_text()
+        assert damping is not None, gaitd.system.log.read_text()
+        assert damping.reason is reason, gaitd.system.log.read_text()
         assert not damping.stiffness.any()
         assert damping.publish_stamp_ns - last_ns <= 8 * PERIOD_NS
         assert damping.session == controller.session
     with gaitd.session() as controller:  # a new session on a fresh worker
         modes = [answer.mode for answer in controller.walk(10) if answer is not None]
-        assert Mode.ACTIVE in modes, gaitd.log.read_text()
+        assert Mode.ACTIVE in modes, gaitd.system.log.read_text()

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitd.blackboard import RING_RECORDS, Blackboard
-from gaitd.config import Metrics, Recorder
 from gaitd.errors import InputError
-from gaitd.telemetry.order import TelemetryOrder
+from gaitd.shared.blackboard import RING_RECORDS, Blackboard
+from gaitd.shared.telemetry_launch import TelemetryOrder
+from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
 from gaitd.wire.messages import Reason

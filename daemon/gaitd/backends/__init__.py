@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from gaitd.backends.base import Backend
 from gaitd.backends.rknn_host import RknnHost
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 from gaitd.errors import BackendError
 
 BackendName: TypeAlias = Literal["onnx", "rknn"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.backends.base import Backend
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
 
 

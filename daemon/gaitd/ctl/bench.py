@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import gaitd
 from gaitd.backends import BackendName, open_backend
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 from gaitd.ctl import latency, robot
 from gaitd.ctl.check import System
 from gaitd.ctl.doctor import CONFIG, as_map, examine

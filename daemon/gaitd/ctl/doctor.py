@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gaitd.bundle import Bundle, open_bundle
-from gaitd.config import Config, load_config
+from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.bundle.store import PolicyStore
 from gaitd.ctl.check import Check, Level, System, fail, ok
 from gaitd.ctl.client import read_status
 from gaitd.ctl.npu_checks import check_npu
 from gaitd.ctl.service_checks import check_policy, check_service
 from gaitd.ctl.system_checks import check_system
 from gaitd.errors import GateError, InputError
-from gaitd.store import PolicyStore
+from gaitd.system.config import Config, load_config
 
 CONFIG = Path("/etc/gaitd/gaitd.toml")
 

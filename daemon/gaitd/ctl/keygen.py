@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gaitd.keys import make_key_pair
+from gaitd.system.keys import make_key_pair
 
 
 def add_parser(commands: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.backends.base import Backend
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 
 Durations = npt.NDArray[np.float64]
 """Microseconds, one for each inference."""

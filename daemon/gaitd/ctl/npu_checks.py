@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gaitd.backends.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.backends.rknn_host import RknnHost, library_version
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 from gaitd.ctl.check import Check, System, fail, ok, warn
 from gaitd.errors import GaitdError
 

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gaitd.bundle import open_bundle
+from gaitd.bundle.read import open_bundle
+from gaitd.bundle.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, StoredPolicy
 from gaitd.ctl import service
 from gaitd.ctl.robot import refuse_while_walking
 from gaitd.errors import GateError, InputError
-from gaitd.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, StoredPolicy
 
 
 def add_parsers(commands: Any) -> None:

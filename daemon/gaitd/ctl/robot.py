@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gaitd.bundle import Bundle, open_bundle
-from gaitd.config import Config, load_config
+from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.bundle.store import PolicyStore
 from gaitd.ctl.client import read_status
 from gaitd.ctl.doctor import CONFIG
 from gaitd.errors import InputError
-from gaitd.realtime import apply_realtime
-from gaitd.store import PolicyStore
+from gaitd.system.config import Config, load_config
+from gaitd.system.realtime import apply_realtime
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

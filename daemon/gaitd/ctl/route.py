@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import zmq
 
 from gaitd.errors import InputError
-from gaitd.keys import read_public_key, read_secret_key
+from gaitd.system.keys import read_public_key, read_secret_key
 from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT, Endpoints
 
 RECONNECT_MS = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 from gaitd.ctl.check import Check, fail, ok, warn
 
 

@@ -7,8 +7,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from gaitd.config import Config
 from gaitd.ctl.check import Check, System, cpu_list, fail, ok, warn
+from gaitd.system.config import Config
 
 CPU = "/sys/devices/system/cpu"
 GOOD_CLOCKS = {"arch_sys_counter", "tsc", "kvm-clock"}

@@ -9,12 +9,12 @@ import threading
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from gaitd.blackboard import Blackboard
 from gaitd.errors import GaitdError
-from gaitd.realtime import die_with_parent, name_process, use_all_cpus
+from gaitd.shared.blackboard import Blackboard
+from gaitd.shared.telemetry_launch import TelemetryOrder
+from gaitd.system.realtime import die_with_parent, name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import BlackboardCollector, StepHistograms
-from gaitd.telemetry.order import TelemetryOrder
 from gaitd.telemetry.recorder import FlightRecorder
 
 FEED_S = 0.1

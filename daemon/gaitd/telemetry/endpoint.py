@@ -9,9 +9,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 
-from gaitd.access import for_owner_and_group
-from gaitd.config import Metrics
 from gaitd.errors import InputError
+from gaitd.system.access import for_owner_and_group
+from gaitd.system.config import Metrics
 
 REQUEST_TIMEOUT_S = 2.0
 

@@ -9,10 +9,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 import gaitd
-from gaitd.blackboard import Blackboard
 from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.telemetry.order import TelemetryOrder
+from gaitd.shared.blackboard import Blackboard
+from gaitd.shared.telemetry_launch import TelemetryOrder
 from gaitd.wire.messages import Mode, Reason
 
 BUCKETS_OF_PERIOD = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)

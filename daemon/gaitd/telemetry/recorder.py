@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from gaitd.blackboard import Blackboard
-from gaitd.telemetry.order import TelemetryOrder
+from gaitd.shared.blackboard import Blackboard
+from gaitd.shared.telemetry_launch import TelemetryOrder
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
 from gaitd.wire.messages import Reason
 

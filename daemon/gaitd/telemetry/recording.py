@@ -20,8 +20,8 @@ from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 
 import gaitd
-from gaitd.blackboard import step_record_dtype
 from gaitd.errors import InputError
+from gaitd.shared.blackboard import step_record_dtype
 
 TOPIC = "/gaitd/step"
 METADATA = "gaitd"
@@ -62,7 +62,7 @@ class RecordingInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The steps of one recording, oldest first; fields as in ``gaitd.blackboard.step_record_dtype``."""
+    """The steps of one recording, oldest first; fields of a step record."""
 
     info: RecordingInfo
     records: npt.NDArray[Any]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 from gaitd.policy.contract import Manifest
 from gaitforge.evidence.interrupt import InterruptedRobot, Phase
 from gaitforge.simulate.direct import DirectRun, Infer, onnx_backend, run_direct

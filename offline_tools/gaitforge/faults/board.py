@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from gaitd.blackboard import Blackboard
 from gaitd.errors import GaitdError
+from gaitd.shared.blackboard import Blackboard
 
 
 @contextlib.contextmanager

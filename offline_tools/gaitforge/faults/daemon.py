@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-import gaitd.children
-import gaitd.supervisor
+import gaitd.guardian.child
+import gaitd.guardian.main
 from gaitd.cli import main
 
 STABLE_NS = 2_000_000_000
 """Here a worker counts as stable after this: the runner kills one every few seconds."""
 
 if __name__ == "__main__":
-    gaitd.children.STABLE_NS = STABLE_NS
-    gaitd.supervisor.Supervisor = partial(  # type: ignore[misc,assignment]
-        gaitd.supervisor.Supervisor, worker_module="gaitforge.faults.worker"
+    gaitd.guardian.child.STABLE_NS = STABLE_NS
+    gaitd.guardian.main.Supervisor = partial(  # type: ignore[misc,assignment]
+        gaitd.guardian.main.Supervisor, worker_module="gaitforge.faults.worker"
     )
     sys.exit(main())

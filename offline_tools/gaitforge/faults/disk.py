@@ -34,7 +34,7 @@ def full_disk(damp: Callable[[Rig], None]) -> Callable[[Rig], None]:
 
 def _expect(rig: Rig, words: str) -> None:
     until_s = time.monotonic() + PATIENCE_S
-    while words not in (rig.directory / "gaitd.log").read_text():
+    while words not in (rig.directory / "gaitd.system.log").read_text():
         if time.monotonic() > until_s:
             raise GaitdError(f"gaitd did not say {words!r} within {PATIENCE_S:g} s")
         time.sleep(0.02)

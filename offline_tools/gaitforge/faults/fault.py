@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from gaitforge.faults.rig import Rig, Setting
-from gaitforge.rig.ticks import Ticks
 from gaitforge.simulate.measure import STICK_SPEED, Outcome, measure
 from gaitforge.simulate.pacer import TICK_NS
 from gaitforge.simulate.trace import Trace
+from gaitforge.stack.ticks import Ticks
 
 OUTCOMES = {
     Outcome.KEPT_UP: "kept walking",

@@ -7,8 +7,8 @@ import secrets
 import signal
 from collections.abc import Callable
 
-from gaitd.blackboard import GUARD_WORDS, WORKER_WORDS
 from gaitd.errors import GaitdError
+from gaitd.shared.blackboard import GUARD_WORDS, WORKER_WORDS
 from gaitforge.faults.board import open_board
 from gaitforge.faults.rig import Rig
 

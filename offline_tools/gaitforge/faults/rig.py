@@ -17,7 +17,7 @@ from typing import Any
 
 import zmq
 
-from gaitd.bundle import open_bundle
+from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.policy.action import ActionMapper
@@ -31,8 +31,8 @@ from gaitd.wire.messages import JointCommand, Mode
 from gaitforge.faults.board import open_board
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.worker import ORDERS
-from gaitforge.rig.chain import Chain, Walk
 from gaitforge.simulate.model import JOINTS
+from gaitforge.stack.processes import Chain, Walk
 
 SETTLE_S = 0.5
 """The robot walks this long before a fault."""

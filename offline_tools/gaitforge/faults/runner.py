@@ -11,8 +11,8 @@ from pathlib import Path
 from gaitd.errors import GaitdError
 from gaitforge.faults.fault import Fault, Judged, Trial, judge
 from gaitforge.faults.rig import Rig, Setting
-from gaitforge.rig.ticks import read_ticks
 from gaitforge.simulate.trace import Trace
+from gaitforge.stack.ticks import read_ticks
 
 DAMPING_S = 2.5
 """Within this, a fault that leads to damping has led to it."""

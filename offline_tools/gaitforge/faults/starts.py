@@ -19,7 +19,7 @@ from typing import Any
 
 import zmq
 
-from gaitd.bundle import open_bundle
+from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.wire.codec import decode_command

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from gaitd.realtime import may_use_fifo
+from gaitd.system.realtime import may_use_fifo
 from gaitd.wire.codec import decode_command, decode_state, encode_command, encode_state
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.messages import JointCommand, RobotState

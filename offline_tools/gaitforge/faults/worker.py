@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import gaitd.worker
+import gaitd.worker.main
 from gaitd.backends import open_backend
 from gaitforge.faults.backend import FaultyBackend
 from gaitforge.faults.orders import Orders
@@ -21,5 +21,5 @@ def _open(*arguments: Any) -> FaultyBackend:
 
 
 if __name__ == "__main__":
-    gaitd.worker.open_backend = _open  # type: ignore[assignment,attr-defined]
-    sys.exit(gaitd.worker.main())
+    gaitd.worker.main.open_backend = _open  # type: ignore[assignment,attr-defined]
+    sys.exit(gaitd.worker.main.main())

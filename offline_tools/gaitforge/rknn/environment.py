@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 
 from gaitd.errors import BackendError, InputError
-from gaitforge import console
+from gaitforge.common import console
 
 VARIABLE = "GAITFORGE_RKNN_VENV"
 TOOLKIT = "rknn-toolkit2==2.5.0"
 PYTHONS = ((3, 10), (3, 11), (3, 12))
 """Versions of Python that the toolkit has wheels for."""
 
-SIDE = Path(__file__).parent.parent / "rknn_side"
+SIDE = Path(__file__).parent / "side"
 """What runs inside the environment."""
 
 _MARKER = "gaitforge.json"

@@ -13,8 +13,9 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Model
-from gaitforge import arrays, files
-from gaitforge.policy_onnx import PolicyOnnx, read_policy
+from gaitforge.common import files
+from gaitforge.data import arrays
+from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 
 RECURRENT_SAMPLES = 256

@@ -6,7 +6,7 @@ import numpy as np
 
 from gaitd.errors import BackendError
 from gaitd.policy.contract import Float32Array
-from gaitforge.policy_onnx import PolicyOnnx
+from gaitforge.model.onnx_policy import PolicyOnnx
 from gaitforge.rknn.toolkit import Toolkit
 
 

@@ -7,6 +7,6 @@ if sys.platform == "linux":
     # MuJoCo reads this at its first import. Pictures are drawn offscreen, also where there is no display.
     os.environ.setdefault("MUJOCO_GL", "egl")
 
-from gaitforge.simulate.command import add_parser
+from gaitforge.commands.simulate import add_parser
 
 __all__ = ["add_parser"]

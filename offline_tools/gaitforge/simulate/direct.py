@@ -14,7 +14,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.backends.onnx import OnnxBackend
-from gaitd.bundle import Bundle
+from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array, order_from

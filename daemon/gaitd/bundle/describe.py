@@ -1,0 +1,66 @@
+"""A bundle in words, for people."""
+
+from __future__ import annotations
+
+from gaitd.bundle.read import Bundle
+from gaitd.policy.contract import Term
+from gaitd.policy.joints import joint_array
+from gaitd.policy.limits import position_range
+from gaitd.policy.observation import required_fields
+
+
+def describe_bundle(bundle: Bundle) -> str:
+    """What a bundle holds, several lines."""
+    manifest = bundle.manifest
+    pipeline = bundle.pipeline()
+    observation, history = manifest.observation, manifest.observation.history
+    rows = [
+        ("policy", f"{manifest.name} {manifest.version} ({manifest.description or 'no description'})"),
+        ("id", bundle.policy_id),
+        ("robot", manifest.robot),
+        ("period", f"{manifest.control_period_s * 1000:g} ms"),
+        (
+            "observation",
+            f"{pipeline.builder.dim} values: {', '.join(_term(term) for term in observation.terms)}",
+        ),
+        ("history", f"{history.length} frame(s), {history.layout}, {history.order}"),
+        ("normalized", "by obs_stats.npz" if manifest.normalization else "no"),
+        ("state fields", ", ".join(required_fields(manifest))),
+        (
+            "command",
+            f"{manifest.velocity_command.unit}, {list(manifest.velocity_command.min)} to "
+            f"{list(manifest.velocity_command.max)}",
+        ),
+        ("limits", ", ".join(_limits(bundle))),
+        ("golden", f"{len(bundle.golden()[0])} recorded vectors"),
+        ("files", ", ".join(f"{name} ({len(data)} B)" for name, data in sorted(bundle.files.items()))),
+        *((f"from {key}", value) for key, value in manifest.provenance.items()),
+    ]
+    default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
+    low, high = position_range(manifest)
+    mapper = pipeline.mapper
+    lines = [f"{bundle.path}: good", *(f"  {name + ':':14} {text}" for name, text in rows)]
+    lines.append(f"  {'joint':20} {'default':>8} {'min':>7} {'max':>7} rad {'kp':>7} {'kd':>6}")
+    for index, joint in enumerate(manifest.joints):
+        lines.append(
+            f"  {joint:20} {default[index]:8.3f} {low[index]:7.3f} {high[index]:7.3f}     "
+            f"{mapper.stiffness[index]:7.2f} {mapper.damping[index]:6.2f}"
+        )
+    return "\n".join(lines)
+
+
+def _term(term: Term) -> str:
+    text: str = term.term
+    if term.scale != 1.0:
+        text += f" x {term.scale}"
+    if term.delay_steps:
+        text += f" ({term.delay_steps} steps ago)"
+    return text
+
+
+def _limits(bundle: Bundle) -> list[str]:
+    limits = bundle.manifest.limits
+    commands = {"position": limits.position, "slew": limits.slew, "torque": limits.torque}
+    texts = [f"{name} ({limit.response})" for name, limit in commands.items() if limit is not None]
+    others = {"state range": limits.state, "posture": limits.posture, "repetition": limits.repetition}
+    return texts + [name for name, limit in others.items() if limit is not None]

@@ -1,0 +1,237 @@
+"""Policy bundles: read, verify, refuse; and write.
+
+A bundle is a directory, or the same files in one uncompressed zip named ``*.gaitd``. Its identity is the
+sha256 of manifest.yaml, which in turn holds the sha256 of every other file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import reprlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from gaitd.bundle.untrusted import dump_yaml, load_arrays, load_yaml, read_files
+from gaitd.errors import InputError, printable
+from gaitd.policy.admission import AdmissionLimits, StateAdmission
+from gaitd.policy.contract import FORMAT, Float32Array, Manifest
+from gaitd.policy.joints import check_same_joints, joint_array
+from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.wire.messages import MAX_JOINTS
+
+MANIFEST = "manifest.yaml"
+KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
+SUFFIX = ".gaitd"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, held in memory: what was checked is what runs, whatever happens to the file."""
+
+    path: Path
+    id: str
+    """sha256 of manifest.yaml, 64 hex digits."""
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+    @property
+    def policy_id(self) -> str:
+        """The first 16 hex digits of the id, as commands carry it."""
+        return self.id[:16]
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle holds that file."""
+        return name in self.files
+
+    def read_bytes(self, name: str) -> bytes:
+        """Content of one file. Raises InputError when the bundle does not hold it."""
+        if name not in self.files:
+            raise InputError(f"{self.path}: holds no {name}; it has {', '.join(sorted(self.files))}")
+        return self.files[name]
+
+    def obs_stats(self) -> tuple[Float32Array, Float32Array] | None:
+        """Mean and std of the observation, or None for a policy without normalization."""
+        if self.manifest.normalization is None:
+            return None
+        arrays = _load_npz(self.path, "obs_stats.npz", self.read_bytes("obs_stats.npz"), ("mean", "std"))
+        return arrays["mean"].ravel(), arrays["std"].ravel()
+
+    def golden(self) -> tuple[Float32Array, Float32Array]:
+        """Recorded observations [N, observation_dim] before normalization and float actions [N, n]."""
+        names = ("observation", "action")
+        arrays = _load_npz(self.path, "golden.npz", self.read_bytes("golden.npz"), names)
+        return arrays["observation"], arrays["action"]
+
+    def pipeline(self) -> PolicyPipeline:
+        """A fresh pipeline of this policy."""
+        return PolicyPipeline(self.manifest, self.obs_stats())
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read a bundle and verify everything but the model itself.
+
+    Raises InputError, one line naming file and key, for anything missing, unknown, altered or
+    contradictory.
+    """
+    files = read_files(path, KNOWN_FILES)
+    if MANIFEST not in files:
+        raise InputError(f"{path}: {MANIFEST} is missing; is this a policy bundle?")
+    manifest = decode_manifest(files[MANIFEST], f"{path}: {MANIFEST}")
+    _check_files(path, manifest, files)
+    bundle = Bundle(path, hashlib.sha256(files[MANIFEST]).hexdigest(), manifest, files)
+    _check_contents(bundle)
+    return bundle
+
+
+def decode_manifest(data: bytes, where: str) -> Manifest:
+    """Decode manifest.yaml. Raises InputError that starts with ``where`` and names the key."""
+    try:
+        value = load_yaml(data)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if isinstance(value, dict) and value.get("format") != FORMAT:
+        raise InputError(f"{where}: format: expected {FORMAT}, got {reprlib.repr(value.get('format'))}")
+    try:
+        return msgspec.convert(value, Manifest)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {printable(str(error))}") from None
+
+
+def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> Path:
+    """Write a bundle and return its path: a zip when ``target`` ends in .gaitd, else a directory.
+
+    ``manifest`` is written without its ``files``, which this fills in. The result is verified as
+    ``open_bundle`` does before it takes its place; a failure leaves whatever was there before.
+    Raises InputError.
+    """
+    contents = {
+        name: source if isinstance(source, bytes) else source.read_bytes() for name, source in files.items()
+    }
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
+    contents[MANIFEST] = dump_yaml({**manifest, "files": hashes})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        new = scratch / f"new{SUFFIX if target.suffix == SUFFIX else ''}"
+        if target.suffix == SUFFIX:
+            _write_zip(new, contents)
+        else:
+            new.mkdir()
+            for name, data in contents.items():
+                (new / name).write_bytes(data)
+        try:
+            open_bundle(new)
+        except InputError as error:
+            raise InputError(str(error).replace(str(new), str(target))) from None
+        _take_place(new, target, scratch / "old")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _take_place(new: Path, target: Path, aside: Path) -> None:
+    """Put ``new`` at ``target``; a directory that is there goes aside, and back if that fails."""
+    if not target.is_dir():
+        new.replace(target)
+        return
+    target.rename(aside)
+    try:
+        new.replace(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+
+
+def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in KNOWN_FILES:
+            if name in contents:
+                # A fixed date: the same content is the same file.
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), contents[name])
+        for name in contents.keys() - set(KNOWN_FILES):
+            raise InputError(f"{path}: a bundle holds no file named {name!r}")
+
+
+def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    listed = set(manifest.files)
+    for name in sorted(set(files) - listed - {MANIFEST}):
+        raise InputError(f"{path}: {printable(name)}: not listed under files in {MANIFEST}")
+    for name, expected in manifest.files.items():
+        if name == MANIFEST or name not in KNOWN_FILES:
+            raise InputError(f"{path}: {MANIFEST}: files: a bundle holds no file named {name!r}")
+        if name not in files:
+            raise InputError(f"{path}: {name} is missing, though {MANIFEST} lists it")
+        got = hashlib.sha256(files[name]).hexdigest()
+        if got != expected:
+            raise InputError(f"{path}: {name}: sha256 is {got[:16]}..., {MANIFEST} says {expected[:16]}...")
+    needed = ["golden.npz"] + (["obs_stats.npz"] if manifest.normalization is not None else [])
+    for name in needed:
+        if name not in files:
+            raise InputError(f"{path}: {name} is missing; every bundle of this policy needs it")
+    if manifest.normalization is None and "obs_stats.npz" in files:
+        raise InputError(f"{path}: obs_stats.npz is there, but {MANIFEST} has no normalization")
+    if "model.onnx" not in files and "model.rknn" not in files:
+        raise InputError(f"{path}: holds neither model.onnx nor model.rknn")
+
+
+def _check_contents(bundle: Bundle) -> None:
+    manifest, where = bundle.manifest, f"{bundle.path}: {MANIFEST}"
+    try:
+        if not 1 <= len(manifest.joints) <= MAX_JOINTS:
+            raise InputError(f"joints: expected 1 to {MAX_JOINTS}, got {len(manifest.joints)}")
+        check_same_joints(manifest.joints, manifest.joints, "joints")
+        if not 1e-3 <= manifest.control_period_s <= 1.0:
+            raise InputError(f"control_period_s: expected 0.001 to 1 s, got {manifest.control_period_s}")
+        fallback_damping(manifest)
+        for low, high in zip(manifest.velocity_command.min, manifest.velocity_command.max, strict=True):
+            if not -np.inf < low <= high < np.inf:
+                raise InputError(f"velocity_command: expected finite min <= max, got {low} and {high}")
+        for key in ("onnx_tolerance", "rknn_tolerance"):
+            if not 0 < getattr(manifest.golden, key) < np.inf:
+                raise InputError(f"golden.{key}: expected above 0, got {getattr(manifest.golden, key)}")
+        pipeline = bundle.pipeline()
+        StateAdmission(manifest, AdmissionLimits.for_period(round(manifest.control_period_s * 1e9)))
+    except InputError as error:
+        if str(error).startswith("obs_stats.npz"):
+            raise InputError(f"{bundle.path}: {error}") from None
+        if str(error).startswith(str(bundle.path)):
+            raise
+        raise InputError(f"{where}: {error}") from None
+    observation, action = bundle.golden()
+    rows = len(observation) if observation.ndim == 2 else 0
+    if rows < 2 or observation.shape != (rows, pipeline.builder.dim):
+        raise InputError(
+            f"{bundle.path}: golden.npz: observation has shape {observation.shape}, expected at least 2 rows "
+            f"of {pipeline.builder.dim}, as the manifest's terms make"
+        )
+    if action.shape != (rows, len(manifest.joints)):
+        raise InputError(
+            f"{bundle.path}: golden.npz: action has shape {action.shape}, "
+            f"expected {(rows, len(manifest.joints))}"
+        )
+    if not (np.isfinite(observation).all() and np.isfinite(action).all()):
+        raise InputError(f"{bundle.path}: golden.npz holds values that are not finite")
+
+
+def fallback_damping(manifest: Manifest) -> Float32Array:
+    """Damping (n,) Nm s/rad of each motor in DAMPING. Raises InputError."""
+    key = "fallback_damping_nms_per_rad"
+    damping = joint_array(manifest.fallback_damping_nms_per_rad, manifest.joints, key)
+    if (damping < 0).any():
+        raise InputError(f"{key}: joint {manifest.joints[int(np.argmin(damping))]!r} is {damping.min()}")
+    return damping
+
+
+def _load_npz(path: Path, name: str, data: bytes, arrays: tuple[str, ...]) -> dict[str, Float32Array]:
+    try:
+        return load_arrays(data, arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {name}: {error}") from None

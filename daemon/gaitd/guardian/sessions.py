@@ -1,0 +1,221 @@
+"""Sessions: who may move the joints, and what was agreed with whom. Pure: time is an argument.
+
+Holds the guardian's state and answers the control channel's requests. No sockets, no shared memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import gaitd
+from gaitd.bundle.read import Bundle, fallback_damping
+from gaitd.errors import InputError, printable
+from gaitd.guardian import rules
+from gaitd.guardian.rules import GuardState
+from gaitd.policy.joints import check_same_joints, joint_array, order_from
+from gaitd.policy.observation import required_fields
+from gaitd.shared.blackboard import SessionSetup
+from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
+from gaitd.wire.frame import WireError
+from gaitd.wire.messages import Float32Array, Mode, Reason
+
+MAX_CONTROLLERS = 16
+"""Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
+
+
+MAX_ERROR_CHARACTERS = 4000
+"""An error may quote what the controller said, which may be long; the policy's joint names must fit."""
+
+
+class RefusedError(Exception):
+    """A request that is not granted."""
+
+    def __init__(self, reason: Reason, error: str) -> None:
+        super().__init__(error)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class JointGoal:
+    """What the guardian asks of the joints; each (n,), controller order."""
+
+    position: Float32Array
+    """rad"""
+    stiffness: Float32Array
+    """Nm/rad"""
+    damping: Float32Array
+    """Nm s/rad"""
+
+
+@dataclass(frozen=True, slots=True)
+class JointOrder:
+    """A controller's joint order against the policy's, and the guardian's commands in it."""
+
+    setup: SessionSetup
+    limp: JointGoal
+    """Nothing but the robot's damping."""
+    stance: JointGoal
+    """The policy's default stance, with its own gains."""
+
+
+def one_line(text: str, length: int = 120) -> str:
+    """What a peer wrote, fit for logs and service status."""
+    return printable(text, length)
+
+
+class Sessions:
+    """One bundle's sessions."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        deadline_ns: int,
+        first_session: int,
+        status: Callable[[], dict[str, Any]],
+        *,
+        stance_ns: int = 0,
+    ) -> None:
+        """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply."""
+        self.state = GuardState()
+        self._bundle = bundle
+        self._pipeline = bundle.pipeline()
+        self.order = self._order_of(bundle.manifest.joints, 0, raw=False)
+        """Joint order of the latest session; the policy's own before the first."""
+        self._deadline_ns = deadline_ns
+        self._stance_ns = stance_ns
+        self._next_session = first_session
+        self._status = status
+        self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
+        self._owner: bytes = b""
+        self.worker_ready = False
+
+    def answer(self, peer: bytes, request: Request, now_ns: int) -> Reply:
+        """Answer one request of a connection."""
+        handlers: dict[str, Callable[[bytes, Request, int], dict[str, Any]]] = {
+            "hello": self._hello,
+            "activate": self._activate,
+            "release": self._release,
+            "damp": self._damp,
+            "status": self._report,
+        }
+        try:
+            if request.name not in handlers:
+                known = ", ".join(handlers)
+                raise RefusedError(
+                    Reason.CONTRACT, f"unknown request {request.name[:40]!r}; known are {known}"
+                )
+            return Reply(request.request_id, True, handlers[request.name](peer, request, now_ns))
+        except (RefusedError, WireError, InputError) as error:
+            reason = error.reason if isinstance(error, RefusedError) else Reason.CONTRACT
+            body = {"reason": int(reason), "error": one_line(str(error), MAX_ERROR_CHARACTERS)}
+            return Reply(request.request_id, False, body)
+
+    def _hello(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        hello = read_body(request, Hello)
+        manifest = self._bundle.manifest
+        check_same_joints(manifest.joints, hello.joints, f"hello of {hello.controller[:40]!r}")
+        needed = required_fields(manifest) if hello.message == "state" else []
+        for field in needed:
+            if field not in hello.fields:
+                raise RefusedError(
+                    Reason.CONTRACT,
+                    f"the policy needs the state field {field!r}, which controller {hello.controller[:40]!r} "
+                    "does not fill",
+                )
+        self._hellos[peer] = hello
+        self._hellos.move_to_end(peer)
+        while len(self._hellos) > MAX_CONTROLLERS:
+            self._hellos.popitem(last=False)
+        pipeline = self._pipeline
+        order = self._order_of(hello.joints, 0, raw=False)
+        command = manifest.velocity_command
+        return {
+            "gaitd": gaitd.__version__,
+            "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
+            "period_ns": round(manifest.control_period_s * 1e9),
+            "deadline_ns": self._deadline_ns,
+            "joints": manifest.joints,
+            "fields": needed,
+            "observation_dim": pipeline.builder.dim,
+            "velocity_command": {
+                "unit": command.unit,
+                "min": list(command.min),
+                "max": list(command.max),
+            },
+            "default_joint_position": order.stance.position.tobytes(),
+            "stiffness": order.stance.stiffness.tobytes(),
+            "damping": order.stance.damping.tobytes(),
+            "fallback_damping": order.limp.damping.tobytes(),
+            "stance_ns": self._stance_ns,
+        }
+
+    def _activate(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        read_body(request, Activate)
+        hello = self._hellos.get(peer)
+        if hello is None:
+            raise RefusedError(Reason.CONTRACT, "activate needs a hello on the same connection first")
+        if self.state.mode is Mode.ACTIVE and peer != self._owner:
+            owner = self._hellos[self._owner].controller if self._owner in self._hellos else "another"
+            raise RefusedError(
+                Reason.CONTRACT, f"session {self.state.session} of controller {owner[:40]!r} is active"
+            )
+        if not self.worker_ready:
+            raise RefusedError(Reason.BACKEND_ERROR, "the worker is not ready yet; try again in a moment")
+        session = self._next_session
+        self._next_session += 1
+        self._owner = peer
+        raw = hello.message == "raw_observation"
+        self.order = self._order_of(hello.joints, session, raw=raw)
+        self.state = rules.activate(session, now_ns)
+        return {"session": session}
+
+    def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        session = read_body(request, Release).session
+        if session != self.state.session or session == 0:
+            raise RefusedError(Reason.CONTRACT, f"session {session} is not the running one")
+        if peer != self._owner:
+            raise RefusedError(Reason.CONTRACT, f"session {session} was activated by another connection")
+        self.state = rules.release(self.state, now_ns)
+        return {}
+
+    def _damp(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        body = read_body(request, Damp)
+        if body.reason not in (Reason.OPERATOR, Reason.CLIENT_DEADLINE):
+            raise RefusedError(
+                Reason.CONTRACT, f"damp: reason {body.reason} is not operator or client_deadline"
+            )
+        if body.session not in (0, self.state.session):
+            raise RefusedError(Reason.CONTRACT, f"session {body.session} is not the running one")
+        self.state = rules.damp(self.state, Reason(body.reason), one_line(body.detail), now_ns)
+        return {}
+
+    def _report(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        read_body(request, Status)
+        state = self.state
+        return {
+            "mode": state.mode.name.lower(),
+            "reason": state.reason.name.lower(),
+            "detail": state.detail,
+            "session": state.session,
+            "mode_for_s": (now_ns - state.since_ns) / 1e9 if state.since_ns else 0.0,
+            "controllers": [one_line(hello.controller, 40) for hello in self._hellos.values()],
+            **self._status(),
+        }
+
+    def _order_of(self, joints: list[str], session: int, *, raw: bool) -> JointOrder:
+        manifest, mapper = self._bundle.manifest, self._pipeline.mapper
+        policy = manifest.joints
+        to_controller = order_from(policy, joints)
+        default = joint_array(manifest.default_joint_position_rad, policy, "default_joint_position_rad")
+        damping = fallback_damping(manifest)
+        zeros = np.zeros_like(damping)
+        return JointOrder(
+            SessionSetup(session, raw, order_from(joints, policy)),
+            JointGoal(zeros, zeros, damping[to_controller]),
+            JointGoal(default[to_controller], mapper.stiffness[to_controller], mapper.damping[to_controller]),
+        )

@@ -1,0 +1,123 @@
+"""Who may connect: owner and group through Unix sockets, the keys on a list through TCP.
+
+A CURVE option holds for what is bound after it: the Unix socket, bound first, stays without keys. libzmq
+asks its ZAP handler about each new TCP connection. That is a socket of ours in the same context, answered
+between two turns of the process's own loop: no thread competes with the hot one, and where nobody answers,
+nobody gets in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import zmq
+from zmq.utils import z85
+
+from gaitd.errors import InputError
+from gaitd.system.config import Config
+from gaitd.system.keys import read_public_keys, read_secret_key
+from gaitd.wire.endpoints import Endpoints
+
+ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+HANDSHAKE_MS = 2000
+"""A stranger who connects and says nothing holds a file descriptor no longer than this."""
+MAX_ADMISSIONS_PER_TURN = 4
+"""A crowd at the door must not keep the loop from its work; the others wait."""
+TCP_MEND = "set network.address and network.port; under systemd add the drop-in examples/network.conf"
+
+T = TypeVar("T")
+
+
+class Stranger(NamedTuple):
+    """A peer that was refused."""
+
+    address: str
+    key: str
+
+
+class Doors:
+    """Binds the channels of one process and decides about new TCP connections."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
+        """Raises InputError when TCP is wanted and its keys cannot be had."""
+        self._local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
+        self._zap: zmq.Socket[bytes] | None = None
+        network = config.network
+        if not network.address:
+            return
+        self._remote = Endpoints.on_host(network.address, network.port)
+        self._secret_key = _of_field("network.server_key", read_secret_key, network.server_key)
+        allowed = _of_field("network.allowed_keys", read_public_keys, network.allowed_keys)
+        self._allowed = {z85.decode(key) for key in allowed.values()}
+        _try_tcp()
+        self._zap = context.socket(zmq.REP)
+        self._zap.set(zmq.LINGER, 0)
+        self._zap.bind(ZAP_ENDPOINT)
+
+    def open(self, bound: zmq.Socket[bytes], channel: str) -> None:
+        """Bind a socket of the context to a channel's endpoints. Raises InputError."""
+        with for_owner_and_group():
+            _bind(bound, getattr(self._local, channel), "set daemon.runtime_dir")
+        if self._zap is None:
+            return
+        bound.set(zmq.CURVE_SERVER, 1)
+        bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
+        bound.set(zmq.ZAP_DOMAIN, b"gaitd")
+        bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
+        bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        _bind(bound, getattr(self._remote, channel), TCP_MEND)
+
+    def admit(self) -> Stranger | None:
+        """Answer who waits at the TCP door, a bounded number; returns the last one refused. Never waits."""
+        stranger = None
+        for _ in range(MAX_ADMISSIONS_PER_TURN):
+            if self._zap is None or not int(self._zap.get(zmq.EVENTS)) & zmq.POLLIN:
+                break
+            version, request_id, _, address, _, _, key = self._zap.recv_multipart(zmq.DONTWAIT)
+            allowed = key in self._allowed
+            status, text = (b"200", b"OK") if allowed else (b"400", b"key not on the list")
+            self._zap.send_multipart([version, request_id, status, text, b"", b""], zmq.DONTWAIT)
+            if not allowed:
+                stranger = Stranger(address.decode(), z85.encode(key).decode())
+        return stranger
+
+
+@contextlib.contextmanager
+def for_owner_and_group() -> Iterator[None]:
+    """What is bound in it gets mode 0660: to connect takes the right to write."""
+    before = os.umask(0o117)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _of_field(field: str, read: Callable[[Path], T], path: str) -> T:
+    try:
+        return read(Path(path))
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from None
+
+
+def _try_tcp() -> None:
+    """libzmq aborts where it is forbidden what it needs, as to the service without its drop-in.
+
+    It looks the address up among the interfaces, for which it asks the kernel by netlink.
+    """
+    try:
+        for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_NETLINK, socket.SOCK_RAW)):
+            socket.socket(family, kind).close()
+    except OSError as error:
+        raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_MEND}") from None
+
+
+def _bind(bound: zmq.Socket[bytes], endpoint: str, mend: str) -> None:
+    try:
+        bound.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {mend}") from None

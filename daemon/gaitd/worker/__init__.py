@@ -1,0 +1,1 @@
+"""The worker process: answers each robot state with one joint command."""

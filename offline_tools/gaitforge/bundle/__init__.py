@@ -1,0 +1,1 @@
+"""Policy bundles: manifests from trainers, packing and writing."""

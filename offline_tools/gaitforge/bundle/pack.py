@@ -1,0 +1,182 @@
+"""gaitforge pack: manifest, models, statistics and golden vectors become one bundle."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from gaitd import __version__
+from gaitd.bundle.read import decode_manifest, write_bundle
+from gaitd.bundle.untrusted import dump_yaml
+from gaitd.errors import InputError
+from gaitd.policy.contract import Golden, Manifest
+from gaitd.policy.observation import ObservationBuilder
+from gaitforge.bundle import golden
+from gaitforge.common import console, files
+from gaitforge.data import arrays
+from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
+from gaitforge.rknn import record
+
+if TYPE_CHECKING:
+    from gaitforge.cli import Subparsers
+
+TOLERANCE_MARGIN = 1.5
+"""The self-test on the robot allows this much more than the largest error of the report."""
+
+TOOLS = ("torch", "onnx", "onnxruntime", "mujoco", "numpy")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "pack",
+        help="put a policy and all that belongs to it into a bundle",
+        description="Write a policy bundle: a single file when OUTPUT ends in .gaitd, else a directory.",
+    )
+    parser.add_argument("--manifest", type=Path, required=True, help="YAML with the policy's contract")
+    parser.add_argument("--onnx", type=Path, required=True, help="the float model")
+    parser.add_argument("--rknn", type=Path, help="the model for the NPU")
+    parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
+    parser.add_argument("--report", type=Path, help="report.json of gaitforge verify")
+    parser.add_argument(
+        "--observations",
+        type=Path,
+        help="recorded observations before normalization, to take golden vectors from "
+        "(default: a simulated closed loop, for robots that can be simulated)",
+    )
+    parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
+    parser.add_argument("--checkpoint", type=Path, help="the checkpoint, for its hash in the provenance")
+    parser.add_argument("--output", type=Path, required=True, help="bundle to write")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the bundle."""
+    sources = {
+        "checkpoint": args.checkpoint,
+        "manifest": args.manifest,
+        "onnx": args.onnx,
+        "rknn": args.rknn,
+        "obs_stats": args.obs_stats,
+        "report": args.report,
+        "observations": args.observations,
+    }
+    path = pack(
+        sources={name: path for name, path in sources.items() if path is not None},
+        output=args.output,
+        training_commit=args.training_commit,
+    )
+    console.say(f"packed {path}")
+
+
+def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None = None) -> Path:
+    """Write a bundle from files by kind: manifest and onnx, and rknn, obs_stats, report, observations,
+    checkpoint where there are any. Returns its path. Raises InputError.
+    """
+    for name, path in sources.items():
+        files.existing(path, f"the {name.replace('_', ' ')} file")
+    policy = read_policy(sources["onnx"])
+    raw = read_manifest(sources["manifest"])
+    raw["model"] = msgspec.to_builtins(policy.model)
+    raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, training_commit)}
+    if "rknn" in sources:
+        _fit_rknn(raw, sources)
+    manifest = checked_manifest(raw, str(sources["manifest"]))
+    check_fit(manifest, policy)
+    contents: dict[str, Path | bytes] = {"model.onnx": policy.content}
+    for kind, name in (("rknn", "model.rknn"), ("obs_stats", "obs_stats.npz"), ("report", "report.json")):
+        if kind in sources:
+            contents[name] = sources[kind]
+    with console.step("Sampling golden vectors"):
+        contents["golden.npz"] = _golden(manifest, policy, sources)
+    return write_bundle(output, raw, contents)
+
+
+def _fit_rknn(raw: dict[str, Any], sources: Mapping[str, Path]) -> None:
+    """Check that the .rknn model is of this ONNX model, and set how exact the NPU has to be.
+
+    The robot's self-test compares the NPU with the float actions: a quantized model cannot be closer than
+    what its report measured.
+    """
+    if not record.path_beside(sources["rknn"]).is_file():
+        console.note(
+            f"no {record.path_beside(sources['rknn'])}: what {sources['rknn']} was made from is unknown"
+        )
+        return
+    made = record.read(sources["rknn"])
+    if made.onnx_sha256 != files.sha256(sources["onnx"]):
+        raise InputError(
+            f"{sources['rknn']} was not made from {sources['onnx']} but from {made.onnx}: pack that, or "
+            "convert again"
+        )
+    if "golden" in raw or "report" not in sources:
+        return
+    precisions = json.loads(sources["report"].read_text())["precisions"]
+    name = "fp16" if made.quant_dtype is None else "hybrid" if made.fp16_layers else "int8"
+    if name in precisions:
+        parts = [precisions[name], precisions[name]["closed_loop"] or {}]
+        largest = max(part["action_error"]["max"] for part in parts if part)
+        tolerance = max(Golden().rknn_tolerance, round(TOLERANCE_MARGIN * largest, 3))
+        raw["golden"] = {"rknn_tolerance": tolerance}
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest's YAML as it stands, without ``files``. Raises InputError."""
+    raw = files.read_yaml(path, "the manifest")
+    raw.pop("files", None)
+    return raw
+
+
+def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
+    """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
+    return decode_manifest(dump_yaml({**raw, "files": {}}), where)
+
+
+def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
+    """Raise InputError when the model's tensors are not as long as the manifest makes them."""
+    observation = ObservationBuilder(manifest).dim
+    if policy.observation_dim != observation:
+        raise InputError(
+            f"{policy.path} takes {policy.observation_dim} values, but the manifest's observation terms "
+            f"make {observation}"
+        )
+    if policy.action_dim != len(manifest.joints):
+        raise InputError(f"{policy.path} gives {policy.action_dim} actions for {len(manifest.joints)} joints")
+
+
+def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path]) -> bytes:
+    stats = arrays.read_obs_stats(sources["obs_stats"]) if "obs_stats" in sources else None
+    backend = policy.backend()
+    if "observations" in sources:
+        observations = arrays.read_observations(sources["observations"], policy.observation_dim)
+    elif golden.can_simulate(manifest):
+        observations = golden.tour(manifest, backend, stats)
+    else:
+        raise InputError(
+            f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: "
+            "give recorded observations with --observations"
+        )
+    buffer = io.BytesIO()
+    np.savez(buffer, **golden.sample(manifest, backend, observations, stats))  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _provenance(sources: Mapping[str, Path], training_commit: str | None) -> dict[str, str]:
+    provenance = {f"sha256_{name}": files.sha256(path) for name, path in sorted(sources.items())}
+    provenance["gaitforge"] = __version__
+    for tool in TOOLS:
+        try:
+            provenance[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    if training_commit:
+        provenance["training_commit"] = training_commit
+    return provenance

@@ -1,0 +1,1 @@
+"""Training checkpoints: from a file to the actor that was trained."""

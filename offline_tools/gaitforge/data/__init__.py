@@ -1,0 +1,1 @@
+"""Observations and environments: calibration sets, recordings, statistics."""

@@ -1,0 +1,211 @@
+"""gaitforge export: a training checkpoint becomes an ONNX model that provably computes the same."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gaitd.errors import GateError, InputError
+from gaitd.policy.contract import Float32Array, RecurrentState
+from gaitforge.common import console, files
+from gaitforge.data import arrays
+from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows, set_metadata
+from gaitforge.model.torch_policy import Source, last_line, load_source, run_torch
+
+if TYPE_CHECKING:
+    import onnx
+
+    from gaitforge.cli import Subparsers
+
+OPSET = 13
+TOLERANCE = 1e-4
+"""Largest difference between torch and onnxruntime, in raw action units."""
+
+CHECK_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How far onnxruntime is from torch, over all rows; arrays are per action."""
+
+    max_error: Float32Array
+    mean_error: Float32Array
+    cosine: Float32Array
+    rows: int
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "export",
+        help="turn a training checkpoint into an ONNX model",
+        description="Rebuild the actor of a checkpoint, export it to ONNX and check that both agree.",
+    )
+    parser.add_argument("checkpoint", type=Path, help=".pt: state dict, training checkpoint or TorchScript")
+    parser.add_argument("--config", type=Path, help="YAML that describes the actor")
+    parser.add_argument("--activation", help="activation of the hidden layers, where there is no --config")
+    parser.add_argument("--output", type=Path, default=Path("policy.onnx"), help="default: %(default)s")
+    parser.add_argument("--dynamic-batch", action="store_true", help="leave the batch size open")
+    parser.add_argument("--opset", type=int, default=OPSET, help="ONNX operator set (default: %(default)s)")
+    parser.add_argument("--strict", action="store_true", help="refuse missing and unexpected keys")
+    parser.add_argument(
+        "--normalizer",
+        choices=("graph", "separate"),
+        default="graph",
+        help="where a normalizer of the checkpoint goes: into the graph, or into OUTPUT_obs_stats.npz, "
+        "which quantizes better (default: %(default)s)",
+    )
+    parser.add_argument("--observations", type=Path, help="recorded model inputs to check with as well")
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, help="largest difference (default: %(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export and check."""
+    export(
+        args.checkpoint,
+        args.output,
+        config=args.config,
+        activation=args.activation,
+        dynamic_batch=args.dynamic_batch,
+        opset=args.opset,
+        strict=args.strict,
+        separate_normalizer=args.normalizer == "separate",
+        observations=args.observations,
+        tolerance=args.tolerance,
+    )
+
+
+def stats_path(output: Path) -> Path:
+    """Where the statistics of a separate normalizer go."""
+    return output.with_name(f"{output.stem}_obs_stats.npz")
+
+
+def export(
+    checkpoint: Path,
+    output: Path,
+    *,
+    config: Path | None = None,
+    activation: str | None = None,
+    dynamic_batch: bool = False,
+    opset: int = OPSET,
+    strict: bool = False,
+    separate_normalizer: bool = False,
+    observations: Path | None = None,
+    tolerance: float = TOLERANCE,
+) -> Consistency:
+    """Write the ONNX model. Raises InputError, or GateError when torch and onnxruntime disagree."""
+    source = load_source(checkpoint, config, activation, strict, separate_normalizer)
+    if dynamic_batch and source.hidden:
+        raise InputError("--dynamic-batch: a recurrent policy carries the hidden state of one robot")
+    with files.replacing(output) as beside:
+        with console.step(f"Exporting to opset {opset}"):
+            beside.write_bytes(to_onnx(source, opset, dynamic_batch))
+        policy = read_policy(beside)
+        inputs = check_inputs(source.obs_dim, observations)
+        with console.step(f"Comparing torch and onnxruntime on {len(inputs)} inputs"):
+            result = compare(run_torch(source, inputs), run_rows(policy.backend(), inputs))
+        _report(result, tolerance)
+    _write_stats(source, output)
+    console.say(f"wrote {output}: {_signature(policy)}")
+    return result
+
+
+def to_onnx(source: Source, opset: int, dynamic_batch: bool) -> bytes:
+    """Export, simplify and label the graph. Raises InputError when torch or the simplifier cannot."""
+    import onnx
+    import torch
+
+    hidden = {name: torch.zeros(shape) for name, shape in source.hidden.items()}
+    names = [f"{name}_in" for name in hidden], [f"{name}_out" for name in hidden]
+    axes = {"obs": {0: "batch"}, "action": {0: "batch"}} if dynamic_batch else None
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            torch.onnx.export(
+                source.module,
+                (torch.zeros(1, source.obs_dim), *hidden.values()),
+                buffer,
+                input_names=["obs", *names[0]],
+                output_names=["action", *names[1]],
+                dynamic_axes=axes,
+                opset_version=opset,
+                dynamo=False,
+            )
+    except Exception as error:  # torch raises many kinds
+        raise InputError(f"torch cannot export this policy to opset {opset}: {last_line(error)}") from error
+    proto = onnx.load_model_from_string(buffer.getvalue())
+    del proto.graph.output[1 + len(hidden) :]  # such as a critic's
+    proto = simplify(proto)
+    states = [
+        RecurrentState(input=f"{name}_in", output=f"{name}_out", shape=shape)
+        for name, shape in source.hidden.items()
+    ]
+    set_metadata(proto, states)
+    return bytes(proto.SerializeToString())
+
+
+def simplify(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold constants and drop what does nothing."""
+    import onnxslim
+
+    return onnxslim.slim(proto)
+
+
+def check_inputs(dim: int, observations: Path | None) -> Float32Array:
+    """Random inputs of several sizes (rows, dim), and the recorded ones."""
+    scales = np.resize(np.array([0.1, 1.0, 5.0], np.float32), (CHECK_ROWS, 1))
+    inputs = arrays.normal_rows(CHECK_ROWS, dim) * scales
+    if observations is None:
+        return inputs
+    return np.concatenate([inputs, arrays.read_observations(observations, dim)])
+
+
+def compare(reference: Float32Array, other: Float32Array) -> Consistency:
+    """Compare two runs (N, action_dim). Raises InputError when they differ in shape."""
+    if reference.shape != other.shape:
+        raise InputError(f"torch gives actions of shape {reference.shape}, ONNX {other.shape}")
+    error = np.abs(reference - other)
+    norms = np.linalg.norm(reference, axis=0) * np.linalg.norm(other, axis=0)
+    cosine = np.divide((reference * other).sum(axis=0), norms, out=np.ones_like(norms), where=norms > 0)
+    return Consistency(error.max(axis=0), error.mean(axis=0), cosine, len(reference))
+
+
+def _report(result: Consistency, tolerance: float) -> None:
+    rows = [["action", "max error", "mean error", "cosine"]]
+    columns = zip(result.max_error, result.mean_error, result.cosine, strict=True)
+    for index, (largest, mean, cosine) in enumerate(columns):
+        rows.append([str(index), f"{largest:.2e}", f"{mean:.2e}", f"{cosine:.7f}"])
+    console.say(console.table(rows))
+    worst = int(result.max_error.argmax())
+    if not result.max_error[worst] <= tolerance:
+        raise GateError(
+            f"action {worst} differs by {result.max_error[worst]:.2e} between torch and onnxruntime, "
+            f"more than the tolerance {tolerance:g}"
+        )
+
+
+def _write_stats(source: Source, output: Path) -> None:
+    if source.separate_stats is None:
+        return
+    mean, std = source.separate_stats
+    with files.replacing(stats_path(output)) as beside:
+        np.savez(beside, mean=mean, std=std)
+    console.say(f"wrote {stats_path(output)}: the model takes normalized observations")
+
+
+def _signature(policy: PolicyOnnx) -> str:
+    hidden = "".join(f", {state.input} {state.shape}" for state in policy.model.recurrent)
+    return f"obs [{policy.observation_dim}]{hidden} to action [{policy.action_dim}]"

@@ -1,0 +1,281 @@
+"""gaitforge convert: an ONNX model becomes a .rknn model for the NPU."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gaitd.errors import InputError
+from gaitd.policy.contract import Float32Array
+from gaitforge.common import console, files
+from gaitforge.data import arrays
+from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
+from gaitforge.rknn import record
+from gaitforge.rknn.hybrid import Trial, search
+from gaitforge.rknn.toolkit import BuildOptions, BuildReport, Quantization, Toolkit
+
+if TYPE_CHECKING:
+    from gaitforge.cli import Subparsers
+
+DTYPE = "w8a8"
+ALIASES = {"asymmetric_affine-u8": DTYPE, "asymmetric_quantized-8": DTYPE}
+"""Names of older chips and toolkits for 8-bit weights and activations."""
+
+ALGORITHMS = ("normal", "mmse", "kl_divergence")
+
+HYBRID_MEAN_ERROR = 0.05
+"""What --hybrid aims at: mean action error, raw action units."""
+
+TRIAL_SAMPLES = 8
+JUDGED_ROWS = 512
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="turn an ONNX model into a .rknn model",
+        description="Convert with rknn-toolkit2, in float16 unless --do-quant asks for integers.",
+    )
+    parser.add_argument("model", type=Path, help="ONNX model")
+    parser.add_argument("--dataset", type=Path, help="calibration observations, .npy or .npz")
+    parser.add_argument("--do-quant", action="store_true", help="quantize")
+    parser.add_argument("--quant-dtype", default=DTYPE, help="kind of integers (default: %(default)s)")
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
+    parser.add_argument("--samples", type=int, help="use only this many of the calibration observations")
+    parser.add_argument(
+        "--hybrid",
+        action="store_true",
+        help=f"keep layers in float16 until the mean action error is below {HYBRID_MEAN_ERROR:g}",
+    )
+    parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="keep these layers in float16")
+    parser.add_argument("--target", default="rk3588", help="chip (default: %(default)s)")
+    parser.add_argument("--opt-level", type=int, choices=range(4), default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--output-optimize-level", type=int, choices=(0, 1), default=1, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--replace-unsupported",
+        nargs="*",
+        metavar="OPERATOR",
+        help="replace operators that the NPU does not compute, and the named ones, by equivalents",
+    )
+    parser.add_argument("--output", type=Path, default=Path("policy.rknn"), help="default: %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert."""
+    convert(
+        args.model,
+        args.output,
+        options=build_options(args),
+        dataset=args.dataset,
+        samples=args.samples,
+        hybrid=args.hybrid,
+        replace_unsupported=args.replace_unsupported,
+    )
+
+
+def build_options(args: argparse.Namespace) -> BuildOptions:
+    """Make the options, yet without calibration inputs. Raises InputError for what does not go together."""
+    plain = BuildOptions(args.target, args.opt_level, bool(args.output_optimize_level))
+    if not args.do_quant:
+        if args.hybrid or args.fp16_layers:
+            raise InputError("--hybrid and --fp16-layers choose layers of a quantized model: add --do-quant")
+        if args.dataset is not None:
+            console.note("without --do-quant the model is float16 and the dataset only measures it")
+        return plain
+    if args.dataset is None:
+        raise InputError("--do-quant needs --dataset, as gaitforge calibrate collects it")
+    dtype = ALIASES.get(args.quant_dtype, args.quant_dtype)
+    if dtype != args.quant_dtype:
+        console.note(f"{args.quant_dtype} is an older chip family's name; on the {args.target} it is {dtype}")
+    return replace(plain, quantization=Quantization(dtype, args.algorithm, {}, args.fp16_layers))
+
+
+def convert(
+    model: Path,
+    output: Path,
+    *,
+    options: BuildOptions,
+    dataset: Path | None = None,
+    samples: int | None = None,
+    hybrid: bool = False,
+    replace_unsupported: list[str] | None = None,
+) -> BuildReport:
+    """Write the .rknn model and its record; nothing is written when a step fails.
+
+    Raises InputError for wrong input, BackendError when the toolkit is missing or refuses.
+    """
+    policy = read_policy(model)
+    inputs = record.calibration_inputs(policy, dataset, samples) if dataset is not None else {}
+    if options.quantization is not None:
+        options = replace(options, quantization=replace(options.quantization, dataset=inputs))
+    judged = _judged(policy, inputs)
+    with Toolkit(output.with_name(f"{output.name}.log")) as toolkit:
+        policy = check_operators(toolkit, policy, options, replace_unsupported, judged, output)
+        if hybrid:
+            options = _with_layers(toolkit, policy, options, judged)
+        with files.replacing(output) as beside:
+            what = "float16" if options.quantization is None else options.quantization.dtype
+            with console.step(f"Converting to {what} for {options.target}"):
+                report = toolkit.build(policy.path, policy.toolkit_inputs(), options, beside)
+        version = toolkit.versions()["rknn-toolkit2"]
+    record.write(output, _record(output, policy, options, dataset, samples, report, version))
+    _say_result(output, options, report)
+    return report
+
+
+def replace_operators(model: Path, names: list[str], target: str, log: Path) -> None:
+    """Put equivalents for unsupported operators, and the named ones, into an ONNX model itself."""
+    policy = read_policy(model)
+    with Toolkit(log) as toolkit:
+        new = check_operators(toolkit, policy, BuildOptions(target), names, _judged(policy, {}), model)
+    if new is not policy:
+        new.path.replace(model)
+
+
+def check_operators(
+    toolkit: Toolkit,
+    policy: PolicyOnnx,
+    options: BuildOptions,
+    replace_unsupported: list[str] | None,
+    judged: Float32Array,
+    output: Path,
+) -> PolicyOnnx:
+    """Name what leaves the NPU, by a quick trial build, and replace it if asked."""
+    import onnx
+
+    from gaitforge.model import operators
+
+    proto = onnx.load_model_from_string(policy.content)
+    with console.step("Checking operators"):
+        report = toolkit.build(policy.path, policy.toolkit_inputs(), _trial(options), trial=True)
+    away = {layer.op for layer in report.on_cpu()} | set(report.unsupported)
+    for op in sorted(away):
+        where = "has no implementation there at all" if op in report.unsupported else "runs on the CPU"
+        advice = operators.ADVICE.get(op, "no equivalent is known")
+        console.note(f"{op} is not for the {options.target}'s NPU, it {where}; instead: {advice}")
+    if options.quantization is not None:
+        for layer in report.in_float16():
+            console.note(f"{layer.op} {layer.name} stays in float16: it has no integer form")
+    if replace_unsupported is None:
+        return policy
+    unknown = sorted(set(replace_unsupported) - set(operators.REPLACEABLE))
+    if unknown:
+        raise InputError(
+            f"--replace-unsupported: there is no equivalent of {unknown[0]}; there are "
+            f"{', '.join(operators.REPLACEABLE)}"
+        )
+    changed, counts = operators.replace(proto, away | set(replace_unsupported))
+    if not counts:
+        console.note("nothing to replace")
+        return policy
+    return _replaced(policy, changed.SerializeToString(), counts, judged, output)
+
+
+def _replaced(
+    policy: PolicyOnnx, content: bytes, counts: dict[str, int], judged: Float32Array, output: Path
+) -> PolicyOnnx:
+    """Write the changed model beside the output and say what the change does to the actions."""
+    path = output.with_suffix(".replaced.onnx")
+    with files.replacing(path) as beside:
+        beside.write_bytes(content)
+    new = read_policy(path)
+    error = np.abs(run_rows(new.backend(), judged) - run_rows(policy.backend(), judged))
+    named = ", ".join(f"{count} {op}" for op, count in counts.items())
+    console.say(
+        f"replaced {named} in {path}: actions change by {error.mean():.2g} on average, "
+        f"{error.max():.2g} at most"
+    )
+    return new
+
+
+def _trial(options: BuildOptions) -> BuildOptions:
+    """The same, but quick: few samples, the simplest algorithm, no choice of layers."""
+    if options.quantization is None:
+        return options
+    few = {name: rows[:TRIAL_SAMPLES] for name, rows in options.quantization.dataset.items()}
+    quick = replace(options.quantization, algorithm="normal", dataset=few, fp16_layers=None)
+    return replace(options, quantization=quick)
+
+
+def _with_layers(
+    toolkit: Toolkit, policy: PolicyOnnx, options: BuildOptions, judged: Float32Array
+) -> BuildOptions:
+    def passes(trial: Trial) -> bool:
+        return trial.mean_error <= HYBRID_MEAN_ERROR
+
+    console.say("Searching layers to keep in float16:")
+    reference = run_rows(policy.backend(), judged)
+    trial = search(toolkit, policy.path, policy, options, judged, reference, passes)
+    assert options.quantization is not None
+    return replace(options, quantization=replace(options.quantization, fp16_layers=trial.fp16_layers))
+
+
+def _judged(policy: PolicyOnnx, inputs: dict[str, Float32Array]) -> Float32Array:
+    """Observations to judge a change of the model with: recorded ones, else random ones."""
+    if inputs:
+        return arrays.thin(inputs[policy.model.input][:, 0, :], JUDGED_ROWS)
+    return arrays.normal_rows(JUDGED_ROWS, policy.observation_dim)
+
+
+def _record(
+    output: Path,
+    policy: PolicyOnnx,
+    options: BuildOptions,
+    dataset: Path | None,
+    samples: int | None,
+    report: BuildReport,
+    version: str,
+) -> record.Record:
+    chosen = options.quantization
+    quantized = {}
+    if chosen is not None and dataset is not None:
+        rows = chosen.dataset[policy.model.input][:, 0, :]
+        quantized = {
+            "quant_dtype": chosen.dtype,
+            "algorithm": chosen.algorithm,
+            "dataset": os.path.relpath(dataset, output.parent),
+            "dataset_sha256": files.sha256(dataset),
+            "samples": samples,
+            "fp16_layers": None if chosen.fp16_layers is None else list(chosen.fp16_layers),
+            "input_min": rows.min(axis=0).tolist(),
+            "input_max": rows.max(axis=0).tolist(),
+        }
+    return record.Record(
+        sha256=files.sha256(output),
+        model=policy.model,
+        observation_dim=policy.observation_dim,
+        action_dim=policy.action_dim,
+        onnx=os.path.relpath(policy.path, output.parent),
+        onnx_sha256=files.sha256(policy.path),
+        target=options.target,
+        opt_level=options.opt_level,
+        output_optimize=options.output_optimize,
+        toolkit=version,
+        cpu_layers=[f"{layer.op} {layer.name}" for layer in report.on_cpu()],
+        weight_memory_kib=report.weight_memory_kib,
+        internal_memory_kib=report.internal_memory_kib,
+        **quantized,
+    )
+
+
+def _say_result(output: Path, options: BuildOptions, report: BuildReport) -> None:
+    def kib(size: float | None) -> str:
+        return "unknown" if size is None else f"{size:.1f} KiB"
+
+    counts = {target: sum(layer.target == target for layer in report.layers) for target in ("NPU", "CPU")}
+    console.say(
+        f"wrote {output} ({output.stat().st_size / 1024:.0f} KiB): weights {kib(report.weight_memory_kib)}, "
+        f"internal {kib(report.internal_memory_kib)}; {counts['NPU']} layers on the NPU, {counts['CPU']} on "
+        f"the CPU ({len(report.on_cpu())} of them computing)"
+    )
+    if options.quantization is not None and options.quantization.fp16_layers:
+        console.say(f"in float16: {', '.join(options.quantization.fp16_layers)}")

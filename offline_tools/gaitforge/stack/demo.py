@@ -1,0 +1,176 @@
+"""gaitforge demo: the main job, end to end, on the simulated robot; then a fault."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaitd.errors import GateError
+
+if TYPE_CHECKING:
+    from gaitforge.stack.processes import ChainResult
+    from gaitforge.stack.ticks import Ticks
+
+SCRIPT = """\
+t_s,forward,left,yaw
+0,0,0,0
+1,1,0,0
+7,0.6,0,0.7
+11,1,0,0
+"""
+"""Walk straight, turn left, walk straight; times count from the moment the robot stands."""
+PUSH = "13:0,0.5"
+FAULT_S = 15.0
+SECONDS = 17.0
+"""With 3 s of standing up, 20 s in all."""
+LEAST_DISTANCE_M = 3.0
+BOUND_PERIODS = 2
+"""Of the worker's death until damping is at the controller."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``demo``."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="simulated robot, C++ controller and gaitd: walk, turn, take a push, lose the worker",
+        description="The robot stands up, walks, turns and takes a push; then gaitd's worker is killed in "
+        "mid-stride and the joints go to damping. Exit code 0 only if all of it happened.",
+    )
+    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
+    parser.add_argument("--controller", type=Path, required=True, help="the built example controller")
+    parser.add_argument("--output", type=Path, default=Path("build/demo"), help="where the results go")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the demo. Raises GateError naming what did not happen, GaitdError when a part did not start."""
+    from gaitforge.stack.plot import plot_run
+    from gaitforge.stack.processes import Chain, Walk
+
+    output: Path = options.output
+    output.mkdir(parents=True, exist_ok=True)
+    script = output / "script.csv"
+    script.write_text(SCRIPT)
+    chain = Chain(
+        bundle=options.bundle,
+        controller=options.controller,
+        directory=output,
+        walk=Walk(seconds=SECONDS, script=script, pushes=[PUSH], seed=options.seed),
+        simulator_options=["--png", str(output / "walk.png")],
+    )
+    _say("starting gaitd, the simulated robot and the C++ controller ...")
+    with chain:
+        status = chain.wait_active()
+        _say(f"the robot stands; policy {status['policy']['name']} {status['policy']['version']} moves it")
+        fault_at_s = time.monotonic() + FAULT_S
+        for until_s, text in (
+            (6.0, "walking"),
+            (10.0, "turning left"),
+            (13.0, "walking, push from the right"),
+            (FAULT_S, ""),
+        ):
+            _wait(chain, fault_at_s - FAULT_S + until_s, text)
+        before = chain.status()
+        _say(f"killing gaitd's worker (pid {before['worker']['pid']}) in mid-stride")
+        killed_ns = time.monotonic_ns()
+        os.kill(before["worker"]["pid"], signal.SIGKILL)
+        after = chain.wait_until(lambda status: status["mode"] == "damping", "damping", 5.0)
+        _say(f"gaitd says damping: {after['reason']}")
+        recovered = chain.wait_until(lambda status: bool(status["worker"]["ready"]), "a fresh worker", 10.0)
+        _say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
+        result = chain.finish()
+    summary = summarize(result, before, killed_ns)
+    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    plot_run(result.ticks, killed_ns, output / "command_age.png")
+    _print_summary(summary, result, output)
+    _judge(summary, result, before["period_s"])
+
+
+def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> dict[str, Any]:
+    """The demo in numbers: the walk up to the fault, then the fault."""
+    ticks = result.ticks
+    index = ticks.first_damping_after(killed_ns)
+    return {
+        "distance_m": round(result.simulator["distance_m"], 3),
+        "falls": result.simulator["falls"],
+        "outcome": result.simulator["outcome"],
+        "steps": before["counters"]["steps"],
+        "late_steps": before["counters"]["late_steps"],
+        "age_us": age_us(ticks),
+        "fault": {
+            "kind": "worker kill -9",
+            "reason": str(ticks.reason[index]) if index is not None else None,
+            "to_damping_ms": round((int(ticks.time_ns[index]) - killed_ns) / 1e6, 3)
+            if index is not None
+            else None,
+        },
+    }
+
+
+def age_us(ticks: Ticks) -> dict[str, float]:
+    """Age of a command when it comes into force, since its state was sampled (ticks of 1 ms)."""
+    import numpy as np
+
+    ages = ticks.age_us[ticks.arrivals()]
+    if not ages.size:
+        return {"p50": float("nan"), "p99": float("nan"), "max": float("nan")}
+    p50, p99, most = np.percentile(ages, (50, 99, 100))
+    return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(most, 1)}
+
+
+def _judge(summary: dict[str, Any], result: ChainResult, period_s: float) -> None:
+    fault = summary["fault"]
+    bound_ms = BOUND_PERIODS * period_s * 1000.0
+    checks = [
+        (
+            summary["distance_m"] >= LEAST_DISTANCE_M,
+            f"it walked {summary['distance_m']} m, expected at least {LEAST_DISTANCE_M}",
+        ),
+        (summary["falls"] == 0, f"it fell {summary['falls']} times, expected none"),
+        (
+            summary["outcome"] == "lay down softly",
+            f"at the end it {summary['outcome']}, expected to lie down softly",
+        ),
+        (fault["reason"] == "worker_died", f"the fault's reason was {fault['reason']}, expected worker_died"),
+        (
+            fault["to_damping_ms"] is not None and fault["to_damping_ms"] <= bound_ms,
+            f"damping came after {fault['to_damping_ms']} ms, expected at most {bound_ms:g}",
+        ),
+    ]
+    failures = [text for good, text in checks if not good]
+    if failures:
+        raise GateError("the demo did not go as it should: " + "; ".join(failures))
+
+
+def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -> None:
+    age, fault = summary["age_us"], summary["fault"]
+    print(
+        f"""
+  distance     {summary["distance_m"]:.2f} m, {summary["falls"]} falls; at the end it {summary["outcome"]}
+  steps        {summary["steps"]}, {summary["late_steps"]} late
+  command age  p50 {age["p50"] / 1000:.2f}  p99 {age["p99"] / 1000:.2f}  max {age["max"] / 1000:.2f} ms
+               (from the robot's state to the command in force, at the controller's 1 ms ticks)
+  fault        {fault["kind"]}: {fault["reason"]}, damping at the controller after {fault["to_damping_ms"]} ms
+
+  {output}/summary.json  {output}/walk.png  {output}/command_age.png
+""",
+        flush=True,
+    )
+
+
+def _wait(chain: Any, until_s: float, text: str) -> None:
+    while time.monotonic() < until_s:
+        chain.check_alive()
+        time.sleep(0.05)
+    if text:
+        _say(text)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

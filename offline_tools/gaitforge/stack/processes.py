@@ -1,0 +1,232 @@
+"""Simulated robot, C++ example controller and gaitd as real processes, and what they did."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gaitd.ctl.client import ControlClient
+from gaitd.errors import GaitdError, InputError, UnreachableError
+from gaitd.system.realtime import may_use_fifo
+from gaitforge.stack.ticks import Ticks, read_ticks
+
+START_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 30.0
+SIMULATOR_PRIORITY, CONTROLLER_PRIORITY = 40, 50
+"""SCHED_FIFO, below gaitd's own 60 and 70, where this user may."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What the robot is to do."""
+
+    seconds: float
+    """After it stands."""
+    script: Path | None = None
+    """Velocity commands, see ``gaitforge simulate``."""
+    command: str = "0,0,0"
+    """A constant velocity command, where there is no script."""
+    pushes: Sequence[str] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """What the processes wrote."""
+
+    simulator: dict[str, Any]
+    """The simulator's report."""
+    ticks: Ticks
+    """What the controller saw, tick by tick."""
+
+
+@dataclass
+class Chain:
+    """The three processes; use as a context manager. Logs and results are in ``directory``."""
+
+    bundle: Path
+    controller: Path
+    """The built example controller."""
+    directory: Path
+    walk: Walk
+    gaitd_command: Sequence[str] = (sys.executable, "-m", "gaitd.cli")
+    gaitd_options: Sequence[str] = ()
+    simulator_options: Sequence[str] = ()
+    controller_options: Sequence[str] = ()
+    _commands: dict[str, list[str]] = field(default_factory=dict)
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __enter__(self) -> Chain:
+        """Start everything. Raises InputError or GaitdError saying what did not start."""
+        if not os.access(self.controller, os.X_OK):
+            raise InputError(f"{self.controller}: no built controller there; `make cpp` builds it")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        # Socket paths are limited to 107 bytes, so they do not live under the output directory.
+        self._runtime = tempfile.TemporaryDirectory(prefix="gaitd-")
+        self.runtime_dir = Path(self._runtime.name) / "run"
+        self.metrics_port, state, command, operator = _free_ports(4)
+        fifo = may_use_fifo()
+        try:
+            self._start_gaitd()
+            self._start(
+                "simulate",
+                [sys.executable, "-m", "gaitforge.cli", "simulate", "--seed", str(self.walk.seed)],
+                [
+                    "--state-port",
+                    str(state),
+                    "--command-port",
+                    str(command),
+                    "--operator-port",
+                    str(operator),
+                ],
+                ["--seconds", str(self.walk.seconds), "--report", str(self.directory / "simulate.json")],
+                ["--trace", str(self.directory / "trace.npz"), *self.simulator_options],
+                ["--script", str(self.walk.script)]
+                if self.walk.script
+                else ["--command=" + self.walk.command],
+                [option for push in self.walk.pushes for option in ("--push", push)],
+                ["--priority", str(SIMULATOR_PRIORITY)] if fifo else [],
+            )
+            self._start(
+                "controller",
+                [str(self.controller), "--endpoint-dir", str(self.runtime_dir)],
+                [
+                    "--state-port",
+                    str(state),
+                    "--command-port",
+                    str(command),
+                    "--operator-port",
+                    str(operator),
+                ],
+                ["--log", str(self.directory / "ticks.csv"), *self.controller_options],
+                ["--priority", str(CONTROLLER_PRIORITY)] if fifo else [],
+            )
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def status(self) -> dict[str, Any]:
+        """gaitd's own status. Raises UnreachableError."""
+        with ControlClient(self.runtime_dir) as client:
+            return client.demand("status")
+
+    def wait_until(
+        self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float
+    ) -> dict[str, Any]:
+        """Wait for gaitd's status to be so. Raises GaitdError naming ``what`` when it takes too long."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            self.check_alive()
+            with contextlib.suppress(UnreachableError):
+                status = self.status()
+                if condition(status):
+                    return status
+            if time.monotonic() > until_s:
+                raise GaitdError(f"{what} did not happen within {timeout_s:g} s; see {self.directory}/*.log")
+            time.sleep(0.05)
+
+    def wait_active(self) -> dict[str, Any]:
+        """Wait until the policy moves the robot."""
+        return self.wait_until(
+            lambda status: status["mode"] == "active" and status["counters"]["steps"] > 0,
+            "the hand-over to the policy",
+            START_TIMEOUT_S,
+        )
+
+    def pid(self, name: str) -> int:
+        """Process id of gaitd, simulate or controller."""
+        return self._processes[name].pid
+
+    def restart(self, name: str) -> None:
+        """Start gaitd or the controller again after it ended, as a service manager would; its log goes on."""
+        self._processes[name].wait(END_TIMEOUT_S)
+        self._start(name, self._commands[name])
+
+    def check_alive(self) -> None:
+        """Raise GaitdError when one of the processes has ended by itself."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                log = self.directory / f"{name}.log"
+                last = (log.read_text().strip().splitlines() or ["no word"])[-1]
+                raise GaitdError(f"{name} ended with exit code {process.returncode}: {last} (see {log})")
+
+    def finish(self) -> ChainResult:
+        """Wait for the walk's end, then end the rest. Raises GaitdError."""
+        simulator = self._processes["simulate"]
+        try:
+            simulator.wait(self.walk.seconds + START_TIMEOUT_S + END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise GaitdError(f"the simulated robot does not end; see {self.directory}/simulate.log") from None
+        self._end()
+        report = self.directory / "simulate.json"
+        ticks = self.directory / "ticks.csv"
+        for path in (report, ticks):
+            if not path.exists():
+                raise GaitdError(f"{path} was not written; see {self.directory}/*.log")
+        return ChainResult(json.loads(report.read_text()), read_ticks(ticks))
+
+    def _start_gaitd(self) -> None:
+        self._start(
+            "gaitd",
+            [*self.gaitd_command, "run", "--bundle", str(self.bundle)],
+            ["--runtime-dir", str(self.runtime_dir), "--metrics-port", str(self.metrics_port)],
+            list(self.gaitd_options),
+        )
+        self.wait_until(lambda status: bool(status["worker"]["ready"]), "gaitd's start", START_TIMEOUT_S)
+
+    def _start(self, name: str, *arguments: Sequence[str]) -> None:
+        command = [argument for part in arguments for argument in part]
+        again = self._commands.get(name) == command
+        self._commands[name] = command
+        with (self.directory / f"{name}.log").open("ab" if again else "wb") as log:
+            self._processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def _end(self) -> None:
+        """The controller first, so that it says farewell to a living gaitd."""
+        for name in ("controller", "gaitd", "simulate"):
+            process = self._processes.get(name)
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._runtime.cleanup()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody has just now, UDP and TCP."""
+    with contextlib.ExitStack() as stack:
+        ports: list[int] = []
+        while len(ports) < count:
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            udp.bind(("127.0.0.1", 0))
+            port = udp.getsockname()[1]
+            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            with contextlib.suppress(OSError):
+                tcp.bind(("127.0.0.1", port))
+                ports.append(port)
+        return ports

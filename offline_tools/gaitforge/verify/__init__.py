@@ -1,0 +1,1 @@
+"""Is the converted policy still the policy that was trained?"""

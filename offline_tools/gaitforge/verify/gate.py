@@ -1,0 +1,85 @@
+"""What a converted model must reach, and whether it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from gaitd.errors import InputError
+from gaitforge.common import files
+from gaitforge.verify.evaluation import Result
+
+
+class Bounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Bounds of one precision; action errors in raw action units, against the float model."""
+
+    action_mean: float
+    action_max: float
+    cosine_min: float
+    """Smallest cosine between the actions of one step."""
+    joint_max_rad: float
+    """Largest error of a joint position target."""
+    distance_fraction: float = 0.05
+    """How much shorter or longer than float's the way may be in closed loop."""
+    yaw_bias_rad_per_s: float = 0.05
+    """How far the mean turn rate may be from float's."""
+    extra_falls: int = 0
+    """Falls beyond float's."""
+
+
+class Gate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Bounds by precision. Defaults: fp16 is float but for rounding; int8 as accurate as calibration in
+    closed loop makes it on a policy that walks.
+    """
+
+    torch: float = 1e-4
+    """Largest action error of ONNX against torch."""
+    fp16: Bounds = Bounds(action_mean=0.002, action_max=0.01, cosine_min=0.999, joint_max_rad=0.005)
+    int8: Bounds = Bounds(action_mean=0.08, action_max=0.8, cosine_min=0.9, joint_max_rad=0.2)
+
+
+def read_gate(path: Path | None) -> Gate:
+    """Read a YAML of bounds; what it leaves out keeps its default. Raises InputError."""
+    if path is None:
+        return Gate()
+    try:
+        raw = files.read_yaml(path, "the gate")
+        defaults = msgspec.to_builtins(Gate())
+        for key in raw.keys() & {"fp16", "int8"}:
+            raw[key] = {**defaults[key], **raw[key]}
+        return msgspec.convert(raw, Gate)
+    except TypeError as error:
+        raise InputError(f"{path}: fp16 and int8 must hold keys and values") from error
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:
+    """Say which bounds a precision does not keep, with both numbers; empty when it passes."""
+    found: list[str] = []
+
+    def most(what: str, value: float, bound: float) -> None:
+        if not value <= bound:
+            found.append(f"{result.name}: {what} is {value:.4g}, allowed is {bound:.4g}")
+
+    open_loop = result.action_error
+    most("mean action error", open_loop.mean, bounds.action_mean)
+    most("largest action error", open_loop.max, bounds.action_max)
+    most("largest joint error [rad]", open_loop.joint_max_rad, bounds.joint_max_rad)
+    if not open_loop.cosine_min >= bounds.cosine_min:
+        found.append(
+            f"{result.name}: smallest cosine is {open_loop.cosine_min:.4g}, needed is {bounds.cosine_min:.4g}"
+        )
+    loop, reference = result.closed_loop, floating.closed_loop
+    if loop is None or reference is None:
+        return found
+    most("mean action error in closed loop", loop.action_mean, bounds.action_mean)
+    most("largest action error in closed loop", loop.action_max, bounds.action_max)
+    most("falls", loop.falls, reference.falls + bounds.extra_falls)
+    # A robot that hardly moves has no distance to compare.
+    if reference.distance_m > 1.0:
+        change = abs(loop.distance_m / reference.distance_m - 1.0)
+        most("change of the distance walked", change, bounds.distance_fraction)
+    most("change of the yaw rate [rad/s]", abs(loop.yaw_bias - reference.yaw_bias), bounds.yaw_bias_rad_per_s)
+    return found

@@ -1,0 +1,82 @@
+"""report.json and report.html of a verification."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaitd import __version__
+from gaitd.policy.contract import Float32Array, Manifest
+from gaitforge.common import console, files
+from gaitforge.verify import evaluation, html_report
+from gaitforge.verify.evaluation import Result
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out."""
+
+    results: list[Result]
+    """float first."""
+    failures: list[str]
+    fp16_layers: list[str] | None
+    """The layers that a search kept in float16."""
+    versions: dict[str, str]
+
+
+def write_reports(
+    directory: Path, manifest: Manifest, inputs: Float32Array, verdict: Verdict, facts: dict[str, str]
+) -> None:
+    """Write report.json and report.html, and print the numbers."""
+    facts = {**facts, "gaitforge": __version__, **verdict.versions}
+    if verdict.fp16_layers is not None:
+        facts["layers in float16"] = ", ".join(verdict.fp16_layers)
+    document = {
+        "format": 1,
+        "policy": {"name": manifest.name, "version": manifest.version},
+        "precisions": {result.name: evaluation.summary(result) for result in verdict.results},
+        "joints": {result.name: _by_joint(manifest, result) for result in verdict.results[1:]},
+        "inputs": len(inputs),
+        "gate": {"passed": not verdict.failures, "failures": verdict.failures},
+        "made_from": facts,
+    }
+    files.write_text(directory / "report.json", json.dumps(document, indent=2) + "\n")
+    with console.step("Drawing the report"):
+        page = html_report.render(
+            html_report.Report(manifest, verdict.results, inputs, verdict.failures, facts)
+        )
+        files.write_text(directory / "report.html", page)
+    console.say(console.table(_rows(verdict.results)))
+    console.say(f"wrote {directory / 'report.json'} and {directory / 'report.html'}")
+
+
+def _by_joint(manifest: Manifest, result: Result) -> dict[str, object]:
+    error = result.action_error
+    return {
+        "worst_input": error.worst_row,
+        "worst_joint": manifest.joints[error.worst_joint],
+        "error_rad": {
+            joint: {
+                "mean": float(error.joint_mean_rad[index]),
+                "bias": float(error.joint_bias_rad[index]),
+                "max": float(error.joint_worst_rad[index]),
+            }
+            for index, joint in enumerate(manifest.joints)
+        },
+    }
+
+
+def _rows(results: Sequence[Result]) -> list[list[str]]:
+    rows = [["", "mean error", "max error", "min cosine", "max joint error [rad]", "loop mean", "loop max",
+             "distance [m]", "falls", "velocity RMSE", "yaw bias"]]  # fmt: skip
+    for result in results:
+        error, loop = result.action_error, result.closed_loop
+        row = [result.name, f"{error.mean:.5f}", f"{error.max:.4f}", f"{error.cosine_min:.5f}",
+               f"{error.joint_max_rad:.4f}"]  # fmt: skip
+        if loop is not None:
+            row += [f"{loop.action_mean:.5f}", f"{loop.action_max:.4f}", f"{loop.distance_m:.2f}",
+                    str(loop.falls), f"{loop.velocity_rmse:.3f}", f"{loop.yaw_bias:+.4f}"]  # fmt: skip
+        rows.append([*row, *["-"] * (len(rows[0]) - len(row))])
+    return rows

@@ -1,0 +1,81 @@
+"""The worker's lifeline breaks at its death, before the process is gone; nothing blocks without it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from gaitd.shared import lifeline
+from gaitd.shared.blackboard import Blackboard
+
+HOLDER = """
+import sys, time
+from gaitd.shared.blackboard import Blackboard
+from gaitd.shared.lifeline import hold_lifeline
+board = Blackboard.attach(int(sys.argv[1]))
+hold_lifeline(board.lifeline)
+print("held", flush=True)
+time.sleep(60 if len(sys.argv) == 2 else 0)
+"""
+
+pytestmark = pytest.mark.skipif(
+    not lifeline.lifeline_works(), reason="the kernel keeps no robust locks for this process"
+)
+
+
+def start_holder(board: Blackboard, *arguments: str) -> subprocess.Popen[str]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(board.fd), *arguments],
+        pass_fds=[board.fd],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def wait_broken(fd: int, timeout_s: float = 10.0) -> bool:
+    return bool(select.select([fd], [], [], timeout_s)[0])
+
+
+def test_death_is_heard_once_for_each_of_several_workers() -> None:
+    board = Blackboard.create(3)
+    for _ in range(3):
+        broken = os.eventfd(0)
+        holder = start_holder(board)
+        lifeline.watch_lifeline(board.lifeline, broken, None)
+        assert not wait_broken(broken, 0.1)
+        holder.send_signal(signal.SIGKILL)
+        assert wait_broken(broken)
+        assert int.from_bytes(os.read(broken, 8), "little") == 1
+        holder.wait()
+        os.close(broken)
+
+
+def test_an_ordinary_end_is_a_death_too() -> None:
+    board = Blackboard.create(3)
+    broken = os.eventfd(0)
+    holder = start_holder(board, "end at once")
+    lifeline.watch_lifeline(board.lifeline, broken, None)
+    assert wait_broken(broken)
+    holder.wait()
+    os.close(broken)
+    second = start_holder(board)
+    second.kill()
+    second.wait()
+
+
+def test_a_death_that_nobody_watched_does_not_block_the_next_worker() -> None:
+    board = Blackboard.create(3)
+    first = start_holder(board)
+    first.kill()
+    first.wait()
+    second = start_holder(board)
+    second.kill()
+    second.wait()

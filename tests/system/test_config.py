@@ -1,0 +1,177 @@
+"""gaitd.toml: every field documented, defaults that come back, mistakes named."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gaitd.cli import main
+from gaitd.errors import InputError
+from gaitd.system.config import Config, load_config
+from gaitd.system.config_doc import documented_defaults
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gaitd.toml"
+    path.write_text(text)
+    return path
+
+
+def all_fields() -> list[tuple[str, str]]:
+    return [
+        (section.name, field.name)
+        for section in msgspec.structs.fields(Config)
+        for field in msgspec.structs.fields(section.type)
+    ]
+
+
+def test_without_a_file_all_is_default() -> None:
+    assert load_config(None) == Config()
+
+
+def test_damping_begins_at_once_unless_a_stance_is_set(tmp_path: Path) -> None:
+    assert Config().guard.stance_s == 0.0
+    assert load_config(write(tmp_path, "[guard]\nstance_s = 0.5\n")).guard.stance_s == 0.5
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "")) == Config()
+
+
+def test_the_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, documented_defaults())) == Config()
+
+
+def test_every_field_is_in_the_documentation() -> None:
+    documented = tomllib.loads(documented_defaults())
+    assert [(section, field) for section, fields in documented.items() for field in fields] == all_fields()
+
+
+# What the section's own line says in full.
+SELF_EXPLAINING = {("metrics", "enabled"), ("metrics", "port"), ("realtime", "enabled")}
+
+
+@pytest.mark.parametrize(("section", "field"), sorted(set(all_fields()) - SELF_EXPLAINING))
+def test_every_field_is_explained(section: str, field: str) -> None:
+    part = documented_defaults().split(f"[{section}]\n")[1].split("\n\n")[0]
+    assert re.search(rf"^# .+\n{field} = ", part, re.MULTILINE), f"{section}.{field} has no comment"
+
+
+def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
+    config = load_config(
+        write(
+            tmp_path, '[daemon]\nruntime_dir = "/tmp/g"\n[guard]\ndeadline_periods = 3\n[metrics]\nport = 1\n'
+        )
+    )
+    assert config.daemon.runtime_dir == "/tmp/g"
+    assert config.guard.deadline_periods == 3.0
+    assert config.metrics.port == 1
+    assert config.realtime == Config().realtime
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[daemon]\ncolour = 1", r"unknown field `colour` - at `\$\.daemon`"),
+        ("[colour]\nred = 1", r"unknown field `colour`"),
+        ("daemon = 1", r"`\$\.daemon`"),
+        ('[daemon]\nbackend = "gpu"', r"'gpu' - at `\$\.daemon\.backend`"),
+        ("[daemon]\nnpu_core = 0", r"at `\$\.daemon\.npu_core`"),
+        ('[daemon]\nnpu_core = "3"', r"'3' - at `\$\.daemon\.npu_core`"),
+        ("[daemon]\nkeep_warm_s = 0", r"> 0\.0 - at `\$\.daemon\.keep_warm_s`"),
+        ("[daemon]\nkeep_warm_s = 3", r"<= 2\.5 - at `\$\.daemon\.keep_warm_s`"),
+        ("[guard]\ndeadline_periods = 1", r">= 2\.0 - at `\$\.guard\.deadline_periods`"),
+        ("[guard]\ndeadline_periods = nan", r"at `\$\.guard\.deadline_periods`"),
+        ("[guard]\ndeadline_periods = inf", r"at `\$\.guard\.deadline_periods`"),
+        ("[guard]\nstate_max_age_periods = 0", r"at `\$\.guard\.state_max_age_periods`"),
+        ("[guard]\nfirst_command_s = 6", r"<= 5\.0 - at `\$\.guard\.first_command_s`"),
+        ("[guard]\nstance_s = 1", r"<= 0\.5 - at `\$\.guard\.stance_s`"),
+        ("[guard]\nstance_s = -0.1", r">= 0\.0 - at `\$\.guard\.stance_s`"),
+        ("[guard]\nstance_s = nan", r"at `\$\.guard\.stance_s`"),
+        ("[realtime]\nworker_priority = 99", r"<= 98 - at `\$\.realtime\.worker_priority`"),
+        ("[realtime]\nworker_cpus = [-1]", r">= 0 - at `\$\.realtime\.worker_cpus\[.*\]`"),
+        ('[realtime]\nenabled = "yes"', r"Expected `bool`.*`\$\.realtime\.enabled`"),
+        ("[metrics]\nport = 0", r">= 1 - at `\$\.metrics\.port`"),
+        ("[metrics]\nport = 65536", r"<= 65535 - at `\$\.metrics\.port`"),
+        ('[network]\naddress = "robot.local"', r"'robot.local' is not an IPv4 address - at `\$\.network`"),
+        ('[network]\naddress = "10.0.0.1"', r"server_key is empty: there is no TCP without keys; .*keygen"),
+        ('[network]\naddress = "10.0.0.1"\nserver_key = "/k"', r"allowed_keys is empty: there is no TCP"),
+        ("[network]\nport = 65533", r"<= 65532 - at `\$\.network\.port`"),
+        ("[metrics", r"not valid TOML"),
+        ("[metrics]\nport = 1\nport = 2", r"not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named(
+    tmp_path: Path, text: str, message: str, small_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    run = ["run", "--bundle", str(small_bundle_path), "--config", str(path)]
+    for arguments in (["config", str(path)], run):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err == f"gaitd: error: {caught.value}\n"
+
+
+def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.toml: cannot be read: No such file"):
+        load_config(tmp_path / "nothing.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"binary\.toml: not valid TOML"):
+        load_config(binary)
+
+
+def test_the_command_prints_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == documented_defaults()
+    path = write(tmp_path, printed)
+    assert main(["config", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}: good\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--metrics-port", "70000"], r"<= 65535 - at `\$\.metrics\.port`"),
+        (["--metrics-port", "-1"], r">= 1 - at `\$\.metrics\.port`"),
+    ],
+)
+def test_the_command_line_is_held_to_the_same(
+    option: list[str], message: str, small_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--bundle", str(small_bundle_path), *option]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gaitd: error: command line: ")
+    assert re.search(message, error)
+
+
+def test_defaults_are_within_their_own_bounds() -> None:
+    values: Any = msgspec.to_builtins(Config())
+    assert msgspec.convert(values, Config) == Config()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a = " + "[" * 20_000, "a = " + "{a = " * 5000, "a = " + "9" * 5000, "a = 0x" + "f" * 5000),
+        *('"\\u001b[2J\\n" = 1', '[guard]\n"\\n" = 1', "a = 2024-13-45", "\x00", "a = 1e999999"),
+    ],
+)
+def test_toml_that_trips_its_parser_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(write(tmp_path, text))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
