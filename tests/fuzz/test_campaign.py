@@ -17,7 +17,7 @@ from fuzz.campaign import run
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
 from gaitd.guardian.sessions import Sessions
 from gaitd.policy.admission import Refusal, StateAdmission
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import Reason
 
 VECTORS = json.loads((native.REPOSITORY / "proto/golden/vectors.json").read_text())
 ORACLES = {"state": is_state, "raw_observation": is_raw_observation, "command": is_command}

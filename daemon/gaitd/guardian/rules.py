@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gaitd.wire.messages import Mode, Reason
+from gaitd.wire.contract import Mode, Reason
 
 LIMP_REASONS = frozenset({Reason.LIMIT, Reason.OPERATOR, Reason.SHUTDOWN})
 """No stance, not even the rest of one: asked for on purpose, or the robot fell or is driven too hard."""

@@ -12,7 +12,8 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.limits import position_range
-from gaitd.wire.messages import RawObservation, Reason, RobotState
+from gaitd.wire.contract import Reason
+from gaitd.wire.messages import RawObservation, RobotState
 
 _FLOAT32_MAX = np.finfo(np.float32).max
 _NOTHING = np.zeros(0, np.float32)

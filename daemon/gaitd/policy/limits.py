@@ -10,7 +10,7 @@ from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.contract import Float32Array, Manifest, Response
 from gaitd.policy.joints import joint_array, positive_joint_array
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import Reason
 
 LIMIT_NAMES = ("position", "slew", "torque")
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared import lifeline
-from gaitd.wire.messages import MAX_JOINTS, Reason
+from gaitd.wire.contract import MAX_JOINTS, Reason
 
 _MAGIC = 0x6761697464303031
 RING_RECORDS = 4096

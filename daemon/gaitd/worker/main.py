@@ -38,7 +38,8 @@ from gaitd.system.realtime import (
     use_all_cpus,
 )
 from gaitd.wire.codec import decode_either
-from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.contract import MAX_MESSAGE_BYTES
+from gaitd.wire.frame import WireError
 from gaitd.worker.runner import RehearsalBackend, SessionRunner
 
 MAX_DRAIN = 64

@@ -16,9 +16,11 @@ from gaitd.errors import BackendError
 from gaitd.policy.admission import REFUSAL_REASONS, AdmissionLimits, Refusal, StateAdmission
 from gaitd.policy.limits import LIMIT_NAMES, Decision
 from gaitd.shared.blackboard import Blackboard, SessionSetup
+from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.codec import decode_raw_observation, decode_state, encode_command
+from gaitd.wire.contract import Mode, Reason
 from gaitd.wire.frame import WireError
-from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason, RobotState
+from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 
 
 class RehearsalBackend:
@@ -63,7 +65,6 @@ class SessionRunner:
         self._to_controller = np.argsort(setup.policy_from_controller)
         self._period_ns = round(manifest.control_period_s * 1e9)
         self._deadline_ns = deadline_ns
-        self._policy_id = bundle.policy_id
         self._stiffness = self._pipeline.mapper.stiffness[self._to_controller]
         self._damping = self._pipeline.mapper.damping[self._to_controller]
         self._zeros = np.zeros(len(manifest.joints), np.float32)
@@ -182,12 +183,15 @@ class SessionRunner:
         return encode_command(
             JointCommand(
                 session=self.session,
+                epoch=0,
+                slot=0,
                 seq=state.seq,
                 state_stamp_ns=state.stamp_ns,
                 publish_stamp_ns=time.monotonic_ns(),
                 mode=Mode.ACTIVE,
                 reason=Reason.NONE,
-                policy_id=self._policy_id,
+                cause=NO_CAUSE,
+                policy=0,
                 joint_position=decision.target[self._to_controller],
                 joint_velocity=self._zeros,
                 stiffness=self._stiffness,
