@@ -117,7 +117,7 @@ def raw_observation(walker: Controller) -> bytes:
 
 
 BAD_STATES: dict[str, tuple[str, Callable[[Controller], bytes]]] = {
-    "unknown version": ("malformed", changed(0, 2)),
+    "unknown version": ("malformed", changed(0, 1)),
     "unknown type": ("malformed", changed(1, 9)),
     "raw observation in a session of states": ("malformed", raw_observation),
     "one joint too few": ("malformed", changed(10, b"\0" * 8)),
