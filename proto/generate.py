@@ -438,7 +438,7 @@ def _value(contract: Contract, name: str) -> int:
 
 
 def _grouped(value: int | float) -> str:
-    return f"{value:,}".replace(",", " ")
+    return f"{value:,}".replace(",", " ") if value >= 10_000 else str(value)
 
 
 def _body_key(key: Key) -> str:

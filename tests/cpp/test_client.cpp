@@ -204,8 +204,7 @@ CASE(a_second_worker_gets_the_states_and_takes_over) {
     Loop loop(client);
     client.activate();
     CHECK(loop.until(active));
-    // Both workers answer every state; from the first command of the new epoch on, the old one is refused.
-    CHECK(loop.until([&](const JointCommand& command) {
+    const auto second_answers = [&] {
         zmq::message_t bytes;
         while (states.recv(bytes, zmq::recv_flags::dontwait)) {
             StateMessage state;
@@ -218,7 +217,18 @@ CASE(a_second_worker_gets_the_states_and_takes_over) {
             const std::size_t size = encodeCommand(answer, 12, 12, buffer.data(), buffer.size());
             commands.send(zmq::buffer(buffer.data(), size), zmq::send_flags::dontwait);
         }
-        return command.stiffness[0] == 20.0F && client.counters().of(Refusal::OldEpoch) > 5;
+    };
+    gaitd.answers_states = false;
+    CHECK(loop.until([&](const JointCommand& command) {
+        second_answers();
+        return command.stiffness[0] == 20.0F;
+    }));
+    // The first one wakes up and answers as before: too late.
+    gaitd.answers_states = true;
+    CHECK(loop.until([&](const JointCommand& command) {
+        second_answers();
+        CHECK_EQUAL(command.stiffness[0], 20.0F);
+        return client.counters().of(Refusal::OldEpoch) > 5;
     }));
     CHECK_EQUAL(gaitd.malformed, 0U);
 }

@@ -16,11 +16,11 @@ MAX_MESSAGE_BYTES = 65_536
 MAX_REQUEST_BYTES = 8_192
 """The largest request on the control channel."""
 MAX_STREAM_LENGTH = 64
-"""Of an array or map inside STATE, RAW_OBSERVATION and COMMAND."""
+"""Longest array or map inside STATE, RAW_OBSERVATION and COMMAND."""
 MAX_CONTROL_LENGTH = 1_024
-"""Of an array or map inside a request or reply."""
+"""Longest array or map inside a request or reply."""
 MAX_CONTROL_DEPTH = 32
-"""Of arrays and maps in each other in a reply."""
+"""Arrays and maps in one another in a reply, read by the C++ client."""
 MAX_SLOTS = 4
 """Workers at a time; slots are numbered from 0."""
 MAX_INPUTS = 16
@@ -28,7 +28,7 @@ MAX_INPUTS = 16
 MAX_POLICIES = 16
 """Most policies in one gaitd."""
 MAX_DETAIL_BYTES = 128
-"""Of the detail in a request to damp; the C++ client cuts it there."""
+"""The C++ client cuts the detail of a request to damp there."""
 GUARD_SLOT = 255
 """The slot in commands of the guardian."""
 NO_JOINT = 255
@@ -42,9 +42,9 @@ MIN_STATE_SPACING_PERIODS = 0.6
 MAX_SEQUENCE_JUMP_NS = 1_000_000_000
 """A jump of the sequence may be as many states as are due in this time."""
 MIN_ORIENTATION_NORM_SQUARED = 0.9
-"""Of the orientation's quaternion."""
+"""The orientation's squared norm must be above it."""
 MAX_ORIENTATION_NORM_SQUARED = 1.1
-"""Of the orientation's quaternion."""
+"""The orientation's squared norm must be below it."""
 STATE_MAX_AGE_PERIODS = 2.0
 """Default: a state older than this is not answered."""
 DEADLINE_PERIODS = 5.0

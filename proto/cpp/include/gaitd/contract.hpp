@@ -14,11 +14,11 @@ inline constexpr std::uint64_t kMaxJoints = 64;
 inline constexpr std::uint64_t kMaxMessageBytes = 65'536;
 /// The largest request on the control channel.
 inline constexpr std::uint64_t kMaxRequestBytes = 8'192;
-/// Of an array or map inside STATE, RAW_OBSERVATION and COMMAND.
+/// Longest array or map inside STATE, RAW_OBSERVATION and COMMAND.
 inline constexpr std::uint64_t kMaxStreamLength = 64;
-/// Of an array or map inside a request or reply.
+/// Longest array or map inside a request or reply.
 inline constexpr std::uint64_t kMaxControlLength = 1'024;
-/// Of arrays and maps in each other in a reply.
+/// Arrays and maps in one another in a reply, read by the C++ client.
 inline constexpr std::uint64_t kMaxControlDepth = 32;
 /// Workers at a time; slots are numbered from 0.
 inline constexpr std::uint64_t kMaxSlots = 4;
@@ -26,7 +26,7 @@ inline constexpr std::uint64_t kMaxSlots = 4;
 inline constexpr std::uint64_t kMaxInputs = 16;
 /// Most policies in one gaitd.
 inline constexpr std::uint64_t kMaxPolicies = 16;
-/// Of the detail in a request to damp; the C++ client cuts it there.
+/// The C++ client cuts the detail of a request to damp there.
 inline constexpr std::uint64_t kMaxDetailBytes = 128;
 /// The slot in commands of the guardian.
 inline constexpr std::uint64_t kGuardSlot = 255;
@@ -40,9 +40,9 @@ inline constexpr std::uint64_t kFutureTolerance_ns = 1'000'000;
 inline constexpr double kMinStateSpacingPeriods = 0.6;
 /// A jump of the sequence may be as many states as are due in this time.
 inline constexpr std::uint64_t kMaxSequenceJump_ns = 1'000'000'000;
-/// Of the orientation's quaternion.
+/// The orientation's squared norm must be above it.
 inline constexpr double kMinOrientationNormSquared = 0.9;
-/// Of the orientation's quaternion.
+/// The orientation's squared norm must be below it.
 inline constexpr double kMaxOrientationNormSquared = 1.1;
 /// Default: a state older than this is not answered.
 inline constexpr double kStateMaxAgePeriods = 2.0;
