@@ -111,6 +111,12 @@ def test_nothing_of_the_contract_is_written_by_hand(path: Path) -> None:
         assert not re.search(rf"\b(enum )?class {kind}\b", text), f"{path.name} defines {kind}"
 
 
+def test_the_clients_package_has_the_version_of_the_contract() -> None:
+    version = re.search(r"project\(gaitd_client VERSION (\d+)\.", (CPP / "CMakeLists.txt").read_text("utf-8"))
+    assert version is not None
+    assert int(version[1]) == contract.PROTOCOL_VERSION
+
+
 def test_the_client_reads_every_key_of_hellos_reply() -> None:
     text = (HEADERS / "control.hpp").read_text("utf-8")
     assert [key for key in HELLO_REPLY_KEYS if f'"{key}"' not in text] == []

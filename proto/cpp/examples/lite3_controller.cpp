@@ -357,7 +357,7 @@ int run(const Options& options) {
     config.io_priority = options.integer("--priority", 0);
     gaitd::Client client(config);
 
-    // The sockets first: what cannot be had is told before gaitd is waited for.
+    // The sockets first: a port that is not available is reported before gaitd is waited for.
     Controller controller(client, options, port("--state-port", 30010), port("--operator-port", 30012),
                           port("--command-port", 20001));
     const double log_seconds = options.number("--seconds", 600.0) + 60.0;
