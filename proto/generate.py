@@ -36,7 +36,7 @@ class Constant(_Strict, frozen=True, kw_only=True):
     """A number that both languages need; its unit is the end of its name."""
 
     name: str
-    value: int | float
+    value: int | float | str
     meaning: str
 
 
@@ -173,7 +173,8 @@ def python(contract: Contract) -> str:
         '"""First element of every message. A peer that speaks another version is refused."""',
     ]
     for constant in contract.constants:
-        lines += [f"{constant.name.upper()} = {constant.value:_}", _doc(constant.meaning)]
+        value = repr(constant.value) if isinstance(constant.value, str) else f"{constant.value:_}"
+        lines += [f"{constant.name.upper()} = {value}", _doc(constant.meaning)]
     lines += [f"CHANNELS = {tuple(channel.name for channel in contract.channels)!r}"]
     lines += [_doc("in the order of their TCP ports")]
     for enumeration in contract.enums:
@@ -284,8 +285,7 @@ def cpp(contract: Contract) -> str:
         f"inline constexpr std::uint64_t kProtocolVersion = {contract.protocol_version};",
     ]
     for constant in contract.constants:
-        kind = "std::uint64_t" if isinstance(constant.value, int) else "double"
-        value = f"{constant.value:,}".replace(",", "'")
+        kind, value = _cpp_value(constant.value)
         lines.append(f"/// {constant.meaning[0].upper()}{constant.meaning[1:]}.")
         lines.append(f"inline constexpr {kind} {_cpp_constant(constant.name)} = {value};")
     channels = contract.channels
@@ -344,6 +344,13 @@ def _plain(entry: Member | ReasonEntry | CauseEntry) -> str:
 
 def _camel(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _cpp_value(value: int | float | str) -> tuple[str, str]:
+    """Type and literal."""
+    if isinstance(value, str):
+        return "const char*", json.dumps(value)
+    return "std::uint64_t" if isinstance(value, int) else "double", f"{value:,}".replace(",", "'")
 
 
 def _cpp_constant(name: str) -> str:
@@ -437,7 +444,9 @@ def _value(contract: Contract, name: str) -> int:
     return next(int(constant.value) for constant in contract.constants if constant.name == name)
 
 
-def _grouped(value: int | float) -> str:
+def _grouped(value: int | float | str) -> str:
+    if isinstance(value, str):
+        return f"`{value}`"
     return f"{value:,}".replace(",", " ") if value >= 10_000 else str(value)
 
 

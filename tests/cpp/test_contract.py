@@ -33,13 +33,13 @@ BY_HAND = [
 CONSTANTS = {
     name: value
     for name, value in vars(contract).items()
-    if name.isupper() and isinstance(value, (int, float)) and name != "PROTOCOL_VERSION"
+    if name.isupper() and isinstance(value, (int, float, str)) and name != "PROTOCOL_VERSION"
 }
 # Small numbers, powers of ten and 2^16 stand for other things as well, as in the headers of msgpack.
 OWN = {
     name: value
     for name, value in CONSTANTS.items()
-    if value >= 1000 and value not in (1000, 65536, 1_000_000_000)
+    if not isinstance(value, str) and value > 1000 and value not in (65536, 1_000_000_000)
 }
 
 
@@ -56,7 +56,8 @@ def statements() -> Iterator[str]:
     """What C++ must know."""
     yield f"kProtocolVersion == {contract.PROTOCOL_VERSION}"
     for name, value in CONSTANTS.items():
-        yield f"{constant(name)} == {value}"
+        same = isinstance(value, str)
+        yield f'same({constant(name)}, "{value}")' if same else f"{constant(name)} == {value}"
     for kind in (MessageType, Mode, Reason, CauseKind):
         for member in kind:
             value = f"{kind.__name__}::{camel(member.name)}"
@@ -120,6 +121,15 @@ def test_the_clients_package_has_the_version_of_the_contract() -> None:
 def test_the_client_reads_every_key_of_hellos_reply() -> None:
     text = (HEADERS / "control.hpp").read_text("utf-8")
     assert [key for key in HELLO_REPLY_KEYS if f'"{key}"' not in text] == []
+
+
+def test_the_client_fills_fields_of_a_state() -> None:
+    text = (HEADERS / "client.hpp").read_text("utf-8")
+    default = re.search(r"fields = \{(.*?)\};", text, re.DOTALL)
+    assert default is not None
+    named = re.findall(r'"(\w+)"', default[1])
+    assert named
+    assert set(named) < set(contract.STATE_FIELDS)
 
 
 def test_the_client_sends_every_key_of_a_request() -> None:

@@ -343,7 +343,7 @@ def test_a_reason_of_a_later_gaitd_is_shown_by_its_number() -> None:
     good, decode, _ = GOOD["command"]
     command = decode(msgpack.packb([*good[:8], 2, 255, *good[10:]]))
     assert isinstance(command, JointCommand)
-    assert (command.mode, command.reason, command.reason.name) == (Mode.DAMPING, 255, "REASON_255")
+    assert (command.mode, command.reason, command.reason.name) == (Mode.DAMPING, 255, "UNKNOWN_255")
     with pytest.raises(WireError, match=r"^reason: expected 0 to 255, got 256"):
         decode(msgpack.packb([*good[:9], 256, *good[10:]]))
 
@@ -352,7 +352,7 @@ def test_a_cause_of_a_later_gaitd_is_shown_by_its_number() -> None:
     good, decode, _ = GOOD["command"]
     command = decode(msgpack.packb([*good[:10], 255, *good[11:]]))
     assert isinstance(command, JointCommand)
-    assert (command.cause.kind, command.cause.kind.name) == (255, "CAUSEKIND_255")
+    assert (command.cause.kind, command.cause.kind.name) == (255, "UNKNOWN_255")
     assert command.cause.text([]) == "cause 255 of a later gaitd"
 
 

@@ -20,7 +20,7 @@ from gaitd.guardian.rules import GuardState
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
 from gaitd.shared.blackboard import SessionSetup
-from gaitd.wire.contract import FIRST_COMMAND_NS, Mode, Reason
+from gaitd.wire.contract import FIRST_COMMAND_NS, JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
 from gaitd.wire.frame import WireError
 from gaitd.wire.messages import Float32Array
@@ -145,9 +145,9 @@ class Sessions:
             "policy": 0,
             "period_ns": round(manifest.control_period_s * 1e9),
             "times": self._times,
-            "endpoints": [{"slot": 0, "transport": "zmq", "state": "state", "command": "command"}],
+            "endpoints": [{"slot": 0, "transport": TRANSPORT, "state": "state", "command": "command"}],
             "joints": manifest.joints,
-            "joint_targets": ["position"] * len(manifest.joints),
+            "joint_targets": [JOINT_TARGET] * len(manifest.joints),
             "fields": needed,
             "inputs": [],
             "observation_dim": pipeline.builder.dim,

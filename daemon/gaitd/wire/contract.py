@@ -61,6 +61,10 @@ RECONNECT_MS = 5
 """A client's reconnect interval on the robot."""
 REMOTE_RECONNECT_MS = 100
 """The same over TCP, where each attempt costs the robot a handshake."""
+TRANSPORT = "zmq"
+"""The only transport of an endpoint today."""
+JOINT_TARGET = "position"
+"""The only thing that a joint can be told to follow today."""
 HEARTBEAT_MS = 1_000
 """Over TCP: a robot that lost its power does not close its connections."""
 CHANNELS = ("state", "command", "guard", "control")

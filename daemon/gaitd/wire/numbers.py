@@ -18,5 +18,5 @@ class Number(enum.IntEnum):
             return cls(number)
         except ValueError:
             unknown = int.__new__(cls, number)
-            unknown._name_, unknown._value_ = f"{cls.__name__.upper()}_{number}", number
+            unknown._name_, unknown._value_ = f"UNKNOWN_{number}", number
             return unknown

@@ -242,7 +242,7 @@ private:
 
     /// Connects to a slot's channels, once.
     void connect(const Endpoint& endpoint) {
-        if (endpoint.transport != "zmq") {
+        if (endpoint.transport != kTransport) {
             return warnOnce("slot " + std::to_string(endpoint.slot) + ": transport `" + endpoint.transport +
                             "` is not known to this client; no command will come from there");
         }

@@ -60,6 +60,10 @@ inline constexpr std::uint64_t kDefaultPort = 9'460;
 inline constexpr std::uint64_t kReconnect_ms = 5;
 /// The same over TCP, where each attempt costs the robot a handshake.
 inline constexpr std::uint64_t kRemoteReconnect_ms = 100;
+/// The only transport of an endpoint today.
+inline constexpr const char* kTransport = "zmq";
+/// The only thing that a joint can be told to follow today.
+inline constexpr const char* kJointTarget = "position";
 /// Over TCP: a robot that lost its power does not close its connections.
 inline constexpr std::uint64_t kHeartbeat_ms = 1'000;
 

@@ -36,7 +36,7 @@ struct Times {
 /// Where the worker of one slot is reached.
 struct Endpoint {
     std::uint8_t slot = 0;
-    std::string transport;  ///< This client knows "zmq"; of others, the names of the channels are not read.
+    std::string transport;  ///< This client knows kTransport; of others, the names of the channels are not read.
     std::string state;      ///< Name of the channel.
     std::string command;
 };
@@ -254,14 +254,15 @@ inline std::vector<Endpoint> parseEndpoints(const msgpack::object& body) {
             throw unusable("`endpoints`: slot " + std::to_string(endpoint.slot) + "; there are " +
                            std::to_string(kMaxSlots));
         }
-        if (endpoint.transport == "zmq") {
+        if (endpoint.transport == kTransport) {
             endpoint.state = channelName(entry, "state");
             endpoint.command = channelName(entry, "command");
             usable = true;
         }
         endpoints.push_back(std::move(endpoint));
     }
-    if (!usable) throw unusable("`endpoints` has none with transport zmq, which is the only one this client knows");
+    if (!usable) throw unusable(std::string("`endpoints` has none with transport ") + kTransport +
+                                ", which is the only one this client knows");
     return endpoints;
 }
 
@@ -288,8 +289,9 @@ inline void checkTargets(const msgpack::object& body, const std::vector<std::str
                        std::to_string(joints.size()) + " joints");
     }
     for (std::size_t i = 0; i < joints.size(); ++i) {
-        if (targets[i] != "position") {
-            throw unusable("joint " + joints[i] + " is to follow `" + targets[i] + "`; this client knows only `position`");
+        if (targets[i] != kJointTarget) {
+            throw unusable("joint " + joints[i] + " is to follow `" + targets[i] + "`; this client knows only `" +
+                           kJointTarget + "`");
         }
     }
 }
