@@ -19,7 +19,7 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-target deb rknn lint format bench faults soak evidence fuzz cpp clean
+.PHONY: help demo test test-target deb rknn lint format bench faults soak evidence fuzz proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -67,6 +67,10 @@ evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evide
 
 fuzz: $(VENV)/.test  ## 10 million messages that violate the contract, then coverage-guided; FUZZ="--messages N --seconds S --seed X"
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
+
+proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto/contract.yaml
+	$(BIN)/python proto/generate.py
+	$(BIN)/python proto/golden/generate.py
 
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from gaitd.errors import BackendError
+from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.codec import decode_command, encode_command
-from gaitd.wire.messages import JointCommand, Mode, Reason, RobotState
+from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.messages import JointCommand, RobotState
 from gaitforge.faults.backend import FaultyBackend
 from gaitforge.faults.census import Census
 from gaitforge.faults.orders import Orders
@@ -182,7 +184,7 @@ def test_a_new_session_is_not_tampered_with(states: Iterator[RobotState]) -> Non
 
 def command(**changes: Any) -> JointCommand:
     zeros = np.zeros(12, np.float32)
-    base = JointCommand(5, 3, 3 * PERIOD_NS, 1, Mode.ACTIVE, Reason.NONE, "", *[zeros] * 6)
+    base = JointCommand(5, 1, 0, 3, 3 * PERIOD_NS, 1, Mode.ACTIVE, Reason.NONE, NO_CAUSE, 0, *[zeros] * 6)
     return replace(base, **changes)
 
 

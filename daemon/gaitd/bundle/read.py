@@ -25,7 +25,7 @@ from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import MAX_JOINTS
+from gaitd.wire.contract import MAX_JOINTS
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")

@@ -25,9 +25,10 @@ from gaitd.policy.admission import Refusal
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
 from gaitd.wire.codec import decode_command
+from gaitd.wire.contract import Mode
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.frame import WireError
-from gaitd.wire.messages import JointCommand, Mode
+from gaitd.wire.messages import JointCommand
 from gaitforge.faults.board import open_board
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.worker import ORDERS

@@ -19,7 +19,8 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import Reason, RobotState
+from gaitd.wire.contract import Reason
+from gaitd.wire.messages import RobotState
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.robot import (
