@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS = (
-    "gaitforge.commands.example",
-    "gaitforge.model.export",
-    "gaitforge.data.calibrate",
-    "gaitforge.commands.setup_rknn",
-    "gaitforge.rknn.convert",
-    "gaitforge.verify.verification",
-    "gaitforge.commands.import_manifest",
-    "gaitforge.bundle.pack",
-    "gaitforge.verify.agent",
-    "gaitforge.chain.chain",
-    "gaitforge.commands.simulate",
-    "gaitforge.stack.demo",
-    "gaitforge.stack.latency",
-    "gaitforge.commands.evidence",
-    "gaitforge.commands.faults",
-    "gaitforge.stack.soak",
+    "example",
+    "export",
+    "calibrate",
+    "setup_rknn",
+    "convert",
+    "verify",
+    "import_manifest",
+    "pack",
+    "agent",
+    "chain",
+    "simulate",
+    "demo",
+    "latency",
+    "evidence",
+    "faults",
+    "soak",
 )
-"""One module per command, in the order of the chain; each has add_parser()."""
+"""Modules of gaitforge.commands, in the order of the chain; each has add_parser()."""
 
 EXTRAS = {
     "torch": "train",
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gaitforge {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
-        importlib.import_module(name).add_parser(subparsers)
+        importlib.import_module(f"gaitforge.commands.{name}").add_parser(subparsers)
     return parser
 
 

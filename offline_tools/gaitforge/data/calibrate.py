@@ -1,11 +1,10 @@
-"""gaitforge calibrate: representative observations, for quantization and for checks."""
+"""Representative observations, for quantization and for checks."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +19,6 @@ from gaitforge.data.environment import Environment, load_environment
 from gaitforge.data.recorded import from_recording
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 
-if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
-
 SAMPLES = 1024
 SATURATED = 0.2
 """A value that stands at its smallest or largest in this share of the samples is saturated."""
@@ -34,65 +30,55 @@ LATE_GROWTH = 0.05
 """Ranges that grow by more than this in the last quarter of the samples have not settled."""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "calibrate",
-        help="collect representative observations",
-        description="Collect model inputs from an environment, from the simulated robot or from a recording.",
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--env", metavar="MODULE:FACTORY", help="environment with reset and step")
-    source.add_argument("--simulate", action="store_true", help="the simulated robot (needs --manifest)")
-    source.add_argument(
-        "--recording",
-        type=Path,
-        metavar="FILE",
-        help="a robot's recording (needs --bundle or --manifest)",
-    )
-    parser.add_argument(
-        "--policy",
-        help="what acts: an ONNX file or module:Class; 'random' for noise (default with --env)",
-    )
-    contract = parser.add_mutually_exclusive_group()
-    contract.add_argument(
-        "--manifest", type=Path, help="the policy's contract, for --simulate and --recording"
-    )
-    contract.add_argument("--bundle", type=Path, help="the policy's bundle, for --recording")
-    parser.add_argument(
-        "--obs-stats", type=Path, help=".npz with mean and std that observations are normalized with"
-    )
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--output", type=Path, default=Path("calib_obs.npy"), help="default: %(default)s")
-    parser.add_argument("--raw-output", type=Path, help="also write them as they were before normalization")
-    parser.set_defaults(run=run)
+Stats = tuple[Float32Array, Float32Array]
+"""Mean and standard deviation, each (dim,)."""
 
 
-def run(args: argparse.Namespace) -> None:
-    """Collect, write and judge."""
-    if args.samples < 1:
-        raise InputError(f"--samples {args.samples}: at least one is needed")
-    stats = arrays.read_obs_stats(args.obs_stats) if args.obs_stats is not None else None
-    manifest = None
-    if args.simulate:
-        if args.manifest is None or args.policy is None:
-            raise InputError("--simulate needs --manifest and --policy")
-        manifest = _manifest(args.manifest)
-        raw = simulate(manifest, Path(args.policy), stats, args.samples, args.seed)
-        inputs = normalized(manifest, raw, stats)
-    elif args.recording is not None:
-        manifest, stats = _contract(args.manifest, args.bundle, stats)
-        raw = arrays.thin(from_recording(args.recording, manifest), args.samples)
-        inputs = normalized(manifest, raw, stats)
-    else:
-        raw = from_environment(load_environment(args.env), args.policy, stats, args.samples, args.seed)
-        inputs = arrays.normalize(raw, stats)
-    for path, rows in ((args.output, inputs), (args.raw_output, raw)):
-        if path is not None:
-            save(path, rows)
-            console.say(f"wrote {path}: {len(rows)} observations of {rows.shape[1]} values")
-    report(inputs, manifest)
+@dataclass(frozen=True)
+class Collected:
+    """Observations, one a row."""
+
+    raw: Float32Array
+    """(samples, dim) before normalization."""
+    inputs: Float32Array
+    """(samples, dim) as the model gets them."""
+    manifest: Manifest | None = None
+    """The contract that they are of, where it is known."""
+
+
+def collect_environment(
+    env: str, policy: str | None, stats: Stats | None, samples: int, seed: int = 0
+) -> Collected:
+    """Collect from the environment ``env`` (MODULE:FACTORY). Raises InputError."""
+    raw = from_environment(load_environment(env), policy, stats, samples, seed)
+    return Collected(raw, arrays.normalize(raw, stats))
+
+
+def collect_simulated(
+    manifest: Path, policy: Path, stats: Stats | None, samples: int, seed: int = 0
+) -> Collected:
+    """Collect from walks of the simulated robot with an ONNX model. Raises InputError."""
+    contract = _manifest(manifest)
+    return _of_contract(contract, simulate(contract, policy, stats, samples, seed), stats)
+
+
+def collect_recorded(recording: Path, manifest: Path, stats: Stats | None, samples: int) -> Collected:
+    """Collect from a robot's recording, evenly, by a contract. Raises InputError."""
+    contract = _manifest(manifest)
+    return _of_contract(contract, arrays.thin(from_recording(recording, contract), samples), stats)
+
+
+def collect_recorded_of_bundle(recording: Path, bundle: Path, samples: int) -> Collected:
+    """Collect from a robot's recording, evenly, by a bundle's contract and statistics. Raises InputError."""
+    opened = open_bundle(bundle)
+    contract = opened.manifest
+    return _of_contract(
+        contract, arrays.thin(from_recording(recording, contract), samples), opened.obs_stats()
+    )
+
+
+def _of_contract(manifest: Manifest, raw: Float32Array, stats: Stats | None) -> Collected:
+    return Collected(raw, normalized(manifest, raw, stats), manifest)
 
 
 def save(path: Path, rows: Float32Array) -> None:
@@ -107,7 +93,7 @@ def save(path: Path, rows: Float32Array) -> None:
 def from_environment(
     environment: Environment,
     policy: str | None,
-    stats: tuple[Float32Array, Float32Array] | None,
+    stats: Stats | None,
     samples: int,
     seed: int = 0,
 ) -> Float32Array:
@@ -144,9 +130,7 @@ def roll_out(environment: Environment, actor: Acting, samples: int) -> Float32Ar
     return rows
 
 
-def pipeline_actor(
-    manifest: Manifest, policy: PolicyOnnx, stats: tuple[Float32Array, Float32Array] | None
-) -> Acting:
+def pipeline_actor(manifest: Manifest, policy: PolicyOnnx, stats: Stats | None) -> Acting:
     """Act with a model behind its contract's normalization."""
     return acting.of_model(policy, PolicyPipeline(manifest, stats).normalize)
 
@@ -154,7 +138,7 @@ def pipeline_actor(
 def simulate(
     manifest: Manifest,
     policy: Path,
-    stats: tuple[Float32Array, Float32Array] | None,
+    stats: Stats | None,
     samples: int,
     seed: int = 0,
 ) -> Float32Array:
@@ -172,9 +156,7 @@ def simulate(
     return arrays.thin(np.concatenate(parts), samples)
 
 
-def normalized(
-    manifest: Manifest, raw: Float32Array, stats: tuple[Float32Array, Float32Array] | None
-) -> Float32Array:
+def normalized(manifest: Manifest, raw: Float32Array, stats: Stats | None) -> Float32Array:
     """Model inputs (samples, dim) from observations before normalization."""
     pipeline = PolicyPipeline(manifest, stats)
     return np.stack([pipeline.normalize(row).copy() for row in raw])
@@ -264,20 +246,6 @@ def _manifest(path: Path) -> Manifest:
     from gaitforge.bundle.pack import checked_manifest, read_manifest
 
     return checked_manifest(read_manifest(path), str(path))
-
-
-def _contract(
-    manifest: Path | None, bundle: Path | None, stats: tuple[Float32Array, Float32Array] | None
-) -> tuple[Manifest, tuple[Float32Array, Float32Array] | None]:
-    """The contract that a recording is read with, and the statistics; a bundle has its own."""
-    if manifest is not None:
-        return _manifest(manifest), stats
-    if bundle is None:
-        raise InputError("--recording needs --bundle or --manifest")
-    if stats is not None:
-        raise InputError("--obs-stats: a bundle has its own statistics; give --manifest instead of --bundle")
-    opened = open_bundle(bundle)
-    return opened.manifest, opened.obs_stats()
 
 
 def _progress(count: int) -> Iterator[int]:

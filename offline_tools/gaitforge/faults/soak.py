@@ -1,20 +1,23 @@
-"""gaitforge soak: a long walk with random commands, pushes and faults, after which the books must balance."""
+"""A long walk with random commands, pushes and faults, after which the books must balance."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gaitd.errors import GateError
-
-if TYPE_CHECKING:
-    from gaitforge.faults.rig import Rig
+from gaitd.wire.codec import encode_state
+from gaitforge.faults.catalog import FAULTS
+from gaitforge.faults.census import Census
+from gaitforge.faults.peers import Peer, foreign_state
+from gaitforge.faults.rig import Rig, Setting
+from gaitforge.faults.runner import run_trial
+from gaitforge.stack.processes import Walk
 
 COMMAND_S, PUSH_S = 3.0, 8.0
 """A new velocity command, and a push, about this often."""
@@ -41,24 +44,6 @@ GROWTH_KB_PER_HOUR, GROWTH_KB = 1024, 512
 """What a process may grow: by the hour, and once."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``soak``."""
-    parser = subparsers.add_parser(
-        "soak",
-        help="walk for long, with faults; every state accounted for, memory and file descriptors flat",
-        description="Random velocity commands and pushes, a fault every half minute, and a second publisher "
-        "whose states nobody asked for. At the end every state that gaitd received must be answered, "
-        "superseded, refused, rejected, withheld or taken in standby. Exit code 3 when that is not so.",
-    )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
-    parser.add_argument("--controller", type=Path, required=True, help="the built example controller")
-    parser.add_argument("--output", type=Path, default=Path("build/soak"), help="where the results go")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--every", type=float, default=30.0, metavar="SECONDS", help="between faults")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(run=run)
-
-
 @dataclass
 class Books:
     """What is written down during the walk."""
@@ -72,25 +57,23 @@ class Books:
     misses: list[str] = field(default_factory=list)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the soak. Raises GateError naming what does not add up, GaitdError when a part does not start."""
-    from gaitforge.faults.catalog import FAULTS
-    from gaitforge.faults.census import Census
-    from gaitforge.faults.rig import Rig, Setting
-    from gaitforge.faults.runner import run_trial
+def run_soak(
+    bundle: Path, controller: Path, output: Path, *, minutes: float, every_s: float, seed: int
+) -> None:
+    """Walk for ``minutes`` with a fault every ``every_s``.
 
-    output: Path = options.output
+    Raises GateError naming what does not add up, GaitdError when a part does not start."""
     output.mkdir(parents=True, exist_ok=True)
-    seconds = options.minutes * 60.0
+    seconds = minutes * 60.0
     faults = [fault for name in SOAK_FAULTS for fault in FAULTS if fault.name == name]
     books = Books()
-    walk = _random_walk(seconds, random.Random(options.seed), output / "commands.csv")
-    with Rig(options.bundle, options.controller, output, Setting("soak"), walk) as rig:
+    walk = _random_walk(seconds, random.Random(seed), output / "commands.csv")
+    with Rig(bundle, controller, output, Setting("soak"), walk) as rig:
         until_s = time.monotonic() + seconds
         census = Census(rig.pid_of, WARM_S)
         count = 0
         while time.monotonic() < until_s:
-            _walk_quietly(rig, books, census, min(until_s, time.monotonic() + options.every))
+            _walk_quietly(rig, books, census, min(until_s, time.monotonic() + every_s))
             if time.monotonic() >= until_s:
                 break
             fault = faults[count % len(faults)]
@@ -109,9 +92,7 @@ def run(options: argparse.Namespace) -> None:
     _judge(books, accounts, census, output)
 
 
-def _random_walk(seconds: float, rng: random.Random, script: Path) -> Any:
-    from gaitforge.stack.processes import Walk
-
+def _random_walk(seconds: float, rng: random.Random, script: Path) -> Walk:
     times = [step * COMMAND_S for step in range(int(seconds * 2 / COMMAND_S) + 1)]
     rows = [[round(rng.uniform(-LARGEST_COMMAND, LARGEST_COMMAND), 2) for _ in range(3)] for _ in times]
     lines = [f"{at_s:g},{a},{b},{c}" for at_s, (a, b, c) in zip(times, rows, strict=True)]
@@ -124,7 +105,7 @@ def _random_walk(seconds: float, rng: random.Random, script: Path) -> Any:
     return Walk(seconds=seconds * 2 + 120.0, script=script, pushes=pushes)
 
 
-def _walk_quietly(rig: Rig, books: Books, census: Any, until_s: float) -> None:
+def _walk_quietly(rig: Rig, books: Books, census: Census, until_s: float) -> None:
     """Walk without a fault; the second publisher's states must all arrive and be counted."""
     rig.wait_walking()
     before = rig.accounts()
@@ -152,9 +133,6 @@ class _Foreigner:
     """Sends states of a session that nobody has, from a thread, in a burst a control period."""
 
     def __init__(self, rig: Rig) -> None:
-        from gaitd.wire.codec import encode_state
-        from gaitforge.faults.peers import Peer, foreign_state
-
         self._frame = encode_state(foreign_state(len(rig.manifest.joints)))
         self._peer = Peer(rig.runtime_dir, "state")
         self._period_s = rig.period_ns / 1e9
@@ -178,7 +156,7 @@ class _Foreigner:
             self._sent += FOREIGN_PER_PERIOD
 
 
-def _judge(books: Books, accounts: dict[str, int], census: Any, output: Path) -> None:
+def _judge(books: Books, accounts: dict[str, int], census: Census, output: Path) -> None:
     parts = ("standby", "refused", "superseded", "rejected", "withheld", "steps")
     open_items = accounts["received"] - sum(accounts[name] for name in parts)
     if not 0 <= open_items <= books.worker_deaths:

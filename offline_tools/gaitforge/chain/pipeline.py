@@ -1,10 +1,10 @@
-"""gaitforge chain: from a checkpoint to a verified bundle in one go."""
+"""From a checkpoint to a verified bundle in one go."""
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -22,55 +22,39 @@ from gaitforge.rknn.toolkit import BuildOptions, Quantization
 from gaitforge.verify import evaluation, gate, reports
 from gaitforge.verify import verification as verify
 
-if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
-
 SAMPLES = 2048
 HELD_OUT = 512
 """Observations of an environment that are kept from calibration, to verify with."""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "chain",
-        help="export, calibrate, convert, verify and pack in one go",
-        description="Make a verified bundle of a checkpoint. What has not changed since the last time is "
-        "skipped.",
-    )
-    parser.add_argument("checkpoint", type=Path, help="training checkpoint")
-    parser.add_argument("--config", type=Path, help="YAML that describes the actor")
-    parser.add_argument("--activation", help="activation of the hidden layers, where there is no --config")
-    parser.add_argument(
-        "--manifest", type=Path, help="the contract (default: manifest.yaml beside CHECKPOINT)"
-    )
-    parser.add_argument(
-        "--obs-stats",
-        type=Path,
-        help="statistics for a contract with normalization (default: the checkpoint's own, else the one "
-        "*obs_stats.npz beside it)",
-    )
-    parser.add_argument("--env", metavar="MODULE:FACTORY", help="environment, for robots without simulation")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration (default: %(default)s)")
-    parser.add_argument(
-        "--replace-unsupported", nargs="*", metavar="OPERATOR", help="as in gaitforge convert"
-    )
-    parser.add_argument("--do-quant", action="store_true", help="quantize the model for the NPU")
-    parser.add_argument(
-        "--hybrid", action="store_true", help="keep layers in float16 if the gate asks for it"
-    )
-    parser.add_argument(
-        "--algorithm", choices=convert.ALGORITHMS, default="normal", help="default: %(default)s"
-    )
-    parser.add_argument("--target", default="rk3588", help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, default=verify.SEEDS, help="walks to verify with (%(default)s)")
-    parser.add_argument("--gate", type=Path, help="YAML with other bounds")
-    parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
-    parser.add_argument("--output", type=Path, help="directory (default: CHECKPOINT's name without .pt)")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True)
+class Options:
+    """What a bundle is made of, and how."""
+
+    checkpoint: Path
+    manifest: Path
+    """The contract."""
+    config: Path | None = None
+    """YAML that describes the actor."""
+    activation: str | None = None
+    """Of the hidden layers, where there is no config."""
+    obs_stats: Path | None = None
+    """None takes the checkpoint's own, else the one ``*obs_stats.npz`` beside it."""
+    env: str | None = None
+    """MODULE:FACTORY, for robots without simulation."""
+    samples: int = SAMPLES
+    replace_unsupported: list[str] | None = None
+    """Operators to replace beside those the NPU does not compute; None replaces none at all."""
+    do_quant: bool = False
+    hybrid: bool = False
+    algorithm: str = "normal"
+    target: str = "rk3588"
+    seeds: int = verify.SEEDS
+    gate: Path | None = None
+    training_commit: str | None = None
 
 
-class _Places:
+class Places:
     """Files of a chain."""
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -91,60 +75,59 @@ class _Places:
         self.bundle = directory / f"{name}.gaitd"
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run the chain."""
-    files.existing(args.checkpoint, "the checkpoint")
-    if args.hybrid and not args.do_quant:
-        raise InputError("--hybrid chooses layers of a quantized model: add --do-quant")
-    source = args.manifest or args.checkpoint.with_name("manifest.yaml")
-    raw = pack.read_manifest(source)
-    pack.checked_manifest(raw, str(source))
-    directory = args.output or args.checkpoint.with_suffix("")
+def make_bundle(options: Options, directory: Path) -> Places:
+    """Make a verified bundle in ``directory``; what has not changed since the last time is skipped.
+
+    Raises InputError for wrong input, GateError when the verification fails, BackendError when the
+    toolkit is missing or refuses.
+    """
+    files.existing(options.checkpoint, "the checkpoint")
+    raw = pack.read_manifest(options.manifest)
+    pack.checked_manifest(raw, str(options.manifest))
     directory.mkdir(parents=True, exist_ok=True)
-    places = _Places(directory, str(raw["name"]))
+    places = Places(directory, str(raw["name"]))
     steps = Steps(directory / "chain.json")
-    _export(args, steps, places)
-    manifest = _contract(args, steps, places, source, raw)
-    _calibrate(args, steps, places, manifest)
-    _verify(args, steps, places, manifest)
-    _convert(args, steps, places)
-    _pack(args, steps, places)
-    console.say(f"{places.bundle} is ready; its report is {places.page}")
+    _export(options, steps, places)
+    manifest = _contract(options, steps, places, raw)
+    _calibrate(options, steps, places, manifest)
+    _verify(options, steps, places, manifest)
+    _convert(options, steps, places)
+    _pack(options, steps, places)
+    return places
 
 
-def _export(args: argparse.Namespace, steps: Steps, places: _Places) -> None:
+def _export(options: Options, steps: Steps, places: Places) -> None:
     def make() -> None:
         export.export(
-            args.checkpoint,
+            options.checkpoint,
             places.onnx,
-            config=args.config,
-            activation=args.activation,
+            config=options.config,
+            activation=options.activation,
             separate_normalizer=True,
         )
-        if args.replace_unsupported is not None:
-            convert.replace_operators(places.onnx, args.replace_unsupported, args.target, places.log)
+        if options.replace_unsupported is not None:
+            convert.replace_operators(places.onnx, options.replace_unsupported, options.target, places.log)
 
     steps.run(
         "export",
-        [args.checkpoint, args.config],
-        {key: getattr(args, key) for key in ("activation", "replace_unsupported", "target")},
+        [options.checkpoint, options.config],
+        {key: getattr(options, key) for key in ("activation", "replace_unsupported", "target")},
         [places.onnx, places.own_stats],
         make,
     )
 
 
-def _contract(
-    args: argparse.Namespace, steps: Steps, places: _Places, source: Path, raw: dict[str, Any]
-) -> Manifest:
+def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any]) -> Manifest:
     """Write the manifest as this policy needs it, with the statistics beside it."""
-    own = policy_torch.has_normalizer(args.checkpoint)
-    statistics = places.own_stats if own else args.obs_stats or _found_stats(args.checkpoint)
+    source = options.manifest
+    own = policy_torch.has_normalizer(options.checkpoint)
+    statistics = places.own_stats if own else options.obs_stats or _found_stats(options.checkpoint)
     if raw.get("normalization") is not None and statistics is None:
         raise InputError(
             f"{source} has a normalization, but neither the checkpoint nor a file beside it has the "
             "statistics: give --obs-stats"
         )
-    if own and args.obs_stats is not None:
+    if own and options.obs_stats is not None:
         raise InputError("--obs-stats: the checkpoint has its own normalizer")
 
     def write() -> None:
@@ -169,21 +152,21 @@ def _found_stats(checkpoint: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _stats(places: _Places, manifest: Manifest) -> evaluation.Stats | None:
+def _stats(places: Places, manifest: Manifest) -> evaluation.Stats | None:
     return arrays.read_obs_stats(places.stats) if manifest.normalization is not None else None
 
 
-def _calibrate(args: argparse.Namespace, steps: Steps, places: _Places, manifest: Manifest) -> None:
+def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifest) -> None:
     stats = _stats(places, manifest)
 
     def collect() -> None:
-        if args.env is not None:
-            made = environment.load_environment(args.env)
+        if options.env is not None:
+            made = environment.load_environment(options.env)
             acting = calibrate.pipeline_actor(manifest, read_policy(places.onnx), stats)
-            raw = calibrate.roll_out(made, acting, args.samples + HELD_OUT)
-            held_out, raw = raw[args.samples :], raw[: args.samples]
+            raw = calibrate.roll_out(made, acting, options.samples + HELD_OUT)
+            held_out, raw = raw[options.samples :], raw[: options.samples]
         else:
-            raw = calibrate.simulate(manifest, places.onnx, stats, args.samples)
+            raw = calibrate.simulate(manifest, places.onnx, stats, options.samples)
             backend = read_policy(places.onnx).backend()
             held_out = golden.tour(manifest, backend, stats, seed=verify.HELD_OUT_SEED)
         inputs = calibrate.normalized(manifest, raw, stats)
@@ -192,27 +175,27 @@ def _calibrate(args: argparse.Namespace, steps: Steps, places: _Places, manifest
         calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
         calibrate.report(inputs, manifest)
 
-    if args.env is None and not golden.can_simulate(manifest):
+    if options.env is None and not golden.can_simulate(manifest):
         raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give an environment with --env")
     steps.run(
         "calibrate",
         [places.onnx, places.manifest, places.stats if stats is not None else None],
-        {"samples": args.samples, "env": args.env},
+        {"samples": options.samples, "env": options.env},
         [places.raw, places.calibration, places.held_out],
         collect,
     )
 
 
-def _verify(args: argparse.Namespace, steps: Steps, places: _Places, manifest: Manifest) -> None:
+def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) -> None:
     stats = _stats(places, manifest)
-    bounds = gate.read_gate(args.gate)
+    bounds = gate.read_gate(options.gate)
 
     def check() -> None:
         policy = read_policy(places.onnx)
         quantization = None
-        if args.do_quant:
+        if options.do_quant:
             inputs = record.calibration_inputs(policy, places.calibration)
-            quantization = Quantization(convert.DTYPE, args.algorithm, inputs)
+            quantization = Quantization(convert.DTYPE, options.algorithm, inputs)
         held_out = arrays.read_observations(places.held_out)
         request = verify.Request(
             policy=policy,
@@ -220,13 +203,13 @@ def _verify(args: argparse.Namespace, steps: Steps, places: _Places, manifest: M
             stats=stats,
             inputs=held_out,
             quantization=quantization,
-            target=args.target,
-            hybrid=args.hybrid,
-            seeds=args.seeds if golden.can_simulate(manifest) else 0,
+            target=options.target,
+            hybrid=options.hybrid,
+            seeds=options.seeds if golden.can_simulate(manifest) else 0,
             bounds=bounds,
         )
         verdict = verify.verify(request, places.log)
-        facts = {f"sha256 of {path.name}": files.sha256(path) for path in (args.checkpoint, places.onnx)}
+        facts = {f"sha256 of {path.name}": files.sha256(path) for path in (options.checkpoint, places.onnx)}
         reports.write_reports(places.report.parent, manifest, held_out, verdict, facts)
         files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
         if verdict.failures:
@@ -234,48 +217,50 @@ def _verify(args: argparse.Namespace, steps: Steps, places: _Places, manifest: M
 
     steps.run(
         "verify",
-        [places.onnx, places.manifest, places.calibration, places.held_out, args.gate],
-        {key: getattr(args, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds")},
+        [places.onnx, places.manifest, places.calibration, places.held_out, options.gate],
+        {key: getattr(options, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds")},
         [places.report, places.page, places.layers],
         check,
     )
 
 
-def _convert(args: argparse.Namespace, steps: Steps, places: _Places) -> None:
+def _convert(options: Options, steps: Steps, places: Places) -> None:
     def build() -> None:
         layers = yaml.safe_load(places.layers.read_text())
-        quantization = Quantization(convert.DTYPE, args.algorithm, {}, layers) if args.do_quant else None
+        quantization = (
+            Quantization(convert.DTYPE, options.algorithm, {}, layers) if options.do_quant else None
+        )
         convert.convert(
             places.onnx,
             places.rknn,
-            options=BuildOptions(args.target, quantization=quantization),
-            dataset=places.calibration if args.do_quant else None,
+            options=BuildOptions(options.target, quantization=quantization),
+            dataset=places.calibration if options.do_quant else None,
         )
 
     steps.run(
         "convert",
         [places.onnx, places.calibration, places.layers],
-        {key: getattr(args, key) for key in ("do_quant", "algorithm", "target")},
+        {key: getattr(options, key) for key in ("do_quant", "algorithm", "target")},
         [places.rknn, record.path_beside(places.rknn)],
         build,
     )
 
 
-def _pack(args: argparse.Namespace, steps: Steps, places: _Places) -> None:
+def _pack(options: Options, steps: Steps, places: Places) -> None:
     sources = {
         "manifest": places.manifest,
         "onnx": places.onnx,
         "rknn": places.rknn,
         "report": places.report,
         "observations": places.raw,
-        "checkpoint": args.checkpoint,
+        "checkpoint": options.checkpoint,
     }
     if pack.read_manifest(places.manifest).get("normalization") is not None:
         sources["obs_stats"] = places.stats
     steps.run(
         "pack",
         list(sources.values()),
-        {"training_commit": args.training_commit},
+        {"training_commit": options.training_commit},
         [places.bundle],
-        lambda: pack.pack(sources, places.bundle, args.training_commit),
+        lambda: pack.pack(sources, places.bundle, options.training_commit),
     )
