@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 
 from gaitd import __version__
-from gaitd.bundle.read import decode_manifest, write_bundle
-from gaitd.bundle.untrusted import dump_yaml
+from gaitd.bundle.read import decode_manifest
 from gaitd.errors import InputError
 from gaitd.policy.contract import Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden
+from gaitforge.bundle.write import dump_yaml, write_bundle
 from gaitforge.common import console, files
 from gaitforge.data import arrays
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
