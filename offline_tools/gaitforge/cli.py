@@ -36,7 +36,7 @@ COMMANDS = (
 
 EXTRAS = {
     "torch": "train",
-    **dict.fromkeys(("matplotlib", "mujoco", "onnx", "onnxruntime", "onnxslim", "tqdm"), "forge"),
+    **dict.fromkeys(("jinja2", "matplotlib", "mujoco", "onnx", "onnxruntime", "onnxslim", "tqdm"), "forge"),
 }
 """Which extra of the distribution brings a package that a command imports only when it runs."""
 
