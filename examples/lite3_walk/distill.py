@@ -30,10 +30,11 @@ import gaitd
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import open_bundle
 from gaitd.policy.contract import Manifest, Model
-from gaitforge.bundle.golden import sample, tour
+from gaitforge.bundle.golden import sample
 from gaitforge.bundle.write import write_bundle
 from gaitforge.simulate.direct import Infer, Step, run_bundle, run_direct
 from gaitforge.simulate.script import CommandScript, Push
+from gaitforge.simulate.tour import tour
 
 Float32Array = npt.NDArray[np.float32]
 

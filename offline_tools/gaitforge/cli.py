@@ -6,13 +6,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 from gaitd import __version__
 from gaitd.errors import GaitdError
-
-if TYPE_CHECKING:
-    Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS = (
     "example",

@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 
 from gaitd import __version__
-from gaitd.bundle.read import decode_manifest
 from gaitd.errors import InputError
 from gaitd.policy.contract import Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden
-from gaitforge.bundle.write import dump_yaml, write_bundle
-from gaitforge.common import console, files
-from gaitforge.data import arrays
+from gaitforge.bundle.write import write_bundle
+from gaitforge.common import arrays, console, files
+from gaitforge.common.manifest import checked_manifest, read_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn import record
+from gaitforge.simulate.tour import can_simulate, tour
 
 TOLERANCE_MARGIN = 1.5
 """The self-test on the robot allows this much more than the largest error of the report."""
@@ -81,18 +81,6 @@ def _fit_rknn(raw: dict[str, Any], sources: Mapping[str, Path]) -> None:
         raw["golden"] = {"rknn_tolerance": tolerance}
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest's YAML as it stands, without ``files``. Raises InputError."""
-    raw = files.read_yaml(path, "the manifest")
-    raw.pop("files", None)
-    return raw
-
-
-def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
-    """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
-    return decode_manifest(dump_yaml({**raw, "files": {}}), where)
-
-
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
     """Raise InputError when the model's tensors are not as long as the manifest makes them."""
     observation = ObservationBuilder(manifest).dim
@@ -110,8 +98,8 @@ def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path])
     backend = policy.backend()
     if "observations" in sources:
         observations = arrays.read_observations(sources["observations"], policy.observation_dim)
-    elif golden.can_simulate(manifest):
-        observations = golden.tour(manifest, backend, stats)
+    elif can_simulate(manifest):
+        observations = tour(manifest, backend, stats)
     else:
         raise InputError(
             f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: "

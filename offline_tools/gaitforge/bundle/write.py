@@ -10,16 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gaitd.bundle.read import KNOWN_FILES, MANIFEST, SUFFIX, open_bundle
 from gaitd.errors import InputError
-
-
-def dump_yaml(value: Mapping[str, Any]) -> bytes:
-    """YAML that the daemon reads: without aliases, which it refuses."""
-    text: str = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
-    return text.encode()
+from gaitforge.common.manifest import dump_yaml
 
 
 def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> Path:
@@ -75,8 +68,3 @@ def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), contents[name])
         for name in contents.keys() - set(KNOWN_FILES):
             raise InputError(f"{path}: a bundle holds no file named {name!r}")
-
-
-class _PlainDumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

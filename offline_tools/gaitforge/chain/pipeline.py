@@ -10,16 +10,19 @@ import yaml
 
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Manifest
-from gaitforge.bundle import golden, pack
+from gaitforge.bundle import pack
 from gaitforge.chain.resume import Steps
-from gaitforge.common import console, files
-from gaitforge.data import arrays, calibrate, environment
+from gaitforge.common import arrays, console, files
+from gaitforge.common.arrays import Stats
+from gaitforge.common.manifest import checked_manifest, read_manifest
+from gaitforge.data import calibrate, coverage, environment
 from gaitforge.model import export
 from gaitforge.model import torch_policy as policy_torch
 from gaitforge.model.onnx_policy import read_policy
 from gaitforge.rknn import convert, record
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
-from gaitforge.verify import evaluation, gate, reports
+from gaitforge.simulate.tour import can_simulate, tour
+from gaitforge.verify import gate, reports
 from gaitforge.verify import verification as verify
 
 SAMPLES = 2048
@@ -82,8 +85,8 @@ def make_bundle(options: Options, directory: Path) -> Places:
     toolkit is missing or refuses.
     """
     files.existing(options.checkpoint, "the checkpoint")
-    raw = pack.read_manifest(options.manifest)
-    pack.checked_manifest(raw, str(options.manifest))
+    raw = read_manifest(options.manifest)
+    checked_manifest(raw, str(options.manifest))
     directory.mkdir(parents=True, exist_ok=True)
     places = Places(directory, str(raw["name"]))
     steps = Steps(directory / "chain.json")
@@ -141,7 +144,7 @@ def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any
         files.write_text(places.manifest, yaml.safe_dump(manifest, sort_keys=False))
 
     steps.run("contract", [source, statistics], {}, [places.manifest, places.stats], write)
-    manifest = pack.checked_manifest(pack.read_manifest(places.manifest), str(source))
+    manifest = checked_manifest(read_manifest(places.manifest), str(source))
     policy = read_policy(places.onnx)
     pack.check_fit(manifest, policy)
     return verify.replace_model(manifest, policy)
@@ -152,7 +155,7 @@ def _found_stats(checkpoint: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _stats(places: Places, manifest: Manifest) -> evaluation.Stats | None:
+def _stats(places: Places, manifest: Manifest) -> Stats | None:
     return arrays.read_obs_stats(places.stats) if manifest.normalization is not None else None
 
 
@@ -168,14 +171,14 @@ def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifes
         else:
             raw = calibrate.simulate(manifest, places.onnx, stats, options.samples)
             backend = read_policy(places.onnx).backend()
-            held_out = golden.tour(manifest, backend, stats, seed=verify.HELD_OUT_SEED)
+            held_out = tour(manifest, backend, stats, seed=verify.HELD_OUT_SEED)
         inputs = calibrate.normalized(manifest, raw, stats)
         calibrate.save(places.raw, raw)
         calibrate.save(places.calibration, inputs)
         calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
-        calibrate.report(inputs, manifest)
+        coverage.report(inputs, manifest)
 
-    if options.env is None and not golden.can_simulate(manifest):
+    if options.env is None and not can_simulate(manifest):
         raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give an environment with --env")
     steps.run(
         "calibrate",
@@ -205,7 +208,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             quantization=quantization,
             target=options.target,
             hybrid=options.hybrid,
-            seeds=options.seeds if golden.can_simulate(manifest) else 0,
+            seeds=options.seeds if can_simulate(manifest) else 0,
             bounds=bounds,
         )
         verdict = verify.verify(request, places.log)
@@ -255,7 +258,7 @@ def _pack(options: Options, steps: Steps, places: Places) -> None:
         "observations": places.raw,
         "checkpoint": options.checkpoint,
     }
-    if pack.read_manifest(places.manifest).get("normalization") is not None:
+    if read_manifest(places.manifest).get("normalization") is not None:
         sources["obs_stats"] = places.stats
     steps.run(
         "pack",

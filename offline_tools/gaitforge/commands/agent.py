@@ -10,7 +10,7 @@ from gaitd.errors import InputError
 from gaitforge.verify.agent import run_agent
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitd.errors import InputError
-from gaitforge.common import console
-from gaitforge.data import arrays, calibrate
+from gaitforge.common import arrays, console
+from gaitforge.data import calibrate, coverage
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         if path is not None:
             calibrate.save(path, rows)
             console.say(f"wrote {path}: {len(rows)} observations of {rows.shape[1]} values")
-    calibrate.report(collected.inputs, collected.manifest)
+    coverage.report(collected.inputs, collected.manifest)
 
 
 def _collect(args: argparse.Namespace) -> calibrate.Collected:

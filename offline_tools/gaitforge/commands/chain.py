@@ -13,7 +13,7 @@ from gaitforge.rknn.convert import ALGORITHMS
 from gaitforge.verify.verification import SEEDS
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

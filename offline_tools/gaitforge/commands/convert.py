@@ -13,7 +13,7 @@ from gaitforge.rknn.convert import ALGORITHMS, ALIASES, DTYPE, HYBRID_MEAN_ERROR
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 NAMES = ("delay", "rate", "resume", "fallback", "actions", "healthy")
 

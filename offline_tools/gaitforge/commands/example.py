@@ -10,7 +10,7 @@ from gaitforge.common import console
 from gaitforge.example.write import write
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 NEXT = """\
 To try the steps one by one, type there:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import yaml
 
 from gaitforge.bundle.importers import formats
-from gaitforge.bundle.pack import checked_manifest
 from gaitforge.common import console, files
+from gaitforge.common.manifest import checked_manifest
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

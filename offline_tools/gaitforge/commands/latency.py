@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gaitforge.stack.latency import Options, measure
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -10,7 +10,7 @@ from gaitforge.bundle.pack import pack
 from gaitforge.common import console
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -11,7 +11,7 @@ from gaitforge.rknn import environment
 from gaitforge.rknn.setup import set_up
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gaitd.errors import InputError
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 DESCRIPTION = """\
 A Lite3-like robot in MuJoCo. Without --bundle it runs in real time and talks to a controller over UDP on

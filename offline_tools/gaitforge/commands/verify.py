@@ -13,7 +13,7 @@ from gaitforge.verify.model_files import ModelFiles, Settings, verify_files
 from gaitforge.verify.verification import SECONDS, SEEDS
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

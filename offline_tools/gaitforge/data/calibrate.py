@@ -1,4 +1,4 @@
-"""Representative observations, for quantization and for checks."""
+"""Collects representative observations, for quantization and for checks."""
 
 from __future__ import annotations
 
@@ -10,28 +10,18 @@ import numpy as np
 
 from gaitd.bundle.read import open_bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import JOINT_TERMS, Float32Array, Manifest
+from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitforge.bundle import golden
-from gaitforge.common import console, files
-from gaitforge.data import acting, arrays
+from gaitforge.common import arrays, console, files
+from gaitforge.common.arrays import Stats
+from gaitforge.common.manifest import load_manifest
+from gaitforge.data import acting
 from gaitforge.data.environment import Environment, load_environment
 from gaitforge.data.recorded import from_recording
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
+from gaitforge.simulate.tour import TOUR_S, can_simulate, tour
 
 SAMPLES = 1024
-SATURATED = 0.2
-"""A value that stands at its smallest or largest in this share of the samples is saturated."""
-
-THIN_SAMPLES = 512
-"""Fewer samples than this are a thin base for ranges."""
-
-LATE_GROWTH = 0.05
-"""Ranges that grow by more than this in the last quarter of the samples have not settled."""
-
-
-Stats = tuple[Float32Array, Float32Array]
-"""Mean and standard deviation, each (dim,)."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +48,13 @@ def collect_simulated(
     manifest: Path, policy: Path, stats: Stats | None, samples: int, seed: int = 0
 ) -> Collected:
     """Collect from walks of the simulated robot with an ONNX model. Raises InputError."""
-    contract = _manifest(manifest)
+    contract = load_manifest(manifest)
     return _of_contract(contract, simulate(contract, policy, stats, samples, seed), stats)
 
 
 def collect_recorded(recording: Path, manifest: Path, stats: Stats | None, samples: int) -> Collected:
     """Collect from a robot's recording, evenly, by a contract. Raises InputError."""
-    contract = _manifest(manifest)
+    contract = load_manifest(manifest)
     return _of_contract(contract, arrays.thin(from_recording(recording, contract), samples), stats)
 
 
@@ -143,16 +133,16 @@ def simulate(
     seed: int = 0,
 ) -> Float32Array:
     """Observations (samples, dim), before normalization, of simulated walks. Raises InputError."""
-    if not golden.can_simulate(manifest):
+    if not can_simulate(manifest):
         raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give an environment with --env")
     backend = read_policy(policy).backend()
     parts: list[Float32Array] = []
     # Whole tours: each shows every command; a thinned set of several keeps the variety.
-    per_tour = int(golden.TOUR_S / manifest.control_period_s)
+    per_tour = int(TOUR_S / manifest.control_period_s)
     tours = -(-samples // per_tour)
     for number in range(tours):
         with console.step(f"Walk {number + 1} of {tours}"):
-            parts.append(golden.tour(manifest, backend, stats, seed=seed + number))
+            parts.append(tour(manifest, backend, stats, seed=seed + number))
     return arrays.thin(np.concatenate(parts), samples)
 
 
@@ -160,72 +150,6 @@ def normalized(manifest: Manifest, raw: Float32Array, stats: Stats | None) -> Fl
     """Model inputs (samples, dim) from observations before normalization."""
     pipeline = PolicyPipeline(manifest, stats)
     return np.stack([pipeline.normalize(row).copy() for row in raw])
-
-
-def report(rows: Float32Array, manifest: Manifest | None = None) -> list[str]:
-    """Print the range of every term and what is suspicious; returns the suspicions."""
-    blocks = _terms(manifest, rows.shape[1])
-    lines = [["values", "min", "mean", "max", "std"]]
-    for name, part in blocks:
-        chosen = rows[:, part]
-        figures = (chosen.min(), chosen.mean(), chosen.max(), chosen.std())
-        lines.append([name, *(f"{float(figure):.3f}" for figure in figures)])
-    console.say(console.table(lines))
-    suspicions = _suspicions(rows, blocks)
-    for suspicion in suspicions:
-        console.note(suspicion)
-    return suspicions
-
-
-def _suspicions(rows: Float32Array, blocks: list[tuple[str, list[int]]]) -> list[str]:
-    found = []
-    low, high = rows.min(axis=0), rows.max(axis=0)
-    constant = high == low
-    at_edge = np.maximum((rows == low).mean(axis=0), (rows == high).mean(axis=0))
-    saturated = (at_edge > SATURATED) & ~constant & (len(rows) >= 10)
-    for what, mask in (("never change", constant), ("stand at their limit often", saturated)):
-        for name, part in blocks:
-            count = int(mask[part].sum())
-            if count:
-                found.append(f"{name}: {count} of {len(part)} values {what}")
-    if len(rows) < THIN_SAMPLES:
-        found.append(f"coverage is thin: {len(rows)} samples, better {THIN_SAMPLES} and more")
-    elif _late_growth(rows) > LATE_GROWTH:
-        found.append(
-            f"coverage is thin: ranges still grew by {100 * _late_growth(rows):.0f} % in the last quarter"
-        )
-    return found
-
-
-def _late_growth(rows: Float32Array) -> float:
-    """By how much the ranges' mean width grew in the last quarter of the samples, as a fraction."""
-    early, full = np.ptp(rows[: len(rows) * 3 // 4], axis=0), np.ptp(rows, axis=0)
-    moving = full > 0
-    return float(1.0 - (early[moving] / full[moving]).mean()) if moving.any() else 0.0
-
-
-def _terms(manifest: Manifest | None, dim: int) -> list[tuple[str, list[int]]]:
-    """Name parts of the observation: the manifest's terms, or all values as one."""
-    if manifest is None:
-        return [("all", list(range(dim)))]
-    history = manifest.observation.history
-    sizes = [
-        (
-            term.term,
-            len(manifest.joints) if term.term in JOINT_TERMS else 2 if term.term == "clock_phase" else 3,
-            history.length if term.history_length is None else term.history_length,
-        )
-        for term in manifest.observation.terms
-    ]
-    if history.layout == "term_major":
-        starts = np.cumsum([0, *(size * length for _, size, length in sizes)])
-        return [(name, list(range(starts[i], starts[i + 1]))) for i, (name, _, _) in enumerate(sizes)]
-    starts = np.cumsum([0, *(size for _, size, _ in sizes)])
-    frames = [frame * int(starts[-1]) for frame in range(history.length)]
-    return [
-        (name, [frame + value for frame in frames for value in range(starts[i], starts[i + 1])])
-        for i, (name, _, _) in enumerate(sizes)
-    ]
 
 
 def _actor(environment: Environment, policy: str | None, seed: int) -> Acting:
@@ -240,12 +164,6 @@ def _actor(environment: Environment, policy: str | None, seed: int) -> Acting:
     if dim is None:
         raise InputError("the environment does not tell the length of its action: give --policy")
     return acting.random_actions(dim, seed), lambda: None
-
-
-def _manifest(path: Path) -> Manifest:
-    from gaitforge.bundle.pack import checked_manifest, read_manifest
-
-    return checked_manifest(read_manifest(path), str(path))
 
 
 def _progress(count: int) -> Iterator[int]:

@@ -14,8 +14,7 @@ import numpy as np
 
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Float32Array, RecurrentState
-from gaitforge.common import console, files
-from gaitforge.data import arrays
+from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows, set_metadata
 from gaitforge.model.torch_policy import Source, last_line, load_source, run_torch
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge.common import console, files
-from gaitforge.data import arrays
+from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.hybrid import Trial, search

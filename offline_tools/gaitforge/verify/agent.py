@@ -15,8 +15,8 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge.common import console
-from gaitforge.data import arrays
+from gaitforge.common import arrays, console
+from gaitforge.common.arrays import Stats
 from gaitforge.data.environment import Environment, load_environment
 from gaitforge.model.onnx_policy import read_policy
 
@@ -100,7 +100,7 @@ def roll_out(
     environment: Environment,
     observation: Float32Array,
     backend: Backend,
-    stats: tuple[Float32Array, Float32Array] | None,
+    stats: Stats | None,
     steps: int,
     *,
     quiet: bool = True,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge.bundle import golden
-from gaitforge.bundle.pack import check_fit, checked_manifest, read_manifest
-from gaitforge.common import console, files
-from gaitforge.data import arrays
+from gaitforge.bundle.pack import check_fit
+from gaitforge.common import arrays, console, files
+from gaitforge.common.manifest import load_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn import record
 from gaitforge.rknn.convert import DTYPE
 from gaitforge.rknn.toolkit import Quantization
+from gaitforge.simulate.tour import can_simulate
 from gaitforge.verify import gate
 from gaitforge.verify.reports import Verdict, write_reports
 from gaitforge.verify.verification import SECONDS, SEEDS, Request, common_inputs, replace_model, verify
@@ -64,10 +64,10 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
     Raises InputError for what does not fit, BackendError when the toolkit is missing.
     """
     policy = read_policy(given.model)
-    manifest = replace_model(checked_manifest(read_manifest(given.manifest), str(given.manifest)), policy)
+    manifest = replace_model(load_manifest(given.manifest), policy)
     check_fit(manifest, policy)
     stats = arrays.read_obs_stats(given.obs_stats) if given.obs_stats is not None else None
-    simulated = golden.can_simulate(manifest)
+    simulated = can_simulate(manifest)
     if not simulated and settings.seeds:
         console.note(f"robot {manifest.robot!r} cannot be simulated here: no closed loop")
     inputs = common_inputs(policy, manifest, stats, given.inputs)

@@ -8,13 +8,14 @@ from pathlib import Path
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
-from gaitforge.bundle import golden
-from gaitforge.common import console
-from gaitforge.data import arrays, calibrate
+from gaitforge.common import arrays, console
+from gaitforge.common.arrays import Stats
+from gaitforge.data.calibrate import normalized
 from gaitforge.model.onnx_policy import PolicyOnnx, run_rows
 from gaitforge.rknn.hybrid import Trial, search
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, Quantization, Toolkit
+from gaitforge.simulate.tour import can_simulate, tour
 from gaitforge.verify import evaluation, gate
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.reports import Verdict
@@ -31,7 +32,7 @@ class Request:
 
     policy: PolicyOnnx
     manifest: Manifest
-    stats: evaluation.Stats | None
+    stats: Stats | None
     inputs: Float32Array
     """(N, observation_dim) model inputs common to all precisions."""
     quantization: Quantization | None = None
@@ -54,16 +55,16 @@ def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
 
 
 def common_inputs(
-    policy: PolicyOnnx, manifest: Manifest, stats: evaluation.Stats | None, recorded: Path | None
+    policy: PolicyOnnx, manifest: Manifest, stats: Stats | None, recorded: Path | None
 ) -> Float32Array:
     """Model inputs (N, dim): recorded ones, else those of a simulated walk. Raises InputError."""
     if recorded is not None:
         return arrays.read_observations(recorded, policy.observation_dim)
-    if not golden.can_simulate(manifest):
+    if not can_simulate(manifest):
         raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give --inputs")
     with console.step("Walking with the float model for common inputs"):
-        raw = golden.tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
-    return calibrate.normalized(manifest, raw, stats)
+        raw = tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
+    return normalized(manifest, raw, stats)
 
 
 def verify(request: Request, log: Path, torch_actions: Float32Array | None = None) -> Verdict:

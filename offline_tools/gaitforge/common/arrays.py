@@ -11,6 +11,9 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
 from gaitforge.common import files
 
+Stats = tuple[Float32Array, Float32Array]
+"""Mean and standard deviation of observations, each (observation_dim,)."""
+
 STD_FLOOR = 1e-3
 """Smallest standard deviation that observations are divided by where nothing else is said."""
 
@@ -50,7 +53,7 @@ def check_finite(observations: Float32Array, where: str) -> None:
         raise InputError(f"{where}: row {row}, value {column} is {observations[row, column]}")
 
 
-def read_obs_stats(path: Path, dim: int | None = None) -> tuple[Float32Array, Float32Array]:
+def read_obs_stats(path: Path, dim: int | None = None) -> Stats:
     """Read ``mean`` and ``std`` (dim,). Raises InputError when they are missing or make no sense."""
     files.existing(path, "the observation statistics")
     try:
@@ -68,9 +71,7 @@ def read_obs_stats(path: Path, dim: int | None = None) -> tuple[Float32Array, Fl
     return mean, std
 
 
-def normalize(
-    observations: Float32Array, stats: tuple[Float32Array, Float32Array] | None, floor: float = STD_FLOOR
-) -> Float32Array:
+def normalize(observations: Float32Array, stats: Stats | None, floor: float = STD_FLOOR) -> Float32Array:
     """(x - mean) / max(std, floor); without statistics, x."""
     if stats is None:
         return observations
