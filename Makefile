@@ -43,10 +43,11 @@ deb: $(VENV)/.demo  ## the packages for the robot (arm64) and for trying on a PC
 rknn: $(VENV)/.test  ## the isolated environment of the NPU's conversion toolkit
 	@$(BIN)/gaitforge setup-rknn
 
-lint: $(VENV)/.test  ## ruff and mypy
+lint: $(VENV)/.test  ## ruff, mypy and the rules of who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/.test  ## lay out the code
 	$(BIN)/ruff check --fix .

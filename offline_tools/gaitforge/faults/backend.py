@@ -14,8 +14,6 @@ from gaitd.errors import BackendError
 from gaitd.policy.contract import Float32Array
 from gaitforge.faults.orders import Order, Orders
 
-Answer = Callable[[Float32Array], Float32Array]
-
 
 class FaultyBackend:
     """Passes everything on to the real backend, unless it was ordered otherwise for some of the next runs."""

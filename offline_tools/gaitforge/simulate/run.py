@@ -13,7 +13,7 @@ from typing import Any
 
 from gaitd.bundle.read import open_bundle
 from gaitd.errors import GateError, InputError
-from gaitforge.simulate.direct import onnx_backend, run_direct
+from gaitforge.simulate.direct import run_bundle
 from gaitforge.simulate.live import LiveRobot
 from gaitforge.simulate.pacer import Pacer
 from gaitforge.simulate.render import save_filmstrip, save_video
@@ -80,13 +80,11 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
             pacer.wait()
 
     try:
-        result = run_direct(
-            bundle.manifest,
-            onnx_backend(bundle),
+        result = run_bundle(
+            bundle,
             script=scenario.script,
             seconds=scenario.seconds,
             seed=scenario.seed,
-            obs_stats=bundle.obs_stats(),
             pushes=scenario.pushes,
             on_tick=show,
             robot=robot,
