@@ -60,7 +60,7 @@ faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the tab
 	@tools/debian-packages $(FAULT_PACKAGES)
 	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/faults
 
-soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; then the books must balance
+soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; every state accounted for
 	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak
 
 evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md

@@ -1,4 +1,4 @@
-"""What the runner works with: orders, the misbehaving backend, the proxy's tampering, the census."""
+"""The runner's tools: orders, the misbehaving backend, the proxy, the resource monitor."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gaitd.errors import BackendError
 from gaitd.wire.codec import decode_command, encode_command
 from gaitd.wire.messages import JointCommand, Mode, Reason, RobotState
 from gaitforge.faults.backend import FaultyBackend
-from gaitforge.faults.census import Census
 from gaitforge.faults.orders import Orders
+from gaitforge.faults.resource_monitor import ResourceMonitor
 from gaitforge.faults.tamper import Tamper
 from support.states import random_state
 
@@ -202,22 +202,22 @@ def test_spoilt_commands() -> None:
     assert [len(short) for short in tamper.command(frame, 12)] == [len(frame) // 2]
 
 
-def test_the_census_complains_of_what_grows() -> None:
-    census = Census(lambda name: os.getpid(), warm_s=0.0)
+def test_growth_of_memory_and_file_descriptors_is_reported() -> None:
+    monitor = ResourceMonitor(lambda name: os.getpid(), warm_s=0.0)
     for _ in range(3):
-        census.take()
+        monitor.sample()
     kept = np.ones(6_000_000)
     with Path(os.devnull).open(), Path(os.devnull).open(), Path(os.devnull).open():
-        census.take()
-        memory, files = census.complaints(once_kb=1024, hourly_kb=0)
+        monitor.sample()
+        memory, files = monitor.excesses(once_kb=1024, hourly_kb=0)
     assert "grew by" in memory
     assert "file descriptors" in files
     assert kept.size
 
 
-def test_the_census_is_content_with_what_stays() -> None:
-    census = Census(lambda name: os.getpid(), warm_s=0.0)
-    census.take()
-    census.take()
-    assert census.complaints(once_kb=4096, hourly_kb=0) == []
-    assert set(census.summary()) == {"gaitd"}, "one process id is one life"
+def test_constant_resources_are_not_reported() -> None:
+    monitor = ResourceMonitor(lambda name: os.getpid(), warm_s=0.0)
+    monitor.sample()
+    monitor.sample()
+    assert monitor.excesses(once_kb=4096, hourly_kb=0) == []
+    assert set(monitor.summary()) == {"gaitd"}, "one process id is one process"

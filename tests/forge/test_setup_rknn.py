@@ -59,7 +59,7 @@ def test_never_replaces_something_else(refused: Refused, tmp_path: Path) -> None
 
 def test_python_must_run_and_fit(refused: Refused, tmp_path: Path) -> None:
     place = tmp_path / "venv"
-    assert "is no Python that runs" in refused(2, "setup-rknn", "--venv", place, "--python", "/bin/false")
+    assert "is not a working Python" in refused(2, "setup-rknn", "--venv", place, "--python", "/bin/false")
     old = tmp_path / "python3.7"
     old.write_text("#!/bin/sh\necho 3 7\n")
     old.chmod(0o755)

@@ -1,4 +1,4 @@
-"""gaitforge demo: the main job, end to end, on the simulated robot; then a fault."""
+"""gaitforge demo: walking end to end on the simulated robot; then a fault."""
 
 from __future__ import annotations
 

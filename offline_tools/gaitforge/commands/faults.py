@@ -1,4 +1,4 @@
-"""gaitforge faults: every fault into the walking robot, and the table of what came of it."""
+"""gaitforge faults: fault injection into the walking robot, and the table of results."""
 
 from __future__ import annotations
 

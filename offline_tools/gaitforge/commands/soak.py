@@ -1,4 +1,4 @@
-"""gaitforge soak: a long walk with random commands, pushes and faults, after which the books must balance."""
+"""gaitforge soak: a long walk with random commands, pushes and faults; every state accounted for."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "soak",
-        help="walk for long, with faults; every state accounted for, memory and file descriptors flat",
+        help="a long walk with faults; every state accounted for, constant memory and file descriptors",
         description="Random velocity commands and pushes, a fault every half minute, and a second publisher "
-        "whose states nobody asked for. At the end every state that gaitd received must be answered, "
+        "whose states belong to no session. At the end every state that gaitd received must be answered, "
         "superseded, refused, rejected, withheld or taken in standby. Exit code 3 when that is not so.",
     )
     parser.add_argument("--bundle", type=Path, required=True, help="the policy")

@@ -1,4 +1,4 @@
-"""A long walk with random commands, pushes and faults, after which the books must balance."""
+"""A long walk with random commands, pushes and faults; every state must be accounted for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from gaitd.errors import GateError
 from gaitd.wire.codec import encode_state
 from gaitforge.faults.catalog import FAULTS
-from gaitforge.faults.census import Census
 from gaitforge.faults.peers import Peer, foreign_state
+from gaitforge.faults.resource_monitor import ResourceMonitor
 from gaitforge.faults.rig import Rig, Setting
 from gaitforge.faults.runner import run_trial
 from gaitforge.stack.processes import Walk
@@ -23,36 +23,36 @@ COMMAND_S, PUSH_S = 3.0, 8.0
 """A new velocity command, and a push, about this often."""
 LARGEST_COMMAND, LARGEST_PUSH_M_PER_S = 0.7, 0.3
 FOREIGN_PER_PERIOD = 32
-"""States of a session that nobody has, beside the controller's own: each must be counted as such."""
+"""States of an unknown session, besides the controller's own: each must be counted as such."""
 SOAK_FAULTS = (
     "worker: kill -9",
     "action NaN, once",
     "inference hangs 500 ms, lock held",
     "telemetry: kill -9",
     "every run fails",
-    "junk to every socket",
+    "malformed messages to every socket",
     "worker: stopped (SIGSTOP)",
     "second controller: activate, states, release",
     "action NaN, for ever",
     "gaitctl damp",
 )
 LOST_SHARE = 0.002
-"""Of the controller's states: a starved machine costs one now and then, and it is counted."""
+"""Allowed share of the controller's states: an overloaded machine loses one now and then; it is counted."""
 WARM_S = 20.0
-"""A process's memory counts from this age on."""
+"""Warm-up of a process, before its memory is sampled."""
 GROWTH_KB_PER_HOUR, GROWTH_KB = 1024, 512
-"""What a process may grow: by the hour, and once."""
+"""Allowed growth of a process's memory: per hour, and once."""
 
 
 @dataclass
-class Books:
-    """What is written down during the walk."""
+class Tally:
+    """What is counted during the walk."""
 
     faults: list[dict[str, Any]] = field(default_factory=list)
     foreign_sent: int = 0
     foreign_counted: int = 0
     lost: int = 0
-    """Of the controller's states, without a fault: gaps in their numbers."""
+    """States of the controller that never arrived, without a fault: gaps in their sequence numbers."""
     worker_deaths: int = 0
     misses: list[str] = field(default_factory=list)
 
@@ -62,34 +62,34 @@ def run_soak(
 ) -> None:
     """Walk for ``minutes`` with a fault every ``every_s``.
 
-    Raises GateError naming what does not add up, GaitdError when a part does not start."""
+    Raises GateError naming what is unaccounted for or has grown, GaitdError when a process does not start."""
     output.mkdir(parents=True, exist_ok=True)
     seconds = minutes * 60.0
     faults = [fault for name in SOAK_FAULTS for fault in FAULTS if fault.name == name]
-    books = Books()
+    tally = Tally()
     walk = _random_walk(seconds, random.Random(seed), output / "commands.csv")
     with Rig(bundle, controller, output, Setting("soak"), walk) as rig:
         until_s = time.monotonic() + seconds
-        census = Census(rig.pid_of, WARM_S)
+        monitor = ResourceMonitor(rig.pid_of, WARM_S)
         count = 0
         while time.monotonic() < until_s:
-            _walk_quietly(rig, books, census, min(until_s, time.monotonic() + every_s))
+            _walk_quietly(rig, tally, monitor, min(until_s, time.monotonic() + every_s))
             if time.monotonic() >= until_s:
                 break
             fault = faults[count % len(faults)]
             count += 1
             starts = rig.known["worker"]["starts"]
             trial = run_trial(rig, fault)
-            books.worker_deaths += rig.wait_walking()["worker"]["starts"] - starts
+            tally.worker_deaths += rig.wait_walking()["worker"]["starts"] - starts
             wrong = trial.error or (
                 "" if trial.gaitd_reason in (fault.reasons or {""}) else trial.gaitd_reason
             )
             if wrong:
-                books.misses.append(f"{fault.name}: {wrong}")
-            books.faults.append({"fault": fault.name, "reason": trial.gaitd_reason, "error": trial.error})
+                tally.misses.append(f"{fault.name}: {wrong}")
+            tally.faults.append({"fault": fault.name, "reason": trial.gaitd_reason, "error": trial.error})
             print(f"{'MISS' if wrong else 'ok  '} {fault.name}: {trial.gaitd_reason or '-'}", flush=True)
         accounts = rig.accounts()
-    _judge(books, accounts, census, output)
+    _judge(tally, accounts, monitor, output)
 
 
 def _random_walk(seconds: float, rng: random.Random, script: Path) -> Walk:
@@ -105,32 +105,32 @@ def _random_walk(seconds: float, rng: random.Random, script: Path) -> Walk:
     return Walk(seconds=seconds * 2 + 120.0, script=script, pushes=pushes)
 
 
-def _walk_quietly(rig: Rig, books: Books, census: Census, until_s: float) -> None:
-    """Walk without a fault; the second publisher's states must all arrive and be counted."""
+def _walk_quietly(rig: Rig, tally: Tally, monitor: ResourceMonitor, until_s: float) -> None:
+    """Walk without a fault; all states of the second publisher must arrive and be counted."""
     rig.wait_walking()
     before = rig.accounts()
-    peer = _Foreigner(rig)
+    publisher = _ForeignPublisher(rig)
     while time.monotonic() < until_s:
-        census.take()
+        monitor.sample()
         time.sleep(1.0)
-    sent = peer.end()
-    counted, patience_s = 0, time.monotonic() + 2.0
-    while counted < sent and time.monotonic() < patience_s:
+    sent = publisher.end()
+    counted, deadline_s = 0, time.monotonic() + 2.0
+    while counted < sent and time.monotonic() < deadline_s:
         counted = rig.accounts()["foreign"] - before["foreign"]
         time.sleep(0.02)
     after = rig.accounts()
-    books.foreign_sent += sent
-    books.foreign_counted += counted
+    tally.foreign_sent += sent
+    tally.foreign_counted += counted
     if counted != sent:
-        books.misses.append(f"{sent} foreign states sent, {counted} counted")
+        tally.misses.append(f"{sent} foreign states sent, {counted} counted")
     lost = after["missed"] - before["missed"]
-    books.lost += lost
+    tally.lost += lost
     if lost > LOST_SHARE * (after["steps"] - before["steps"]):
-        books.misses.append(f"{lost} states lost without a fault")
+        tally.misses.append(f"{lost} states lost without a fault")
 
 
-class _Foreigner:
-    """Sends states of a session that nobody has, from a thread, in a burst a control period."""
+class _ForeignPublisher:
+    """Sends states of an unknown session from a thread, one burst per control period."""
 
     def __init__(self, rig: Rig) -> None:
         self._frame = encode_state(foreign_state(len(rig.manifest.joints)))
@@ -156,33 +156,33 @@ class _Foreigner:
             self._sent += FOREIGN_PER_PERIOD
 
 
-def _judge(books: Books, accounts: dict[str, int], census: Census, output: Path) -> None:
+def _judge(tally: Tally, accounts: dict[str, int], monitor: ResourceMonitor, output: Path) -> None:
     parts = ("standby", "refused", "superseded", "rejected", "withheld", "steps")
     open_items = accounts["received"] - sum(accounts[name] for name in parts)
-    if not 0 <= open_items <= books.worker_deaths:
-        books.misses.append(
+    if not 0 <= open_items <= tally.worker_deaths:
+        tally.misses.append(
             f"{accounts['received']} states received, {open_items} of them unaccounted for; "
-            f"{books.worker_deaths} workers died, each with one in hand at most"
+            f"{tally.worker_deaths} workers died, each while handling at most one"
         )
-    books.misses += census.complaints(GROWTH_KB, GROWTH_KB_PER_HOUR)
+    tally.misses += monitor.excesses(GROWTH_KB, GROWTH_KB_PER_HOUR)
     result = {
         "accounts": accounts,
-        "in_hand_at_a_death": open_items,
-        "processes": census.summary(),
-        **asdict(books),
-        "ok": not books.misses,
+        "unanswered_at_a_death": open_items,
+        "processes": monitor.summary(),
+        **asdict(tally),
+        "ok": not tally.misses,
     }
     (output / "soak.json").write_text(json.dumps(result, indent=2) + "\n")
     print(
         f"\nreceived     {accounts['received']}\n"
         + "".join(f"  {name:10} {accounts[name]}\n" for name in parts)
-        + f"  in hand    {open_items} when one of {books.worker_deaths} workers died\n"
-        f"lost         {books.lost} on their way, without a fault\n"
-        f"foreign      {books.foreign_sent} sent, {books.foreign_counted} counted\n"
-        f"faults       {len(books.faults)}"
+        + f"  unanswered {open_items} when one of {tally.worker_deaths} workers died\n"
+        f"lost         {tally.lost} in transit, without a fault\n"
+        f"foreign      {tally.foreign_sent} sent, {tally.foreign_counted} counted\n"
+        f"faults       {len(tally.faults)}"
     )
-    for name, text in census.summary().items():
+    for name, text in monitor.summary().items():
         print(f"{name:12} {text}")
     print(f"{output}/soak.json")
-    if books.misses:
-        raise GateError("the soak: " + "; ".join(books.misses))
+    if tally.misses:
+        raise GateError("the soak: " + "; ".join(tally.misses))

@@ -79,7 +79,7 @@ def check_operators(
     judged: Float32Array,
     output: Path,
 ) -> PolicyOnnx:
-    """Name what leaves the NPU, by a quick trial build, and replace it if asked."""
+    """Name the operators that the NPU does not run, by a quick trial build, and replace them if asked."""
     import onnx
 
     from gaitforge.model import operators
@@ -91,7 +91,7 @@ def check_operators(
     for op in sorted(away):
         where = "has no implementation there at all" if op in report.unsupported else "runs on the CPU"
         advice = operators.ADVICE.get(op, "no equivalent is known")
-        console.note(f"{op} is not for the {options.target}'s NPU, it {where}; instead: {advice}")
+        console.note(f"{op} is not available on the {options.target}'s NPU, it {where}; instead: {advice}")
     if options.quantization is not None:
         for layer in report.in_float16():
             console.note(f"{layer.op} {layer.name} stays in float16: it has no integer form")

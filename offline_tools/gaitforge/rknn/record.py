@@ -21,7 +21,7 @@ RECURRENT_SAMPLES = 256
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What went into a .rknn file and what the compiler said about it."""
+    """The sources and options of a .rknn file, and the compiler's report."""
 
     sha256: str
     """Of the .rknn file."""

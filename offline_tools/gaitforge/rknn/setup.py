@@ -22,7 +22,7 @@ class Ready:
 
 
 def set_up(venv: Path | None, python: str, *, force: bool = False) -> Ready:
-    """Make the environment unless it is complete, and let the toolkit say its versions.
+    """Make the environment unless it is complete, and ask the toolkit for its versions.
 
     Raises InputError, or BackendError when it cannot be made or the toolkit does not start.
     """

@@ -1,4 +1,4 @@
-"""The main job, end to end, on the simulated robot; then a fault."""
+"""Walking end to end on the simulated robot; then a fault."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BOUND_PERIODS = 2
 
 
 def run_demo(bundle: Path, controller: Path, output: Path, seed: int = 0) -> None:
-    """Run the demo. Raises GateError naming what did not happen, GaitdError when a part did not start."""
+    """Run the demo. Raises GateError naming what did not happen, GaitdError when a process did not start."""
     output.mkdir(parents=True, exist_ok=True)
     script = output / "script.csv"
     script.write_text(SCRIPT)
@@ -62,7 +62,7 @@ def run_demo(bundle: Path, controller: Path, output: Path, seed: int = 0) -> Non
         killed_ns = time.monotonic_ns()
         os.kill(before["worker"]["pid"], signal.SIGKILL)
         after = chain.wait_until(lambda status: status["mode"] == "damping", "damping", 5.0)
-        _say(f"gaitd says damping: {after['reason']}")
+        _say(f"gaitd reports damping: {after['reason']}")
         recovered = chain.wait_until(lambda status: bool(status["worker"]["ready"]), "a fresh worker", 10.0)
         _say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
         result = chain.finish()
@@ -74,7 +74,7 @@ def run_demo(bundle: Path, controller: Path, output: Path, seed: int = 0) -> Non
 
 
 def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> dict[str, Any]:
-    """The demo in numbers: the walk up to the fault, then the fault."""
+    """The demo's measurements: the walk up to the fault, then the fault."""
     ticks = result.ticks
     index = ticks.first_damping_after(killed_ns)
     return {
@@ -124,7 +124,7 @@ def _judge(summary: dict[str, Any], result: ChainResult, period_s: float) -> Non
     ]
     failures = [text for good, text in checks if not good]
     if failures:
-        raise GateError("the demo did not go as it should: " + "; ".join(failures))
+        raise GateError("the demo failed: " + "; ".join(failures))
 
 
 def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -> None:
