@@ -26,7 +26,7 @@ policy {policy}. One control period is {period_ms:g} ms.
 For a fault that ends in damping, *periods* is the time to the first damping command at the controller: from
 the injection where something dies or stops at once, else from the last fresh command. For one that the robot
 walks through, it is the longest time without a fresh command. {void} injections were void and made again: the
-controller itself was not scheduled for more than a period. Simulated physics; no board has proven these times.
+controller itself was not scheduled for more than a period. Simulated physics, not verified on a board.
 """
 
 

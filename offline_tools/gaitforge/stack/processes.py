@@ -131,7 +131,7 @@ class Chain:
     def wait_until(
         self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float
     ) -> dict[str, Any]:
-        """Wait for a status that satisfies ``condition``. Raises GaitdError naming ``what`` at the timeout."""
+        """Wait for a status that satisfies ``condition``. Raises GaitdError naming ``what`` on timeout."""
         until_s = time.monotonic() + timeout_s
         while True:
             self.check_alive()
