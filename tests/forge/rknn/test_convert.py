@@ -149,7 +149,7 @@ def test_operator_without_any_implementation(refused: Refused) -> None:
         (lambda: np.save("calib_obs.npy", np.zeros((0, 45), np.float32)), "holds no observations"),
         (lambda: np.save("calib_obs.npy", np.zeros((9, 44), np.float32)), "44 values per observation"),
         (lambda: np.save("calib_obs.npy", np.full((9, 45), np.nan, np.float32)), "row 0, value 0 is nan"),
-        (lambda: Path("calib_obs.npy").write_text("obs"), "no readable .npy or .npz"),
+        (lambda: Path("calib_obs.npy").write_text("obs"), "not a readable .npy or .npz"),
         (lambda: np.savez("calib_obs.npz"), "calib_obs.npy does not exist"),
     ],
 )
@@ -219,7 +219,7 @@ def test_missing_toolkit(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> N
     assert "run gaitforge setup-rknn" in refused(4, "convert", "policy.onnx")
 
 
-def test_record_of_another_file_is_not_believed(forge: Forge, refused: Refused) -> None:
+def test_record_of_another_file_is_refused(forge: Forge, refused: Refused) -> None:
     graphs.dense(Path("policy.onnx"))
     assert forge("convert", "policy.onnx") == 0
     agent = ["agent", "policy.rknn", "--env", "gaitforge.example:make_env"]

@@ -130,7 +130,7 @@ def test_without_a_controller_it_lies_and_gives_up(controller):
     assert robot.height_m < 0.15
 
 
-def test_somebody_turns_a_limp_robot_over(controller):
+def test_a_limp_robot_is_turned_over(controller):
     wire = RobotSocket(controller.ports)
     robot = Robot()
     robot.data.qpos[2:7] = (0.3, 0.0, 1.0, 0.0, 0.0)  # on its back

@@ -131,7 +131,7 @@ def ordered(kind: str, stream: Iterator[RobotState], **details: Any) -> Tamper:
     return tamper
 
 
-def test_an_honest_proxy_changes_nothing(states: Iterator[RobotState]) -> None:
+def test_a_proxy_without_orders_changes_nothing(states: Iterator[RobotState]) -> None:
     tamper = Tamper(PERIOD_NS)
     state = next(states)
     assert list(tamper.state(state)) == [(0, state)]
@@ -186,7 +186,7 @@ def command(**changes: Any) -> JointCommand:
     return replace(base, **changes)
 
 
-def test_spoilt_commands() -> None:
+def test_altered_commands() -> None:
     tamper = Tamper(PERIOD_NS)
     frame = encode_command(command())
     tamper.obey({"kind": "command value", "value": "nan"})
