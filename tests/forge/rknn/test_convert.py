@@ -108,7 +108,7 @@ def test_unsupported_operators_are_named_and_replaced(
     assert not Path("policy.rknn").exists()
     assert forge("convert", "policy.onnx", "--replace-unsupported") == 0
     printed = capsys.readouterr().out
-    assert f"{operator} is not for the rk3588's NPU" in printed
+    assert f"{operator} is not available on the rk3588's NPU" in printed
     assert f"replaced 2 {operator}" in printed
     rows = np.random.default_rng(0).standard_normal((50, 45), dtype=np.float32)
     replaced = run_rows(read_policy(Path("policy.replaced.onnx")).backend(), rows)

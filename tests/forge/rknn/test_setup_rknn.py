@@ -53,7 +53,7 @@ def test_unfinished_is_not_ready(tmp_path: Path) -> None:
 
 def test_never_replaces_something_else(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
-    assert "is no virtual environment" in refused(2, "setup-rknn", "--venv", tmp_path)
+    assert "is not a virtual environment" in refused(2, "setup-rknn", "--venv", tmp_path)
     assert (tmp_path / "precious").exists()
 
 
