@@ -1,4 +1,4 @@
-"""What the runner works with: orders, the misbehaving backend, the proxy's tampering, the census."""
+"""The runner's tools: orders, the misbehaving backend, the proxy, the resource monitor."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from gaitd.wire.codec import decode_command, encode_command
 from gaitd.wire.contract import Mode, Reason
 from gaitd.wire.messages import JointCommand, RobotState
 from gaitforge.faults.backend import FaultyBackend
-from gaitforge.faults.census import Census
 from gaitforge.faults.orders import Orders
+from gaitforge.faults.resource_monitor import ResourceMonitor
 from gaitforge.faults.tamper import Tamper
 from support.states import random_state
 
@@ -133,7 +133,7 @@ def ordered(kind: str, stream: Iterator[RobotState], **details: Any) -> Tamper:
     return tamper
 
 
-def test_an_honest_proxy_changes_nothing(states: Iterator[RobotState]) -> None:
+def test_a_proxy_without_orders_changes_nothing(states: Iterator[RobotState]) -> None:
     tamper = Tamper(PERIOD_NS)
     state = next(states)
     assert list(tamper.state(state)) == [(0, state)]
@@ -188,7 +188,7 @@ def command(**changes: Any) -> JointCommand:
     return replace(base, **changes)
 
 
-def test_spoilt_commands() -> None:
+def test_altered_commands() -> None:
     tamper = Tamper(PERIOD_NS)
     frame = encode_command(command())
     tamper.obey({"kind": "command value", "value": "nan"})
@@ -204,22 +204,22 @@ def test_spoilt_commands() -> None:
     assert [len(short) for short in tamper.command(frame, 12)] == [len(frame) // 2]
 
 
-def test_the_census_complains_of_what_grows() -> None:
-    census = Census(lambda name: os.getpid(), warm_s=0.0)
+def test_growth_of_memory_and_file_descriptors_is_reported() -> None:
+    monitor = ResourceMonitor(lambda name: os.getpid(), warm_s=0.0)
     for _ in range(3):
-        census.take()
+        monitor.sample()
     kept = np.ones(6_000_000)
     with Path(os.devnull).open(), Path(os.devnull).open(), Path(os.devnull).open():
-        census.take()
-        memory, files = census.complaints(once_kb=1024, hourly_kb=0)
+        monitor.sample()
+        memory, files = monitor.excesses(once_kb=1024, hourly_kb=0)
     assert "grew by" in memory
     assert "file descriptors" in files
     assert kept.size
 
 
-def test_the_census_is_content_with_what_stays() -> None:
-    census = Census(lambda name: os.getpid(), warm_s=0.0)
-    census.take()
-    census.take()
-    assert census.complaints(once_kb=4096, hourly_kb=0) == []
-    assert set(census.summary()) == {"gaitd"}, "one process id is one life"
+def test_constant_resources_are_not_reported() -> None:
+    monitor = ResourceMonitor(lambda name: os.getpid(), warm_s=0.0)
+    monitor.sample()
+    monitor.sample()
+    assert monitor.excesses(once_kb=4096, hourly_kb=0) == []
+    assert set(monitor.summary()) == {"gaitd"}, "one process id is one process"

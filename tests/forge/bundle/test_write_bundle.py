@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitd.bundle.read import open_bundle, write_bundle
+from gaitd.bundle.read import open_bundle
 from gaitd.errors import InputError
+from gaitforge.bundle.write import write_bundle
 from support.bundles import npz, small_files, small_manifest, write_small_bundle
 
 BOTH = pytest.mark.parametrize("name", ["small", "small.gaitd"])

@@ -130,7 +130,7 @@ def test_without_a_controller_it_lies_and_gives_up(controller):
     assert robot.height_m < 0.15
 
 
-def test_somebody_turns_a_limp_robot_over(controller):
+def test_a_limp_robot_is_turned_over(controller):
     wire = RobotSocket(controller.ports)
     robot = Robot()
     robot.data.qpos[2:7] = (0.3, 0.0, 1.0, 0.0, 0.0)  # on its back
@@ -138,7 +138,7 @@ def test_somebody_turns_a_limp_robot_over(controller):
     live = LiveRobot(robot, wire, CommandScript.constant(0.0), say=lines.append, turn_over=True)
     live.run(1.0, wait_s=1.0, stop=lambda: False)
     wire.close()
-    assert [line for line in lines if "turns the robot over" in line] == lines[-1:]
+    assert [line for line in lines if "the robot is turned over" in line] == lines[-1:]
     assert robot.tilt_rad < 0.1
 
 

@@ -53,13 +53,13 @@ def test_unfinished_is_not_ready(tmp_path: Path) -> None:
 
 def test_never_replaces_something_else(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
-    assert "is no virtual environment" in refused(2, "setup-rknn", "--venv", tmp_path)
+    assert "is not a virtual environment" in refused(2, "setup-rknn", "--venv", tmp_path)
     assert (tmp_path / "precious").exists()
 
 
 def test_python_must_run_and_fit(refused: Refused, tmp_path: Path) -> None:
     place = tmp_path / "venv"
-    assert "is no Python that runs" in refused(2, "setup-rknn", "--venv", place, "--python", "/bin/false")
+    assert "is not a working Python" in refused(2, "setup-rknn", "--venv", place, "--python", "/bin/false")
     old = tmp_path / "python3.7"
     old.write_text("#!/bin/sh\necho 3 7\n")
     old.chmod(0o755)

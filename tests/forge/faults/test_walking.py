@@ -13,7 +13,7 @@ from gaitforge.faults.fault import Judged, summarize
 from gaitforge.faults.runner import run_faults
 from gaitforge.faults.starts import START_FAULTS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONTROLLER = ROOT / "build/cpp/lite3_controller"
 EXAMPLE = ROOT / "examples/lite3_walk/lite3_walk.gaitd"
 
@@ -60,7 +60,7 @@ def test_a_fault_around_the_start_makes_a_row(tmp_path: Path, capsys: pytest.Cap
     assert "| SIGTERM in idle | shutdown |" in (tmp_path / "table.md").read_text()
 
 
-def test_a_fault_that_nobody_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_fault_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["faults", "--bundle", str(EXAMPLE), "--controller", "unused", "--output", str(tmp_path)]
     assert main([*options, "--only", "meteorite"]) == 2
     assert "meteorite" in capsys.readouterr().err

@@ -99,13 +99,13 @@ def test_another_reason_is_a_miss() -> None:
     assert judged.misses == ["the reason was operator ()"]
 
 
-def test_the_controllers_own_reason_counts_when_gaitd_says_nothing() -> None:
+def test_the_controllers_own_reason_counts_when_gaitd_is_silent() -> None:
     fault = replace(DAMPS, reasons=frozenset({"client_deadline"}))
     judged = judge(trial(fault, gaitd_reason=""), ticks(1056), trace(down_after_ms=1056), START_NS, RIG)
     assert (judged.misses, judged.reason) == ([], "client_deadline")
 
 
-def test_walking_on_is_good_and_its_longest_gap_is_told() -> None:
+def test_walking_on_is_good_and_its_longest_gap_is_reported() -> None:
     judged = judge(trial(WALKS), ticks(None), trace(), START_NS, RIG)
     assert (judged.misses, judged.periods, judged.outcome) == ([], 1.0, "kept walking")
 
@@ -169,14 +169,14 @@ def test_a_row_is_good_only_if_every_injection_was(damping_ms: tuple[int, int], 
     assert row["recovery"] == "fresh worker in 1.0 s; stands up, walks in a new session after 4.0 s"
 
 
-def test_a_miss_is_told_on_the_command_line(
+def test_a_miss_is_reported_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = judge(trial(DAMPS), ticks(1080), trace(down_after_ms=1080), START_NS, RIG)
     late = FAULTS[0]
     bad = replace(bad, trial=replace(bad.trial, fault=late))
     monkeypatch.setattr(runner, "run_faults", lambda *_: iter([bad]))
-    example = Path(__file__).parents[2] / "examples/lite3_walk/lite3_walk.gaitd"
+    example = Path(__file__).parents[3] / "examples/lite3_walk/lite3_walk.gaitd"
     options = ["--bundle", str(example), "--controller", "x", "--output", str(tmp_path)]
     assert main(["faults", *options, "--only", late.name]) == 3
     assert late.name in capsys.readouterr().err

@@ -10,7 +10,7 @@ import graphs
 import pytest
 import yaml
 
-from gaitforge.bundle.pack import checked_manifest
+from gaitforge.common.manifest import checked_manifest
 
 Forge = Callable[..., int]
 Refused = Callable[..., str]

@@ -18,7 +18,7 @@ from gaitforge.simulate.script import read_script
 from gaitforge.stack.processes import Chain, Walk
 from support.reference import reference_bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONTROLLER = ROOT / "build/cpp/lite3_controller"
 EXAMPLE = ROOT / "examples/lite3_walk/lite3_walk.gaitd"
 PERIOD_NS = 12_000_000
@@ -82,7 +82,7 @@ def test_killing_all_of_gaitd_leaves_the_controller_damping_by_its_own_timer(tmp
 
 
 @pytest.mark.slow
-def test_the_demo_does_all_it_says(tmp_path: Path) -> None:
+def test_the_demo_completes_every_step(tmp_path: Path) -> None:
     output = tmp_path / "demo"
     done = subprocess.run(
         [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gaitd.errors import InputError
-from gaitforge.simulate.script import PushSchedule, parse_command, parse_push, read_script
+from gaitforge.simulate.script import CommandScript, PushSchedule, parse_command, parse_push, read_script
 
 
 def write(tmp_path, text: str):
@@ -44,7 +44,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_constant_command():
-    np.testing.assert_array_equal(parse_command("1,0,-0.5").at(7.0), np.array((1, 0, -0.5), np.float32))
+    np.testing.assert_array_equal(
+        CommandScript.constant(*parse_command("1,0,-0.5")).at(7.0), np.array((1, 0, -0.5), np.float32)
+    )
     with pytest.raises(InputError, match="forward,left,yaw"):
         parse_command("1,0")
 

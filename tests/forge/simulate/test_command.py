@@ -63,6 +63,6 @@ def test_a_taken_command_port_is_refused(capsys):
     assert "is another simulator running?" in capsys.readouterr().err
 
 
-def test_no_controller_is_told(capsys):
+def test_a_missing_controller_is_reported(capsys):
     assert main(["simulate", "--command-port", "0", "--wait", "0.1"]) == 3
     assert "did not stand up within 0.1 s; 0 commands came in" in capsys.readouterr().err

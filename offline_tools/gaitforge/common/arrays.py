@@ -11,14 +11,17 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
 from gaitforge.common import files
 
+Stats = tuple[Float32Array, Float32Array]
+"""Mean and standard deviation of observations, each (observation_dim,)."""
+
 STD_FLOOR = 1e-3
-"""Smallest standard deviation that observations are divided by where nothing else is said."""
+"""Smallest standard deviation that observations are divided by by default."""
 
 
 def read_observations(path: Path, dim: int | None = None) -> Float32Array:
     """Read observations (samples, dim) from .npy, or .npz with ``obs`` or whatever comes first.
 
-    Raises InputError when the file is no such array, is empty, or holds values that are not finite.
+    Raises InputError when the file is not such an array, is empty, or holds values that are not finite.
     """
     files.existing(path, "the observations file")
     try:
@@ -29,7 +32,7 @@ def read_observations(path: Path, dim: int | None = None) -> Float32Array:
             loaded = loaded["obs" if "obs" in loaded.files else loaded.files[0]]
         observations = np.asarray(loaded, np.float32)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no readable .npy or .npz: {error}") from error
+        raise InputError(f"{path} is not a readable .npy or .npz: {error}") from error
     if not observations.size:
         raise InputError(f"{path} holds no observations (its shape is {observations.shape})")
     if observations.ndim > 2:
@@ -50,8 +53,8 @@ def check_finite(observations: Float32Array, where: str) -> None:
         raise InputError(f"{where}: row {row}, value {column} is {observations[row, column]}")
 
 
-def read_obs_stats(path: Path, dim: int | None = None) -> tuple[Float32Array, Float32Array]:
-    """Read ``mean`` and ``std`` (dim,). Raises InputError when they are missing or make no sense."""
+def read_obs_stats(path: Path, dim: int | None = None) -> Stats:
+    """Read ``mean`` and ``std`` (dim,). Raises InputError when they are missing or invalid."""
     files.existing(path, "the observation statistics")
     try:
         with np.load(path, allow_pickle=False) as data:
@@ -60,7 +63,7 @@ def read_obs_stats(path: Path, dim: int | None = None) -> tuple[Float32Array, Fl
                 raise InputError(f"{path} has no array {missing[0]!r}; it has {', '.join(data.files)}")
             mean, std = (np.asarray(data[name], np.float32).ravel() for name in ("mean", "std"))
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(f"{path} is no readable .npz: {error}") from error
+        raise InputError(f"{path} is not a readable .npz: {error}") from error
     if len(mean) != len(std) or (dim is not None and len(mean) != dim):
         raise InputError(f"{path}: mean has {len(mean)} values, std {len(std)}, expected {dim or len(mean)}")
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
@@ -68,9 +71,7 @@ def read_obs_stats(path: Path, dim: int | None = None) -> tuple[Float32Array, Fl
     return mean, std
 
 
-def normalize(
-    observations: Float32Array, stats: tuple[Float32Array, Float32Array] | None, floor: float = STD_FLOOR
-) -> Float32Array:
+def normalize(observations: Float32Array, stats: Stats | None, floor: float = STD_FLOOR) -> Float32Array:
     """(x - mean) / max(std, floor); without statistics, x."""
     if stats is None:
         return observations

@@ -113,7 +113,7 @@ def test_the_velocity_command_goes_to_the_operator_port(peer):
     assert peer.operator.recv(64) == struct.pack("3f", 1.0, -0.5, 0.25)
 
 
-def test_nobody_listening_is_no_error(peer):
+def test_a_missing_listener_is_not_an_error(peer):
     peer.state.close()
     for _ in range(3):
         peer.wire.send_state(READING)
