@@ -57,14 +57,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from gaitd.guardian.main import Supervisor
+    from gaitd.guardian.main import Guardian
 
     config = _configured(options)
     bundle = _open_bundle(options.bundle)
     listener = start_logging()
     try:
-        supervisor = Supervisor(bundle, config, choose_backend(config.daemon.backend, bundle))
-        supervisor.run()
+        Guardian(bundle, config, choose_backend(config.daemon.backend, bundle)).run()
     finally:
         listener.stop()
     return 0

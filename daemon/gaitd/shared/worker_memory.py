@@ -65,4 +65,6 @@ class WorkerMemory:
         return cls(fd, writable=False)
 
 
-_LAYOUT = f"worker {WORKER_WORDS} {findings.LAYOUT} {step_ring.step_record_dtype(1).descr} {step_ring.RECORDS}"
+_LAYOUT = (
+    f"worker {WORKER_WORDS} {findings.LAYOUT} {step_ring.step_record_dtype(1).descr} {step_ring.RECORDS}"
+)

@@ -66,7 +66,12 @@ class PolicyStep:
     """Answers the states of one session."""
 
     def __init__(
-        self, bundle: Bundle, setup: SessionSetup, limits: AdmissionLimits, infer: Infer, adopt: Callable[[], None]
+        self,
+        bundle: Bundle,
+        setup: SessionSetup,
+        limits: AdmissionLimits,
+        infer: Infer,
+        adopt: Callable[[], None],
     ) -> None:
         """``adopt`` makes the hidden state of the last inference the model's own."""
         self.setup = setup
