@@ -1,4 +1,7 @@
-"""Log lines for people and for journald: ``text key=value ...``. Written by a thread of its own, never by a hot loop."""
+"""Log lines for people and for journald: ``text key=value ...``.
+
+A thread of its own writes them, never a hot loop.
+"""
 
 from __future__ import annotations
 
