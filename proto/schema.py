@@ -125,8 +125,8 @@ class Contract(_Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse numbers and names that are there twice, and causes with an unknown reason."""
-        for kind in (*(enum.members for enum in self.enums), self.reasons, self.causes):
-            entries: Sequence[Member | ReasonEntry | CauseEntry] = kind
+        numbered: list[Sequence[Member | ReasonEntry | CauseEntry]] = [self.reasons, self.causes]
+        for entries in (*numbered, *(enum.members for enum in self.enums)):
             for values in ([entry.number for entry in entries], [entry.name for entry in entries]):
                 if len(set(values)) != len(values):
                     raise ValueError(f"a number or name is there twice: {values}")
