@@ -43,10 +43,11 @@ deb: $(VENV)/.demo  ## the packages for the robot (arm64) and for trying on a PC
 rknn: $(VENV)/.test  ## the isolated environment of the NPU's conversion toolkit
 	@$(BIN)/gaitforge setup-rknn
 
-lint: $(VENV)/.test  ## ruff and mypy
+lint: $(VENV)/.test  ## ruff, mypy and the rules of who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/.test  ## lay out the code
 	$(BIN)/ruff check --fix .
@@ -59,7 +60,7 @@ faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the tab
 	@tools/debian-packages $(FAULT_PACKAGES)
 	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/faults
 
-soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; then the books must balance
+soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; every state accounted for
 	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak
 
 evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md

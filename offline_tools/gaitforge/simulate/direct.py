@@ -168,6 +168,7 @@ def run_bundle(
     pushes: Sequence[Push] = (),
     on_step: Callable[[Step], None] | None = None,
     on_tick: Callable[[Robot], None] | None = None,
+    robot: Robot | None = None,
 ) -> DirectRun:
     """Run a bundle's own float model (model.onnx) as run_direct does."""
     return run_direct(
@@ -180,6 +181,7 @@ def run_bundle(
         pushes=pushes,
         on_step=on_step,
         on_tick=on_tick,
+        robot=robot,
     )
 
 
