@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import zmq
 
-from gaitd.errors import InputError
 from gaitd.guardian.rules import GuardState
 from gaitd.guardian.sessions import JointGoal
 from gaitd.system.access import Doors
@@ -100,26 +96,3 @@ class ControlChannel:
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._doors.open(socket, channel)
         return socket
-
-
-def claim_runtime_dir(directory: Path) -> int:
-    """Make the directory (0750) and lock it for this gaitd; the lock holds while the descriptor is open.
-
-    Raises InputError when it cannot be written or another gaitd has it.
-    """
-    lock = directory / "lock"
-    hint = "set daemon.runtime_dir in gaitd.toml, or --runtime-dir, to a directory that you may write"
-    try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; {hint}") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(fd, 20).decode(errors="replace").strip()
-        os.close(fd)
-        raise InputError(f"{directory}: another gaitd runs here (pid {owner}); stop it first") from None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
-    return fd

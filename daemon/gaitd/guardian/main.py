@@ -19,7 +19,7 @@ from typing import Any
 from gaitd.backends import BackendName
 from gaitd.bundle.read import Bundle
 from gaitd.guardian import rules
-from gaitd.guardian.channel import ControlChannel, claim_runtime_dir
+from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.launches import telemetry_order, worker_order
 from gaitd.guardian.rules import GuardLimits, GuardState
@@ -31,6 +31,7 @@ from gaitd.system.access import Doors
 from gaitd.system.config import Config
 from gaitd.system.log import fields
 from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
+from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
 from gaitd.wire.messages import Mode, Reason
