@@ -21,7 +21,6 @@ from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
-from gaitd.guardian.runtime_dir import claim_runtime_dir
 from gaitd.guardian.sessions import SLOT, Sessions
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
@@ -34,6 +33,7 @@ from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
 from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
+from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
 from gaitd.wire.contract import WORKER_REPLACING_REASONS, Mode, Reason
 from gaitd.wire.control import Reply, Request

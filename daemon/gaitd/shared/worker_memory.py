@@ -31,8 +31,8 @@ WORKER_WORDS = {
 """Name and number of 8-byte words.
 
 Every received state ends in exactly one of: standby (session 0, before activate), refused (itself or the
-action that came of it, by cause), superseded (into the history, a newer one was answered), withheld (the lease
-was gone), steps.
+action that came of it, by cause), superseded (into the history, a newer one was answered), withheld (the
+lease was gone), steps.
 """
 
 
