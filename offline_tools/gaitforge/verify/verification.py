@@ -193,7 +193,7 @@ def _measure(
 ) -> Result:
     policy = request.policy
     with console.step(f"Building {name} and running it on {len(request.inputs)} inputs"):
-        toolkit.build(policy.path, policy.toolkit_inputs(), options)
+        toolkit.build(policy, options)
         backend = SimulatorBackend(toolkit, policy)
         actions = backend.run_rows(request.inputs)
     result = Result(name, actions, evaluation.action_error(request.manifest, reference, actions))
@@ -221,7 +221,7 @@ def _find_hybrid(
         return not gate.failures(found[-1], floating, bounds)
 
     console.say("int8 fails the gate; searching layers to keep in float16:")
-    trial = search(toolkit, policy.path, policy, options, request.inputs, floating.actions, passes)
+    trial = search(toolkit, policy, options, request.inputs, floating.actions, passes)
     console.say(f"passes with --fp16-layers {' '.join(trial.fp16_layers)}")
     return found[-1], trial.fp16_layers
 
