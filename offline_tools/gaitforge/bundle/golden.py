@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from gaitd.backends.base import Backend
@@ -10,6 +12,10 @@ from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.data import arrays
 from gaitforge.model.onnx_policy import run_rows
+
+if TYPE_CHECKING:
+    from gaitforge.simulate.direct import DirectRun
+    from gaitforge.simulate.script import CommandScript
 
 ROWS = 128
 
@@ -35,25 +41,38 @@ def can_simulate(manifest: Manifest) -> bool:
     return sorted(manifest.joints) == sorted(JOINTS)
 
 
+def tour_script(manifest: Manifest) -> CommandScript:
+    """Every kind of velocity command in turn, within what the policy takes."""
+    from gaitforge.simulate.script import CommandScript
+
+    low, high = np.array(manifest.velocity_command.min), np.array(manifest.velocity_command.max)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    commands = tuple(tuple(np.clip(np.multiply(part, largest), low, high).tolist()) for _, part in _TOUR)
+    return CommandScript(tuple(time for time, _ in _TOUR), commands)
+
+
 def tour(manifest: Manifest, backend: Backend, stats: tuple[Float32Array, Float32Array] | None,
          seconds: float = TOUR_S, seed: int = 0) -> Float32Array:  # fmt: skip
     """Observations (steps, dim), before normalization, of a simulated walk that shows every command.
 
     Raises InputError when the policy cannot be simulated.
     """
-    from gaitforge.simulate.direct import Step, run_direct
-    from gaitforge.simulate.script import CommandScript
+    return walk_tour(manifest, backend, stats, seconds, seed)[0]
 
-    largest = np.maximum(np.abs(manifest.velocity_command.min), np.abs(manifest.velocity_command.max))
-    commands = tuple(tuple(float(x) for x in np.multiply(part, largest)) for _, part in _TOUR)
-    script = CommandScript(tuple(time for time, _ in _TOUR), commands)  # type: ignore[arg-type]
+
+def walk_tour(manifest: Manifest, backend: Backend, stats: tuple[Float32Array, Float32Array] | None,
+              seconds: float = TOUR_S, seed: int = 0) -> tuple[Float32Array, DirectRun]:  # fmt: skip
+    """As tour, with the run that they come from."""
+    from gaitforge.simulate.direct import Step, run_direct
+
     observations: list[Float32Array] = []
 
     def keep(step: Step) -> None:
         observations.append(step.observation)
 
-    run_direct(manifest, backend, script=script, seconds=seconds, seed=seed, obs_stats=stats, on_step=keep)
-    return np.stack(observations)
+    run = run_direct(manifest, backend, script=tour_script(manifest), seconds=seconds, seed=seed,
+                     obs_stats=stats, on_step=keep)  # fmt: skip
+    return np.stack(observations), run
 
 
 def sample(

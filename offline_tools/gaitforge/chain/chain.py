@@ -182,14 +182,12 @@ def _calibrate(args: argparse.Namespace, steps: Steps, places: _Places, manifest
             acting = calibrate.pipeline_actor(manifest, read_policy(places.onnx), stats)
             raw = calibrate.roll_out(made, acting, args.samples + HELD_OUT)
             held_out, raw = raw[args.samples :], raw[: args.samples]
+            calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
         else:
             raw = calibrate.simulate(manifest, places.onnx, stats, args.samples)
-            backend = read_policy(places.onnx).backend()
-            held_out = golden.tour(manifest, backend, stats, seed=verify.HELD_OUT_SEED)
         inputs = calibrate.normalized(manifest, raw, stats)
         calibrate.save(places.raw, raw)
         calibrate.save(places.calibration, inputs)
-        calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
         calibrate.report(inputs, manifest)
 
     if args.env is None and not golden.can_simulate(manifest):
@@ -198,9 +196,14 @@ def _calibrate(args: argparse.Namespace, steps: Steps, places: _Places, manifest
         "calibrate",
         [places.onnx, places.manifest, places.stats if stats is not None else None],
         {"samples": args.samples, "env": args.env},
-        [places.raw, places.calibration, places.held_out],
+        [places.raw, places.calibration, *_held_out(args, places)],
         collect,
     )
+
+
+def _held_out(args: argparse.Namespace, places: _Places) -> list[Path]:
+    """Inputs to verify with that come from an environment; those of the simulated robot are walked for."""
+    return [places.held_out] if args.env is not None else []
 
 
 def _verify(args: argparse.Namespace, steps: Steps, places: _Places, manifest: Manifest) -> None:
@@ -211,30 +214,46 @@ def _verify(args: argparse.Namespace, steps: Steps, places: _Places, manifest: M
         policy = read_policy(places.onnx)
         quantization = None
         if args.do_quant:
-            inputs = record.calibration_inputs(policy, places.calibration)
-            quantization = Quantization(convert.DTYPE, args.algorithm, inputs)
-        held_out = arrays.read_observations(places.held_out)
+            dataset = record.calibration_inputs(policy, places.calibration)
+            quantization = Quantization(convert.DTYPE, args.algorithm, dataset)
+        simulated = golden.can_simulate(manifest) and args.seeds > 0
+        recorded = places.held_out if args.env is not None else None
+        inputs, tour = verify.common_inputs(policy, manifest, stats, recorded, walk=simulated)
         request = verify.Request(
             policy=policy,
             manifest=manifest,
             stats=stats,
-            inputs=held_out,
+            inputs=inputs,
+            tour=tour,
             quantization=quantization,
             target=args.target,
             hybrid=args.hybrid,
-            seeds=args.seeds if golden.can_simulate(manifest) else 0,
+            seeds=args.seeds if simulated else 0,
             bounds=bounds,
         )
         verdict = verify.verify(request, places.log)
-        facts = {f"sha256 of {path.name}": files.sha256(path) for path in (args.checkpoint, places.onnx)}
-        reports.write_reports(places.report.parent, manifest, held_out, verdict, facts)
+        sources = {
+            "manifest": places.manifest,
+            "statistics": places.stats if stats is not None else None,
+            "checkpoint": args.checkpoint,
+        }
+        reports.write_reports(
+            places.report.parent, manifest, inputs, verdict, verify.made_from(policy, sources)
+        )
         files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
         if verdict.failures:
             raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")
 
     steps.run(
         "verify",
-        [places.onnx, places.manifest, places.calibration, places.held_out, args.gate],
+        [
+            places.onnx,
+            places.manifest,
+            places.stats if stats is not None else None,
+            places.calibration,
+            *_held_out(args, places),
+            args.gate,
+        ],
         {key: getattr(args, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds")},
         [places.report, places.page, places.layers],
         check,

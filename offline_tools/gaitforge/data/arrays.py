@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.contract import Float32Array, Manifest
 from gaitforge.common import files
 
 STD_FLOOR = 1e-3
@@ -66,6 +66,27 @@ def read_obs_stats(path: Path, dim: int | None = None) -> tuple[Float32Array, Fl
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
         raise InputError(f"{path}: mean and std must be finite, and std not negative")
     return mean, std
+
+
+def contract_stats(
+    manifest: Manifest, path: Path | None, where: str
+) -> tuple[Float32Array, Float32Array] | None:
+    """Read the statistics (mean, std) that a contract needs; None for one without normalization.
+
+    Raises InputError that begins with ``where`` when one comes without the other.
+    """
+    if manifest.normalization is None:
+        if path is not None:
+            raise InputError(
+                f"{where} has no normalization, so the statistics {path} belong to another policy"
+            )
+        return None
+    if path is None:
+        raise InputError(
+            f"{where} has a normalization, which needs the statistics of training (obs_stats.npz): "
+            "give --obs-stats"
+        )
+    return read_obs_stats(path)
 
 
 def normalize(

@@ -79,10 +79,11 @@ def run(args: argparse.Namespace) -> None:
         if args.manifest is None or args.policy is None:
             raise InputError("--simulate needs --manifest and --policy")
         manifest = _manifest(args.manifest)
+        stats = arrays.contract_stats(manifest, args.obs_stats, str(args.manifest))
         raw = simulate(manifest, Path(args.policy), stats, args.samples, args.seed)
         inputs = normalized(manifest, raw, stats)
     elif args.recording is not None:
-        manifest, stats = _contract(args.manifest, args.bundle, stats)
+        manifest, stats = _contract(args.manifest, args.bundle, args.obs_stats)
         raw = arrays.thin(from_recording(args.recording, manifest), args.samples)
         inputs = normalized(manifest, raw, stats)
     else:
@@ -267,11 +268,12 @@ def _manifest(path: Path) -> Manifest:
 
 
 def _contract(
-    manifest: Path | None, bundle: Path | None, stats: tuple[Float32Array, Float32Array] | None
+    manifest: Path | None, bundle: Path | None, stats: Path | None
 ) -> tuple[Manifest, tuple[Float32Array, Float32Array] | None]:
     """The contract that a recording is read with, and the statistics; a bundle has its own."""
     if manifest is not None:
-        return _manifest(manifest), stats
+        contract = _manifest(manifest)
+        return contract, arrays.contract_stats(contract, stats, str(manifest))
     if bundle is None:
         raise InputError("--recording needs --bundle or --manifest")
     if stats is not None:

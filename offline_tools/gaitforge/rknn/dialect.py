@@ -70,7 +70,7 @@ def _turn_gemms(graph: onnx.GraphProto) -> int:
 
 
 def _drop_new_defaults(proto: onnx.ModelProto) -> set[str]:
-    """Leave out attributes newer than FAMILIAR_OPSET that say what holds without them; returns their names."""
+    """Leave out attributes newer than FAMILIAR_OPSET that say their default; returns their names."""
     opset = max(item.version for item in proto.opset_import if item.domain in STANDARD)
     dropped = set()
     for node in proto.graph.node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from gaitforge.rknn.toolkit import BuildOptions, Quantization, Toolkit
 from gaitforge.verify import evaluation, gate
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.reports import Verdict, write_reports
+from gaitforge.verify.walking import Walk, judge
 
 if TYPE_CHECKING:
     from gaitforge.cli import Subparsers
@@ -44,6 +46,8 @@ class Request:
     stats: evaluation.Stats | None
     inputs: Float32Array
     """(N, observation_dim) model inputs common to all precisions."""
+    tour: Walk | None = None
+    """How the float model followed every kind of command, where it can be simulated."""
     quantization: Quantization | None = None
     """None leaves int8 out."""
     target: str = "rk3588"
@@ -99,11 +103,11 @@ def run(args: argparse.Namespace) -> None:
     policy = read_policy(args.model)
     manifest = replace_model(checked_manifest(read_manifest(args.manifest), str(args.manifest)), policy)
     check_fit(manifest, policy)
-    stats = arrays.read_obs_stats(args.obs_stats) if args.obs_stats is not None else None
+    stats = arrays.contract_stats(manifest, args.obs_stats, str(args.manifest))
     simulated = golden.can_simulate(manifest)
     if not simulated and args.seeds:
         console.note(f"robot {manifest.robot!r} cannot be simulated here: no closed loop")
-    inputs = common_inputs(policy, manifest, stats, args.inputs)
+    inputs, tour = common_inputs(policy, manifest, stats, args.inputs, walk=simulated and args.seeds > 0)
     torch_actions = None
     if args.checkpoint is not None:
         torch_actions = _torch_actions(args.checkpoint, args.config, args.activation, inputs)
@@ -113,6 +117,7 @@ def run(args: argparse.Namespace) -> None:
             manifest=manifest,
             stats=stats,
             inputs=inputs,
+            tour=tour,
             quantization=_quantization(args, policy),
             target=args.target,
             hybrid=args.hybrid,
@@ -124,11 +129,21 @@ def run(args: argparse.Namespace) -> None:
         args.output / "toolkit.log",
         torch_actions,
     )
-    sources = {"model": args.model, "manifest": args.manifest, "dataset": args.dataset}
-    facts = {f"sha256 of {name}": files.sha256(path) for name, path in sources.items() if path is not None}
-    write_reports(args.output, manifest, inputs, verdict, facts)
+    sources = {
+        "manifest": args.manifest,
+        "statistics": args.obs_stats,
+        "dataset": args.dataset,
+        "checkpoint": args.checkpoint,
+    }
+    write_reports(args.output, manifest, inputs, verdict, made_from(policy, sources))
     if verdict.failures:
         raise GateError(f"{'; '.join(verdict.failures)} (see {args.output / 'report.html'})")
+
+
+def made_from(policy: PolicyOnnx, sources: Mapping[str, Path | None]) -> dict[str, str]:
+    """What a report was made from, by digest; `gaitforge pack` compares those of DECISIVE (bundle.report)."""
+    digests = {name: files.sha256(path) for name, path in sources.items() if path is not None}
+    return {f"sha256 of {name}": digest for name, digest in {"model": policy.sha256, **digests}.items()}
 
 
 def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
@@ -139,16 +154,24 @@ def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
 
 
 def common_inputs(
-    policy: PolicyOnnx, manifest: Manifest, stats: evaluation.Stats | None, recorded: Path | None
-) -> Float32Array:
-    """Model inputs (N, dim): recorded ones, else those of a simulated walk. Raises InputError."""
-    if recorded is not None:
-        return arrays.read_observations(recorded, policy.observation_dim)
+    policy: PolicyOnnx,
+    manifest: Manifest,
+    stats: evaluation.Stats | None,
+    recorded: Path | None,
+    walk: bool,
+) -> tuple[Float32Array, Walk | None]:
+    """Model inputs (N, dim): recorded ones, else those of a simulated walk; and how that went, if it was to
+    be walked. Raises InputError.
+    """
+    inputs = None if recorded is None else arrays.read_observations(recorded, policy.observation_dim)
+    if inputs is not None and not walk:
+        return inputs, None
     if not golden.can_simulate(manifest):
         raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give --inputs")
-    with console.step("Walking with the float model for common inputs"):
-        raw = golden.tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
-    return calibrate.normalized(manifest, raw, stats)
+    with console.step("Walking in all directions with the float model"):
+        raw, run = golden.walk_tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
+    tour = judge(manifest, run, golden.tour_script(manifest), golden.TOUR_S) if walk else None
+    return calibrate.normalized(manifest, raw, stats) if inputs is None else inputs, tour
 
 
 def verify(request: Request, log: Path, torch_actions: Float32Array | None = None) -> Verdict:
@@ -160,14 +183,13 @@ def verify(request: Request, log: Path, torch_actions: Float32Array | None = Non
     if request.seeds:
         with console.step(f"Walking {request.seeds} times with the float model"):
             floating = replace(floating, closed_loop=_walk(request, float_backend))
-    results, failures = [floating], list[str]()
+    walks = [*(floating.closed_loop.walks if floating.closed_loop else ()), request.tour]
+    failures = gate.floor_failures([walk for walk in walks if walk is not None], request.bounds.floor)
+    results = [floating]
     if torch_actions is not None:
         error = evaluation.action_error(manifest, torch_actions, reference)
         results.append(Result("torch", torch_actions, error))
-        if not error.max <= request.bounds.torch:
-            failures.append(
-                f"torch: largest action error is {error.max:.4g}, allowed {request.bounds.torch:g}"
-            )
+        failures += gate.torch_failures(results[-1], request.bounds)
     fp16_layers = None
     with Toolkit(log) as toolkit:
         versions = toolkit.versions()
@@ -185,7 +207,7 @@ def verify(request: Request, log: Path, torch_actions: Float32Array | None = Non
                 results.append(hybrid)
                 missed = []
             failures += missed
-    return Verdict(results, failures, fp16_layers, versions)
+    return Verdict(results, failures, fp16_layers, versions, request.bounds, request.tour)
 
 
 def _measure(
