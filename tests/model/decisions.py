@@ -24,8 +24,8 @@ from gaitd.policy.contract import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.blackboard import Blackboard, SessionSetup
 from gaitd.wire.codec import decode_command, encode_state
+from gaitd.wire.contract import Mode, Reason
 from gaitd.wire.control import Request
-from gaitd.wire.messages import Mode, Reason
 from support.bundles import contract, small_manifest
 from support.states import random_state
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import zmq
 
-from gaitd.errors import InputError
 from gaitd.guardian.rules import GuardState
 from gaitd.guardian.sessions import JointGoal
 from gaitd.system.access import Doors
 from gaitd.system.log import fields
+from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.codec import encode_command
-from gaitd.wire.control import Reply, Request, decode_request, encode_reply
-from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.contract import GUARD_SLOT, MAX_MESSAGE_BYTES
+from gaitd.wire.control import ForeignRequestError, Reply, Request, decode_request, encode_reply
+from gaitd.wire.frame import WireError
 from gaitd.wire.messages import JointCommand
 
 log = logging.getLogger("gaitd")
@@ -55,6 +53,8 @@ class ControlChannel:
                 if delimiter not in ([], [b""]):
                     raise WireError("message", "one frame", f"{len(delimiter) + 1} frames")
                 reply = answer(peer, decode_request(data))
+            except ForeignRequestError as error:
+                reply = error.reply
             except WireError:
                 refused += 1  # nothing in it can be trusted, not even a request id to answer to
                 continue
@@ -64,18 +64,21 @@ class ControlChannel:
                 self._control.send_multipart([peer, *delimiter, encode_reply(reply)], zmq.DONTWAIT)
         return requests, refused
 
-    def publish(self, state: GuardState, goal: JointGoal, policy_id: str, now_ns: int) -> None:
+    def publish(self, state: GuardState, goal: JointGoal, now_ns: int) -> None:
         """Say IDLE or DAMPING, and what the joints are to do."""
         zeros = np.zeros_like(goal.damping)
         command = JointCommand(
             session=state.session,
+            epoch=0,
+            slot=GUARD_SLOT,
             seq=0,
             state_stamp_ns=0,
             publish_stamp_ns=now_ns,
             mode=state.mode,
             # What ends a stance must reach the controller, even behind the reason that stands.
             reason=state.limp_by or state.reason,
-            policy_id=policy_id,
+            cause=NO_CAUSE,
+            policy=0,
             joint_position=goal.position,
             joint_velocity=zeros,
             stiffness=goal.stiffness,
@@ -100,26 +103,3 @@ class ControlChannel:
         socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._doors.open(socket, channel)
         return socket
-
-
-def claim_runtime_dir(directory: Path) -> int:
-    """Make the directory (0750) and lock it for this gaitd; the lock holds while the descriptor is open.
-
-    Raises InputError when it cannot be written or another gaitd has it.
-    """
-    lock = directory / "lock"
-    hint = "set daemon.runtime_dir in gaitd.toml, or --runtime-dir, to a directory that you may write"
-    try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; {hint}") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(fd, 20).decode(errors="replace").strip()
-        os.close(fd)
-        raise InputError(f"{directory}: another gaitd runs here (pid {owner}); stop it first") from None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
-    return fd

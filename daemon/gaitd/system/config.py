@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from gaitd.errors import InputError, printable
-from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT
+from gaitd.wire.contract import CHANNELS, DEFAULT_PORT
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,6 +12,7 @@ from gaitd.backends.base import Backend
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitforge.common.arrays import Stats
 from gaitforge.verify.walking import Walk, judge
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 RunRows = Callable[[Float32Array], Float32Array]
 """Model inputs (N, observation_dim), in order from a reset, to actions (N, n)."""
-
-Stats = tuple[Float32Array, Float32Array]
 
 
 @dataclass(frozen=True)
