@@ -1,8 +1,8 @@
 """One session in the worker: from the bytes of state messages to a joint command. Pure: time is an argument.
 
 The rooms, in order: decode, joint order, admission, observation, inference, limits, joint order. A session
-has a step of its own, so nothing of an old session can reach a new one. What a command changes (last action, slew
-reference, hidden state) changes in ``confirm``, when it went out.
+has a step of its own, so nothing of an old session can reach a new one. What a command changes (last action,
+slew reference, hidden state) changes in ``confirm``, when it went out.
 """
 
 from __future__ import annotations
