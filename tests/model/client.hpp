@@ -9,7 +9,7 @@
 
 #include "state.hpp"
 
-// The model sets a latch to any state and reads it back; the latch has no use for such a door itself.
+// The model sets a latch to any state and reads it back; the latch itself has no use for such access.
 #define private public
 #include <gaitd/latch.hpp>
 #undef private
@@ -25,33 +25,41 @@ constexpr std::uint64_t kNewestSeq = 100;
 
 inline std::uint64_t at(int age) { return kNow_ns - static_cast<std::uint64_t>(age) * kUnit_ns; }
 
+/// The newest epoch. Each goes to the other one of two slots than the one before.
+constexpr std::uint64_t kEpoch = 10;
+
+constexpr std::uint8_t slotOf(std::uint64_t epoch) { return epoch % 2; }
+
 struct Client {
     int mode, applied, waiting, session, publishes, stance;
-    bool stiff;
+    bool stiff, old;
     Refusal refusal = Refusal::None;
     bool asked = false;
 };
 
-enum class Op {
-    Begin, End, Damp, OfferActive, OfferForeignActive, OfferDamping, OfferOperator, OfferForeignDamping, Decide,
+enum class Ask {
+    Begin, End, Damp, OfferActive, OfferOldActive, OfferForeignActive, OfferDamping, OfferOperator, OfferForeignDamping, Decide,
     DecideAfterStandstill,  // Its loop last gave the motors a command long ago.
     Sample
 };
 
 /// One operation of the latch. States are numbered by their age: one was published in every control step.
-inline Client ask(const State& s, Op op, int age = 0, int lag = 0) {
-    static std::vector<Client> known(8 * 16 * 16 * 2 * 16 * 32);
+inline Client ask(const State& s, Ask op, int age = 0, int lag = 0) {
+    static std::vector<Client> known(8 * 16 * 16 * 2 * 2 * 16 * 32);
     const int kind = s[kClientMode] == kDamping ? kDamping + s[kStance] : s[kClientMode];
     const int number = kind * 16 + s[kApplied];
     const int inSession = s[kClientSession] != 0;
     Client& answer = known[static_cast<std::size_t>(
-        (((number * 16 + s[kWaiting]) * 2 + inSession) * 16 + static_cast<int>(op)) * 32 + age * 2 + lag)];
+        ((((number * 16 + s[kWaiting]) * 2 + inSession) * 2 + s[kClientOld]) * 16 + static_cast<int>(op)) * 32 + age * 2 + lag)];
     if (answer.asked) return answer;
 
     constexpr std::uint64_t kSession = 7;
     Latch latch(1, 2.0F);
     latch.deadline_ns_ = static_cast<std::uint64_t>(D) * kUnit_ns;
     latch.session_ = s[kClientSession] != 0 ? kSession : 0;
+    const auto known_epoch = kEpoch - static_cast<std::uint64_t>(s[kClientOld]);
+    latch.epoch_ = known_epoch;
+    latch.slot_ = slotOf(known_epoch);
     latch.last_published_seq_ = kNewestSeq;
     for (int i = 0; i <= kNone; ++i) latch.stamps_[kNewestSeq - static_cast<std::uint64_t>(i)] = at(i);
     latch.last_applied_seq_ = s[kApplied] == kNone ? 0 : kNewestSeq - static_cast<std::uint64_t>(s[kApplied]);
@@ -66,30 +74,36 @@ inline Client ask(const State& s, Op op, int age = 0, int lag = 0) {
         latch.standing_since_ns_ = at(s[kStance] - kHeld);
         latch.output_.stiffness[0] = 1.0F;
     }
-    latch.driven_ns_ = op == Op::DecideAfterStandstill ? 0 : kNow_ns;
+    latch.driven_ns_ = op == Ask::DecideAfterStandstill ? 0 : kNow_ns;
 
     const std::uint64_t now_ns = at(lag);
     gaitd::CommandMessage command;
-    const bool foreign = op == Op::OfferForeignActive || op == Op::OfferForeignDamping;
+    const bool foreign = op == Ask::OfferForeignActive || op == Ask::OfferForeignDamping;
     command.session = foreign ? kSession + 1 : latch.session_;
+    // Whatever a worker of another session knows of epochs.
+    command.epoch = op == Ask::OfferOldActive ? kEpoch - 1 : kEpoch;
+    command.slot = slotOf(command.epoch);
     command.seq = kNewestSeq - static_cast<std::uint64_t>(age);
     command.state_stamp_ns = at(age) + (foreign ? 1 : 0);  // No two states have the same stamp.
     command.publish_stamp_ns = command.state_stamp_ns;
-    const bool operators = op == Op::OfferOperator || op == Op::OfferForeignDamping;
-    command.mode = operators || op == Op::OfferDamping ? Mode::Damping : Mode::Active;
+    const bool operators = op == Ask::OfferOperator || op == Ask::OfferForeignDamping;
+    command.mode = operators || op == Ask::OfferDamping ? Mode::Damping : Mode::Active;
     if (operators) command.reason = gaitd::Reason::Operator;
 
     Client after{};
     after.asked = true;
     switch (op) {
-        case Op::Begin: latch.begin(kSession, 0, 0); break;
-        case Op::End: latch.end(); break;
-        case Op::Damp: latch.damp(gaitd::Reason::Operator); break;
-        case Op::Decide:
-        case Op::DecideAfterStandstill: latch.decide(now_ns); break;
-        case Op::Sample: break;
+        case Ask::Begin: latch.begin(kSession, kEpoch, slotOf(kEpoch)); break;
+        case Ask::End: latch.end(); break;
+        case Ask::Damp: latch.damp(gaitd::Reason::Operator); break;
+        case Ask::Decide:
+        case Ask::DecideAfterStandstill: latch.decide(now_ns); break;
+        case Ask::Sample: break;
         default: after.refusal = latch.offer(command, now_ns);
     }
+    after.old = latch.epoch_ < kEpoch;
+    // What it refused has changed nothing, not even what it knows of the epoch.
+    if (after.refusal != Refusal::None && (latch.epoch_ != known_epoch || latch.slot_ != slotOf(known_epoch))) std::abort();
     after.mode = static_cast<int>(latch.output_.mode);
     after.session = latch.session_ != 0;
     after.publishes = latch.sampleSession() != 0;
@@ -107,6 +121,7 @@ inline void take(State& s, const Client& client) {
     s.set(kApplied, client.applied);
     s.set(kWaiting, client.waiting);
     s.set(kStance, client.stance);
+    s.set(kClientOld, client.old);
     if (!client.session) s.set(kClientSession, 0);
 }
 

@@ -1,13 +1,16 @@
 """What the real Python decides, for every input that the model can give it.
 
-The guardian, the sessions and the session runner are pure or take their clock as a parameter. Here the real
-ones are asked about every combination of ages that the model distinguishes, in units of one control step, and
-the answers become the tables that explore.cpp works with. Nothing of their logic is written down twice.
+The guardian, the sessions and the step are pure; of guardian and worker, the order in which they write, read and
+send is taken down while the real ones do it on real memory. They are asked about every combination of ages that
+the model distinguishes, in units of one control step, and the answers become the tables that explore.cpp works
+with. Nothing of their logic is written down twice.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType, SimpleNamespace
@@ -15,22 +18,26 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from gaitd.shared.blackboard import Blackboard, SessionSetup
 
-from gaitd.backends.base import Backend
-from gaitd.guardian.main import EXIT_REASONS
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.policy.contract import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.shared.findings import Finding
+from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.contract import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 from gaitd.wire.control import Request
+from gaitd.worker.step import Frame
 from support.bundles import contract, small_manifest
 from support.states import random_state
+from support.watched import LoopedWorker, Op, WatchedBackend, watched_guard, watched_memory
 
 NOW = 10**12
 SESSION, OTHER = 7, 9
+EPOCH, OTHER_EPOCH = 107, 109
+SLOT = 0
 NONE = 15
 """An age that stands for: never."""
 FIRST_COMMAND_NS = 500_000_000
@@ -65,27 +72,46 @@ class Code:
 
     rules: ModuleType
     sessions: ModuleType
-    runner: ModuleType
+    main: ModuleType
+    lease: ModuleType
+    step: ModuleType
+    answer: ModuleType
+    loop: ModuleType
 
 
 def tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """Every table by name; explore.cpp names the indices."""
+    with (
+        mock.patch.object(time, "monotonic_ns", lambda: NOW),
+        mock.patch.object(code.main, "lease", code.lease),
+        mock.patch.object(code.answer, "lease", code.lease),
+        mock.patch.object(code.loop, "lease", code.lease),
+    ):
+        return _tables(code, bounds)
+
+
+def _tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     return {
         "bounds": [bounds.deadline, bounds.max_age, bounds.first_command, bounds.unit_ns],
         "tick": [cell for outcome in _ticks(code.rules, bounds) for cell in outcome],
         "died": [int(code.rules.worker_died(_guard(mode), "", NOW).mode) for mode in Mode],
         **_sessions(code, bounds),
-        **_runner(code, bounds),
+        **_guardian(code, bounds),
+        **_step(code, bounds),
+        **_answer(code, bounds),
+        **_follow(code, bounds),
     }
 
 
 def as_text(all_tables: Mapping[str, list[int]]) -> str:
-    return "".join(f"{name} {len(t)} {' '.join(map(str, t))}\n" for name, t in all_tables.items())
+    return "".join(f"{name} {len(t)} {' '.join(str(int(cell)) for cell in t)}\n" for name, t in all_tables.items())
 
 
 def _guard(mode: Mode, fed_ns: int = NOW, *, by_command: bool = False) -> GuardState:
     session = 0 if mode is Mode.IDLE else SESSION
-    return GuardState(mode, Reason.NONE, "", session, NOW, fed_ns, by_command)
+    return GuardState(
+        mode, session=session, epoch=EPOCH, since_ns=NOW, fed_ns=fed_ns, fed_by_command=by_command
+    )
 
 
 def _age(at_ns: int, bounds: Bounds) -> int:
@@ -113,8 +139,8 @@ def _ticks(guardian: ModuleType, bounds: Bounds) -> Iterator[list[int]]:
                 active.add(16 * after.fed_by_command + _age(after.fed_ns, bounds))
             else:
                 assert after.mode is Mode.DAMPING
-                assert after.session == before.session
-                damped.add(int(after.reason in EXIT_REASONS))
+                assert (after.session, after.epoch) == (before.session, before.epoch)
+                damped.add(int(after.reason in WORKER_REPLACING_REASONS))
         assert len(active) <= 2
         first, second = ([*sorted(active), -1, -1])[:2]
         yield [first, second, int(0 in damped), int(1 in damped)]
@@ -124,24 +150,24 @@ def _views(bounds: Bounds, command: int, *, tripped: bool) -> Iterator[WorkerVie
     """Everything that the worker may have written beside the age of its last command."""
     old = NOW - 100 * bounds.unit_ns
     commands = (
-        [(NOW - command * bounds.unit_ns, SESSION)]
+        [(NOW - command * bounds.unit_ns, EPOCH)]
         if command != NONE
-        else [(0, 0), (NOW - bounds.unit_ns, OTHER)]
+        else [(0, 0), (NOW - bounds.unit_ns, OTHER_EPOCH)]
     )
     times = (old, NOW)
-    for (at, of), beat, busy, state, refusal, reason in itertools.product(
-        commands, times, (0, NOW), times, times, (Reason.STATE_INVALID, Reason.BACKEND_ERROR)
+    kinds = (CauseKind.MALFORMED, CauseKind.BACKEND_ERROR)
+    trips = [(EPOCH, True)] if tripped else [(OTHER_EPOCH, True), (0, False)]
+    for (at, of), beat, busy, state, refusal, kind, (trip, any_trip) in itertools.product(
+        commands, times, (0, NOW), times, times, kinds, trips
     ):
         yield WorkerView(
             heartbeat_ns=beat,
             busy_since_ns=busy,
             last_state_ns=state,
             last_command_ns=at,
-            last_command_session=of,
-            last_refusal_ns=refusal,
-            last_refusal_reason=reason,
-            trip_session=SESSION if tripped else 0,
-            trip_reason=Reason.LIMIT if tripped else Reason.NONE,
+            last_command_epoch=of,
+            refusal=Finding(refusal, EPOCH, Cause(kind)),
+            trip=Finding(NOW, trip, Cause(CauseKind.POSITION_LIMIT)) if any_trip else None,
         )
 
 
@@ -159,18 +185,19 @@ def _bundle(manifest: Manifest) -> Any:
 
 
 def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
-    """What becomes of requests, asked through the same door as the control channel's.
+    """What becomes of requests, asked like the control channel asks.
 
     activate [mode][ours][worker ready]: 1 granted. damp [mode][session 0, the running one, another] and
     release [mode][running one, another][ours]: the mode afterwards.
     """
     manifest = _manifest(bounds)
-    me, stranger = b"me", b"stranger"
+    me, another_peer = b"me", b"another"
 
     def at(mode: Mode, owner: bytes) -> Any:
-        sessions = code.sessions.Sessions(_bundle(manifest), bounds.deadline * bounds.unit_ns, SESSION, dict)
+        limits = GuardLimits(bounds.deadline * bounds.unit_ns, bounds.first_command * bounds.unit_ns)
+        sessions = code.sessions.Sessions(_bundle(manifest), limits, SESSION, dict)
         hello = {"controller": "model", "joints": manifest.joints, "fields": _FIELDS}
-        for peer in (me, stranger):
+        for peer in (me, another_peer):
             assert ask(sessions, peer, "hello", **hello).ok
         sessions.worker_ready = True
         if mode is not Mode.IDLE:
@@ -193,6 +220,9 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
             return 0
         state = sessions.state
         assert state.session == reply.body["session"] != before.session
+        assert state.epoch == reply.body["epoch"] > before.epoch
+        setup = sessions.order.setup
+        assert (setup.session, setup.epoch, setup.slot) == (state.session, state.epoch, reply.body["slot"])
         assert state.mode is Mode.ACTIVE
         return 1
 
@@ -200,7 +230,7 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         sessions = at(mode, me)
         running = sessions.state.session
         body = {"session": (0, running, 12345)[which], "reason": int(Reason.CLIENT_DEADLINE)}
-        ask(sessions, stranger, "damp", **body)
+        ask(sessions, another_peer, "damp", **body)
         assert sessions.state.session == running
         return int(sessions.state.mode)
 
@@ -212,14 +242,14 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     granted = _fed_at_activate(code.rules, bounds)
     return {
         "fed_at_activate": [granted],
-        "activate": [activate(m, o, r) for m in Mode for o in (stranger, me) for r in (False, True)],
+        "activate": [activate(m, o, r) for m in Mode for o in (another_peer, me) for r in (False, True)],
         "damp": [damp(m, which) for m in Mode for which in range(3)],
-        "release": [release(m, w, o) for m in Mode for w in range(2) for o in (stranger, me)],
+        "release": [release(m, w, o) for m in Mode for w in range(2) for o in (another_peer, me)],
     }
 
 
 def _fed_at_activate(guardian: ModuleType, bounds: Bounds) -> int:
-    state = guardian.activate(SESSION, NOW)
+    state = guardian.activate(SESSION, EPOCH, NOW)
     assert state.mode is Mode.ACTIVE
     assert not state.fed_by_command
     return _age(state.fed_ns, bounds)
@@ -236,103 +266,210 @@ _FIELDS = [
 ]
 
 
-class _ReachedError(Exception):
-    """The runner got as far as the inference."""
+def _setup(session: int, epoch: int, slot: int = SLOT) -> SessionSetup:
+    return SessionSetup(session, epoch, slot, raw=False, policy_from_controller=np.arange(3))
 
 
-class _Answers:
-    """A backend that says the given thing."""
+class _Writes:
+    """Takes down which of its two writes to shared memory the guardian does first."""
 
-    def __init__(self, action: np.ndarray | None) -> None:
-        self._action = action
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self._memory = GuardMemory.create(3)
 
-    def infer(self, observation: np.ndarray) -> np.ndarray:
-        if self._action is None:
-            raise _ReachedError
-        return self._action
+    def write_session(self, setup: SessionSetup) -> None:
+        self.order.append("session")
+        self._memory.write_session(setup)
 
-    def reset(self) -> None: ...
+    @property
+    def lease(self) -> int:
+        return self._memory.lease
 
-    def accept(self) -> None: ...
+    @lease.setter
+    def lease(self, word: int) -> None:
+        self.order.append("lease")
+        self._memory.lease = word
 
 
-def _runner(code: Code, bounds: Bounds) -> dict[str, list[int]]:
-    """The worker's side, by the real SessionRunner on a real blackboard, with the model's clock.
+def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> tuple[Any, _Writes]:
+    """A real guardian without sockets and children that has just come to that state."""
+    guardian: Any = code.main.Guardian.__new__(code.main.Guardian)
+    writes = _Writes()
+    idle = GuardState()
+    view = replace(next(_views(bounds, NONE, tripped=False)), last_command_epoch=0)
+    guardian._sessions = SimpleNamespace(
+        state=idle, order=SimpleNamespace(setup=_setup(state.session or SESSION, state.epoch))
+    )
+    guardian._applied = idle
+    guardian._guard = writes
+    guardian._words = defaultdict(int)
+    guardian._limits = GuardLimits(bounds.deadline * bounds.unit_ns, bounds.first_command * bounds.unit_ns)
+    guardian._period_ns = bounds.unit_ns
+    guardian._standing, guardian._next_publish_ns = False, 0
+    guardian._channel = SimpleNamespace(publish=lambda *_, **__: None, serve=lambda answer: (0, 0))
+    guardian._worker = SimpleNamespace(view=lambda: view)
+    for name in ("_announce", "_look_after_worker", "_look_after_telemetry", "_feed_watchdog"):
+        setattr(guardian, name, lambda _: None)
+    guardian._sessions.state = state
+    guardian._apply(now_ns)
+    return guardian, writes
 
-    take [age of the last state or NONE][age][of its session]: 1 admitted. begin [age]: 1 it infers.
-    publish [guard has the session active][age of the guard's heartbeat]: 1 it publishes.
-    trips: 1 a limit that damps is asked for on the blackboard.
+
+def _granted(code: Code, bounds: Bounds, epoch: int, age: int) -> int:
+    """The lease as the real guardian renewed it so long ago."""
+    now_ns = NOW - age * bounds.unit_ns
+    state = replace(code.rules.activate(SESSION, epoch, now_ns), session=SESSION)
+    guardian, writes = _guardian_in(code, bounds, state, now_ns)
+    guardian._wake(now_ns)
+    return writes.lease
+
+
+def _guardian(code: Code, bounds: Bounds) -> dict[str, list[int]]:
+    """The real guardian's writes.
+
+    grants: order of its writes at an activate, 0 the session, 1 the lease. turned [mode] and renewed [mode]: 1
+    the lease is somebody's after it came to that mode, and after it woke up in it.
     """
-    unit = bounds.unit_ns
-    clock = SimpleNamespace(monotonic_ns=lambda: NOW)
+    active = code.rules.activate(SESSION, EPOCH, NOW)
+    _, writes = _guardian_in(code, bounds, active, NOW)
+    first = {name: writes.order.index(name) for name in ("session", "lease")}
+    turned, renewed = [], []
+    for mode in Mode:
+        guardian, writes = _guardian_in(code, bounds, active, NOW)
+        guardian._sessions.state = replace(_guard(mode), detail="of another mode")
+        guardian._apply(NOW)
+        turned.append(int(writes.lease != code.lease.NOBODY))
+        guardian._wake(NOW)
+        renewed.append(int(writes.lease != code.lease.NOBODY))
+    return {"grants": [int(first["lease"] < first["session"])], "turned": turned, "renewed": renewed}
 
-    def runner(action: np.ndarray | None = None, manifest: Manifest | None = None) -> tuple[Any, Blackboard]:
-        manifest = manifest or _manifest(bounds)
-        joints = len(manifest.joints)
-        board = Blackboard.create(joints)
-        board.guard["active_session"], board.guard["heartbeat_ns"] = SESSION, NOW
-        backend: Any = _Answers(action)
-        checked: Backend = backend
-        return code.runner.SessionRunner(
-            _bundle(manifest),
-            checked,
-            board,
-            SessionSetup(SESSION, False, np.arange(joints)),
-            AdmissionLimits(max_age_ns=bounds.max_age * unit),
-            bounds.deadline * unit,
-        ), board
 
-    newest_seq = bounds.state_ages[-1] + 1
+def _step_of(code: Code, bounds: Bounds, backend: WatchedBackend, manifest: Manifest | None = None) -> Any:
+    return code.step.PolicyStep(
+        _bundle(manifest or _manifest(bounds)),
+        _setup(SESSION, EPOCH),
+        AdmissionLimits(max_age_ns=bounds.max_age * bounds.unit_ns),
+        backend.infer,
+        backend.accept,
+    )
 
-    def frame(age: int, session: int = SESSION) -> bytes:
-        at_rest = np.array([0.0, -0.65, 1.3], np.float32)
-        state = random_state(np.random.default_rng(age), 3, joint_position=at_rest)
-        return encode_state(replace(state, session=session, seq=newest_seq - age, stamp_ns=NOW - age * unit))
+
+def _frame(bounds: Bounds, age: int, session: int = SESSION) -> Frame:
+    at_rest = np.array([0.0, -0.65, 1.3], np.float32)
+    state = random_state(np.random.default_rng(age), 3, joint_position=at_rest)
+    seq, stamp_ns = bounds.state_ages[-1] + 1 - age, NOW - age * bounds.unit_ns
+    return Frame(encode_state(replace(state, session=session, seq=seq, stamp_ns=stamp_ns)), NOW)
+
+
+def _step(code: Code, bounds: Bounds) -> dict[str, list[int]]:
+    """The real step, which is pure.
+
+    take [age of the last state or NONE][age][of its session]: 1 admitted. begin [age]: 1 it comes to a command.
+    """
+    rest = WatchedBackend(np.zeros(3, np.float32), lambda op: None)
 
     def take(last: int, age: int, session: int) -> int:
-        subject, board = runner()
+        step = _step_of(code, bounds, rest)
         if last != NONE:
-            subject.take(frame(last), NOW)
-            assert board.worker["last_state_ns"] == NOW
-            board.worker["last_state_ns"] = 0
-        subject.take(frame(age, session), NOW)
-        return int(board.worker["last_state_ns"] == NOW)
+            assert step.step([_frame(bounds, last)], NOW).last_admitted_ns == NOW
+        return int(step.step([_frame(bounds, age, session)], NOW).last_admitted_ns == NOW)
 
     def begin(age: int) -> int:
-        subject, _ = runner()
-        subject.take(frame(age), NOW)
-        try:
-            assert subject.answer() is None
-        except _ReachedError:
-            return 1
-        return 0
+        inferred: list[Op] = []
+        backend = WatchedBackend(np.zeros(3, np.float32), inferred.append)
+        command = _step_of(code, bounds, backend).step([_frame(bounds, age)], NOW).command
+        assert inferred == ([] if command is None else [Op.INFER])
+        if command is not None:
+            assert (command.session, command.epoch, command.slot) == (SESSION, EPOCH, SLOT)
+            assert command.state_stamp_ns == NOW - age * bounds.unit_ns
+        return int(command is not None)
 
-    def publish(active: bool, beat: int) -> int:
-        subject, board = runner(np.zeros(3, np.float32))
-        board.guard["active_session"] = SESSION if active else OTHER
-        board.guard["heartbeat_ns"] = NOW - beat * unit
-        subject.take(frame(0), NOW)
-        data = subject.answer()
-        if data is None:
-            return 0
-        command = decode_command(data, 3)
-        assert (command.session, command.seq, command.state_stamp_ns) == (SESSION, newest_seq, NOW)
-        subject.published()
-        assert (board.worker["last_command_session"], board.worker["last_command_ns"]) == (SESSION, NOW)
-        return 1
+    ages = bounds.state_ages
+    return {
+        "take": [take(last, age, s) for last in (*ages, NONE) for age in ages for s in (SESSION, OTHER)],
+        "begin": [begin(age) for age in ages],
+    }
+
+
+def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
+    """What the real worker does with its step's command, on real memory.
+
+    sends, withholds: its operations in order, with a good lease and with none. publish [nobody's lease, its own,
+    of another epoch][age of the lease]: 1 the command leaves. trips: 1 a limit that damps is asked for.
+    """
+
+    def answer(word: int) -> list[int]:
+        ops: list[int] = []
+        sent: list[bytes] = []
+        owner = GuardMemory.create(3)
+        owner.lease = word
+        memory = watched_memory(3, ops.append)
+        backend = WatchedBackend(np.zeros(3, np.float32), ops.append)
+
+        def send(data: bytes) -> None:
+            ops.append(Op.SEND)
+            sent.append(data)
+
+        model = code.answer.TimedModel(backend, memory.words)
+        answerer = code.answer.Answerer(
+            watched_guard(owner, ops.append), memory, model, bounds.unit_ns, send
+        )
+        answerer.answer(_step_of(code, bounds, backend), [_frame(bounds, 0)])
+        for data in sent:
+            command = decode_command(data, 3)
+            assert (command.session, command.epoch, command.state_stamp_ns) == (SESSION, EPOCH, NOW)
+            assert (memory.words["last_command_epoch"], memory.words["last_command_ns"]) == (EPOCH, NOW)
+        assert ops[0] == Op.INFER
+        return ops[1:]
 
     def trips() -> int:
+        memory = watched_memory(3, lambda op: None)
+        backend = WatchedBackend(np.full(3, 100, np.float32), lambda op: None)
         strict = _manifest(bounds, position={"response": "damp"})
-        subject, board = runner(np.full(3, 100, np.float32), strict)
-        subject.take(frame(0), NOW)
-        assert subject.answer() is None
-        return int(board.worker["trip_session"] == SESSION)
+        model = code.answer.TimedModel(backend, memory.words)
+        sent: list[bytes] = []
+        answerer = code.answer.Answerer(GuardMemory.create(3), memory, model, bounds.unit_ns, sent.append)
+        answerer.answer(_step_of(code, bounds, backend, strict), [_frame(bounds, 0)])
+        trip = memory.trip.read()
+        return int(trip is not None and trip.epoch == EPOCH and not sent)
 
-    with mock.patch.object(code.runner, "time", clock):
-        ages = bounds.state_ages
-        return {
-            "take": [take(last, age, s) for last in (*ages, NONE) for age in ages for s in (SESSION, OTHER)],
-            "begin": [begin(age) for age in ages],
-            "publish": [publish(active, beat) for active in (False, True) for beat in range(NONE)],
-            "trips": [trips()],
-        }
+    nobody, own = code.lease.NOBODY, _granted(code, bounds, EPOCH, 0)
+    for age in range(NONE):  # the other slot under the same epoch is as good as another epoch
+        other_slot = code.lease.grant(EPOCH, SLOT + 1, NOW + (bounds.deadline - age) * bounds.unit_ns)
+        other_epoch = _granted(code, bounds, OTHER_EPOCH, age)
+        assert (Op.SEND in answer(other_slot)) == (Op.SEND in answer(other_epoch))
+    words = [
+        *(nobody for _ in range(NONE)),
+        *(_granted(code, bounds, epoch, age) for epoch in (EPOCH, OTHER_EPOCH) for age in range(NONE)),
+    ]
+    return {
+        "sends": answer(own),
+        "withholds": answer(nobody),
+        "publish": [int(Op.SEND in answer(word)) for word in words],
+        "trips": [trips()],
+    }
+
+
+def _follow(code: Code, bounds: Bounds) -> dict[str, list[int]]:
+    """The real loop's look at the lease.
+
+    follow [no session, the lease's, another][nobody's lease, of the session laid down, of another]: what the
+    worker has afterwards: 0 no session, 1 the lease's, 2 the one that it had.
+    """
+
+    def follow(has: int, kind: int) -> int:
+        guard = GuardMemory.create(3)
+        worker = LoopedWorker(code.loop, _bundle(_manifest(bounds)), guard, SLOT, lambda op: None)
+        if has:
+            had = (SESSION, EPOCH) if has == 1 else (OTHER, OTHER_EPOCH)
+            guard.write_session(_setup(*had))
+            guard.lease = code.lease.grant(had[1], SLOT, NOW + bounds.unit_ns)
+            worker.turn()
+            assert worker.session == had[0]
+        laid_down = (SESSION, EPOCH) if kind != 2 else (SESSION + 1, EPOCH + 1)
+        guard.write_session(_setup(*laid_down))
+        guard.lease = code.lease.grant(EPOCH, SLOT, NOW + bounds.unit_ns) if kind else code.lease.NOBODY
+        worker.turn()
+        return {0: 0, SESSION: 1, OTHER: 2}[worker.session]
+
+    return {"follow": [follow(has, kind) for has in range(3) for kind in range(3)]}

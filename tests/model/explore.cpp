@@ -1,9 +1,9 @@
 // Every interleaving of guardian, worker, client and the channels between them, searched to the end.
 //
-//   explore TABLES [MAX_STATES]
+//   explore TABLES one|two
 //
 // TABLES holds what the real Python decides for each input (decisions.py); the client's decisions are made by the
-// real gaitd::Latch. What is written down here is only who may do what, and when: anything at any time. Any process
+// real gaitd::Latch. `two`: a guardian that moves the lease between two workers within a session. What is written down here is only who may do what, and when: anything at any time. Any process
 // may pause, die and return between any two steps; state and command channels lose, duplicate, delay and reorder
 // without bound. Time goes in control steps; ages beyond the last that makes a difference are one, so the state
 // space is finite and the search ends.
@@ -64,7 +64,7 @@ private:
 void print(const State& s) {
     const auto age = [](int value) { return value == kNone ? std::string("-") : std::to_string(value); };
     static const char* const modes[] = {"idle", "active", "damping"};
-    static const char* const workers[] = {"dead", "buried", "starting", "up"};
+    static const char* const workers[] = {"dead", "reaped", "starting", "up"};
     std::printf("    guard %s %s of session %d, fed %d ago%s, beat %d ago | worker %s in session %d, phase %d, "
                 "its last command %s ago | client %s in session %d, applied age %s, stance %d | states %x commands %x\n",
                 s[kGuardUp] ? "up" : "down", modes[s[kGuardMode]], s[kGuardSession], s[kFed],
@@ -130,7 +130,7 @@ int longestRecovery(const Found& found, const std::vector<std::uint32_t>& next) 
     return longest;
 }
 
-int search(std::uint64_t most) {
+int search() {
     for (int last = 0; last <= stateAge + 1; ++last) {
         for (int age = 0; age <= stateAge; ++age) {
             require(!decided("take", {{last, stateAge + 2}, {age, stateAge + 1}, {1, 2}}),
@@ -146,13 +146,13 @@ int search(std::uint64_t most) {
     feedingIsSimple = commandOutweighsFeeding();
     State start;
     for (const Field field : {kCommandAge, kLastState, kNewest, kApplied, kWaiting}) start.set(field, kNone);
-    start.set(kWorker, kBuried);
+    start.set(kWorker, kReaped);
     Found found;
     found.add(normal(start), 0);
     std::vector<std::uint32_t> next;
     std::uint64_t transitions = 0;
     std::uint32_t here = 0;
-    for (; here < found.size() && found.size() < most; ++here) {
+    for (; here < found.size(); ++here) {
         const State state = found.at(here);
         const Packed good = pack(normal(recovered(state)));
         violated = nullptr;
@@ -160,6 +160,7 @@ int search(std::uint64_t most) {
         successors(state, [&](const char* what, int detail, const State& raw) {
             ++transitions;
             noteStance(state, raw);
+            noteLease(raw);
             if (raw.f == state.f && violated == nullptr) return;
             const State reached = normal(raw);
             possible = possible || pack(reached) == good;
@@ -180,12 +181,11 @@ int search(std::uint64_t most) {
         }
         next.push_back(found.add(unpack(good), here));
     }
-    const bool complete = here == found.size();
-    const int recovery = complete ? longestRecovery(found, next) : 0;
+    const int recovery = longestRecovery(found, next);
     if (recovery < 0) return 1;
-    std::printf("%s: deadline %d, oldest state %d, first command %d control steps\n"
+    std::printf("complete: deadline %d, oldest state %d, first command %d control steps\n"
                 "states %u\ntransitions %llu\nlongest recovery %d control steps\n",
-                complete ? "complete" : "stopped at the bound", D, A, F, found.size(),
+                D, A, F, found.size(),
                 static_cast<unsigned long long>(transitions), recovery);
     return 0;
 }
@@ -193,10 +193,11 @@ int search(std::uint64_t most) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count < 2) {
-        std::fprintf(stderr, "explore TABLES [MAX_STATES]\n");
+    if (count != 3) {
+        std::fprintf(stderr, "explore TABLES one|two\n");
         return 2;
     }
     load(arguments[1]);
-    return search(count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 2'000'000'000ULL);
+    movesLease = std::string(arguments[2]) == "two";
+    return search();
 }

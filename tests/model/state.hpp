@@ -11,20 +11,26 @@
 
 namespace model {
 
-// Sessions are told apart by number, and the numbers renamed in the order client, guard, worker, reply.
+// Sessions are told apart by number, and the numbers renamed in the order of these fields. An epoch stands for its
+// session; where the lease moves within one, the newest epoch and all before it are told apart.
 enum Field {
-    kClientSession, kGuardSession, kWorkerSession, kReplySession,
+    kClientSession, kGuardSession, kWorkerSession, kReplySession, kLease,
     kGuardUp, kGuardMode, kFed, kFedByCommand, kOwner, kReady, kBeat, kActivateAge,
-    kCommandAge, kTripped,                             // Of the guard's session, on the blackboard.
-    kWorker, kLastState, kNewest, kPhase, kAnswering,  // The worker and its session runner.
+    kWrites,  // To shared memory that the guard has still to do for a session that it grants.
+    kCommandAge, kTripped,                             // Of the guard's session, in the worker's memory.
+    kWorker, kLastState, kNewest, kPhase, kAnswering,  // The worker and its step.
     kStates, kCommands, kAsked,                        // On their way from or to the client; of its session, by age.
     kClientMode, kApplied, kWaiting, kStance,
     kGone,  // How long the client's session has had no guard that is active in it and ticks.
+    kOldCommands, kClientOld, kReplyOld,  // On their way with an older epoch than the newest; the client knows an older one.
     kFields
 };
-constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 4, 1, 2, 4, 4, 2, 4, 4, 8, 1, 2, 4, 4, 3, 4};
-enum WorkerIs { kDead, kBuried, kStarting, kUp };
-enum PhaseIs { kLooking, kInferring, kMaySend, kSent };
+constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 2, 4, 1, 2, 4, 4, 4, 4, 4, 8, 1, 2, 4, 4, 3, 4, 8, 1, 1};
+enum WorkerIs { kDead, kReaped, kStarting, kUp };
+/// From kAnswers on: about to do the operation of that number, of those that follow the inference (table "sends").
+enum PhaseIs { kLooking, kInferring, kAnswers };
+/// Operations of a worker that answers (support/watched.py).
+enum Op { kStage = 1, kReadLease, kSend, kMarkSent, kNoteCommand, kConfirm, kSettle };
 /// The stance that damping may begin with. kHeld is the first of its ages, in control steps.
 enum StanceIs { kNoStance, kDue, kHeld };
 constexpr int kStanceSteps = 1;
@@ -39,8 +45,11 @@ struct State {
     [[nodiscard]] bool guardHas(int session) const {
         return session != 0 && f[kGuardUp] != 0 && f[kGuardMode] == kActive && f[kGuardSession] == session;
     }
-    /// The same, and the guard was awake within the deadline.
-    [[nodiscard]] bool guarded(int session) const { return guardHas(session) && f[kBeat] <= D; }
+    /// The guard is active in it, or about to write that it has granted another one, and was awake within the deadline.
+    [[nodiscard]] bool guarded(int session) const {
+        const bool beforeWriting = session != 0 && f[kWrites] != 0 && f[kLease] == session;
+        return (guardHas(session) || beforeWriting) && f[kBeat] < D;
+    }
 };
 
 inline Packed pack(const State& state) {
@@ -62,11 +71,10 @@ inline State unpack(Packed packed) {
 }
 
 inline void forgetClientTraffic(State& s) {
-    s.set(kStates, 0);
-    s.set(kCommands, 0);
+    for (const Field field : {kStates, kCommands, kOldCommands}) s.set(field, 0);
 }
 
-inline void forgetRunner(State& s) {
+inline void forgetStep(State& s) {
     for (const Field field : {kPhase, kAnswering}) s.set(field, 0);
     for (const Field field : {kLastState, kNewest}) s.set(field, kNone);
 }
@@ -74,7 +82,7 @@ inline void forgetRunner(State& s) {
 inline void loseWorker(State& s) {
     s.set(kWorker, kDead);
     s.set(kWorkerSession, 0);
-    forgetRunner(s);
+    forgetStep(s);
 }
 
 /// Whether the guard, once there is a command, measures its silence from the newest one alone. (One that came after
@@ -116,12 +124,16 @@ inline State normal(State s) {
         s.set(kStance, kNoStance);
     }
     // What is offered in any case (successors) need not be remembered.
-    s.set(kCommands, s[kClientMode] == kDamping ? 0 : s[kCommands] & ((1 << std::min(s[kApplied], commandAge)) - 1));
+    for (const Field field : {kCommands, kOldCommands}) {
+        s.set(field, s[kClientMode] == kDamping ? 0 : s[field] & ((1 << std::min(s[kApplied], commandAge)) - 1));
+    }
+    if (s[kClientSession] == 0 || s[kClientMode] == kDamping) s.set(kClientOld, 0);
+    if (s[kReplySession] == 0) s.set(kReplyOld, 0);
     const int taken = s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
     s.set(kStates, s[kStates] & ((1 << std::min(taken, stateAge)) - 1));
     std::array<int, 8> names{};
     int next = 1;
-    for (const Field field : {kClientSession, kGuardSession, kWorkerSession, kReplySession}) {
+    for (const Field field : {kClientSession, kGuardSession, kWorkerSession, kReplySession, kLease}) {
         int& name = names[static_cast<std::size_t>(s[field])];
         if (s[field] != 0 && name == 0) name = next++;
         s.set(field, name);

@@ -1,4 +1,4 @@
-// What each process may do: supervisor, worker loop, client and link, and the properties that must hold after it.
+// What each process may do: guardian, worker loop, client and link, and the properties that must hold after it.
 #pragma once
 
 #include <algorithm>
@@ -13,12 +13,15 @@ inline void require(bool holds, const char* property) {
     if (!holds && violated == nullptr) violated = property;
 }
 
-/// What supervisor._apply does with a new mode: the word that the worker checks follows from it at once.
+/// What Guardian._apply does with a new mode, or with a session that is over: the lease follows at once.
 inline void guardTurns(State& s, int mode) {
+    const int before = s[kGuardSession];
     s.set(kGuardMode, mode);
     if (mode == kIdle) s.set(kGuardSession, 0);
+    s.set(kLease, decided("turned", {{mode, 3}}) ? before : 0);
 }
 
+/// The session is decided; its two writes, and the reply, are still to come.
 inline void grant(State& s, bool ours) {
     const int fresh = 7;  // A number that nobody holds.
     s.set(kGuardSession, fresh);
@@ -29,7 +32,43 @@ inline void grant(State& s, bool ours) {
     s.set(kCommandAge, kNone);
     s.set(kTripped, 0);
     s.set(kOwner, ours);
-    if (ours) s.set(kReplySession, fresh);
+    s.set(kWrites, 2);
+}
+
+/// Whether the session that the guard is active in has been laid down for the worker.
+inline bool isLaidDown(const State& s) {
+    const bool leaseFirst = decided("grants", {}) != 0;
+    return s[kWrites] == 0 || (s[kWrites] == 1 && !leaseFirst);
+}
+
+/// The next write of a grant; after the last one the controller gets its reply. The clock was read a little before.
+inline void guardWrites(State& s, int lag) {
+    const bool leaseFirst = decided("grants", {}) != 0;
+    if ((s[kWrites] == 2) == leaseFirst) {
+        require(isLaidDown(s), "a session is laid down before the lease names it");
+        s.set(kLease, s[kGuardSession]);
+        s.set(kBeat, lag);
+    }
+    s.set(kWrites, s[kWrites] - 1);
+    if (s[kWrites] == 0 && s[kOwner]) s.set(kReplySession, s[kGuardSession]);
+}
+
+/// Not of today's guardian, which has one worker: the lease goes to the one in the other slot, which is ready, under a new
+/// epoch of the same session. The guard has just looked at the one that loses it, whose last command may still leave.
+inline void guardMovesLease(State& s) {
+    int late = s[kCommands] | s[kOldCommands];
+    const bool leaves = s[kPhase] >= kAnswers && tables.at("sends")[static_cast<std::size_t>(s[kPhase] - kAnswers)] == kSend;
+    if (leaves && s[kWorkerSession] == s[kClientSession]) late |= 1 << s[kAnswering];
+    if (s[kClientSession] == s[kGuardSession]) {
+        s.set(kOldCommands, late);
+        s.set(kCommands, 0);
+        s.set(kClientOld, 1);
+    }
+    if (s[kReplySession] == s[kGuardSession]) s.set(kReplyOld, 1);
+    s.set(kWorkerSession, 0);
+    s.set(kWorker, kUp);
+    s.set(kReady, 1);
+    forgetStep(s);
 }
 
 /// Ours, or of a connection that the client has given up, or of another controller.
@@ -50,14 +89,14 @@ inline void serveRelease(State& s) {
     if (mode != s[kGuardMode]) guardTurns(s, mode);
 }
 
-inline void buryWorker(State& s) {
-    s.set(kWorker, kBuried);
+inline void reapWorker(State& s) {
+    s.set(kWorker, kReaped);
     s.set(kReady, 0);
     guardTurns(s, decided("died", {{s[kGuardMode], 3}}));
     require(s[kGuardMode] != kActive, "the guard damps when it sees the worker's death");
 }
 
-/// supervisor._apply, and the end of the worker for some reasons.
+/// Guardian._apply, and the end of the worker for some reasons.
 inline void guardDamps(State& s, bool kills) {
     guardTurns(s, kDamping);
     if (!kills) return;
@@ -71,8 +110,10 @@ enum class Tick { FirstActive, SecondActive, Damps, DampsAndKills };
 inline bool tick(State& s, Tick how, int lag) {
     s.set(kBeat, lag);
     if (s[kGuardMode] != kActive) {
+        s.set(kLease, decided("renewed", {{s[kGuardMode], 3}}) ? s[kGuardSession] : 0);
         return how == Tick::FirstActive;
     }
+    s.set(kLease, s[kGuardSession]);
     if (feedingIsSimple && lag == 1 && s[kCommandAge] == 0) {  // Judged by whatever there was before.
         if (how == Tick::Damps || how == Tick::DampsAndKills) guardDamps(s, how == Tick::DampsAndKills);
         return how != Tick::SecondActive;
@@ -95,19 +136,23 @@ inline bool tick(State& s, Tick how, int lag) {
 }
 
 inline void guardDies(State& s) {
-    // The blackboard goes with it, and the kernel kills the worker.
+    // Its memory goes with it, and the kernel kills the worker.
     loseWorker(s);
-    s.set(kWorker, kBuried);
+    s.set(kWorker, kReaped);
     guardTurns(s, kIdle);
-    for (const Field field : {kGuardUp, kReady, kAsked, kBeat}) s.set(field, 0);
+    for (const Field field : {kGuardUp, kReady, kAsked, kBeat, kLease, kWrites}) s.set(field, 0);
 }
 
-/// Worker._follow_session.
+/// Worker._follow_lease.
 inline void follow(State& s) {
-    const int active = s[kGuardMode] == kActive ? s[kGuardSession] : 0;
-    if (active == s[kWorkerSession]) return;
-    s.set(kWorkerSession, active);
-    forgetRunner(s);
+    const int had = s[kWorkerSession];
+    const int has = had == 0 ? 0 : had == s[kLease] ? 1 : 2;
+    const bool named = s[kLease] == s[kGuardSession] ? isLaidDown(s) : !isLaidDown(s);
+    const int after = decided("follow", {{has, 3}, {s[kLease] == 0 ? 0 : named ? 1 : 2, 3}});
+    const int session = after == 0 ? 0 : after == 1 ? s[kLease] : had;
+    if (session == had) return;
+    s.set(kWorkerSession, session);
+    forgetStep(s);
 }
 
 /// One state of a session reaches the worker; those of other sessions are refused (checked at the start).
@@ -126,33 +171,68 @@ inline void workerBegins(State& s) {
     s.set(kAnswering, age);
 }
 
-inline void workerFinishes(State& s) {
-    const int active = s.guardHas(s[kWorkerSession]);
-    const bool may = decided("publish", {{active, 2}, {s[kBeat], kNone}});
-    s.set(kPhase, may ? kMaySend : kLooking);
-    if (!may) s.set(kAnswering, 0);
+/// Whether the command under way has left.
+inline bool sentAlready(const State& s) {
+    const auto& ops = tables.at("sends");
+    return s[kPhase] > kAnswers && std::find(ops.begin(), ops.begin() + (s[kPhase] - kAnswers), kSend) != ops.begin() + (s[kPhase] - kAnswers);
 }
 
-inline void workerSends(State& s) {
-    if (s[kWorkerSession] == s[kClientSession]) s.set(kCommands, s[kCommands] | 1 << s[kAnswering]);
-    s.set(kPhase, kSent);
+inline void workerFinishes(State& s) { s.set(kPhase, kAnswers); }
+
+inline void workerDrops(State& s) {
+    s.set(kPhase, kLooking);
     s.set(kAnswering, 0);
 }
 
-inline void workerNotes(State& s) {
-    if (s.guardHas(s[kWorkerSession])) s.set(kCommandAge, 0);
-    s.set(kPhase, kLooking);
+/// What Answerer.answer does next with its command: one operation of the table "sends", or the end of "withholds".
+inline void workerAnswers(State& s) {
+    const auto& ops = tables.at("sends");
+    const auto here = ops.begin() + (s[kPhase] - kAnswers);
+    const auto has = [&](Op op) { return std::find(ops.begin(), here, op) != here; };
+    const auto next = [&] {
+        if (here + 1 == ops.end()) return workerDrops(s);
+        s.set(kPhase, s[kPhase] + 1);
+    };
+    switch (*here) {
+        case kReadLease: {
+            const int whose = s[kLease] == 0 ? 0 : s[kLease] == s[kWorkerSession] ? 1 : 2;
+            if (decided("publish", {{whose, 3}, {s[kBeat], kNone}})) {
+                require(whose == 1 && s[kBeat] < D, "a worker answers only under a lease of its own that has not expired");
+                return next();
+            }
+            for (const int op : tables.at("withholds")) {
+                require(op == kStage || op == kReadLease || op == kSettle, "a command that is withheld changes nothing");
+            }
+            return workerDrops(s);
+        }
+        case kSend:
+            require(has(kReadLease), "a worker reads the lease before it sends");
+            require(has(kStage), "a command's record is there before it leaves");
+            if (s[kWorkerSession] == s[kClientSession]) s.set(kCommands, s[kCommands] | 1 << s[kAnswering]);
+            s.set(kAnswering, 0);
+            return next();
+        case kNoteCommand:
+            if (s.guardHas(s[kWorkerSession])) s.set(kCommandAge, 0);
+            [[fallthrough]];
+        case kMarkSent:
+        case kConfirm: require(has(kSend), "a command that is withheld changes nothing"); return next();
+        default: return next();
+    }
 }
 
 inline void workerTrips(State& s) {
     if (s.guardHas(s[kWorkerSession]) && decided("trips", {})) s.set(kTripped, 1);
-    s.set(kPhase, kLooking);
-    s.set(kAnswering, 0);
+    workerDrops(s);
 }
 
 inline void noteLatched(const State& before, const State& after) {
     require(before[kClientMode] != kDamping || after[kClientMode] != kActive,
             "no ACTIVE is applied after damping latched without a new activate");
+}
+
+/// Whatever happens: what the guard has written is what it has decided.
+inline void noteLease(const State& s) {
+    require(s[kLease] == 0 || s[kWrites] != 0 || s.guardHas(s[kLease]), "the lease names only a session in which the guard is active");
 }
 
 /// Whatever happens: a stance follows commands alone, and never begins again or becomes younger.
@@ -163,10 +243,11 @@ inline void noteStance(const State& before, const State& after) {
             "a stance that is over does not come back, and none begins anew");
 }
 
-inline void clientGetsCommand(State& s, int age, int lag, bool foreign) {
-    const Client after = ask(s, foreign ? Op::OfferForeignActive : Op::OfferActive, age, lag);
+inline void clientGetsCommand(State& s, int age, int lag, Ask what) {
+    const Client after = ask(s, what, age, lag);
     if (after.refusal != Refusal::None) return;
-    require(!foreign, "no command of another session is applied");
+    require(what != Ask::OfferForeignActive, "no command of another session is applied");
+    require(what != Ask::OfferOldActive || s[kClientOld], "no command of an older epoch is applied after one of a newer");
     require(age - lag <= D, "no command is applied that answers a state older than the deadline");
     require(s[kApplied] == kNone || age < s[kApplied], "no command is applied after a newer one");
     const State before = s;
@@ -175,7 +256,7 @@ inline void clientGetsCommand(State& s, int age, int lag, bool foreign) {
 }
 
 inline void clientGetsDamping(State& s, bool foreign) {
-    const Client after = ask(s, foreign ? Op::OfferForeignDamping : Op::OfferDamping);
+    const Client after = ask(s, foreign ? Ask::OfferForeignDamping : Ask::OfferDamping);
     const State before = s;
     take(s, after);
     require(!foreign || s.f == before.f, "damping of another session changes nothing");
@@ -187,12 +268,12 @@ inline void noteLimp(const Client& after) {
 }
 
 inline void clientGetsOperatorsDamping(State& s) {
-    const Client after = ask(s, Op::OfferOperator);
+    const Client after = ask(s, Ask::OfferOperator);
     take(s, after);
     noteLimp(after);
 }
 
-inline void clientDecides(State& s, int lag, Op how = Op::Decide) {
+inline void clientDecides(State& s, int lag, Ask how = Ask::Decide) {
     const State before = s;
     const Client after = ask(s, how, 0, lag);
     take(s, after);
@@ -206,20 +287,22 @@ inline void clientDecides(State& s, int lag, Op how = Op::Decide) {
     }
     if (s[kClientMode] == kDamping && after.stiff) {
         require(s[kStance] - kHeld - lag < kStanceSteps, "the stance ends with its time");
-        require(how == Op::Decide || before[kStance] >= kHeld, "no stance after the client stood still");
+        require(how == Ask::Decide || before[kStance] >= kHeld, "no stance after the client stood still");
     }
 }
 
 /// One state in a control step, and only those of a session matter.
-inline bool clientMayPublish(const State& s) { return !(s[kStates] & 1) && ask(s, Op::Sample).publishes; }
+inline bool clientMayPublish(const State& s) { return !(s[kStates] & 1) && ask(s, Ask::Sample).publishes; }
 
 inline void clientPublishes(State& s) { s.set(kStates, s[kStates] | 1); }
 
 inline void clientTakesReply(State& s) {
     const int session = s[kReplySession];
     s.set(kReplySession, 0);
-    take(s, ask(s, Op::Begin));
+    take(s, ask(s, Ask::Begin));
     s.set(kClientSession, session);
+    s.set(kClientOld, s[kReplyOld]);
+    s.set(kReplyOld, 0);
     forgetClientTraffic(s);
     s.set(kGone, s.guarded(session) ? 0 : commandAge);
 }
@@ -232,14 +315,14 @@ inline void clientGivesUp(State& s) {
 inline void clientAsksActivate(State& s) { s.set(kAsked, s[kGuardUp]); }
 
 inline void clientAsksDamping(State& s) {
-    const Client after = ask(s, Op::Damp);
+    const Client after = ask(s, Ask::Damp);
     take(s, after);
     noteLimp(after);
 }
 
 inline void clientReleases(State& s) {
     const State before = s;
-    take(s, ask(s, Op::End));
+    take(s, ask(s, Ask::End));
     noteLatched(before, s);
     require(s[kClientMode] != kActive && s[kStance] == kNoStance, "the client stands down when it releases");
 }
@@ -262,9 +345,9 @@ inline void timePasses(State& s) {
     if (s[kGuardUp]) s.set(kBeat, older(s[kBeat], beatAge));
     s.set(kLastState, s[kLastState] >= stateAge ? kNone : s[kLastState] + 1);
     s.set(kNewest, older(s[kNewest], stateAge));
-    if (s[kPhase] != kLooking && s[kPhase] != kSent) s.set(kAnswering, older(s[kAnswering], commandAge));
+    if (s[kPhase] != kLooking && !sentAlready(s)) s.set(kAnswering, older(s[kAnswering], commandAge));
     s.set(kStates, olderMask(s[kStates], stateAge));
-    s.set(kCommands, olderMask(s[kCommands], commandAge));
+    for (const Field field : {kCommands, kOldCommands}) s.set(field, olderMask(s[field], commandAge));
     s.set(kApplied, older(s[kApplied], commandAge));
     s.set(kWaiting, older(s[kWaiting], F + 2));
     if (s[kStance] >= kHeld) s.set(kStance, std::min(s[kStance] + 1, kHeld + kStanceSteps + 1));

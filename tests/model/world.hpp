@@ -17,13 +17,15 @@ void successors(const State& s, Emit emit) {
     step("time passes", 0, timePasses);
 
     // The guardian; between two of these anything may happen, and its clock may be one step old.
-    if (s[kGuardUp]) {
-        step("the guard dies", 0, guardDies);
-        if (s[kWorker] == kDead) step("the guard sees the worker's death", 0, buryWorker);
-        if (s[kWorker] == kBuried) step("the guard starts a worker", 0, [](State& n) { n.set(kWorker, kStarting); });
+    if (s[kGuardUp]) step("the guard dies", 0, guardDies);
+    if (s[kWrites]) {  // The guard does nothing else until these are done.
+        for (const int lag : {0, 1}) step("the guard writes what it granted", lag, [&](State& n) { guardWrites(n, lag); });
+    } else if (s[kGuardUp]) {
+        if (s[kWorker] == kDead) step("the guard sees the worker's death", 0, reapWorker);
+        if (s[kWorker] == kReaped) step("the guard starts a worker", 0, [](State& n) { n.set(kWorker, kStarting); });
         if (s[kWorker] == kUp && !s[kReady]) step("the guard learns that the worker is ready", 0, [](State& n) { n.set(kReady, 1); });
         if (s[kAsked]) step("the guard answers activate", 0, [](State& n) { serveActivate(n, true); });
-        step("the guard answers a stranger's activate", 0, [](State& n) { serveActivate(n, false); });
+        step("the guard answers another controller's activate", 0, [](State& n) { serveActivate(n, false); });
         step("the guard answers damp", 0, serveDamp);
         if (s[kGuardMode] != kIdle) step("the guard answers release", 0, serveRelease);
         for (const int lag : {0, 1}) {
@@ -32,6 +34,7 @@ void successors(const State& s, Emit emit) {
                 if (tick(next, how, lag)) emit("the guard ticks", lag, next);
             }
         }
+        if (movesLease && s[kGuardMode] == kActive && !s[kTripped]) step("the guard moves the lease", 0, guardMovesLease);
     } else {
         step("the guard starts", 0, [](State& n) { n.set(kGuardUp, 1); n.set(kBeat, 0); });
     }
@@ -56,26 +59,28 @@ void successors(const State& s, Emit emit) {
         if (s[kNewest] != kNone) step("the worker begins to infer", 0, workerBegins);
     }
     if (s[kPhase] == kInferring) {
-        step("the worker finishes", 0, workerFinishes);
+        step("the worker finishes its step", 0, workerFinishes);
         step("the worker's action trips a limit", 0, workerTrips);
-        step("the worker's action is rejected", 0, [](State& n) { n.set(kPhase, kLooking); n.set(kAnswering, 0); });
+        step("the worker's action is rejected", 0, workerDrops);
     }
-    if (s[kPhase] == kMaySend) step("the worker sends", 0, workerSends);
-    if (s[kPhase] == kSent) step("the worker notes what it sent", 0, workerNotes);
+    if (s[kPhase] >= kAnswers) step("the worker does its next operation", s[kPhase] - kAnswers, workerAnswers);
 
     // The client; its clock may be one step old.
     for (const int lag : {0, 1}) {
         for (int age = 0; age <= commandAge; ++age) {
             const bool remembered = s[kClientMode] != kDamping && age < std::min(s[kApplied], commandAge);
             if (s[kClientSession] && (!remembered || s[kCommands] >> age & 1)) {
-                step("the client gets the answer to a state of age", age, [&](State& n) { clientGetsCommand(n, age, lag, false); });
+                step("the client gets the answer to a state of age", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferActive); });
             }
-            step("the client gets another session's answer", age, [&](State& n) { clientGetsCommand(n, age, lag, true); });
+            if (movesLease && s[kClientSession] && (!remembered || s[kOldCommands] >> age & 1)) {
+                step("the client gets an answer of an older epoch", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferOldActive); });
+            }
+            step("the client gets another session's answer", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferForeignActive); });
         }
         step("the client decides", lag, [&](State& n) { clientDecides(n, lag); });
         if (s[kClientMode] == kActive || s[kStance] == kDue) {
             step("the client decides after a standstill", lag,
-                 [&](State& n) { clientDecides(n, lag, Op::DecideAfterStandstill); });
+                 [&](State& n) { clientDecides(n, lag, Ask::DecideAfterStandstill); });
         }
     }
     if (s[kClientSession]) step("the client gets damping", 0, [](State& n) { clientGetsDamping(n, false); });
@@ -95,15 +100,15 @@ inline State recovered(const State& s) {
     State n = s;
     const auto newest = [](int mask) { return mask == 0 ? kNone : __builtin_ctz(static_cast<unsigned>(mask)); };
     if (!s[kGuardUp]) return n.set(kGuardUp, 1), n.set(kBeat, 0), n;
-    if (s[kWorker] == kDead) return buryWorker(n), n;
-    if (s[kWorker] == kBuried) return n.set(kWorker, kStarting), n;
+    if (s[kWrites]) return guardWrites(n, 0), n;
+    if (s[kWorker] == kDead) return reapWorker(n), n;
+    if (s[kWorker] == kReaped) return n.set(kWorker, kStarting), n;
     if (s[kWorker] == kStarting) return n.set(kWorker, kUp), n;
     if (!s[kReady]) return n.set(kReady, 1), n;
     if (s[kAsked] && s[kBeat] != 0) return serveActivate(n, true), n;
     if (s[kReplySession]) return clientTakesReply(n), n;
     if (s[kPhase] == kInferring) return workerFinishes(n), n;
-    if (s[kPhase] == kMaySend) return workerSends(n), n;
-    if (s[kPhase] == kSent) return workerNotes(n), n;
+    if (s[kPhase] >= kAnswers) return workerAnswers(n), n;
     if (s[kNewest] != kNone) return workerBegins(n), n;
     follow(n);
     if (n[kWorkerSession] != 0 && n[kWorkerSession] == s[kClientSession] && s[kStates] != 0) {
@@ -113,7 +118,7 @@ inline State recovered(const State& s) {
     if (s[kClientSession] != 0 && s[kClientSession] == s[kGuardSession] && s[kGuardMode] == kDamping) {
         clientGetsDamping(n, false);
     }
-    if (s[kCommands] != 0) clientGetsCommand(n, newest(s[kCommands]), 0, false);
+    if (s[kCommands] != 0) clientGetsCommand(n, newest(s[kCommands]), 0, Ask::OfferActive);
     if (n.f != s.f) return n;
     clientDecides(n, 0);
     if (n.f != s.f) return n;

@@ -1,0 +1,142 @@
+"""The real worker over real memory without sockets, each of its steps announced before it is taken."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import zmq
+
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.memory import read_only
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.system.config import Config
+
+
+class Op(enum.IntEnum):
+    """What a worker does that others may see, or that it must not do for a command that did not leave."""
+
+    INFER = 0
+    STAGE = 1
+    READ_LEASE = 2
+    SEND = 3
+    MARK_SENT = 4
+    NOTE_COMMAND = 5
+    CONFIRM = 6
+    SETTLE = 7
+    READ_SESSION = 8
+
+
+Announce = Callable[[Op], None]
+
+
+class _Watched:
+    """Announces the use of some attributes and items, and passes everything on."""
+
+    def __init__(self, real: Any, names: Mapping[str, Op], announce: Announce) -> None:
+        self._real, self._names, self._announce = real, names, announce
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._names:
+            self._announce(self._names[name])
+        return getattr(self._real, name)
+
+    def __getitem__(self, name: str) -> int:
+        value: int = self._real[name]
+        return value
+
+    def __setitem__(self, name: str, value: int) -> None:
+        if name in self._names:
+            self._announce(self._names[name])
+        self._real[name] = value
+
+
+def watched_guard(owner: GuardMemory, announce: Announce) -> Any:
+    """The guardian's memory as a worker maps it: to read."""
+    reader = GuardMemory(read_only(owner.fd), writable=False)
+    return _Watched(reader, {"lease": Op.READ_LEASE, "read_session": Op.READ_SESSION}, announce)
+
+
+def watched_memory(joints: int, announce: Announce) -> Any:
+    """A worker's own memory, a fresh one."""
+    memory: Any = WorkerMemory(WorkerMemory.create(joints).fd, writable=True)
+    memory.words = _Watched(memory.words, {"last_command_ns": Op.NOTE_COMMAND}, announce)
+    ring = {"stage": Op.STAGE, "mark_sent": Op.MARK_SENT, "settle": Op.SETTLE}
+    memory.steps = _Watched(memory.steps, ring, announce)
+    return memory
+
+
+class WatchedBackend:
+    """Always the same action."""
+
+    def __init__(self, action: np.ndarray, announce: Announce) -> None:
+        self._action, self._announce = action, announce
+
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        self._announce(Op.INFER)
+        return self._action
+
+    def accept(self) -> None:
+        self._announce(Op.CONFIRM)
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class LoopedWorker:
+    """The real ``Worker``; its state socket is a list, and what it publishes another."""
+
+    def __init__(self, loop: ModuleType, bundle: Any, guard: GuardMemory, slot: int, announce: Announce) -> None:
+        joints = len(bundle.manifest.joints)
+        self.sent: list[bytes] = []
+        self.memory = watched_memory(joints, announce)
+        self._waiting: list[bytes] = []
+        self._announce = announce
+        context = SimpleNamespace(socket=lambda kind: self._socket(kind), destroy=lambda linger: None)
+        access = SimpleNamespace(open=lambda socket, channel: None, admit=lambda: None)
+        with (
+            mock.patch.object(loop, "realtime_context", lambda *_: context),
+            mock.patch.object(loop, "AccessControl", lambda *_: access),
+            mock.patch.object(loop, "may_use_fifo", lambda: False),
+        ):
+            self.worker = loop.Worker(
+                bundle,
+                WatchedBackend(np.zeros(joints, np.float32), announce),
+                slot,
+                watched_guard(guard, announce),
+                self.memory,
+                Config(),
+            )
+
+    def turn(self, *states: bytes) -> None:
+        """One turn of its loop, with the states that wait."""
+        self._waiting = list(states)
+        self.worker._stopping = False
+        self.worker.run()
+
+    @property
+    def session(self) -> int:
+        """The session that it answers; 0 for none."""
+        step = self.worker._step
+        return 0 if step is None else int(step.setup.session)
+
+    def _socket(self, kind: int) -> Any:
+        return SimpleNamespace(set=lambda *_: None, get=self._events, recv=self._receive, send=self._send)
+
+    def _events(self, option: int) -> int:
+        return zmq.POLLIN if self._waiting else 0
+
+    def _receive(self, flags: int = 0) -> bytes:
+        self.worker.stop()
+        if not self._waiting:
+            raise zmq.Again
+        return self._waiting.pop(0)
+
+    def _send(self, data: bytes, flags: int) -> None:
+        self._announce(Op.SEND)
+        self.sent.append(data)
