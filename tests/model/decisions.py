@@ -1,9 +1,9 @@
 """What the real Python decides, for every input that the model can give it.
 
-The guardian, the sessions and the step are pure; of guardian and worker, the order in which they write, read and
-send is taken down while the real ones do it on real memory. They are asked about every combination of ages that
-the model distinguishes, in units of one control step, and the answers become the tables that explore.cpp works
-with. Nothing of their logic is written down twice.
+The guardian, the sessions and the step are pure; of guardian and worker, the order in which they write, read
+and send is taken down while the real ones do it on real memory. They are asked about every combination of
+ages that the model distinguishes, in units of one control step, and the answers become the tables that
+explore.cpp works with. Nothing of their logic is written down twice.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Code:
 def tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """Every table by name; explore.cpp names the indices."""
     with (
-        mock.patch.object(time, "monotonic_ns", lambda: NOW),
+        mock.patch.object(time, "monotonic_ns", return_value=NOW),
         mock.patch.object(code.main, "lease", code.lease),
         mock.patch.object(code.answer, "lease", code.lease),
         mock.patch.object(code.loop, "lease", code.lease),
@@ -104,7 +104,9 @@ def _tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 
 
 def as_text(all_tables: Mapping[str, list[int]]) -> str:
-    return "".join(f"{name} {len(t)} {' '.join(str(int(cell)) for cell in t)}\n" for name, t in all_tables.items())
+    return "".join(
+        f"{name} {len(t)} {' '.join(str(int(cell)) for cell in t)}\n" for name, t in all_tables.items()
+    )
 
 
 def _guard(mode: Mode, fed_ns: int = NOW, *, by_command: bool = False) -> GuardState:
@@ -327,8 +329,8 @@ def _granted(code: Code, bounds: Bounds, epoch: int, age: int) -> int:
 def _guardian(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """The real guardian's writes.
 
-    grants: order of its writes at an activate, 0 the session, 1 the lease. turned [mode] and renewed [mode]: 1
-    the lease is somebody's after it came to that mode, and after it woke up in it.
+    grants: at an activate it writes 0 the session first, 1 the lease first. turned [mode] and renewed [mode]:
+    1 the lease is somebody's after it came to that mode, and after it woke up in it.
     """
     active = code.rules.activate(SESSION, EPOCH, NOW)
     _, writes = _guardian_in(code, bounds, active, NOW)
@@ -364,7 +366,7 @@ def _frame(bounds: Bounds, age: int, session: int = SESSION) -> Frame:
 def _step(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """The real step, which is pure.
 
-    take [age of the last state or NONE][age][of its session]: 1 admitted. begin [age]: 1 it comes to a command.
+    take [age of the last state or NONE][age][of its session]: 1 admitted. begin [age]: 1 it is answered.
     """
     rest = WatchedBackend(np.zeros(3, np.float32), lambda op: None)
 
@@ -394,8 +396,8 @@ def _step(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """What the real worker does with its step's command, on real memory.
 
-    sends, withholds: its operations in order, with a good lease and with none. publish [nobody's lease, its own,
-    of another epoch][age of the lease]: 1 the command leaves. trips: 1 a limit that damps is asked for.
+    sends, withholds: its operations in order, with a good lease and with none. publish [nobody's lease, its
+    own, another's][age of the lease]: 1 the command leaves. trips: 1 a limit that damps is asked for.
     """
 
     def answer(word: int) -> list[int]:
@@ -411,9 +413,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
             sent.append(data)
 
         model = code.answer.TimedModel(backend, memory.words)
-        answerer = code.answer.Answerer(
-            watched_guard(owner, ops.append), memory, model, bounds.unit_ns, send
-        )
+        answerer = code.answer.Answerer(watched_guard(owner, ops.append), memory, model, bounds.unit_ns, send)
         answerer.answer(_step_of(code, bounds, backend), [_frame(bounds, 0)])
         for data in sent:
             command = decode_command(data, 3)
@@ -434,18 +434,21 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         return int(trip is not None and trip.epoch == EPOCH and not sent)
 
     nobody, own = code.lease.NOBODY, _granted(code, bounds, EPOCH, 0)
-    for age in range(NONE):  # the other slot under the same epoch is as good as another epoch
+
+    def sends_under_another(age: int) -> bool:
+        """Of another epoch, or of the same one for the other slot: neither is its own."""
         other_slot = code.lease.grant(EPOCH, SLOT + 1, NOW + (bounds.deadline - age) * bounds.unit_ns)
-        other_epoch = _granted(code, bounds, OTHER_EPOCH, age)
-        assert (Op.SEND in answer(other_slot)) == (Op.SEND in answer(other_epoch))
-    words = [
-        *(nobody for _ in range(NONE)),
-        *(_granted(code, bounds, epoch, age) for epoch in (EPOCH, OTHER_EPOCH) for age in range(NONE)),
+        return any(Op.SEND in answer(word) for word in (_granted(code, bounds, OTHER_EPOCH, age), other_slot))
+
+    publish = [
+        *(Op.SEND in answer(nobody) for _ in range(NONE)),
+        *(Op.SEND in answer(_granted(code, bounds, EPOCH, age)) for age in range(NONE)),
+        *(sends_under_another(age) for age in range(NONE)),
     ]
     return {
         "sends": answer(own),
         "withholds": answer(nobody),
-        "publish": [int(Op.SEND in answer(word)) for word in words],
+        "publish": [int(leaves) for leaves in publish],
         "trips": [trips()],
     }
 

@@ -16,7 +16,7 @@ namespace model {
 enum Field {
     kClientSession, kGuardSession, kWorkerSession, kReplySession, kLease,
     kGuardUp, kGuardMode, kFed, kFedByCommand, kOwner, kReady, kBeat, kActivateAge,
-    kWrites,  // To shared memory that the guard has still to do for a session that it grants.
+    kWriting,  // The guard has one of two writes to shared memory still to do for a session that it grants.
     kCommandAge, kTripped,                             // Of the guard's session, in the worker's memory.
     kWorker, kLastState, kNewest, kPhase, kAnswering,  // The worker and its step.
     kStates, kCommands, kAsked,                        // On their way from or to the client; of its session, by age.
@@ -25,7 +25,7 @@ enum Field {
     kOldCommands, kClientOld, kReplyOld,  // On their way with an older epoch than the newest; the client knows an older one.
     kFields
 };
-constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 2, 4, 1, 2, 4, 4, 4, 4, 4, 8, 1, 2, 4, 4, 3, 4, 8, 1, 1};
+constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 1, 4, 1, 2, 4, 4, 4, 4, 4, 8, 1, 2, 4, 4, 3, 4, 8, 1, 1};
 enum WorkerIs { kDead, kReaped, kStarting, kUp };
 /// From kAnswers on: about to do the operation of that number, of those that follow the inference (table "sends").
 enum PhaseIs { kLooking, kInferring, kAnswers };
@@ -47,7 +47,7 @@ struct State {
     }
     /// The guard is active in it, or about to write that it has granted another one, and was awake within the deadline.
     [[nodiscard]] bool guarded(int session) const {
-        const bool beforeWriting = session != 0 && f[kWrites] != 0 && f[kLease] == session;
+        const bool beforeWriting = session != 0 && f[kWriting] != 0 && f[kLease] == session;
         return (guardHas(session) || beforeWriting) && f[kBeat] < D;
     }
 };
@@ -129,7 +129,8 @@ inline State normal(State s) {
     }
     if (s[kClientSession] == 0 || s[kClientMode] == kDamping) s.set(kClientOld, 0);
     if (s[kReplySession] == 0) s.set(kReplyOld, 0);
-    const int taken = s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
+    // What one worker has taken, the one that gets the lease after it has not.
+    const int taken = !movesLease && s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
     s.set(kStates, s[kStates] & ((1 << std::min(taken, stateAge)) - 1));
     std::array<int, 8> names{};
     int next = 1;

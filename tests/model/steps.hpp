@@ -21,8 +21,17 @@ inline void guardTurns(State& s, int mode) {
     s.set(kLease, decided("turned", {{mode, 3}}) ? before : 0);
 }
 
-/// The session is decided; its two writes, and the reply, are still to come.
-inline void grant(State& s, bool ours) {
+/// Whether the session that the guard is active in has been laid down for the worker.
+inline bool isLaidDown(const State& s) { return !s[kWriting] || !decided("grants", {}); }
+
+inline void writeLease(State& s, int lag) {
+    require(isLaidDown(s), "a session is laid down before the lease names it");
+    s.set(kLease, s[kGuardSession]);
+    s.set(kBeat, lag);
+}
+
+/// The session is granted and the first of its two writes done: a pause before that is one before the request.
+inline void grant(State& s, bool ours, int lag) {
     const int fresh = 7;  // A number that nobody holds.
     s.set(kGuardSession, fresh);
     s.set(kGuardMode, kActive);
@@ -32,25 +41,15 @@ inline void grant(State& s, bool ours) {
     s.set(kCommandAge, kNone);
     s.set(kTripped, 0);
     s.set(kOwner, ours);
-    s.set(kWrites, 2);
+    s.set(kWriting, 1);
+    if (decided("grants", {})) writeLease(s, lag);
 }
 
-/// Whether the session that the guard is active in has been laid down for the worker.
-inline bool isLaidDown(const State& s) {
-    const bool leaseFirst = decided("grants", {}) != 0;
-    return s[kWrites] == 0 || (s[kWrites] == 1 && !leaseFirst);
-}
-
-/// The next write of a grant; after the last one the controller gets its reply. The clock was read a little before.
+/// The second one; then the controller gets its reply. The clock was read a little before.
 inline void guardWrites(State& s, int lag) {
-    const bool leaseFirst = decided("grants", {}) != 0;
-    if ((s[kWrites] == 2) == leaseFirst) {
-        require(isLaidDown(s), "a session is laid down before the lease names it");
-        s.set(kLease, s[kGuardSession]);
-        s.set(kBeat, lag);
-    }
-    s.set(kWrites, s[kWrites] - 1);
-    if (s[kWrites] == 0 && s[kOwner]) s.set(kReplySession, s[kGuardSession]);
+    if (!decided("grants", {})) writeLease(s, lag);
+    s.set(kWriting, 0);
+    if (s[kOwner]) s.set(kReplySession, s[kGuardSession]);
 }
 
 /// Not of today's guardian, which has one worker: the lease goes to the one in the other slot, which is ready, under a new
@@ -72,9 +71,9 @@ inline void guardMovesLease(State& s) {
 }
 
 /// Ours, or of a connection that the client has given up, or of another controller.
-inline void serveActivate(State& s, bool ours) {
+inline void serveActivate(State& s, bool ours, int lag) {
     if (ours) s.set(kAsked, 0);
-    if (decided("activate", {{s[kGuardMode], 3}, {ours && s[kOwner], 2}, {s[kReady], 2}})) grant(s, ours);
+    if (decided("activate", {{s[kGuardMode], 3}, {ours && s[kOwner], 2}, {s[kReady], 2}})) grant(s, ours, lag);
 }
 
 /// From the client or anybody, named or not: it is possible at any time.
@@ -140,7 +139,7 @@ inline void guardDies(State& s) {
     loseWorker(s);
     s.set(kWorker, kReaped);
     guardTurns(s, kIdle);
-    for (const Field field : {kGuardUp, kReady, kAsked, kBeat, kLease, kWrites}) s.set(field, 0);
+    for (const Field field : {kGuardUp, kReady, kAsked, kBeat, kLease, kWriting}) s.set(field, 0);
 }
 
 /// Worker._follow_lease.
@@ -171,34 +170,29 @@ inline void workerBegins(State& s) {
     s.set(kAnswering, age);
 }
 
-/// Whether the command under way has left.
-inline bool sentAlready(const State& s) {
+/// Whether there is a command under way that has not left.
+inline bool hasToSend(const State& s) {
     const auto& ops = tables.at("sends");
-    return s[kPhase] > kAnswers && std::find(ops.begin(), ops.begin() + (s[kPhase] - kAnswers), kSend) != ops.begin() + (s[kPhase] - kAnswers);
+    return s[kPhase] == kInferring ||
+           (s[kPhase] >= kAnswers && std::find(ops.begin() + (s[kPhase] - kAnswers), ops.end(), kSend) != ops.end());
 }
-
-inline void workerFinishes(State& s) { s.set(kPhase, kAnswers); }
 
 inline void workerDrops(State& s) {
     s.set(kPhase, kLooking);
     s.set(kAnswering, 0);
 }
 
-/// What Answerer.answer does next with its command: one operation of the table "sends", or the end of "withholds".
-inline void workerAnswers(State& s) {
+/// The next operation of Answerer.answer with its command: one of the table "sends", or the end of "withholds".
+inline void workerDoes(State& s) {
     const auto& ops = tables.at("sends");
     const auto here = ops.begin() + (s[kPhase] - kAnswers);
     const auto has = [&](Op op) { return std::find(ops.begin(), here, op) != here; };
-    const auto next = [&] {
-        if (here + 1 == ops.end()) return workerDrops(s);
-        s.set(kPhase, s[kPhase] + 1);
-    };
     switch (*here) {
         case kReadLease: {
             const int whose = s[kLease] == 0 ? 0 : s[kLease] == s[kWorkerSession] ? 1 : 2;
             if (decided("publish", {{whose, 3}, {s[kBeat], kNone}})) {
                 require(whose == 1 && s[kBeat] < D, "a worker answers only under a lease of its own that has not expired");
-                return next();
+                break;
             }
             for (const int op : tables.at("withholds")) {
                 require(op == kStage || op == kReadLease || op == kSettle, "a command that is withheld changes nothing");
@@ -210,14 +204,34 @@ inline void workerAnswers(State& s) {
             require(has(kStage), "a command's record is there before it leaves");
             if (s[kWorkerSession] == s[kClientSession]) s.set(kCommands, s[kCommands] | 1 << s[kAnswering]);
             s.set(kAnswering, 0);
-            return next();
-        case kNoteCommand:
-            if (s.guardHas(s[kWorkerSession])) s.set(kCommandAge, 0);
-            [[fallthrough]];
+            break;
         case kMarkSent:
-        case kConfirm: require(has(kSend), "a command that is withheld changes nothing"); return next();
-        default: return next();
+        case kNoteCommand:
+        case kConfirm:
+            require(has(kSend), "a command that is withheld changes nothing");
+            if (*here == kNoteCommand && s.guardHas(s[kWorkerSession])) s.set(kCommandAge, 0);
     }
+    if (here + 1 == ops.end()) return workerDrops(s);
+    s.set(kPhase, s[kPhase] + 1);
+}
+
+/// Up to the next operation that another process can see, and that one. Around the others a pause or a death is the same
+/// as at the one before.
+inline void workerAnswers(State& s) {
+    const auto& ops = tables.at("sends");
+    const auto isPrivate = [&] {
+        const int op = ops[static_cast<std::size_t>(s[kPhase] - kAnswers)];
+        return op == kStage || op == kMarkSent || op == kConfirm || op == kSettle;
+    };
+    while (s[kPhase] >= kAnswers && isPrivate()) workerDoes(s);
+    if (s[kPhase] >= kAnswers) workerDoes(s);
+    while (s[kPhase] >= kAnswers && isPrivate()) workerDoes(s);
+}
+
+/// The step comes to a command. Nobody sees that, so a pause after it is a longer inference.
+inline void workerFinishes(State& s) {
+    s.set(kPhase, kAnswers);
+    workerAnswers(s);
 }
 
 inline void workerTrips(State& s) {
@@ -232,7 +246,7 @@ inline void noteLatched(const State& before, const State& after) {
 
 /// Whatever happens: what the guard has written is what it has decided.
 inline void noteLease(const State& s) {
-    require(s[kLease] == 0 || s[kWrites] != 0 || s.guardHas(s[kLease]), "the lease names only a session in which the guard is active");
+    require(s[kLease] == 0 || s[kWriting] || s.guardHas(s[kLease]), "the lease names only a session in which the guard is active");
 }
 
 /// Whatever happens: a stance follows commands alone, and never begins again or becomes younger.
@@ -345,7 +359,7 @@ inline void timePasses(State& s) {
     if (s[kGuardUp]) s.set(kBeat, older(s[kBeat], beatAge));
     s.set(kLastState, s[kLastState] >= stateAge ? kNone : s[kLastState] + 1);
     s.set(kNewest, older(s[kNewest], stateAge));
-    if (s[kPhase] != kLooking && !sentAlready(s)) s.set(kAnswering, older(s[kAnswering], commandAge));
+    if (hasToSend(s)) s.set(kAnswering, older(s[kAnswering], commandAge));
     s.set(kStates, olderMask(s[kStates], stateAge));
     for (const Field field : {kCommands, kOldCommands}) s.set(field, olderMask(s[field], commandAge));
     s.set(kApplied, older(s[kApplied], commandAge));

@@ -3,8 +3,8 @@
 The proof is a search without an end other than the last state (explore.cpp). What it is worth is shown by the
 bugs planted here: each changes a line of the real code, and the search must find it. docs/model.md explains.
 
-GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps: 3,1,4 takes two and a half
-minutes and 1 GB.
+GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps. GAITD_MODEL_WORKERS=two lets
+the guardian move the lease between two workers.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from gaitd.guardian import rules, sessions
-from gaitd.worker import runner
+from gaitd.guardian import main, rules, sessions
+from gaitd.shared import lease
+from gaitd.worker import answer, loop, step
 from model.decisions import Bounds, Code, as_text, tables
 
 HERE = Path(__file__).parent
 HEADERS = HERE.parents[1] / "proto" / "cpp" / "include" / "gaitd"
-REAL = Code(rules, sessions, runner)
+REAL = Code(rules, sessions, main, lease, step, answer, loop)
 QUICK = Bounds(deadline=2, max_age=1, first_command=2)
 SMALLEST = Bounds(deadline=1, max_age=1, first_command=2)
 
@@ -44,11 +45,11 @@ def build(target: Path, latch: str) -> Path:
     return binary
 
 
-def search(binary: Path, code: Code, bounds: Bounds, scratch: Path) -> str:
+def search(binary: Path, code: Code, bounds: Bounds, scratch: Path, workers: str = "one") -> str:
     """What the search prints; its verdict is in the words."""
     inputs = scratch / "tables.txt"
     inputs.write_text(as_text(tables(code, bounds)))
-    done = subprocess.run(["nice", binary, inputs], capture_output=True, text=True, check=False)
+    done = subprocess.run(["nice", binary, inputs, workers], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert (done.returncode == 1) == ("VIOLATED" in done.stdout)
     return done.stdout
@@ -62,7 +63,7 @@ def real_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_property_holds_in_every_reachable_state(real_binary: Path, tmp_path: Path) -> None:
     wanted = os.environ.get("GAITD_MODEL", "")
     bounds = Bounds(*map(int, wanted.split(","))) if wanted else QUICK
-    said = search(real_binary, REAL, bounds, tmp_path)
+    said = search(real_binary, REAL, bounds, tmp_path, os.environ.get("GAITD_MODEL_WORKERS", "one"))
     print(said)
     assert said.startswith("complete: "), said
     states, recovery = (int(re.findall(f"{name} (\\d+)", said)[0]) for name in ("states", "recovery"))
@@ -79,6 +80,7 @@ class Bug:
     where: ModuleType | str
     changes: dict[str, str]
     violated: str
+    workers: str = "one"
 
     def changed(self, source: str) -> str:
         for before, after in self.changes.items():
@@ -109,7 +111,7 @@ BUGS = [
     Bug(
         "the guard takes another session's commands for life",
         rules,
-        {"view.last_command_session == state.session and ": ""},
+        {"view.last_command_epoch == state.epoch and ": ""},
         "no command of its session came for the deadline",
     ),
     Bug(
@@ -121,7 +123,7 @@ BUGS = [
     Bug(
         "the guard overlooks a trip",
         rules,
-        {"if view.trip_session == state.session:": "if view.trip_session == -1:"},
+        {"view.trip.epoch == state.epoch:": "view.trip.epoch == -1:"},
         "when the worker trips",
     ),
     Bug(
@@ -137,16 +139,71 @@ BUGS = [
         "names another session changes nothing",
     ),
     Bug(
-        "the worker skips the latch",
-        runner,
-        {'if guard["active_session"] != self.session:': "if not self.session:"},
-        "after its session has no living guard",
+        "the guard lays the session down after the lease",
+        main,
+        {
+            "        self._guard.write_session(self._sessions.order.setup)\n": "        pass\n",
+            "            self._renew_lease(now_ns)\n            self._words": (
+                "            self._renew_lease(now_ns)\n"
+                "            if state.mode is Mode.ACTIVE:\n"
+                "                self._guard.write_session(self._sessions.order.setup)\n"
+                "            self._words"
+            ),
+        },
+        "laid down before the lease names it",
     ),
     Bug(
-        "the worker publishes while the guard is frozen",
-        runner,
-        {'return time.monotonic_ns() - guard["heartbeat_ns"] <= self._deadline_ns': "return True"},
-        "after its session has no living guard",
+        "the guard renews the lease after damping",
+        main,
+        {"active = state.mode is Mode.ACTIVE": "active = state.mode is not Mode.IDLE"},
+        "the lease names only a session in which the guard is active",
+    ),
+    Bug(
+        "the worker skips the lease",
+        answer,
+        {"lease.permits(self._guard.lease, command.epoch, command.slot, now_ns)": "True"},
+        "a worker reads the lease before it sends",
+    ),
+    Bug(
+        "the worker ignores the lease's epoch",
+        lease,
+        {"return is_of(word, epoch, slot) and now_ns": "return word != NOBODY and now_ns"},
+        "under a lease of its own that has not expired",
+    ),
+    Bug(
+        "the worker publishes while the guard is frozen: it ignores the lease's expiry",
+        lease,
+        {" and now_ns < expiry * EXPIRY_UNIT_NS": ""},
+        "under a lease of its own that has not expired",
+    ),
+    Bug(
+        "a withheld command moves the last action",
+        answer,
+        {
+            "                step.confirm(outcome)\n": "",
+            "            self._stage(outcome, command)\n": (
+                "            self._stage(outcome, command)\n            step.confirm(outcome)\n"
+            ),
+        },
+        "a command that is withheld changes nothing",
+    ),
+    Bug(
+        "a record is staged after its command",
+        answer,
+        {
+            "            self._stage(outcome, command)\n": "",
+            "                self._note_sent(command)\n": (
+                "                self._stage(outcome, command)\n                self._note_sent(command)\n"
+            ),
+        },
+        "a command's record is there before it leaves",
+    ),
+    Bug(
+        "the client takes an older epoch",
+        LATCH,
+        {"if (command.epoch < epoch_) return Refusal::OldEpoch;": ""},
+        "no command of an older epoch is applied after one of a newer",
+        workers="two",
     ),
     Bug(
         "the client ignores the latch",
@@ -234,13 +291,10 @@ BUGS = [
 def test_a_planted_bug_is_found(bug: Bug, real_binary: Path, tmp_path: Path) -> None:
     binary, code = real_binary, REAL
     if isinstance(bug.where, ModuleType):
-        modules = {name: getattr(REAL, name) for name in ("rules", "sessions", "runner")}
-        name = bug.where.__name__.rpartition(".")[2]
-        modules[name] = with_bug(bug, bug.where)
-        code = Code(**modules)
+        code = replace(REAL, **{bug.where.__name__.rpartition(".")[2]: with_bug(bug, bug.where)})
     else:
         binary = build(tmp_path, bug.changed((HEADERS / bug.where).read_text()))
-    said = search(binary, code, SMALLEST, tmp_path)
+    said = search(binary, code, SMALLEST, tmp_path, bug.workers)
     assert f"{bug.violated}" in said.partition("\n")[0], said[-2000:]
 
 

@@ -18,14 +18,14 @@ void successors(const State& s, Emit emit) {
 
     // The guardian; between two of these anything may happen, and its clock may be one step old.
     if (s[kGuardUp]) step("the guard dies", 0, guardDies);
-    if (s[kWrites]) {  // The guard does nothing else until these are done.
+    if (s[kWriting]) {  // The guard does nothing else until these are done.
         for (const int lag : {0, 1}) step("the guard writes what it granted", lag, [&](State& n) { guardWrites(n, lag); });
     } else if (s[kGuardUp]) {
         if (s[kWorker] == kDead) step("the guard sees the worker's death", 0, reapWorker);
         if (s[kWorker] == kReaped) step("the guard starts a worker", 0, [](State& n) { n.set(kWorker, kStarting); });
         if (s[kWorker] == kUp && !s[kReady]) step("the guard learns that the worker is ready", 0, [](State& n) { n.set(kReady, 1); });
-        if (s[kAsked]) step("the guard answers activate", 0, [](State& n) { serveActivate(n, true); });
-        step("the guard answers another controller's activate", 0, [](State& n) { serveActivate(n, false); });
+        if (s[kAsked]) step("the guard answers activate", 0, [](State& n) { serveActivate(n, true, 0); });
+        step("the guard answers another controller's activate", 0, [](State& n) { serveActivate(n, false, 0); });
         step("the guard answers damp", 0, serveDamp);
         if (s[kGuardMode] != kIdle) step("the guard answers release", 0, serveRelease);
         for (const int lag : {0, 1}) {
@@ -63,7 +63,7 @@ void successors(const State& s, Emit emit) {
         step("the worker's action trips a limit", 0, workerTrips);
         step("the worker's action is rejected", 0, workerDrops);
     }
-    if (s[kPhase] >= kAnswers) step("the worker does its next operation", s[kPhase] - kAnswers, workerAnswers);
+    if (s[kPhase] >= kAnswers) step("the worker does its next operations", s[kPhase] - kAnswers, workerAnswers);
 
     // The client; its clock may be one step old.
     for (const int lag : {0, 1}) {
@@ -100,12 +100,12 @@ inline State recovered(const State& s) {
     State n = s;
     const auto newest = [](int mask) { return mask == 0 ? kNone : __builtin_ctz(static_cast<unsigned>(mask)); };
     if (!s[kGuardUp]) return n.set(kGuardUp, 1), n.set(kBeat, 0), n;
-    if (s[kWrites]) return guardWrites(n, 0), n;
+    if (s[kWriting]) return guardWrites(n, 0), n;
     if (s[kWorker] == kDead) return reapWorker(n), n;
     if (s[kWorker] == kReaped) return n.set(kWorker, kStarting), n;
     if (s[kWorker] == kStarting) return n.set(kWorker, kUp), n;
     if (!s[kReady]) return n.set(kReady, 1), n;
-    if (s[kAsked] && s[kBeat] != 0) return serveActivate(n, true), n;
+    if (s[kAsked] && s[kBeat] != 0) return serveActivate(n, true, 0), n;
     if (s[kReplySession]) return clientTakesReply(n), n;
     if (s[kPhase] == kInferring) return workerFinishes(n), n;
     if (s[kPhase] >= kAnswers) return workerAnswers(n), n;

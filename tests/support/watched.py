@@ -91,7 +91,9 @@ class WatchedBackend:
 class LoopedWorker:
     """The real ``Worker``; its state socket is a list, and what it publishes another."""
 
-    def __init__(self, loop: ModuleType, bundle: Any, guard: GuardMemory, slot: int, announce: Announce) -> None:
+    def __init__(
+        self, loop: ModuleType, bundle: Any, guard: GuardMemory, slot: int, announce: Announce
+    ) -> None:
         joints = len(bundle.manifest.joints)
         self.sent: list[bytes] = []
         self.memory = watched_memory(joints, announce)
@@ -100,9 +102,9 @@ class LoopedWorker:
         context = SimpleNamespace(socket=lambda kind: self._socket(kind), destroy=lambda linger: None)
         access = SimpleNamespace(open=lambda socket, channel: None, admit=lambda: None)
         with (
-            mock.patch.object(loop, "realtime_context", lambda *_: context),
-            mock.patch.object(loop, "AccessControl", lambda *_: access),
-            mock.patch.object(loop, "may_use_fifo", lambda: False),
+            mock.patch.object(loop, "realtime_context", return_value=context),
+            mock.patch.object(loop, "AccessControl", return_value=access),
+            mock.patch.object(loop, "may_use_fifo", return_value=False),
         ):
             self.worker = loop.Worker(
                 bundle,
