@@ -227,7 +227,8 @@ class Claims:
         """Print what is in the file, then raise InputError."""
         rows: dict[tuple[str, str], list[str]] = {}
         for key, tensor in self.content.tensors.items():
-            use = self._uses.get(key, self._training_only(key) or UNKNOWN)
+            use = self._uses.get(key) or self._training_only(key) or self._training_only(key.partition(".")[2])
+            use = use or UNKNOWN
             group = key.partition(".")[0] if use == "optimizer" else _group(key)
             rows.setdefault((group, use), []).append(
                 f"{key.rpartition('.')[2]} {'x'.join(map(str, tensor.shape)) or 'scalar'}"

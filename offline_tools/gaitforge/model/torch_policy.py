@@ -83,6 +83,15 @@ def run_torch(source: Source, inputs: Float32Array) -> Float32Array:
     with torch.no_grad():
         if not source.hidden and not source.one_row:
             return np.asarray(first_tensor(source.module(rows)).numpy(), np.float32)
+        return _run_one_by_one(source, rows)
+
+
+def _run_one_by_one(source: Source, rows: Any) -> Float32Array:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # waking others takes longer than a row
+    try:
         hidden = tuple(torch.zeros(shape) for shape in source.hidden.values())
         actions = []
         for row in rows:
@@ -90,6 +99,8 @@ def run_torch(source: Source, inputs: Float32Array) -> Float32Array:
             if hidden:
                 hidden = tuple(output[1:])
             actions.append(first_tensor(output).numpy().reshape(-1))
+    finally:
+        torch.set_num_threads(threads)
     return np.asarray(actions, np.float32)
 
 
