@@ -149,7 +149,8 @@ def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any
     needed = _own_normalization(places.own_stats) if own else {}
     if own and said and said != needed:
         raise InputError(
-            f"{source}: normalization is {said}, but the checkpoint's own normalizer needs {needed}: leave it out"
+            f"{source}: normalization is {said}, but the checkpoint's own normalizer needs {needed}: leave "
+            "it out"
         )
 
     def write() -> None:
@@ -170,7 +171,7 @@ def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any
 
 
 def _own_normalization(path: Path) -> dict[str, float]:
-    """Return the contract's normalization with the statistics that an export wrote; std has the epsilon in it."""
+    """Return the contract's normalization with exported statistics, whose std has the epsilon in it."""
     with np.load(path) as stats:
         return {"clip": float(stats["clip"])} if "clip" in stats.files else {}
 

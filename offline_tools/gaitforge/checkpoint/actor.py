@@ -120,7 +120,7 @@ class Actor(nn.Module):  # type: ignore[misc]
     @property
     def act_dim(self) -> int:
         """Length of the action."""
-        width = sum(_linears(branch)[-1].out_features for branch in self.branches)
+        width = sum(int(_linears(branch)[-1].out_features) for branch in self.branches)
         return width // 2 if isinstance(self.output[0], FirstHalf | BetaMean) else width
 
     def linear_layers(self) -> list[nn.Linear]:
@@ -235,8 +235,10 @@ def build(recipe: Recipe, activation: str | None, config: ActorConfig) -> Actor:
         takes = actor.linear_layers()[0].in_features
         if takes != actor.rnn.hidden_size:
             raise InputError(
-                f"the recurrent layer gives {actor.rnn.hidden_size} values, but the layer after it takes {takes}"
+                f"the recurrent layer gives {actor.rnn.hidden_size} values, but the layer after it takes "
+                f"{takes}"
             )
     if len({_linears(branch)[0].in_features for branch in actor.branches}) > 1:
         raise InputError("the actor's branches take observations of different lengths")
-    return actor.eval()
+    actor.eval()
+    return actor

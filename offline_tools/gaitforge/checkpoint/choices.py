@@ -8,7 +8,7 @@ NO_NORMALIZER = "none"
 """Said as --normalizer: the network takes the observation as it is."""
 
 HEADS = ("plain", "gaussian", "beta")
-"""What the last layer gives: the action; its mean and deviation; the two parameters of a Beta distribution."""
+"""What the last layer gives: the action; its mean and deviation; a Beta distribution's two parameters."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from gaitforge.common import console
 UNKNOWN = "NOT UNDERSTOOD"
 
 TRAINING_ONLY = {
-    r"(\w+_)?optimi[sz]ers?(_state_dict)?\b|\w*_optimizer_state_dict\b|\w*scheduler\w*|grad_scaler": "optimizer",
+    r"(\w+_)?optimi[sz]ers?(_state_dict)?\b|\w*scheduler\w*|grad_scaler": "optimizer",
     r"critic(s|_\w+)?\b|qnet\w*|q_network\b|target_q_network\b|target_critic\w*": "critic",
     r"value(s|_\w+)?\b": "value function",
     r"rnd_\w+": "curiosity (RND)",
@@ -62,7 +62,7 @@ class Claims:
         return [self._layer(index, f"{prefix}{index}", weights) for index, weights in sorted(parts.items())]
 
     def linear(self, prefix: str, use: str = "actor") -> list[Layer]:
-        """Take the one layer ``prefix + weight``, as a list of one. Raises InputError when it is not there."""
+        """Take the layer ``prefix + weight``, as a list of one. Raises InputError when it is not there."""
         weights = {
             name: self.content.tensors[prefix + name]
             for name in ("weight", "bias")
@@ -214,7 +214,8 @@ class Claims:
         normalizers = [key for key in self._normalizers() if any(_group(one) == key for one in left)]
         what = f"--normalizer {normalizers[0]}, " if normalizers else ""
         self.refuse(
-            f"has {len(left)} tensors that nobody took: {_listed(groups)}: say {what}--actor PREFIX for each part "
+            f"has {len(left)} tensors that nobody took: {_listed(groups)}: say {what}--actor PREFIX for "
+            "each part "
             f"of the actor in order, or --ignore {groups[0]} if the action does not need them"
         )
 
@@ -227,7 +228,9 @@ class Claims:
         """Print what is in the file, then raise InputError."""
         rows: dict[tuple[str, str], list[str]] = {}
         for key, tensor in self.content.tensors.items():
-            use = self._uses.get(key) or self._training_only(key) or self._training_only(key.partition(".")[2])
+            use = (
+                self._uses.get(key) or self._training_only(key) or self._training_only(key.partition(".")[2])
+            )
             use = use or UNKNOWN
             group = key.partition(".")[0] if use == "optimizer" else _group(key)
             rows.setdefault((group, use), []).append(

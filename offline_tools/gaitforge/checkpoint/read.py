@@ -38,7 +38,8 @@ def rebuild(
     _check_config(actor, recipe, config, where)
     if recipe.normalizer is not None and len(recipe.normalizer.mean) != actor.obs_dim:
         claims.refuse(
-            f"has a normalizer {recipe.normalizer.key} of {len(recipe.normalizer.mean)} values, the actor takes "
+            f"has a normalizer {recipe.normalizer.key} of {len(recipe.normalizer.mean)} values, the actor "
+            "takes "
             f"{actor.obs_dim}"
         )
     _tell(content, actor, recipe)
@@ -76,7 +77,8 @@ def _check_widths(claims: Claims, recipe: Recipe, config: ActorConfig) -> None:
         if wanted is not None and wanted != width:
             last = ", ".join(branch[-1].name for branch in recipe.branches)
             claims.refuse(
-                f"has {width} actions by the layer taken as the last one ({last}), but {wanted} by {who}: say the "
+                f"has {width} actions by the layer taken as the last one ({last}), but {wanted} by {who}: "
+                "say the "
                 "actor's parts in order as --actor PREFIX"
             )
 
@@ -101,7 +103,8 @@ def _activation(claims: Claims, recipe: Recipe, config: ActorConfig, where: str)
     needed = any(len(branch) > 1 for branch in recipe.branches) or recipe.encoder
     if not names and needed:
         claims.refuse(
-            "does not tell its activation, and a wrong one gives wrong actions: say --activation, such as elu, "
+            "does not tell its activation, and a wrong one gives wrong actions: say --activation, such as "
+            "elu, "
             "or keep params/agent.yaml or exported/policy.pt beside it"
         )
     return names.pop() if names else None

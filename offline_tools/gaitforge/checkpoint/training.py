@@ -16,7 +16,7 @@ from gaitforge.checkpoint.activations import of_class
 
 AGENT, ENV, EXPORTED = Path("params/agent.yaml"), Path("params/env.yaml"), Path("exported/policy.pt")
 LEVELS = 3
-"""Looked for in the checkpoint's folder and this many less one above it: skrl and rl_games save one deeper."""
+"""Folders looked into, from the checkpoint's own upwards: skrl and rl_games save one deeper."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head",
         choices=HEADS,
-        help="what the last layer gives: the action, its mean and deviation, or a Beta distribution's parameters",
+        help="what the last layer gives: the action, its mean and deviation, or a Beta's parameters",
     )
 
 

@@ -30,8 +30,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--separate-normalizer",
         action="store_true",
-        help="write a normalizer of the checkpoint to OUTPUT_obs_stats.npz, which quantizes better, instead of "
-        "into the graph",
+        help="write a normalizer of the checkpoint to OUTPUT_obs_stats.npz, which quantizes better, "
+        "instead of into the graph",
     )
     parser.add_argument("--observations", type=Path, help="recorded model inputs to check with as well")
     parser.add_argument(

@@ -78,7 +78,8 @@ def _obs_dim(path: Path, module: Any, config: ActorConfig | None, choices: Choic
         if width is not None:
             if not _runs(module, width):
                 raise InputError(
-                    f"{path} does not run on an observation of {width} values, which is the obs_dim that {who} says: "
+                    f"{path} does not run on an observation of {width} values, which is the obs_dim that "
+                    f"{who} says: "
                     f"{_reason(module, width)}"
                 )
             return width
@@ -95,7 +96,8 @@ def _obs_dim(path: Path, module: Any, config: ActorConfig | None, choices: Choic
         )
     if len(candidates) > 1 or _runs(module, candidates[0] + 1):
         raise InputError(
-            f"{path} runs on observations of several lengths ({candidates[0]} and more), so the right one cannot be "
+            f"{path} runs on observations of several lengths ({candidates[0]} and more), so the right one "
+            "cannot be "
             f"found by trying: {ask}"
         )
     return candidates[0]
@@ -117,7 +119,7 @@ def _takes_batches(module: Any, width: int) -> bool:
     except Exception:  # traced for a batch of one
         return False
     single = [first_tensor(_run(module, row.reshape(1, -1))).reshape(-1) for row in rows]
-    return both.shape == (2, len(single[0])) and torch.allclose(both, torch.stack(single), atol=1e-5)
+    return both.shape == (2, len(single[0])) and bool(torch.allclose(both, torch.stack(single), atol=1e-5))
 
 
 def _rebuilt(path: Path, module: Any, config: ActorConfig | None, choices: Choices) -> Source:
@@ -164,13 +166,15 @@ def _prove(path: Path, module: Any, actor: Actor, statistics: Statistics | None)
     rebuilt = run_torch(source, rows)
     if rebuilt.shape != original.shape:
         raise InputError(
-            f"{path}: rebuilt from its weights it gives {rebuilt.shape[1]} actions, itself {original.shape[1]}: "
+            f"{path}: rebuilt from its weights it gives {rebuilt.shape[1]} actions, itself "
+            f"{original.shape[1]}: "
             "export the training checkpoint instead"
         )
     worst = float(np.abs(original - rebuilt).max())
     if not worst <= PROOF_TOLERANCE:
         raise InputError(
-            f"{path}: rebuilt from its weights it differs by {worst:.2g} from itself over {PROOF_ROWS} steps: "
+            f"{path}: rebuilt from its weights it differs by {worst:.2g} from itself over {PROOF_ROWS} "
+            "steps: "
             "export the training checkpoint instead"
         )
     console.note(f"the rebuilt module differs from the original by {worst:.1e} over {PROOF_ROWS} steps")

@@ -1,8 +1,8 @@
 """HumanoidVerse, ASAP, FALCON and holosoma's PPO: ``actor_model_state_dict``.
 
-Keys: humanoidverse/agents/ppo/ppo.py, agents/modules/ppo_modules.py (actor_module.module is the network). FALCON
-trains one actor for each part of the body (agents/decouple/ppo_decoupled_wbc_ma.py): all take the same observation,
-and the action joins theirs in the order of the file.
+Keys: humanoidverse/agents/ppo/ppo.py, agents/modules/ppo_modules.py (actor_module.module is the network).
+FALCON trains one actor for each part of the body (agents/decouple/ppo_decoupled_wbc_ma.py): all take the same
+observation, and the action joins theirs in the order of the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def read(claims: Claims, training: Training) -> Recipe:
     if len(parts) > 1:
         names = [part.removeprefix(ROOT).rstrip(".") for part in parts]
         recipe.notes.append(
-            f"the action joins those of {', '.join(names)}, in this order: the manifest's joints must follow it"
+            f"the action joins those of {', '.join(names)}, in this order: the manifest's joints must "
+            "follow it"
         )
     widths = 0
     for part in parts:

@@ -1,7 +1,8 @@
 """rl_games: ``model.a2c_network`` and ``model.running_mean_std``.
 
-Keys: algos_torch/network_builder.py (A2CBuilder), models.py, running_mean_std.py; what the player does with the
-mean: common/player.py, algos_torch/players.py (clamped to +-1 and scaled to the action space if clip_actions).
+Keys: algos_torch/network_builder.py (A2CBuilder), models.py, running_mean_std.py; what the player does with
+the mean: common/player.py, algos_torch/players.py (clamped to +-1 and scaled to the action space if
+clip_actions).
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _head(training: Training, config: dict[str, Any], recipe: Recipe) -> Head:
         return Head("clip", torch.tensor([-limit]), torch.tensor([limit]))
     if training.agent_path is None:
         recipe.notes.append(
-            "rl_games does not save mu_activation nor clip_actions: taking the output of mu as the action; keep "
+            "rl_games does not save mu_activation nor clip_actions: taking the output of mu as the "
+            "action; keep "
             "params/agent.yaml beside the checkpoint to be sure"
         )
     return Head()

@@ -3,8 +3,9 @@
 Versions 1 to 3 (modules/actor_critic.py, actor_critic_recurrent.py, student_teacher.py) save one
 ``model_state_dict``, with ``obs_norm_state_dict`` beside it in 2 and ``actor_obs_normalizer`` inside it in 3;
 4 and 5 (models/mlp_model.py, rnn_model.py, modules/distribution.py) save ``actor_state_dict`` or, distilled,
-``student_state_dict``. A head without a deviation of its own gives both parameters of its distribution: mean and
-deviation (3: state_dependent_std; 5: HeteroscedasticGaussianDistribution) or, since 5, a Beta distribution's.
+``student_state_dict``. A head without a deviation of its own gives both parameters of its distribution: mean
+and deviation (3: state_dependent_std; 5: HeteroscedasticGaussianDistribution) or, since 5, a Beta
+distribution's.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def read(claims: Claims, training: Training) -> Recipe:
     claims.leave_training_only([root])
     if training.get("clip_actions"):
         recipe.notes.append(
-            f"{training.agent_path} clips actions to +-{training.get('clip_actions')}: say so as action.clip in "
+            f"{training.agent_path} clips actions to +-{training.get('clip_actions')}: say so as "
+            "action.clip in "
             "the manifest"
         )
     return recipe
@@ -91,17 +93,18 @@ def _head(claims: Claims, training: Training, recipe: Recipe, configured: dict[s
                 kind = "gaussian"
             else:
                 claims.refuse(
-                    f"has no deviation of the exploration and {recipe.output_width} outputs: they are the mean and "
-                    f"deviation of {recipe.output_width // 2} actions (--head gaussian), the parameters of a Beta "
+                    f"has no deviation of the exploration and {recipe.output_width} outputs: they are the "
+                    "mean and "
+                    f"deviation of {recipe.output_width // 2} actions (--head gaussian), the parameters of "
+                    "a Beta "
                     f"distribution (--head beta), or the actions themselves (--head plain)"
                 )
         elif kind is not None:
             recipe.notes.append(f"{training.agent_path}: the head is {kind}; the policy gives its mean")
     if kind != "beta":
         return Head(kind or "plain")
-    low, high = distribution.get("action_range") or (None, None)
-    if low is None:
-        low, high = -1.0, 1.0
+    low, high = distribution.get("action_range") or (-1.0, 1.0)
+    if "action_range" not in distribution:
         recipe.notes.append("taking rsl_rl's default range of a Beta distribution's actions, -1 to 1")
     return Head("beta", torch.tensor([float(low)]), torch.tensor([float(high)]))
 

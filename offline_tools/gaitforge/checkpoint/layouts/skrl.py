@@ -1,8 +1,8 @@
 """skrl: ``policy`` and the preprocessors of an agent.
 
-Keys: agents/torch/*/*.py (checkpoint_modules), utils/model_instantiators/torch/gaussian.py and shared.py. skrl 1
-normalizes the observation by ``state_preprocessor``; 2 by ``observation_preprocessor``, and states, which critics
-take, by ``state_preprocessor``.
+Keys: agents/torch/*/*.py (checkpoint_modules), utils/model_instantiators/torch/gaussian.py and shared.py.
+skrl 1 normalizes the observation by ``state_preprocessor``; 2 by ``observation_preprocessor``, and states,
+which critics take, by ``state_preprocessor``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def read(claims: Claims, training: Training) -> Recipe:
     content = claims.content
     if not content.has("policy."):
         claims.refuse(
-            "is one module of a skrl agent by itself; its preprocessor is in another file: save the whole agent "
+            "is one module of a skrl agent by itself; its preprocessor is in another file: save the whole "
+            "agent "
             "(store_separately: False, or agent.save(path)) and export that"
         )
     root = "policy."
@@ -91,7 +92,8 @@ def _configured(claims: Claims, training: Training, recipe: Recipe) -> None:
         )
     elif not output and claims.content.matches(_OFF_POLICY) and claims.config.output_activation is None:
         claims.refuse(
-            "does not tell whether its actor ends in a tanh: say output_activation: tanh or identity in --config"
+            "does not tell whether its actor ends in a tanh: say output_activation: tanh or identity in "
+            "--config"
         )
     elif not output and claims.config.output_activation is None:
         recipe.notes.append("skrl does not save what follows the last layer; taking its output as the action")

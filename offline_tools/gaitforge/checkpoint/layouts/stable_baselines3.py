@@ -1,8 +1,9 @@
 """stable-baselines3: PPO and A2C, SAC, TD3 and DDPG, and sb3-contrib's RecurrentPPO.
 
 Keys: common/policies.py and common/torch_layers.py (ActorCriticPolicy), sac/policies.py, td3/policies.py. The
-archive of model.save() says more than ``policy.pth`` in it: its ``data`` has the activation, when it is not the
-policy's default, and the action space, to which predict() clips (PPO, A2C) or scales (SAC, TD3) the action.
+archive of model.save() says more than ``policy.pth`` in it: its ``data`` has the activation, when it is not
+the policy's default, and the action space, to which predict() clips (PPO, A2C) or scales (SAC, TD3) the
+action.
 """
 
 from __future__ import annotations
@@ -76,11 +77,13 @@ def _head(claims: Claims, recipe: Recipe, data: dict[str, Any], squashed: bool) 
     if not bounds:
         if squashed:
             claims.refuse(
-                "does not tell the action space, to which SAC and TD3 scale their actions: give the archive that "
+                "does not tell the action space, to which SAC and TD3 scale their actions: give the "
+                "archive that "
                 "model.save() writes"
             )
         recipe.notes.append(
-            "predict() clips actions to the action space, which policy.pth does not tell: say so as action.clip "
+            "predict() clips actions to the action space, which policy.pth does not tell: say so as "
+            "action.clip "
             "in the manifest, or give the archive that model.save() writes"
         )
         return Head()
@@ -110,12 +113,14 @@ def _statistics(claims: Claims, training: Training, recipe: Recipe) -> None:
     told = training.get("normalize_input")
     if claims.choices.normalizer is not None or not (found or told):
         recipe.notes.append(
-            "if training wrapped the environment in VecNormalize, its statistics belong to the policy: give them "
+            "if training wrapped the environment in VecNormalize, its statistics belong to the policy: "
+            "give them "
             "as --obs-stats"
         )
         return
     named = str(found[0]) if found else f"{training.agent_path} (normalize_input)"
     claims.refuse(
-        f"was trained with VecNormalize, says {named}: export with --normalizer none and give its statistics as "
+        f"was trained with VecNormalize, says {named}: export with --normalizer none and give its "
+        "statistics as "
         f"--obs-stats (gaitforge export {named if found else 'the .pkl file'} says how to write them)"
     )
