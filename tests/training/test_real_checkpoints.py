@@ -24,7 +24,9 @@ def train(directory: Path, script: str, *words: str, library: str = "") -> None:
     assert python.exists(), "run make test-trainers"
     surroundings = {**os.environ, "PYTHONPATH": str(BUILD / library) if library else ""}
     command = [python, HERE / script, *words, directory]
-    done = subprocess.run(command, cwd=directory, env=surroundings, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=directory, env=surroundings, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -36,7 +36,12 @@ class Toy(VecEnv):
 
 def configuration(generation, kind):
     algorithm = {"class_name": "PPO", "rnd_cfg": None, "symmetry_cfg": None}
-    common = {"num_steps_per_env": 8, "save_interval": 100, "algorithm": algorithm, "logger": "tensorboard"}
+    common = {
+        "num_steps_per_env": 8,
+        "save_interval": 100,
+        "algorithm": algorithm,
+        "logger": "tensorboard",
+    }
     memory = {"rnn_type": "lstm", "rnn_hidden_dim": 16, "rnn_num_layers": 1} if kind == "lstm" else {}
     if generation == 3:
         policy = {
@@ -62,13 +67,20 @@ def configuration(generation, kind):
         **memory,
     }
     groups = {"actor": ["policy"], "critic": ["policy"]}
-    return {**common, "actor": {**model, "distribution_cfg": distribution}, "critic": model, "obs_groups": groups}
+    return {
+        **common,
+        "actor": {**model, "distribution_cfg": distribution},
+        "critic": model,
+        "obs_groups": groups,
+    }
 
 
 def main(generation, kind, directory):
     torch.manual_seed(0)
     environment = Toy()
-    runner = OnPolicyRunner(environment, configuration(generation, kind), log_dir=str(directory), device="cpu")
+    runner = OnPolicyRunner(
+        environment, configuration(generation, kind), log_dir=str(directory), device="cpu"
+    )
     runner.learn(2)
     runner.save(str(directory / "model.pt"))
     policy = runner.get_inference_policy(device="cpu")

@@ -13,19 +13,22 @@ from gaitd.errors import InputError
 from gaitforge.checkpoint.choices import NO_NORMALIZER, Choices
 from gaitforge.checkpoint.config import ActorConfig
 from gaitforge.checkpoint.content import Content
-from gaitforge.checkpoint.recipe import RSL_EPSILON, Layer, Statistics
+from gaitforge.checkpoint.normalizers import normalizers, statistics
+from gaitforge.checkpoint.recipe import Layer, Statistics
 from gaitforge.common import console
 
 UNKNOWN = "NOT UNDERSTOOD"
+
+_PROGRESS = "progress of training"
 
 TRAINING_ONLY = {
     r"(\w+_)?optimi[sz]ers?(_state_dict)?\b|\w*scheduler\w*|grad_scaler": "optimizer",
     r"critic(s|_\w+)?\b|qnet\w*|q_network\b|target_q_network\b|target_critic\w*": "critic",
     r"value(s|_\w+)?\b": "value function",
-    r"rnd_\w+": "curiosity (RND)",
+    r"rnd_(state_dict|optimizer_state_dict)\b": "curiosity (RND)",
     r"teacher\w*\b": "teacher",
     r"(log_)?std$|log_alpha$|log_entropy_coefficient$|ent_coef$": "exploration",
-    r"(env_state|iter|epoch|frame|global_step|last_mean_rewards)\b": "progress of training",
+    r"(env_state|infos)\.|(iter|epoch|frame|global_step|last_mean_rewards)$": _PROGRESS,
 }
 """Keys, or their first part, that acting never needs, whatever the trainer."""
 
@@ -129,49 +132,19 @@ class Claims:
         return self._statistics(found[0]) if found else None
 
     def _normalizers(self) -> list[str]:
-        """Keys of all mappings with a mean and a variance or deviation."""
-        owners: dict[str, set[str]] = {}
-        for key in self.content.tensors:
-            owner, _, name = key.rpartition(".")
-            owners.setdefault(owner, set()).add(name.strip("_").removeprefix("running_"))
-        spreads = {"var", "variance", "std"}
-        return [
-            owner
-            for owner, names in owners.items()
-            if "mean" in names and names & spreads and "weight" not in names
-        ]
+        return normalizers(self.content.tensors)
 
     def _statistics(self, key: str) -> Statistics:
-        """Read a normalizer as its trainer computes it; the form of its names tells which trainer."""
-        epsilon = self.config.normalizer_epsilon
         tensors = {
-            name.removeprefix(f"{key}."): tensor.double().flatten()
+            name.removeprefix(f"{key}."): tensor
             for name, tensor in self.content.tensors.items()
             if name.startswith(f"{key}.")
         }
         self._uses.update(dict.fromkeys((f"{key}.{name}" for name in tensors), "normalizer"))
-        if "running_variance" in tensors:
-            # skrl, resources/preprocessors/torch/running_standard_scaler.py: its defaults
-            eps = 1e-8 if epsilon is None else epsilon
-            mean, divisor, clip = tensors["running_mean"], tensors["running_variance"].sqrt() + eps, 5.0
-            formula = f"(x - mean) / (std + {eps:g}), clipped to +-5, as skrl does"
-        elif "running_var" in tensors:
-            # rl_games, algos_torch/running_mean_std.py
-            eps = 1e-5 if epsilon is None else epsilon
-            mean, divisor, clip = tensors["running_mean"], (tensors["running_var"] + eps).sqrt(), 5.0
-            formula = f"(x - mean) / sqrt(var + {eps:g}), clipped to +-5, as rl_games does"
-        else:
-            of_rsl_rl = "_mean" in tensors
-            if not of_rsl_rl and epsilon is None:
-                self.refuse(f"has a normalizer {key} of unknown make: give normalizer_epsilon in --config")
-            eps = RSL_EPSILON if epsilon is None else epsilon
-            named = {name.strip("_"): tensor for name, tensor in tensors.items()}
-            std = named["std"] if "std" in named else named["var"].sqrt()
-            mean, divisor, clip = named["mean"], std + eps, None
-            formula = f"(x - mean) / (std + {eps:g})" + (", as rsl_rl does" if of_rsl_rl else "")
-        if len(mean) != len(divisor) or not (mean.isfinite().all() and (divisor > 0).all()):
-            self.refuse(f"has a normalizer {key} whose mean and variance make no sense")
-        return Statistics(key, mean.float(), divisor.float(), clip, formula)
+        try:
+            return statistics(key, tensors, self.config.normalizer_epsilon)
+        except InputError as error:
+            self.refuse(str(error))
 
     def leave(self, prefix: str, reason: str) -> None:
         """Mark keys below a prefix, or the key itself, as known and not needed."""
@@ -190,10 +163,11 @@ class Claims:
 
     def leave_training_only(self, roots: Iterable[str]) -> None:
         """Mark what acting never needs, at the top and below these prefixes."""
+        statistics_of = self._normalizers()
         for key in self.content.tensors:
             for root in ("", *roots):
                 reason = self._training_only(key.removeprefix(root)) if key.startswith(root) else None
-                if reason is not None:
+                if reason is not None and not (reason == _PROGRESS and _group(key) in statistics_of):
                     self._uses.setdefault(key, reason)
 
     def close(self) -> None:

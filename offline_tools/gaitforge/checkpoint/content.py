@@ -9,7 +9,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,10 +93,18 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         yield key, value.detach()
     elif isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         yield key, torch.from_numpy(np.array(value))
+    elif isinstance(value, list | tuple) and _is_statistics(key, value):
+        yield key, torch.tensor([float(number) for number in value])
     elif isinstance(value, Mapping | list | tuple):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for name, inner in items:
             yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+
+
+def _is_statistics(key: str, value: Sequence[Any]) -> bool:
+    """Tell whether a plain list may be a normalizer's, so that it is not overlooked."""
+    named = re.search(r"mean|var|std", key.rpartition(".")[2])
+    return bool(named and value and all(isinstance(number, float | int) for number in value))
 
 
 def _names(path: Path) -> list[str]:

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-RSL_EPSILON = 1e-2
-"""What rsl_rl's EmpiricalNormalization adds to the deviation (rsl_rl/modules/normalization.py)."""
-
 
 @dataclass(frozen=True)
 class Layer:

@@ -138,9 +138,23 @@ def _rebuilt(path: Path, module: Any, config: ActorConfig | None, choices: Choic
     head = choices.head or next((name for name in heads if name is not None), None)
     told = Choices(choices.actor, choices.normalizer, choices.ignore, choices.activation, head)
     console.say("TorchScript with a hidden state inside: rebuilding it from its weights")
-    actor, recipe = rebuild(content_of(path, module.state_dict()), told, described, str(path))
+    states = _states(module)
+    weights = {key: value for key, value in module.state_dict().items() if key not in states}
+    actor, recipe = rebuild(content_of(path, weights), told, described, str(path))
     _prove(path, module, actor, recipe.normalizer)
     return source_of(actor, None)
+
+
+def _states(module: Any) -> dict[str, torch.Tensor]:
+    """Return the buffers that have the shape of a recurrent layer's state, (layers, 1, size)."""
+    weights = module.state_dict()
+    sizes = {tensor.shape[1] for name, tensor in weights.items() if "weight_hh_l" in name}
+    buffers = dict(module.named_buffers())
+    return {
+        name: tensor
+        for name, tensor in buffers.items()
+        if tensor.dim() == 3 and tensor.shape[1] == 1 and tensor.shape[2] in sizes
+    }
 
 
 def _epsilon(module: Any) -> float | None:
@@ -155,9 +169,8 @@ def _epsilon(module: Any) -> float | None:
 def _prove(path: Path, module: Any, actor: Actor, statistics: Statistics | None) -> None:
     source = source_of(actor, statistics)
     rows = np.random.default_rng(0).standard_normal((PROOF_ROWS, source.obs_dim), dtype=np.float32)
-    for name, buffer in module.named_buffers():
-        if name in ("hidden_state", "cell_state"):
-            buffer.zero_()
+    for state in _states(module).values():
+        state.zero_()
     try:
         outputs = [first_tensor(_run(module, torch.from_numpy(row.reshape(1, -1)))) for row in rows]
     except Exception as error:

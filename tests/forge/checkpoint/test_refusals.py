@@ -67,6 +67,38 @@ def test_a_normalizer_of_unknown_make_needs_its_epsilon(refused: Refused, forge:
     np.testing.assert_allclose(got, forward(LAYERS, (inputs - mean) / (np.sqrt(var) + 0.03), ELU), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"infos": {"obs_rms": {"mean": torch.zeros(OBS), "var": torch.ones(OBS)}}},
+        {"obs_rms": {"mean": [0.5] * OBS, "std": [2.0] * OBS}},
+        {"obs_rms": {"mean": np.zeros(OBS), "std": np.ones(OBS)}},
+        {"obs_mean": torch.zeros(OBS), "obs_std": torch.ones(OBS)},
+    ],
+)
+def test_statistics_are_found_wherever_they_are(refused: Refused, hidden: dict[str, Any]) -> None:
+    save({**t.runner({"model_state_dict": state_dict()}), **hidden})
+    assert "obs_" in refused(2, "export", "model.pt", *ELU_SAID)
+
+
+@pytest.mark.parametrize("name", ["frame", "epoch", "critical", "valuable", "optimum"])
+def test_a_layer_named_almost_like_training(refused: Refused, name: str) -> None:
+    save({**state_dict(), f"{name}.0.weight": torch.zeros(4, 4)})
+    assert f"{name}.0" in refused(2, "export", "model.pt", *ELU_SAID)
+
+
+def test_what_training_notes_down_is_left_out(forge: Forge) -> None:
+    infos = {"curriculum": torch.ones(100), "best": 3.0}
+    save(
+        {
+            **t.runner({"model_state_dict": state_dict()}),
+            "infos": infos,
+            "env_state": {"level": torch.ones(4)},
+        }
+    )
+    assert forge("export", "model.pt", *ELU_SAID) == 0
+
+
 def test_two_normalizers_must_be_told_apart(refused: Refused, forge: Forge) -> None:
     content = t.skrl(numbered(LAYERS, "net."))
     content["observation_preprocessor"] = {

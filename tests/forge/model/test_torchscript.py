@@ -83,6 +83,21 @@ class KeepsGruState(nn.Module):
         return self.mlp(out.squeeze(0))
 
 
+class KeepsStateUnderAnotherName(nn.Module):
+    last: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = nn.GRU(OBS, 16)
+        self.actor = nn.Sequential(nn.Linear(16, 24), nn.SiLU(), nn.Linear(24, ACT))
+        self.register_buffer("last", torch.zeros(1, 1, 16))
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        out, h = self.memory(obs.unsqueeze(0), self.last)
+        self.last[:] = h
+        return self.actor(out.squeeze(0))
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -90,6 +105,7 @@ class KeepsGruState(nn.Module):
         lambda: KeepsState(Normalizer(1e-2)),
         lambda: KeepsState(Normalizer(0.3), activation=nn.ReLU),
         KeepsGruState,
+        KeepsStateUnderAnotherName,
     ],
 )
 def test_a_recurrent_module_is_rebuilt(forge: Forge, make: Callable[[], nn.Module]) -> None:

@@ -38,8 +38,8 @@ def read(claims: Claims, training: Training) -> Recipe:
     if content.has(f"{role}_state_dict."):
         root, layers, memory = f"{role}_state_dict.", "mlp.", "rnn."
         normalizers = [f"{root}obs_normalizer"]
-        configured = training.get(role) or {}
-        normalized = configured.get("obs_normalization")
+        configured = training.get(role) or training.get("policy") or {}
+        normalized = configured.get("obs_normalization") or configured.get(f"{role}_obs_normalization")
         name = "rsl_rl 4 or 5"
     else:
         root, layers, memory = "model_state_dict.", f"{role}.", "memory_s." if student else "memory_a."

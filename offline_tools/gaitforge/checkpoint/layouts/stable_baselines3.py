@@ -90,7 +90,12 @@ def _head(claims: Claims, recipe: Recipe, data: dict[str, Any], squashed: bool) 
     low, high = bounds
     if low is None or high is None:
         claims.refuse("has an action space whose bounds cannot be read")
-    if squashed:
+    if any(bound.numel() not in (1, recipe.output_width) for bound in bounds):
+        claims.refuse(
+            f"has {recipe.output_width} actions, but an action space with bounds for another number"
+        )
+    kwargs = data.get("policy_kwargs")
+    if squashed or (isinstance(kwargs, dict) and kwargs.get("squash_output")):
         return Head("tanh", low, high)
     if not (low.isfinite().all() and high.isfinite().all()):
         return Head()
