@@ -189,8 +189,7 @@ class Claims:
         what = f"--normalizer {normalizers[0]}, " if normalizers else ""
         self.refuse(
             f"has {len(left)} tensors that nobody took: {_listed(groups)}: say {what}--actor PREFIX for "
-            "each part "
-            f"of the actor in order, or --ignore {groups[0]} if the action does not need them"
+            f"each part of the actor in order, or --ignore {groups[0]} if the action does not need them"
         )
 
     def refuse_convolutions(self, keys: list[str]) -> NoReturn:

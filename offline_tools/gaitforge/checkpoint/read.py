@@ -39,8 +39,7 @@ def rebuild(
     if recipe.normalizer is not None and len(recipe.normalizer.mean) != actor.obs_dim:
         claims.refuse(
             f"has a normalizer {recipe.normalizer.key} of {len(recipe.normalizer.mean)} values, the actor "
-            "takes "
-            f"{actor.obs_dim}"
+            f"takes {actor.obs_dim}"
         )
     _tell(content, actor, recipe)
     return actor, recipe
@@ -78,8 +77,7 @@ def _check_widths(claims: Claims, recipe: Recipe, config: ActorConfig) -> None:
             last = ", ".join(branch[-1].name for branch in recipe.branches)
             claims.refuse(
                 f"has {width} actions by the layer taken as the last one ({last}), but {wanted} by {who}: "
-                "say the "
-                "actor's parts in order as --actor PREFIX"
+                "say the actor's parts in order as --actor PREFIX"
             )
 
 
@@ -104,8 +102,7 @@ def _activation(claims: Claims, recipe: Recipe, config: ActorConfig, where: str)
     if not names and needed:
         claims.refuse(
             "does not tell its activation, and a wrong one gives wrong actions: say --activation, such as "
-            "elu, "
-            "or keep params/agent.yaml or exported/policy.pt beside it"
+            "elu, or keep params/agent.yaml or exported/policy.pt beside it"
         )
     return names.pop() if names else None
 

@@ -79,8 +79,7 @@ def _obs_dim(path: Path, module: Any, config: ActorConfig | None, choices: Choic
             if not _runs(module, width):
                 raise InputError(
                     f"{path} does not run on an observation of {width} values, which is the obs_dim that "
-                    f"{who} says: "
-                    f"{_reason(module, width)}"
+                    f"{who} says: {_reason(module, width)}"
                 )
             return width
     layers = [tensor.shape[-1] for tensor in module.state_dict().values() if tensor.dim() == 2]
@@ -97,8 +96,7 @@ def _obs_dim(path: Path, module: Any, config: ActorConfig | None, choices: Choic
     if len(candidates) > 1 or _runs(module, candidates[0] + 1):
         raise InputError(
             f"{path} runs on observations of several lengths ({candidates[0]} and more), so the right one "
-            "cannot be "
-            f"found by trying: {ask}"
+            f"cannot be found by trying: {ask}"
         )
     return candidates[0]
 
@@ -180,14 +178,12 @@ def _prove(path: Path, module: Any, actor: Actor, statistics: Statistics | None)
     if rebuilt.shape != original.shape:
         raise InputError(
             f"{path}: rebuilt from its weights it gives {rebuilt.shape[1]} actions, itself "
-            f"{original.shape[1]}: "
-            "export the training checkpoint instead"
+            f"{original.shape[1]}: export the training checkpoint instead"
         )
     worst = float(np.abs(original - rebuilt).max())
     if not worst <= PROOF_TOLERANCE:
         raise InputError(
             f"{path}: rebuilt from its weights it differs by {worst:.2g} from itself over {PROOF_ROWS} "
-            "steps: "
-            "export the training checkpoint instead"
+            "steps: export the training checkpoint instead"
         )
     console.note(f"the rebuilt module differs from the original by {worst:.1e} over {PROOF_ROWS} steps")

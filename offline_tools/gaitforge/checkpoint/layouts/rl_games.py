@@ -96,8 +96,7 @@ def _head(training: Training, config: dict[str, Any], recipe: Recipe) -> Head:
         return Head("clip", torch.tensor([-limit]), torch.tensor([limit]))
     if training.agent_path is None:
         recipe.notes.append(
-            "rl_games does not save mu_activation nor clip_actions: taking the output of mu as the "
-            "action; keep "
-            "params/agent.yaml beside the checkpoint to be sure"
+            "rl_games does not save mu_activation nor clip_actions: taking the output of mu as the action; "
+            "keep params/agent.yaml beside the checkpoint to be sure"
         )
     return Head()

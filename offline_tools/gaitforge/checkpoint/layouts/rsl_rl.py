@@ -72,8 +72,7 @@ def read(claims: Claims, training: Training) -> Recipe:
     if training.get("clip_actions"):
         recipe.notes.append(
             f"{training.agent_path} clips actions to +-{training.get('clip_actions')}: say so as "
-            "action.clip in "
-            "the manifest"
+            "action.clip in the manifest"
         )
     return recipe
 
@@ -94,10 +93,9 @@ def _head(claims: Claims, training: Training, recipe: Recipe, configured: dict[s
             else:
                 claims.refuse(
                     f"has no deviation of the exploration and {recipe.output_width} outputs: they are the "
-                    "mean and "
-                    f"deviation of {recipe.output_width // 2} actions (--head gaussian), the parameters of "
-                    "a Beta "
-                    f"distribution (--head beta), or the actions themselves (--head plain)"
+                    f"mean and deviation of {recipe.output_width // 2} actions (--head gaussian), the "
+                    "parameters of a Beta distribution (--head beta), or the actions themselves (--head "
+                    "plain)"
                 )
         elif kind is not None:
             recipe.notes.append(f"{training.agent_path}: the head is {kind}; the policy gives its mean")

@@ -34,8 +34,7 @@ def read(claims: Claims, training: Training) -> Recipe:
     if not content.has("policy."):
         claims.refuse(
             "is one module of a skrl agent by itself; its preprocessor is in another file: save the whole "
-            "agent "
-            "(store_separately: False, or agent.save(path)) and export that"
+            "agent (store_separately: False, or agent.save(path)) and export that"
         )
     root = "policy."
     groups = list(

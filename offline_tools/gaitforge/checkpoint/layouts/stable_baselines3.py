@@ -78,19 +78,17 @@ def _head(claims: Claims, recipe: Recipe, data: dict[str, Any], squashed: bool) 
         if squashed:
             claims.refuse(
                 "does not tell the action space, to which SAC and TD3 scale their actions: give the "
-                "archive that "
-                "model.save() writes"
+                "archive that model.save() writes"
             )
         recipe.notes.append(
             "predict() clips actions to the action space, which policy.pth does not tell: say so as "
-            "action.clip "
-            "in the manifest, or give the archive that model.save() writes"
+            "action.clip in the manifest, or give the archive that model.save() writes"
         )
         return Head()
     low, high = bounds
     if low is None or high is None:
         claims.refuse("has an action space whose bounds cannot be read")
-    if any(bound.numel() not in (1, recipe.output_width) for bound in bounds):
+    if any(bound.numel() not in (1, recipe.output_width) for bound in (low, high)):
         claims.refuse(
             f"has {recipe.output_width} actions, but an action space with bounds for another number"
         )
@@ -119,13 +117,12 @@ def _statistics(claims: Claims, training: Training, recipe: Recipe) -> None:
     if claims.choices.normalizer is not None or not (found or told):
         recipe.notes.append(
             "if training wrapped the environment in VecNormalize, its statistics belong to the policy: "
-            "give them "
-            "as --obs-stats"
+            "give them as --obs-stats"
         )
         return
     named = str(found[0]) if found else f"{training.agent_path} (normalize_input)"
     claims.refuse(
         f"was trained with VecNormalize, says {named}: export with --normalizer none and give its "
-        "statistics as "
-        f"--obs-stats (gaitforge export {named if found else 'the .pkl file'} says how to write them)"
+        f"statistics as --obs-stats (gaitforge export {named if found else 'the .pkl file'} says how to "
+        "write them)"
     )
