@@ -242,6 +242,13 @@ def test_unknown_activation_is_asked_for(refused: Refused, actor: nn.Sequential)
     assert "does not tell its activation" in refused(2, "export", "policy.pt")
 
 
+def test_large_actions_are_compared_to_their_size(forge: Forge, actor: nn.Sequential) -> None:
+    with torch.no_grad():
+        actor[-1].weight *= 1e4
+    save(nets.actor_weights(actor))
+    assert forge("export", "policy.pt", "--activation", "elu") == 0
+
+
 def test_disagreement_fails_the_gate(refused: Refused, actor: nn.Sequential) -> None:
     save(nets.actor_weights(actor))
     error = refused(3, "export", "policy.pt", "--activation", "elu", "--tolerance", "1e-12")
