@@ -60,7 +60,7 @@ class _Gate(msgspec.Struct):
 
 
 class _Report(msgspec.Struct):
-    gate: _Gate
+    gate: _Gate | None = None
 
 
 def gate_verdict(bundle: Bundle) -> str:
@@ -71,6 +71,8 @@ def gate_verdict(bundle: Bundle) -> str:
         gate = msgspec.json.decode(bundle.read_bytes("report.json"), type=_Report).gate
     except msgspec.DecodeError as error:
         return printable(f"unknown, report.json is unreadable: {error}")
+    if gate is None:
+        return "not run"
     if gate.passed:
         return "passed"
     why = f"accepted because {gate.accepted}" if gate.accepted else "and nobody accepted it"
