@@ -8,9 +8,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from gaitd.backends.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.backends.rknn_host import RknnHost, library_version
 from gaitd.bundle.read import Bundle
+from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.ctl.check import Check, System, fail, ok, warn
 from gaitd.errors import GaitdError
 

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from gaitd import __version__
-from gaitd.backends.rknn_file import read_rknn_file
 from gaitd.bundle.models import CHIP, check_models
+from gaitd.bundle.rknn_file import read_rknn_file
 from gaitd.errors import InputError
 from gaitd.policy.contract import Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from gaitd.backends.rknn_file import read_rknn_file
+from gaitd.bundle.rknn_file import read_rknn_file
 from gaitforge.model.onnx_policy import read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.simulator import SimulatorBackend
