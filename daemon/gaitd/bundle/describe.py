@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from gaitd.bundle.read import Bundle
+from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import printable
-from gaitd.policy.contract import Term
+from gaitd.policy.contract import Float32Array, Term
 from gaitd.policy.joints import joint_array
 from gaitd.policy.limits import position_range
 from gaitd.policy.observation import required_fields
@@ -35,6 +35,7 @@ def describe_bundle(bundle: Bundle) -> str:
             f"{list(manifest.velocity_command.max)}",
         ),
         ("limits", ", ".join(_limits(bundle))),
+        ("damping", f"in DAMPING {_range(fallback_damping(manifest))} Nm s/rad"),
         ("golden", f"{len(bundle.golden()[0])} recorded vectors"),
         ("files", ", ".join(f"{name} ({len(data)} B)" for name, data in sorted(bundle.files.items()))),
         *((f"from {key}", value) for key, value in manifest.provenance.items()),
@@ -86,6 +87,11 @@ def _term(term: Term) -> str:
     if term.delay_steps:
         text += f" ({term.delay_steps} steps ago)"
     return text
+
+
+def _range(values: Float32Array) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _limits(bundle: Bundle) -> list[str]:
