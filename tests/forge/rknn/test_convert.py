@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -327,4 +332,23 @@ def test_no_copy_of_the_policy_stays_behind(
     monkeypatch.setattr("tempfile.tempdir", None)
     graphs.dense(Path("policy.onnx"))
     assert forge("convert", "policy.onnx") == 0
+    assert list((workplace / "tmp").rglob("*")) == []
+
+
+def test_a_killed_caller_leaves_nothing_behind(workplace: Path) -> None:
+    (workplace / "tmp").mkdir()
+    graphs.dense(Path("policy.onnx"))
+    code = (
+        "import os, signal; from pathlib import Path\n"
+        "from gaitforge.rknn.toolkit import BuildOptions, Toolkit\n"
+        "from gaitforge.model.onnx_policy import read_policy\n"
+        "toolkit = Toolkit(Path('log'))\n"
+        "toolkit.build(read_policy(Path('policy.onnx')), BuildOptions())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(workplace / "tmp")}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 60.0
+    while list((workplace / "tmp").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the toolkit's process sees the end of its input
     assert list((workplace / "tmp").rglob("*")) == []
