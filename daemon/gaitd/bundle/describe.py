@@ -61,7 +61,8 @@ class _Gate(msgspec.Struct):
 
 
 class _Report(msgspec.Struct):
-    gate: _Gate
+    gate: _Gate | None = None
+    tour: object = msgspec.UNSET
 
 
 def gate_verdict(bundle: Bundle) -> str:
@@ -69,11 +70,14 @@ def gate_verdict(bundle: Bundle) -> str:
     if not bundle.has("report.json"):
         return "not run"
     try:
-        gate = msgspec.json.decode(bundle.read_bytes("report.json"), type=_Report).gate
+        report = msgspec.json.decode(bundle.read_bytes("report.json"), type=_Report)
     except msgspec.DecodeError as error:
         return printable(f"unknown, report.json is unreadable: {error}")
+    gate = report.gate
+    if gate is None:
+        return "not run"
     if gate.passed:
-        return "passed"
+        return "passed" if report.tour is not None else "passed, without walking in simulation"
     why = f"accepted because {gate.accepted}" if gate.accepted else "and nobody accepted it"
     return printable(f"failed, {why} ({'; '.join(gate.failures)})")
 
