@@ -6,11 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from gaitforge.bundle.importers import formats
 from gaitforge.common import console, files
-from gaitforge.common.manifest import checked_manifest
+from gaitforge.common.manifest import checked_manifest, dump_yaml
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -45,6 +43,5 @@ def run(args: argparse.Namespace) -> None:
         console.note(f"still to be given (--complete, or by hand): {', '.join(imported.missing)}")
     else:
         checked_manifest(imported.manifest, str(args.output))
-    text = yaml.safe_dump(imported.manifest, sort_keys=False, default_flow_style=None, width=100)
-    files.write_text(args.output, text)
+    files.write_text(args.output, dump_yaml(imported.manifest, short_lists=True).decode())
     console.say(f"wrote {args.output}")
