@@ -7,8 +7,8 @@ import threading
 
 import numpy as np
 import pytest
-
 from gaitd.shared.blackboard import RING_RECORDS, Blackboard, SessionSetup
+
 from gaitd.wire.contract import Reason
 
 

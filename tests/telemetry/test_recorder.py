@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from gaitd.errors import InputError
 from gaitd.shared.blackboard import RING_RECORDS, Blackboard
 from gaitd.shared.telemetry_launch import TelemetryOrder
+
+from gaitd.errors import InputError
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording

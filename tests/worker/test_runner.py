@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gaitd.shared.blackboard import Blackboard, SessionSetup
+from gaitd.worker.runner import SessionRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitd.backends import open_backend
 from gaitd.bundle.read import Bundle
 from gaitd.policy.admission import AdmissionLimits, Refusal
-from gaitd.shared.blackboard import Blackboard, SessionSetup
 from gaitd.wire.codec import decode_command, encode_raw_observation, encode_state
 from gaitd.wire.contract import Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
-from gaitd.worker.runner import SessionRunner
 from support.controller import standing_state
 from support.fakes import FAKES, Honest
 

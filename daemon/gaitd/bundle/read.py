@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from gaitd.bundle.models import check_models
 from gaitd.bundle.untrusted import load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
@@ -125,6 +126,10 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 
 def _check_contents(bundle: Bundle) -> None:
     manifest, where = bundle.manifest, f"{bundle.path}: {MANIFEST}"
+    try:
+        check_models(bundle.files)
+    except InputError as error:
+        raise InputError(f"{bundle.path}: {error}") from None
     try:
         if not 1 <= len(manifest.joints) <= MAX_JOINTS:
             raise InputError(f"joints: expected 1 to {MAX_JOINTS}, got {len(manifest.joints)}")

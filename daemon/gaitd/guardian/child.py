@@ -1,4 +1,4 @@
-"""Child processes of the supervisor: start, see their death at once, restart with back-off."""
+"""Child processes of the guardian: start, see their death at once, restart with back-off."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Child:
         return self._pidfd >= 0 and bool(select.select([self._pidfd], [], [], 0)[0])
 
     def reap(self, now_ns: int) -> str:
-        """Take leave of a dead process: plan the restart and say how it ended."""
+        """Reap a dead process: plan the restart and say how it ended."""
         assert self._process is not None
         code = self._process.wait()
         self.forget()

@@ -19,6 +19,7 @@ from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared import lease
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.processes import WORKER
 from gaitd.shared.step_ring import StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
@@ -63,7 +64,7 @@ class Worker:
         self._step: PolicyStep | None = None
         self._stopping = False
         realtime = config.realtime
-        self._context = realtime_context(realtime, realtime.worker_priority)
+        self._context = realtime_context(realtime, WORKER.priority(realtime))
         self._access = AccessControl(self._context, config)
         anticipates = realtime.enabled and may_use_fifo()
         anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
@@ -133,7 +134,12 @@ class Worker:
         joints = state.joint_position, state.joint_velocity
         outputs = decision.action, decision.target
         if isinstance(state, RobotState):
-            base = state.angular_velocity, state.orientation, state.linear_acceleration, state.velocity_command
+            base = (
+                state.angular_velocity,
+                state.orientation,
+                state.linear_acceleration,
+                state.velocity_command,
+            )
             self._memory.steps.stage(times, (*base, *joints, state.joint_torque, *outputs))
         else:
             base_zeros, joint_zeros = self._no_sensors
