@@ -247,6 +247,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         keys("fallback_damping_nms_per_rad", "thigh", to=-1.0),
         r"fallback_damping_nms_per_rad: joint 'thigh' is -1",
     ),
+    "damping zero": (
+        keys("fallback_damping_nms_per_rad", "thigh", to=0.0),
+        r"fallback_damping_nms_per_rad: joint 'thigh' is 0, .*allow_zero_fallback_damping",
+    ),
     "command range reversed": (keys("velocity_command", "min", 0, to=2.0), r"velocity_command: .*min <= max"),
     "command range not finite": (
         keys("velocity_command", "max", 1, to=math.inf),

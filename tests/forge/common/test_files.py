@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import graphs
 import pytest
 
 from gaitd.bundle.untrusted import load_yaml
@@ -66,7 +67,7 @@ def test_text_that_looks_like_a_number_comes_back_as_text(text: str) -> None:
 @pytest.mark.parametrize("command", ["export", "pack", "import", "verify"])
 def test_every_command_refuses_a_doubled_key(refused: Refused, command: str) -> None:
     Path("double.yaml").write_text("a: 1\na: 2\n")
-    Path("model.pt").write_bytes(b"")
+    graphs.dense(Path("model.pt"))
     argv = {
         "export": ["model.pt", "--config", "double.yaml"],
         "pack": ["--manifest", "double.yaml", "--onnx", "model.pt", "--output", "p.gaitd"],
