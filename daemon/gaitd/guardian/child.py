@@ -93,7 +93,11 @@ class Child:
 
     def has_died(self) -> bool:
         """Whether the process in this slot is dead and not yet reaped."""
-        return self._pidfd >= 0 and bool(select.select([self._pidfd], [], [], 0)[0])
+        if self._pidfd < 0:
+            return False
+        poll = select.poll()  # unlike select, for descriptors of any number
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def reap(self, now_ns: int) -> str:
         """Reap a dead process: plan the restart and say how it ended."""

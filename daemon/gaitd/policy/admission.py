@@ -132,8 +132,9 @@ class StateAdmission:
             )
         spacing_ns = state.stamp_ns - self._last_stamp_ns
         if self._last_seq and spacing_ns < self._min_spacing_ns:
-            kind = CauseKind.SEQUENCE if spacing_ns <= 0 else CauseKind.EARLY
-            return Cause(kind, number=_ms(spacing_ns), bound=_ms(self._min_spacing_ns))
+            if spacing_ns <= 0:
+                return Cause(CauseKind.SEQUENCE)
+            return Cause(CauseKind.EARLY, number=_ms(spacing_ns), bound=_ms(self._min_spacing_ns))
         if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
             return Cause(CauseKind.MISSING_FIELD)
         # NaN is in no range.
@@ -144,7 +145,9 @@ class StateAdmission:
         if isinstance(state, RobotState):
             norm, upright = _norm_and_upright(state)
             if not MIN_ORIENTATION_NORM_SQUARED < norm < MAX_ORIENTATION_NORM_SQUARED:
-                return Cause(CauseKind.ORIENTATION_NORM, number=norm)
+                low = norm <= MIN_ORIENTATION_NORM_SQUARED
+                bound = MIN_ORIENTATION_NORM_SQUARED if low else MAX_ORIENTATION_NORM_SQUARED
+                return Cause(CauseKind.ORIENTATION_NORM, number=norm, bound=bound)
             if upright < self._min_upright:
                 tilt = math.acos(max(-1.0, upright))
                 return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
