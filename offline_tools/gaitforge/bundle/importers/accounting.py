@@ -19,6 +19,7 @@ class Section:
         self._account = account
         self._path = path
         self._seen: set[str] = set()
+        self._inner: dict[str, Section] = {}
         account.sections.append(self)
 
     def name(self, key: str) -> str:
@@ -29,7 +30,7 @@ class Section:
         """The full path of a key, as ``--ignore`` takes it."""
         return f"{self._path}.{key}" if self._path else key
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """All keys, in the file's order."""
         return list(self._raw)
 
@@ -48,7 +49,9 @@ class Section:
 
     def section(self, key: str) -> Section:
         """Take a key that holds a mapping; a missing one is empty."""
-        return Section(self.get(key, {}), self._account, self.path(key))
+        if key not in self._inner:
+            self._inner[key] = Section(self.get(key, {}), self._account, self.path(key))
+        return self._inner[key]
 
     def skip(self, meaningless: Mapping[str, str]) -> None:
         """Pass over keys, given with the reason why they mean nothing to a manifest."""
@@ -73,7 +76,7 @@ class Account:
         return Section(raw, self, "")
 
     def finish(self) -> list[str]:
-        """The ignored paths. Raises InputError for keys that are neither taken, nor meaningless, nor ignored."""
+        """The ignored paths. Raises InputError for a key that is not taken, meaningless or ignored."""
         left = [path for section in self.sections for path in section.left()]
         unknown = [path for path in left if path not in self._ignored]
         if unknown:
