@@ -245,7 +245,7 @@ def test_position_has_the_last_word(steps: list[tuple[np.ndarray, np.ndarray]]) 
             },
             r"^limits\.torque: .*stiffness",
         ),
-        ({"action": {"stiffness_nm_per_rad": [1.0, 0.0, 1.0]}}, r"joint 'thigh' is 0, .*allow_zero_stiffness"),
+        ({"action": {"stiffness_nm_per_rad": [1.0, 0.0, 1.0]}}, r"'thigh' is 0, .*allow_zero_stiffness"),
         ({"action": {"damping_nms_per_rad": [1.0, 1.0, -0.0]}}, r"joint 'knee' is 0, .*allow_zero_damping"),
         (
             {"action": {"damping_nms_per_rad": 0.0, "allow_zero_damping": ["hip", "knee"]}},

@@ -45,7 +45,8 @@ def describe_bundle(bundle: Bundle) -> str:
     mapper, fallback = pipeline.mapper, fallback_damping(manifest)
     lines = [f"{bundle.path}: good", f"  gate: {gate_verdict(bundle)}"]
     lines += [f"  {name + ':':14} {text}" for name, text in rows]
-    lines.append(f"  {'joint':20} {'default':>8} {'min':>7} {'max':>7} rad {'kp':>7} {'kd':>6} {'fallback kd':>11}")
+    columns = f"{'kp':>7} {'kd':>6} {'fallback kd':>11}"
+    lines.append(f"  {'joint':20} {'default':>8} {'min':>7} {'max':>7} rad {columns}")
     for index, joint in enumerate(manifest.joints):
         lines.append(
             f"  {joint:20} {default[index]:8.3f} {low[index]:7.3f} {high[index]:7.3f}     "

@@ -33,7 +33,7 @@ class ActionMapper:
             high = joint_array(action.target_clip.max_rad, joints, "action.target_clip.max_rad")
             for joint, least, most in zip(joints, low, high, strict=True):
                 if not least < most:
-                    raise InputError(f"action.target_clip: joint {joint!r} has min {least} and max {most} rad")
+                    raise InputError(f"action.target_clip: joint {joint!r} has min {least}, max {most} rad")
             self._target_clip = low, high
         self.stiffness = gain_array(
             action.stiffness_nm_per_rad,

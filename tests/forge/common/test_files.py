@@ -32,10 +32,8 @@ def test_aliases_are_followed(tmp_path: Path) -> None:
     assert read(tmp_path, "a: &scale [1, 2]\nb: *scale\n") == {"a": [1, 2], "b": [1, 2]}
 
 
-GROWING = "a0: &a0 [x, x]
-" + "".join(
-    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]
-" for i in range(1, 9)
+GROWING = "a0: &a0 [x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
 )
 
 
