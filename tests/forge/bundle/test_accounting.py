@@ -123,7 +123,11 @@ def test_motors_that_the_policy_does_not_move(imported: Imported, refused: Refus
     manifest, _ = imported("unitree_rl_lab", deploy(**changes), "--joints", *motors)
     assert manifest["joints"] == POLICY
     assert manifest["action"]["stiffness_nm_per_rad"] == [5.0, 1.0, 6.0, 2.0]
-    assert "4 names for the 6 motors" in refused(2, "import", "unitree_rl_lab", "deploy.yaml", *JOINTS)
+    short, printed = imported("unitree_rl_lab", "deploy.yaml", *JOINTS)
+    assert short["joints"] == POLICY
+    assert "taken as the names of the motors that the policy moves, [0, 1, 4, 5]" in printed
+    five = ["--joints", *motors[:5]]
+    assert "5 names for the 6 motors" in refused(2, "import", "unitree_rl_lab", "deploy.yaml", *five)
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ def read(source: Source) -> Draft:
         raise InputError(
             f"{top.name('stiffness')}: {motor_count} values, but joint_ids_map has motor {max(motors)}"
         )
-    names = _names(source, motors, motor_count)
     draft = Draft()
+    names = _names(source, motors, motor_count, draft)
 
     def of_motors(key: str) -> Joints:
         value = top.take(key)
@@ -83,15 +83,19 @@ def read(source: Source) -> Draft:
     return draft
 
 
-def _names(source: Source, motors: list[int], motor_count: int) -> list[str]:
+def _names(source: Source, motors: list[int], motor_count: int, draft: Draft) -> list[str]:
     """The policy's joints: of ``--joints`` by motor, or of the model's metadata as it stands."""
     if source.joints is not None:
-        if len(source.joints) != motor_count:
+        named = list(range(motor_count))
+        if len(source.joints) == len(motors) < motor_count:
+            named = sorted(motors)
+            draft.lose(f"--joints: taken as the names of the motors that the policy moves, {named}")
+        elif len(source.joints) != motor_count:
             raise InputError(
-                f"--joints: {len(source.joints)} names for the {motor_count} motors of {source.paths[0]}; "
-                "name all motors in order, also those that the policy does not move"
+                f"--joints: {len(source.joints)} names for the {motor_count} motors of {source.paths[0]}, of "
+                f"which the policy moves {len(motors)}: name all of these or those, in the motors' order"
             )
-        return [source.joints[motor] for motor in motors]
+        return [source.joints[named.index(motor)] for motor in motors]
     if len(source.paths) > 1:
         names = metadata(source.paths[1])[0].get("joint_names", "").split(",")
         if len(names) != len(motors):
