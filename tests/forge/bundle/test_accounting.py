@@ -441,3 +441,37 @@ def test_leapp(imported: Imported) -> None:
 )
 def test_leapp_refused(refused: Refused, changes: dict[str, Any], said: str) -> None:
     assert said in refused(2, "import", "leapp", leapp(**changes))
+
+
+def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of the values of a document, sections and lists among them; of a list the first."""
+    items = (
+        value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    )
+    found = []
+    for key, inner in items:
+        found += [(*path, key), *paths_of(inner, (*path, key))]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["unitree_rl_lab", "isaaclab", "rl_sar", "leapp"])
+def test_any_value_of_another_kind_is_said_in_one_line(
+    forge: Forge, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Whatever stands where something else belongs: a manifest or one line of error, never a traceback."""
+    documents = {
+        "unitree_rl_lab": lambda: (DEPLOY, JOINTS),
+        "isaaclab": lambda: (descriptors(), []),
+        "rl_sar": lambda: (yaml.safe_load(Path(rl_sar()[0]).read_text()), ["base.yaml"]),
+        "leapp": lambda: (yaml.safe_load(Path(leapp()).read_text()), []),
+    }
+    document, more = documents[kind]()
+    for path in paths_of(document):
+        for odd in ("text", -3, [1, "x"], {"x": 1}):
+            changed = copy.deepcopy(document)
+            inner = changed
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = odd
+            assert forge("import", kind, write_yaml("odd.yaml", changed), *more) in (0, 2), (path, odd)
+            assert capsys.readouterr().err.count("\n") <= 1

@@ -30,6 +30,28 @@ class Section:
         """The full path of a key, as ``--ignore`` takes it."""
         return f"{self._path}.{key}" if self._path else key
 
+    def items(self, key: str) -> list[Any]:
+        """Take a key that holds a list; a missing one is empty. Raises InputError."""
+        value = self.get(key, [])
+        if not isinstance(value, list):
+            raise InputError(f"{self.name(key)}: expected a list, got {value!r}")
+        return value
+
+    def entries(self, key: str) -> list[Section]:
+        """Take a key that holds a list of mappings, each with a name. Raises InputError."""
+        sections = []
+        for index, raw in enumerate(self.items(key)):
+            name = raw.get("name", index) if isinstance(raw, Mapping) else index
+            sections.append(Section(raw, self._account, f"{self.path(key)}[{name}]"))
+        return sections
+
+    def texts(self, key: str) -> list[str]:
+        """Take a key that holds a list of names. Raises InputError when it is missing or empty."""
+        values = self.items(key) if self.take(key) is not None else []
+        if not values or not all(isinstance(value, str) for value in values):
+            raise InputError(f"{self.name(key)}: expected a list of names, got {values!r}")
+        return values
+
     def names(self) -> list[str]:
         """All keys, in the file's order."""
         return list(self._raw)

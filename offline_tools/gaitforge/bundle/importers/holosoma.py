@@ -73,7 +73,7 @@ def read(source: Source) -> Draft:
         raise InputError(f"{path}: no metadata dof_names; it has {', '.join(texts) or 'none'}")
     account = Account(str(path), source.ignored)
     top = account.open({key: _json(text, f"{path}: {key}") for key, text in texts.items()})
-    names = [str(name) for name in top.take("dof_names")]
+    names = top.texts("dof_names")
     draft = Draft(model_width=width)
     draft.manifest = {"joints": names, "action": {}}
     stiffness = numbers(top.take("kp"), len(names), top.name("kp"))

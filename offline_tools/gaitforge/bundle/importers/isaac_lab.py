@@ -56,11 +56,11 @@ def read(source: Source) -> Draft:
     (path,) = source.paths
     account = Account(str(path), source.ignored)
     top = account.open(files.read_yaml(path, "the file"))
-    action = _action_entry(top, account)
-    names = list(action.take("joint_names"))
+    action = _action_entry(top)
+    names = action.texts("joint_names")
     length = len(names)
     robot = _robot(top.section("articulations"), names)
-    order = [robot.take("joint_names").index(name) for name in names]
+    order = [robot.texts("joint_names").index(name) for name in names]
     draft = Draft()
 
     def of_joints(key: str) -> Joints:
@@ -74,7 +74,7 @@ def read(source: Source) -> Draft:
         "control_period_s": number(scene.take("dt"), scene.name("dt")),
         "joints": names,
         "default_joint_position_rad": default,
-        "observation": _observation(top.section("observations"), account, names, default, draft),
+        "observation": _observation(top.section("observations"), names, default, draft),
         "action": {
             "scale": numbers(action.take("scale"), length, action.name("scale")),
             "offset": "default_joint_position" if offset == default else offset,
@@ -82,8 +82,8 @@ def read(source: Source) -> Draft:
         },
     }
     gains(draft, of_joints("default_joint_stiffness"), of_joints("default_joint_damping"), str(path))
-    limits = robot.get("default_joint_pos_limits")
-    if limits is not None:
+    limits = robot.items("default_joint_pos_limits")
+    if len(limits) == len(order):
         edges = [pair(limits[place], robot.name("default_joint_pos_limits")) for place in order]
         if all(edge is not None for edge in edges):
             low, high = ([edge[side] for edge in edges if edge is not None] for side in (0, 1))
@@ -98,36 +98,34 @@ def read(source: Source) -> Draft:
     return draft
 
 
-def _action_entry(top: Section, account: Account) -> Section:
-    raw = top.take("actions")
-    names = ", ".join(str(entry.get("name")) for entry in raw) if isinstance(raw, list) else repr(raw)
-    if not isinstance(raw, list) or len(raw) != 1:
-        raise InputError(f"{top.name('actions')}: expected one action, a {ACTION}, got {names or 'none'}")
-    entry = Section(raw[0], account, f"actions[{raw[0].get('name')}]")
+def _action_entry(top: Section) -> Section:
+    top.take("actions")
+    entries = top.entries("actions")
+    names = ", ".join(str(entry.get("name")) for entry in entries) or "none"
+    if len(entries) != 1:
+        raise InputError(f"{top.name('actions')}: expected one action, a {ACTION}, got {names}")
+    (entry,) = entries
     kind = str(entry.get("full_path", "")).rpartition(".")[2]
     if "Velocity" in kind:
         raise InputError(f"{top.name('actions')}: {names}: {NO_VELOCITY_TARGETS}")
     if kind != ACTION:
         raise InputError(f"{top.name('actions')}: expected one action, a {ACTION}, got {names}")
-    entry.get("name")
     return entry
 
 
 def _robot(articulations: Section, names: list[str]) -> Section:
     articulations.take("robot")
     robot = articulations.section("robot")
-    if sorted(robot.take("joint_names")) != sorted(names):
+    if sorted(robot.texts("joint_names")) != sorted(names):
         raise InputError(f"{robot.name('joint_names')}: the action does not move exactly the robot's joints")
     return robot
 
 
-def _observation(
-    groups: Section, account: Account, joints: list[str], default: Joints, draft: Draft
-) -> dict[str, Any]:
+def _observation(groups: Section, joints: list[str], default: Joints, draft: Draft) -> dict[str, Any]:
     terms, lengths = [], []
-    for raw in groups.take("policy"):
-        entry = Section(raw, account, f"observations.policy[{raw.get('name')}]")
-        name = entry.take("name")
+    groups.take("policy")
+    for entry in groups.entries("policy"):
+        name = str(entry.take("name"))
         where = entry.name("")[:-1]
         overloads, extras = entry.section("overloads"), entry.section("extras")
         if name not in TERMS:

@@ -51,8 +51,8 @@ def read(source: Source) -> Draft:
         )
     (node,) = models.names()
     model = models.section(node)
-    inputs = _tensors(model, "inputs", account)
-    outputs = _tensors(model, "outputs", account)
+    inputs = _tensors(model, "inputs")
+    outputs = _tensors(model, "outputs")
     feedback = _feedback(pipeline, node)
     draft = Draft()
     targets = [name for name, tensor in outputs.items() if _connection(tensor)[-1].startswith("set_joint_")]
@@ -92,10 +92,10 @@ def read(source: Source) -> Draft:
     return draft
 
 
-def _tensors(model: Section, key: str, account: Account) -> dict[str, Section]:
+def _tensors(model: Section, key: str) -> dict[str, Section]:
     tensors = {}
-    for raw in model.take(key):
-        tensor = Section(raw, account, f"{model.path(key)}[{raw.get('name')}]")
+    model.take(key)
+    for tensor in model.entries(key):
         tensor.skip(TENSOR)
         tensor.get("kind")
         tensor.get("element_names")
@@ -105,8 +105,8 @@ def _tensors(model: Section, key: str, account: Account) -> dict[str, Section]:
 
 def _feedback(pipeline: Section, node: str) -> set[str]:
     """Inputs that the model itself gives in the step before."""
-    flow = pipeline.get("feedback_flow") or {}
-    return {str(target).removeprefix(f"{node}/") for targets in flow.values() for target in targets}
+    flow = pipeline.section("feedback_flow")
+    return {str(target).removeprefix(f"{node}/") for key in flow.names() for target in flow.items(key)}
 
 
 def _connection(tensor: Section) -> list[str]:
@@ -114,8 +114,11 @@ def _connection(tensor: Section) -> list[str]:
 
 
 def _joints(tensor: Section) -> list[str]:
-    names = tensor.take("element_names")
-    return list(names[0] if isinstance(names[0], list) else names)
+    names = tensor.items("element_names")
+    names = names[0] if names and isinstance(names[0], list) else names
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{tensor.name('element_names')}: expected the names of joints, got {names!r}")
+    return names
 
 
 def _terms(inputs: dict[str, Section], joints: list[str], draft: Draft) -> list[dict[str, Any]]:
@@ -147,15 +150,18 @@ def _gains(path: Path, model: Section, outputs: dict[str, Section], length: int,
         return
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(
-        str(files.existing(file, "the model")), providers=["CPUExecutionProvider"]
-    )
-    zeros = {
-        tensor.name: np.zeros([size if isinstance(size, int) else 1 for size in tensor.shape], np.float32)
-        for tensor in session.get_inputs()
+    files.existing(file, "the model")
+    try:
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        zeros = {
+            tensor.name: np.zeros([size if isinstance(size, int) else 1 for size in tensor.shape], np.float32)
+            for tensor in session.get_inputs()
+        }
+        found = session.run(list(names.values()), zeros)
+    except Exception as error:  # the runtime lets out kinds of its own
+        raise InputError(f"{file}: cannot be run to read its gains: {error}") from error
+    values: dict[str, Joints] = {
+        kind: numbers([float(gain) for gain in np.ravel(array)], length, f"{file}: {names[kind]}")
+        for kind, array in zip(names, found, strict=True)
     }
-    values: dict[str, Joints] = {}
-    for kind, name in names.items():
-        (found,) = session.run([name], zeros)
-        values[kind] = numbers([float(gain) for gain in np.ravel(found)], length, f"{file}: {name}")
     gains(draft, values["kp"], values["kd"], str(file))

@@ -42,14 +42,16 @@ def read(source: Source) -> Draft:
     account = Account(where, source.ignored)
     top = account.open(_merged(source))
     draft = Draft()
-    own_names = top.get("joint_names")
-    names = list(source.joints) if source.joints is not None else (own_names or top.take("joint_names"))
+    top.skip({"joint_names": "--joints may name them"})
+    names = list(source.joints) if source.joints is not None else top.texts("joint_names")
     length = len(names)
     if count(top.get("num_of_dofs", length), top.name("num_of_dofs")) != length:
         raise InputError(
             f"{top.name('num_of_dofs')}: {top.get('num_of_dofs')}, but {length} joints are named"
         )
-    mapping = [count(index, top.name("joint_mapping")) for index in top.get("joint_mapping") or range(length)]
+    mapping = [
+        count(index, top.name("joint_mapping")) for index in top.items("joint_mapping") or range(length)
+    ]
     if sorted(mapping) != list(range(length)):
         raise InputError(f"{where}: joint_mapping does not name each of the {length} joints once")
     if top.get("wheel_indices"):
@@ -92,7 +94,7 @@ def _merged(source: Source) -> dict[str, Any]:
 
 def _observation(top: Section, length: int, draft: Draft) -> dict[str, Any]:
     terms, frame = [], 0
-    for name in top.take("observations"):
+    for name in top.texts("observations"):
         if name not in TERMS:
             draft.refuse(f"{top.name('observations')}: {no_such_term(name)}", "observation.terms")
             continue
@@ -101,7 +103,9 @@ def _observation(top: Section, length: int, draft: Draft) -> dict[str, Any]:
         scale = numbers(1.0 if key is None else top.take(key), None, where)
         terms.append(term(kind, scale, None, where, draft, scale_first=True))
         frame += length if kind in ("last_action", "joint_position_relative", "joint_velocity") else 3
-    steps = [count(step, top.name("observations_history")) for step in top.get("observations_history") or [0]]
+    steps = [
+        count(step, top.name("observations_history")) for step in top.items("observations_history") or [0]
+    ]
     ages = sorted(steps)
     if ages != list(range(len(steps))) or steps not in (ages, ages[::-1]):
         raise InputError(

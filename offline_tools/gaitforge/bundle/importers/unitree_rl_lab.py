@@ -18,6 +18,7 @@ from gaitforge.bundle.importers.onnx_file import metadata
 from gaitforge.bundle.importers.values import (
     Joints,
     count,
+    flag,
     gains,
     histories,
     is_all,
@@ -47,8 +48,9 @@ def read(source: Source) -> Draft:
     path = source.paths[0]
     account = Account(str(path), source.ignored)
     top = account.open(files.read_yaml(path, "the file"))
-    motors = [count(motor, top.name("joint_ids_map")) for motor in top.take("joint_ids_map")]
+    motors = [count(motor, top.name("joint_ids_map")) for motor in top.items("joint_ids_map")]
     length = len(motors)
+    top.take("joint_ids_map")
     if len(set(motors)) != length or not motors:
         raise InputError(f"{path}: joint_ids_map does not number each motor once")
     stiffness = top.take("stiffness")
@@ -109,7 +111,7 @@ def _names(source: Source, motors: list[int], motor_count: int, draft: Draft) ->
 
 
 def _observation(section: Section, length: int, draft: Draft) -> dict[str, Any]:
-    switches = {name: section.get(name, False) for name in SWITCHES}
+    switches = {name: flag(section.get(name, False), section.name(name)) for name in SWITCHES}
     terms, lengths = [], []
     for name in section.names():
         if name in SWITCHES:
@@ -123,7 +125,7 @@ def _observation(section: Section, length: int, draft: Draft) -> dict[str, Any]:
         entry = section.section(name)
         scale = numbers(entry.get("scale", 1.0), None, f"{where}.scale")
         clip = pair(entry.get("clip"), f"{where}.clip")
-        made = term(kind, scale, clip, where, draft, scale_first=bool(switches["scale_first"]))
+        made = term(kind, scale, clip, where, draft, scale_first=switches["scale_first"])
         parameters = entry.section("params")
         parameters.get("command_name")
         if kind == "clock_phase":

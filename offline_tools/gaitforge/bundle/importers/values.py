@@ -20,6 +20,13 @@ def number(value: Any, where: str) -> float:
     return float(value)
 
 
+def flag(value: Any, where: str) -> bool:
+    """A switch. Raises InputError."""
+    if not isinstance(value, bool):
+        raise InputError(f"{where}: expected true or false, got {value!r}")
+    return value
+
+
 def count(value: Any, where: str) -> int:
     """A whole number from 0. Raises InputError."""
     if number(value, where) != int(value) or value < 0:
