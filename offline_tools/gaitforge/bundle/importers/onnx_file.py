@@ -20,9 +20,8 @@ def metadata(path: Path) -> tuple[dict[str, str], int | None]:
         raise InputError(f"{path} is no valid ONNX model") from error
     entries: dict[str, str] = {}
     for item in proto.metadata_props:
-        if item.key in entries:
-            raise InputError(f"{path}: the metadata {item.key} is there twice")
-        entries[item.key] = item.value
+        if entries.setdefault(item.key, item.value) != item.value:
+            raise InputError(f"{path}: the metadata {item.key} is there twice, with different values")
     widths = [tensor.type.tensor_type.shape.dim for tensor in proto.graph.input]
     fixed = widths[0][-1].dim_value if widths and len(widths[0]) else 0
     return entries, fixed or None
