@@ -42,15 +42,14 @@ def describe_bundle(bundle: Bundle) -> str:
     ]
     default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
     low, high = position_range(manifest)
-    mapper, fallback = pipeline.mapper, fallback_damping(manifest)
+    mapper = pipeline.mapper
     lines = [f"{bundle.path}: good", f"  gate: {gate_verdict(bundle)}"]
     lines += [f"  {name + ':':14} {text}" for name, text in rows]
-    columns = f"{'kp':>7} {'kd':>6} {'fallback kd':>11}"
-    lines.append(f"  {'joint':20} {'default':>8} {'min':>7} {'max':>7} rad {columns}")
+    lines.append(f"  {'joint':20} {'default':>8} {'min':>7} {'max':>7} rad {'kp':>7} {'kd':>6}")
     for index, joint in enumerate(manifest.joints):
         lines.append(
             f"  {joint:20} {default[index]:8.3f} {low[index]:7.3f} {high[index]:7.3f}     "
-            f"{mapper.stiffness[index]:7.2f} {mapper.damping[index]:6.2f} {fallback[index]:11.2f}"
+            f"{mapper.stiffness[index]:7.2f} {mapper.damping[index]:6.2f}"
         )
     return "\n".join(lines)
 
