@@ -169,7 +169,7 @@ def test_a_huge_manifest_is_refused_unread() -> None:
 def test_aliases_are_refused_before_they_grow() -> None:
     levels = [b"l0: &l0 [x, x]"]
     levels += [b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)) for n in range(1, 12)]
-    with memory_below(20 * MB), pytest.raises(InputError, match=r"not valid YAML: an alias .* line 2"):
+    with memory_below(20 * MB), pytest.raises(InputError, match=r"line 2, column \d+: an alias"):
         decode_manifest(b"\n".join([*levels, b"format: *l11"]), "here")
 
 

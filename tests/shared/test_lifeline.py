@@ -74,7 +74,6 @@ def test_an_ordinary_end_is_a_death_too() -> None:
 
 def test_a_death_that_nobody_watched_does_not_block_the_next_worker() -> None:
     fd = lifeline.create_lifeline()
-    memory = lifeline.map_lifeline(fd)
     first = start_holder(fd)
     first.kill()
     first.wait()

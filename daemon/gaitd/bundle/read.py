@@ -20,7 +20,7 @@ from gaitd.bundle.untrusted import load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
-from gaitd.policy.joints import check_same_joints, joint_array
+from gaitd.policy.joints import check_same_joints, gain_array
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.contract import MAX_JOINTS
 
@@ -169,11 +169,13 @@ def _check_contents(bundle: Bundle) -> None:
 
 def fallback_damping(manifest: Manifest) -> Float32Array:
     """Damping (n,) Nm s/rad of each motor in DAMPING. Raises InputError."""
-    key = "fallback_damping_nms_per_rad"
-    damping = joint_array(manifest.fallback_damping_nms_per_rad, manifest.joints, key)
-    if (damping < 0).any():
-        raise InputError(f"{key}: joint {manifest.joints[int(np.argmin(damping))]!r} is {damping.min()}")
-    return damping
+    return gain_array(
+        manifest.fallback_damping_nms_per_rad,
+        manifest.joints,
+        "fallback_damping_nms_per_rad",
+        manifest.allow_zero_fallback_damping,
+        "allow_zero_fallback_damping",
+    )
 
 
 def _load_npz(path: Path, name: str, data: bytes, arrays: tuple[str, ...]) -> dict[str, Float32Array]:

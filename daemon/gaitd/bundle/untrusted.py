@@ -7,6 +7,7 @@ raises becomes an InputError of one line.
 from __future__ import annotations
 
 import io
+import re
 import reprlib
 import stat
 import zipfile
@@ -27,6 +28,11 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 """Of any other file. A policy has a few hundred kB; this only keeps the memory from being filled."""
 MAX_ARRAY_BYTES = 64 * 1024 * 1024
 """Of one unpacked array."""
+
+YAML_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
+"""Numbers such as 5e-2, which YAML 1.1 takes for text; for an implicit resolver of reader and writer."""
+YAML_FLOAT_STARTS = list("-+.0123456789")
+"""The characters that such a number may begin with."""
 
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -63,18 +69,50 @@ def read_files(path: Path, names: Collection[str]) -> dict[str, bytes]:
         ) from None
 
 
-def load_yaml(data: bytes) -> Any:
-    """One YAML document of plain values. Raises InputError, which does not know where the bytes come from.
+class PlainLoader(yaml.SafeLoader):
+    """YAML of plain values in which nothing is dropped in silence.
 
-    Aliases are refused: a few kB of them make a value of gigabytes. A key named twice is an error, where YAML
-    would silently keep the last.
+    A key named twice is an error, where YAML would keep the last. Aliases are refused: a few kB of them make
+    a value of gigabytes. ``5e-2`` is a number, as in YAML 1.2; YAML 1.1 would make a text of it.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse aliases."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "an alias (*name): write the value itself", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Make the value; whatever a constructor raises gets line and column."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # a constructor lets out whatever it runs into
+            problem = f"{' '.join(str(error).split()) or type(error).__name__}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def load_yaml(data: bytes, loader: type[PlainLoader] = PlainLoader) -> Any:
+    """One YAML document of plain values. Raises InputError, which does not know where the bytes come from but
+    names line and column.
     """
     if len(data) > MAX_TEXT_BYTES:
         raise InputError(f"{len(data)} bytes, more than the {MAX_TEXT_BYTES} that it may have")
     try:
-        return yaml.load(data, Loader=_PlainLoader)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"not UTF-8 text (byte {error.start}, line {line}); save it as UTF-8") from None
+    try:
+        return yaml.load(text, Loader=loader)
     except RecursionError:
         raise InputError("not valid YAML: nested too deeply") from None
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"not valid YAML: {_place(error)}") from None
     except Exception as error:  # PyYAML's constructors let out whatever they run into
         raise InputError(f"not valid YAML: {_words(error)}") from None
 
@@ -131,27 +169,48 @@ def _words(error: Exception) -> str:
     return printable(" ".join(str(error).split()) or type(error).__name__)
 
 
-class _PlainLoader(yaml.SafeLoader):
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, "an alias (*name): write the value itself", event.start_mark
-            )
-        return super().compose_node(parent, index)
+def _place(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, and where: PyYAML's own text repeats the lines themselves."""
+    mark = error.problem_mark or error.context_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    problem = " ".join(f"{error.problem or error.context}".split())
+    if "\\t" in problem:
+        problem = "a tab: indent and separate with spaces"
+    elif error.problem_mark is not None and error.context is not None:
+        problem = f"{problem} {' '.join(error.context.split())}"
+    return printable(where + problem)
 
 
-def _construct_mapping(loader: _PlainLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
+def _construct_mapping(loader: PlainLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    lines: dict[str, int] = {}
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            raise yaml.constructor.ConstructorError(
+                None, None, "a merge (<<): write the keys themselves", key_node.start_mark
+            )
         key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str) or key in seen:
-            problem = "is named twice" if isinstance(key, str) else "is not a string"
+        problem = None
+        if not isinstance(key, str):
+            problem = 'is not a string; write it in "quotes"'
+        elif key in lines:
+            problem = f"is named twice, first in line {lines[key]}"
+        elif "\ufeff" in key:
+            problem = "has a byte order mark in it, which is allowed at the start of the file only"
+        if problem is not None:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key {reprlib.repr(key)} {problem}", key_node.start_mark
             )
-        seen.add(key)
+        lines[key] = key_node.start_mark.line + 1
     return loader.construct_mapping(node, deep=True)
 
 
-_PlainLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+def _refuse_tag(_: PlainLoader, node: yaml.Node) -> Any:
+    tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+    raise yaml.constructor.ConstructorError(
+        None, None, f"the tag {tag} stands for no plain value: write the value itself", node.start_mark
+    )
+
+
+PlainLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+PlainLoader.add_constructor(None, _refuse_tag)
+PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", YAML_FLOAT, YAML_FLOAT_STARTS)

@@ -113,15 +113,27 @@ class VelocityCommand(_Strict, frozen=True, kw_only=True):
     max: tuple[float, float, float]
 
 
+class TargetClip(_Strict, frozen=True, kw_only=True):
+    """The trainer's own range of the joint position target. The raw action stays the feedback."""
+
+    min_rad: JointValues
+    max_rad: JointValues
+
+
 class Action(_Strict, frozen=True, kw_only=True):
-    """joint position target = clip(raw action) * scale + offset, as PD motors follow it."""
+    """joint position target = clip(raw action) * scale + offset, then target_clip, as PD motors follow it."""
 
     scale: JointValues
     offset: JointValues | Literal["default_joint_position"] = "default_joint_position"
     clip: tuple[float, float] | None = None
-    """Of the raw action, before scaling."""
+    """Of the raw action, before scaling. The clipped action is the feedback."""
+    target_clip: TargetClip | None = None
     stiffness_nm_per_rad: JointValues
     damping_nms_per_rad: JointValues
+    allow_zero_stiffness: list[str] = []
+    """Joints whose stiffness is 0 on purpose; of any other joint it must be above 0."""
+    allow_zero_damping: list[str] = []
+    """The same of the damping."""
 
 
 Response: TypeAlias = Literal["clamp", "damp"]
@@ -226,7 +238,9 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     velocity_command: VelocityCommand
     action: Action
     fallback_damping_nms_per_rad: JointValues
-    """Damping of each motor in DAMPING."""
+    """Damping of each motor in DAMPING; where it is 0, DAMPING drops the joint."""
+    allow_zero_fallback_damping: list[str] = []
+    """Joints whose fallback damping is 0 on purpose."""
     limits: Limits
     model: Model = msgspec.field(default_factory=Model)
     golden: Golden = msgspec.field(default_factory=Golden)

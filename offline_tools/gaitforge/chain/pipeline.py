@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gaitd.bundle.untrusted import load_yaml
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Manifest
 from gaitforge.bundle import pack
 from gaitforge.chain.resume import Steps
 from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
-from gaitforge.common.manifest import checked_manifest, read_manifest
+from gaitforge.common.manifest import checked_manifest, dump_yaml, read_manifest
 from gaitforge.data import calibrate, coverage, environment
 from gaitforge.model import export
 from gaitforge.model import torch_policy as policy_torch
@@ -141,7 +140,7 @@ def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any
         if statistics is not None and manifest.get("normalization") is not None:
             with files.replacing(places.stats) as beside:
                 beside.write_bytes(statistics.read_bytes())
-        files.write_text(places.manifest, yaml.safe_dump(manifest, sort_keys=False))
+        files.write_text(places.manifest, dump_yaml(manifest).decode())
 
     steps.run("contract", [source, statistics], {}, [places.manifest, places.stats], write)
     manifest = checked_manifest(read_manifest(places.manifest), str(source))
@@ -225,7 +224,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
         }
         facts = verify.made_from(policy, sources)
         reports.write_reports(places.report.parent, manifest, inputs, verdict, facts)
-        files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
+        files.write_text(places.layers, dump_yaml(verdict.fp16_layers).decode())
         if verdict.failures:
             raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")
 
@@ -247,7 +246,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
 
 def _convert(options: Options, steps: Steps, places: Places) -> None:
     def build() -> None:
-        layers = yaml.safe_load(places.layers.read_text())
+        layers = load_yaml(places.layers.read_bytes())
         quantization = (
             Quantization(convert.DTYPE, options.algorithm, {}, layers) if options.do_quant else None
         )

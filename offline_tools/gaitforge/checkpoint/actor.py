@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 import torch
-import yaml
 from torch import nn
 
 from gaitd.errors import InputError
+from gaitforge.common import files
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "celu": nn.CELU,
@@ -68,12 +68,7 @@ class Layer:
 def read_config(path: Path) -> ActorConfig:
     """Read the YAML. Raises InputError that names the key."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        config = msgspec.convert(raw, ActorConfig)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        config = msgspec.convert(files.read_yaml(path, "the actor's description"), ActorConfig)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {error}") from error
     for key in ("activation", "output_activation"):
