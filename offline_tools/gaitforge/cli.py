@@ -23,6 +23,8 @@ COMMANDS = (
     "gaitforge.verify.verification",
     "gaitforge.commands.import_manifest",
     "gaitforge.bundle.pack",
+    "gaitforge.commands.capture",
+    "gaitforge.commands.parity",
     "gaitforge.verify.agent",
     "gaitforge.chain.chain",
     "gaitforge.commands.simulate",

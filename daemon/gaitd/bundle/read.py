@@ -194,7 +194,7 @@ def _check_contents(bundle: Bundle) -> None:
         for low, high in zip(manifest.velocity_command.min, manifest.velocity_command.max, strict=True):
             if not -np.inf < low <= high < np.inf:
                 raise InputError(f"velocity_command: expected finite min <= max, got {low} and {high}")
-        for key in ("onnx_tolerance", "rknn_tolerance"):
+        for key in ("onnx_tolerance", "rknn_tolerance", "observation_tolerance"):
             if not 0 < getattr(manifest.golden, key) < np.inf:
                 raise InputError(f"golden.{key}: expected above 0, got {getattr(manifest.golden, key)}")
         pipeline = bundle.pipeline()
