@@ -73,11 +73,13 @@ def replay(pipeline: PolicyPipeline, trace: StateTrace, actions: Float32Array) -
     return rows
 
 
-def known_steps(manifest: Manifest, reset: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def known_steps(
+    manifest: Manifest, reset: npt.NDArray[np.bool_], with_clock: bool = True
+) -> npt.NDArray[np.bool_]:
     """Tell for which steps (steps,) the whole observation is known.
 
     A capture that begins in the middle of an episode lacks the history and the last action before it; and,
-    up to the first reset, the phase of a clock.
+    up to the first reset, the phase of a clock, unless that is left out of account.
     """
     known = np.ones(len(reset), np.bool_)
     if len(reset) and not reset[0]:
@@ -85,7 +87,7 @@ def known_steps(manifest: Manifest, reset: npt.NDArray[np.bool_]) -> npt.NDArray
         observation = manifest.observation
         compiled = [compile_term(manifest, index, term) for index, term in enumerate(observation.terms)]
         unknown = max(term.depth for term in compiled)
-        if any(term.term == "clock_phase" for term in observation.terms):
+        if with_clock and any(term.term == "clock_phase" for term in observation.terms):
             unknown = begins
         known[: min(unknown, begins)] = False
     return known

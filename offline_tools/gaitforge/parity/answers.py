@@ -86,7 +86,7 @@ class ModelComparer:
         findings = self._outputs(own, recorded, allowed)
         unexplained = [finding for finding in findings if finding.kind is Kind.UNEXPLAINED]
         joints = self._bundle.manifest.joints
-        if unexplained and len(unexplained[0].values or joints) > len(joints) / 2:
+        if unexplained and len(unexplained[0].values or joints) > len(joints) / 3:
             findings = unexplained
         if normalization is None and findings == unexplained:
             text = (
@@ -142,6 +142,8 @@ class ModelComparer:
             made = None
             if column.std() > MOVING:
                 made = explainer.explain(column, Expected(Source("action", index), 1.0, 0.0))
+            if made is not None and made.noise and made.source != Source("action", index):
+                made = None  # joints move alike: a likeness to another's is no explanation
             for kind, text in _output_kinds(made, index, joints, inverse).items():
                 findings.setdefault(kind, []).append((joints[index], text))
         if not findings:

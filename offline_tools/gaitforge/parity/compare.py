@@ -145,7 +145,7 @@ def compare_observation(
         findings.append(Finding("observation", Kind.SIZE, text))
         return ObservationResult([], findings, [], captured, manifest, layout)
     ours = replay_trace(pipeline, trace, capture.action)
-    known = known_steps(manifest, capture.reset)
+    known = known_steps(manifest, capture.reset, with_clock=False)
     if not known.any():
         raise InputError(f"{capture.path}: its history or clock begins before it: capture from a reset on")
     return _compare_terms(manifest, capture, captured, ours, known, signals, comparer, findings, tolerance)
@@ -168,6 +168,7 @@ def _compare_terms(
     errors[~known] = 0.0
     judged = _judged(manifest, capture)
     theirs_at, found_manifest = own, manifest
+    errors[:, ~np.array(judged)[own.term]] = 0.0
     if (errors > allowed).any():
         likeliest = arrangements(manifest, captured, signals.steps)
         if likeliest and likeliest[0].history != manifest.observation.history:
@@ -182,7 +183,7 @@ def _compare_terms(
         columns = own.term == index
         if not judged[index]:
             parts.append(PartResult(term.term, float("nan"), float(allowed[columns].max())))
-            text = f"the capture has no {TERM_FIELDS[term.term]}"
+            text = f"the capture has no {TERM_FIELDS.get(term.term, 'reset at its first step')}"
             findings.append(Finding("observation", Kind.NOT_JUDGED, text, index))
             continue
         mine = [own.column(index, value) for value in range(dim)]
@@ -194,6 +195,15 @@ def _compare_terms(
             allowed[mine],
         )
         still = tuple(_labels(manifest, term.term, result.still))
+        idle = [value for value in result.still if not ours[rows][:, mine[value]].any()]
+        idle = [value for value in idle if all(value != other.index for other in result.differing)]
+        if idle:
+            text = "it is 0 in the whole capture: its factor and sign are not proven; capture it in motion"
+            findings.append(
+                Finding(
+                    "observation", Kind.NOT_JUDGED, text, index, tuple(_labels(manifest, term.term, idle))
+                )
+            )
         parts.append(
             PartResult(term.term, float(errors[:, columns].max()), float(allowed[columns].max()), still)
         )
@@ -204,7 +214,8 @@ def _compare_terms(
     _name_differences(manifest, signals, observed, (captured[rows], ours[rows][:, same]))
     if any(value.is_of_another_term for result in results for value in result.differing):
         _compare_reordered(manifest, capture, captured, observed, tolerance)
-    if not observed.findings and (errors > allowed).any():
+    named = any(finding.kind is not Kind.NOT_JUDGED for finding in observed.findings)
+    if not named and (errors > allowed).any():
         _name_beginning(capture, observed, errors, allowed, signals)
     return observed
 
@@ -299,7 +310,7 @@ def _name_beginning(
     )
     other = msgspec.structs.replace(manifest, observation=observation)
     made = replay_trace(PolicyPipeline(other, None), capture.trace(manifest), capture.action)
-    known = known_steps(manifest, capture.reset)
+    known = known_steps(manifest, capture.reset, with_clock=False)
     if (np.abs(made - observed.observations) <= allowed)[known].all():
         text = f"before the first step of an episode the trainer has {fill}, gaitd {history.fill}"
         observed.findings.append(Finding("observation", Kind.HISTORY_FILL, text))
@@ -331,7 +342,7 @@ def _before_normalizer(
         return denormalize(captured, manifest.normalization, stats), []
     ours = replay_trace(pipeline, trace, capture.action)
     normalized = np.stack([pipeline.normalize(row).copy() for row in ours])
-    known = known_steps(manifest, capture.reset)
+    known = known_steps(manifest, capture.reset, with_clock=False)
     places = find_places(manifest)
 
     def equal(other: Float32Array) -> bool:
@@ -363,9 +374,11 @@ def _fit_length(manifest: Manifest, dim: int) -> tuple[Manifest, list[Finding]]:
 
 
 def _judged(manifest: Manifest, capture: Capture) -> list[bool]:
-    """Whether the capture has what each term is made of."""
+    """Whether the capture has what each term is made of; the phase of a clock is known from a reset on."""
     fields = [TERM_FIELDS.get(term.term) for term in manifest.observation.terms]
-    return [name is None or name in capture.arrays for name in fields]
+    there = [name is None or name in capture.arrays for name in fields]
+    clocks = [term.term == "clock_phase" for term in manifest.observation.terms]
+    return [has and (bool(capture.reset[0]) or not clock) for has, clock in zip(there, clocks, strict=True)]
 
 
 def _labels(manifest: Manifest, term: str, values: list[int]) -> list[str]:

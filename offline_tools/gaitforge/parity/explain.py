@@ -111,7 +111,7 @@ class Explainer:
     def _exact(
         self, column: Float64Array, candidates: list[int], expected: Expected, used: np.ndarray
     ) -> Explanation | None:
-        found: list[tuple[tuple[int, float], Explanation]] = []
+        found: list[tuple[tuple[float, float], Explanation]] = []
         for index in candidates:
             signal = self._signals.values[used, index]
             fit = _fit(signal, column[used])
@@ -124,7 +124,7 @@ class Explainer:
             source = self._signals.sources[index]
             reach = float(column.min()), float(column.max())
             explanation = Explanation(source, fit.factor, -fit.intercept / fit.factor, reach=reach)
-            found.append(((_distance(source, expected.source), fit.residual), explanation))
+            found.append(((_distance(explanation, expected), fit.residual), explanation))
         return min(found, key=lambda pair: pair[0])[1] if found else None
 
     def _held(self, column: Float64Array, made: Explanation, low: float, high: float) -> Explanation | None:
@@ -167,9 +167,10 @@ class Explainer:
             else:
                 factor, intercept = fit.factor, fit.intercept
             # Two signals that explain it nearly as well: the one that the manifest names.
-            cost = fit.rms * (1.0 + 0.02 * _distance(source, expected.source))
+            made = Explanation(source, factor, -intercept / factor, noise=fit.rms)
+            cost = fit.rms * (1.0 + 0.02 * _distance(made, expected))
             if best is None or cost < best[0]:
-                best = cost, Explanation(source, factor, -intercept / factor, noise=fit.rms)
+                best = cost, made
         return None if best is None else best[1]
 
 
@@ -196,11 +197,18 @@ def _fit(signal: Float64Array, column: Float64Array) -> _Fit | None:
     )
 
 
-def _distance(source: Source, expected: Source) -> int:
-    """How much must be wrong in the manifest for the value to be of that source."""
-    distance = 8 * (source.signal != expected.signal) + 4 * (source.value != expected.value)
-    distance += 4 * (source.frame != expected.frame) + (source.clipped != expected.clipped)
-    return distance + 2 * abs(source.delay_steps - expected.delay_steps)
+def _distance(made: Explanation, expected: Expected) -> float:
+    """How much must be wrong in the manifest for the value to be made like that."""
+    source, own = made.source, expected.source
+    distance = 6.0 * (source.signal != own.signal) + 2.0 * (source.value != own.value)
+    distance += 3.0 * (source.frame != own.frame) + 0.5 * (source.clipped != own.clipped)
+    distance += 1.5 * abs(source.delay_steps - own.delay_steps)
+    if source.signal == own.signal:
+        distance += abs(abs(made.factor) - abs(expected.factor)) > 3e-3 * abs(expected.factor)
+        moved = abs(made.subtracted - expected.subtracted) > 3e-3
+        # A default pose is easily another; no other signal has a constant taken from it.
+        distance += moved * (1.0 if source.signal == "joint_position" else 2.0)
+    return distance
 
 
 def _white(rest: Float64Array) -> bool:
