@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -11,22 +12,21 @@ import msgspec
 import gaitd
 from gaitd.backends import choose_backend
 from gaitd.bundle.describe import describe_bundle
+from gaitd.bundle.fit import check_fit, notes_of_fit
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
-from gaitd.errors import GaitdError, InputError
+from gaitd.errors import InputError
+from gaitd.system.command_line import run_command
 from gaitd.system.config import Config, load_config
 from gaitd.system.log import start_logging
+
+log = logging.getLogger("gaitd")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-    except GaitdError as error:
-        print(f"gaitd: error: {error}", file=sys.stderr)
-        return error.exit_code
-    return code
+    return run_command("gaitd", lambda: options.command(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--bundle",
         type=Path,
-        default=PolicyStore().active,
         help="policy bundle: a directory or .gaitd file (default: the active policy of gaitctl)",
     )
     run.add_argument("--config", type=Path, help="gaitd.toml; without it, all defaults")
@@ -48,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--metrics-port", type=int, help="overrides the config; 0 turns the endpoint off")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is in a bundle, or what is wrong with it")
-    check.add_argument("bundle", type=Path)
+    check.add_argument("bundle", type=Path, nargs="?", help="default: the active policy")
+    check.add_argument("--config", type=Path, help="the robot's gaitd.toml; without it, all defaults")
     check.set_defaults(command=_check)
     config = commands.add_parser("config", help="check a gaitd.toml, or print the documented defaults")
     config.add_argument("config", type=Path, nargs="?")
@@ -57,22 +57,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from gaitd.guardian.main import Supervisor
+    from gaitd.guardian.main import Guardian
 
     config = _configured(options)
     bundle = _open_bundle(options.bundle)
+    check_fit(bundle, config)
     listener = start_logging()
+    for note in notes_of_fit(bundle, config):
+        log.warning("%s", note)
     try:
-        supervisor = Supervisor(bundle, config, choose_backend(config.daemon.backend, bundle))
-        supervisor.run()
+        Guardian(bundle, config, choose_backend(config.daemon.backend, bundle)).run()
     finally:
         listener.stop()
     return 0
 
 
-def _open_bundle(path: Path) -> Bundle:
-    if path == PolicyStore().active and not path.exists():
-        raise InputError(f"{path}: no policy is active; sudo gaitctl install BUNDLE --activate")
+def _open_bundle(path: Path | None) -> Bundle:
+    if path is None:
+        return PolicyStore().open_active()
     return open_bundle(path.resolve())  # a link may point elsewhere when the worker starts again
 
 
@@ -94,7 +96,12 @@ def _configured(options: argparse.Namespace) -> Config:
 
 
 def _check(options: argparse.Namespace) -> int:
-    print(describe_bundle(open_bundle(options.bundle)))
+    config = load_config(options.config)
+    bundle = PolicyStore().open_active() if options.bundle is None else open_bundle(options.bundle)
+    check_fit(bundle, config)
+    print(describe_bundle(bundle))
+    for note in notes_of_fit(bundle, config):
+        print(f"  note: {note}")
     return 0
 
 

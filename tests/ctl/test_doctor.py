@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from gaitd.bundle.read import open_bundle
 from gaitd.bundle.store import PolicyStore
+from gaitd.bundle.store_change import change_store
 from gaitd.ctl.check import Check, Level, System, cpu_list
 from gaitd.ctl.cli import main
 from gaitd.ctl.doctor import examine
@@ -26,8 +28,10 @@ NPU = "/sys/class/devfreq/fdab0000.npu"
 def fake(tmp_path: Path) -> FakeSystem:
     fake = FakeSystem(tmp_path / "root")
     store = PolicyStore(fake.store)
-    bundle = store.install(write_small_bundle(tmp_path / "small.gaitd"))
-    store.activate(store.find(bundle.id))
+    bundle = open_bundle(write_small_bundle(tmp_path / "small.gaitd"))
+    with change_store(store) as change:
+        change.install(bundle)
+        change.activate(bundle.id)
     return fake
 
 
@@ -68,7 +72,7 @@ def locks(name: str) -> Sickness:
     ("name", "sicken", "level", "found"),
     [
         ("config", writes("/etc/gaitd/gaitd.toml", "[daemon]\nspeed = 3"), Level.FAIL, "speed"),
-        ("policy", removes("/var/lib/gaitd/active"), Level.FAIL, "none is active"),
+        ("policy", removes("/var/lib/gaitd/selection.json"), Level.FAIL, "no policy is active"),
         ("chip", writes("/proc/device-tree/compatible", "raspberrypi,5\0"), Level.WARN, "no RK3588"),
         ("NPU node", removes("/dev/dri/renderD129"), Level.FAIL, "No such file"),
         ("NPU node", locks("/dev/dri/renderD129"), Level.FAIL, "may not open"),

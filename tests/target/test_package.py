@@ -70,7 +70,7 @@ def test_installs_without_network_runs_and_purges_without_a_trace(system: Layer,
     assert [path for path in re.findall(r"/\S+\.so\S*", loaded) if not path.startswith("/opt/gaitd/")] == []
 
     system.run("dpkg", "--remove", "gaitd")
-    assert (system.root / "var/lib/gaitd/active").is_symlink()
+    assert (system.root / "var/lib/gaitd/selection.json").is_file()
     system.run("dpkg", "--purge", "gaitd")
     assert _files(system.root) - before == set()
     assert "gaitd" not in (system.root / "etc/passwd").read_text() + (system.root / "etc/group").read_text()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from gaitd.bundle.read import Bundle
-from gaitd.policy.contract import Term
+import msgspec
+
+from gaitd.bundle.read import Bundle, fallback_damping
+from gaitd.errors import printable
+from gaitd.policy.contract import Float32Array, Term
 from gaitd.policy.joints import joint_array
 from gaitd.policy.limits import position_range
 from gaitd.policy.observation import required_fields
@@ -32,14 +35,17 @@ def describe_bundle(bundle: Bundle) -> str:
             f"{list(manifest.velocity_command.max)}",
         ),
         ("limits", ", ".join(_limits(bundle))),
+        ("damping", f"in DAMPING {_range(fallback_damping(manifest))} Nm s/rad"),
         ("golden", f"{len(bundle.golden()[0])} recorded vectors"),
+        ("terms", terms_verdict(bundle)),
         ("files", ", ".join(f"{name} ({len(data)} B)" for name, data in sorted(bundle.files.items()))),
         *((f"from {key}", value) for key, value in manifest.provenance.items()),
     ]
     default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
     low, high = position_range(manifest)
     mapper = pipeline.mapper
-    lines = [f"{bundle.path}: good", *(f"  {name + ':':14} {text}" for name, text in rows)]
+    lines = [f"{bundle.path}: good", f"  gate: {gate_verdict(bundle)}"]
+    lines += [f"  {name + ':':14} {text}" for name, text in rows]
     lines.append(f"  {'joint':20} {'default':>8} {'min':>7} {'max':>7} rad {'kp':>7} {'kd':>6}")
     for index, joint in enumerate(manifest.joints):
         lines.append(
@@ -49,6 +55,38 @@ def describe_bundle(bundle: Bundle) -> str:
     return "\n".join(lines)
 
 
+class _Gate(msgspec.Struct):
+    passed: bool
+    failures: list[str] = []
+    accepted: str = ""
+
+
+class _Report(msgspec.Struct):
+    gate: _Gate
+
+
+def terms_verdict(bundle: Bundle) -> str:
+    """Whether a capture from outside gaitd proves the observation's terms, in one line."""
+    trace = bundle.captured_states()
+    if trace is None:
+        return "not proven: no capture (gaitforge capture, then gaitforge pack --capture)"
+    return f"proven by a capture of {len(trace)} steps, replayed"
+
+
+def gate_verdict(bundle: Bundle) -> str:
+    """What the verification in report.json found, in one line."""
+    if not bundle.has("report.json"):
+        return "not run"
+    try:
+        gate = msgspec.json.decode(bundle.read_bytes("report.json"), type=_Report).gate
+    except msgspec.DecodeError as error:
+        return printable(f"unknown, report.json is unreadable: {error}")
+    if gate.passed:
+        return "passed"
+    why = f"accepted because {gate.accepted}" if gate.accepted else "and nobody accepted it"
+    return printable(f"failed, {why} ({'; '.join(gate.failures)})")
+
+
 def _term(term: Term) -> str:
     text: str = term.term
     if term.scale != 1.0:
@@ -56,6 +94,11 @@ def _term(term: Term) -> str:
     if term.delay_steps:
         text += f" ({term.delay_steps} steps ago)"
     return text
+
+
+def _range(values: Float32Array) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _limits(bundle: Bundle) -> list[str]:

@@ -1,4 +1,4 @@
-"""Policy bundles: read, verify, refuse; and write.
+"""Policy bundles: read, verify, refuse.
 
 A bundle is a directory, or the same files in one uncompressed zip named ``*.gaitd``. Its identity is the
 sha256 of manifest.yaml, which in turn holds the sha256 of every other file.
@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from gaitd.bundle.untrusted import dump_yaml, load_arrays, load_yaml, read_files
+from gaitd.bundle.models import check_models
+from gaitd.bundle.untrusted import array_names, load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import MAX_JOINTS
+from gaitd.policy.replay import STATE_FIELDS, StateTrace, check_terms, check_trace
+from gaitd.wire.contract import MAX_JOINTS
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
@@ -70,6 +68,18 @@ class Bundle:
         arrays = _load_npz(self.path, "golden.npz", self.read_bytes("golden.npz"), names)
         return arrays["observation"], arrays["action"]
 
+    def captured_states(self) -> StateTrace | None:
+        """The states that the golden observations were made from outside gaitd; None without a capture."""
+        data = self.read_bytes("golden.npz")
+        names = array_names(data)
+        states = [name for name in STATE_FIELDS if f"state_{name}" in names]
+        if "state_reset" not in names:
+            return None
+        keys = ["state_reset", *(f"state_{name}" for name in states)]
+        arrays = _load_npz(self.path, "golden.npz", data, tuple(keys))
+        fields = {name: arrays[f"state_{name}"] for name in states}
+        return StateTrace(fields, arrays["state_reset"] > 0)
+
     def pipeline(self) -> PolicyPipeline:
         """A fresh pipeline of this policy."""
         return PolicyPipeline(self.manifest, self.obs_stats())
@@ -105,61 +115,6 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
         raise InputError(f"{where}: {printable(str(error))}") from None
 
 
-def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> Path:
-    """Write a bundle and return its path: a zip when ``target`` ends in .gaitd, else a directory.
-
-    ``manifest`` is written without its ``files``, which this fills in. The result is verified as
-    ``open_bundle`` does before it takes its place; a failure leaves whatever was there before.
-    Raises InputError.
-    """
-    contents = {
-        name: source if isinstance(source, bytes) else source.read_bytes() for name, source in files.items()
-    }
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
-    contents[MANIFEST] = dump_yaml({**manifest, "files": hashes})
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        new = scratch / f"new{SUFFIX if target.suffix == SUFFIX else ''}"
-        if target.suffix == SUFFIX:
-            _write_zip(new, contents)
-        else:
-            new.mkdir()
-            for name, data in contents.items():
-                (new / name).write_bytes(data)
-        try:
-            open_bundle(new)
-        except InputError as error:
-            raise InputError(str(error).replace(str(new), str(target))) from None
-        _take_place(new, target, scratch / "old")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return target
-
-
-def _take_place(new: Path, target: Path, aside: Path) -> None:
-    """Put ``new`` at ``target``; a directory that is there goes aside, and back if that fails."""
-    if not target.is_dir():
-        new.replace(target)
-        return
-    target.rename(aside)
-    try:
-        new.replace(target)
-    except BaseException:
-        aside.rename(target)
-        raise
-
-
-def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name in KNOWN_FILES:
-            if name in contents:
-                # A fixed date: the same content is the same file.
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), contents[name])
-        for name in contents.keys() - set(KNOWN_FILES):
-            raise InputError(f"{path}: a bundle holds no file named {name!r}")
-
-
 def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     listed = set(manifest.files)
     for name in sorted(set(files) - listed - {MANIFEST}):
@@ -184,6 +139,10 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 
 def _check_contents(bundle: Bundle) -> None:
     manifest, where = bundle.manifest, f"{bundle.path}: {MANIFEST}"
+    try:
+        check_models(bundle.files)
+    except InputError as error:
+        raise InputError(f"{bundle.path}: {error}") from None
     try:
         if not 1 <= len(manifest.joints) <= MAX_JOINTS:
             raise InputError(f"joints: expected 1 to {MAX_JOINTS}, got {len(manifest.joints)}")
@@ -219,6 +178,20 @@ def _check_contents(bundle: Bundle) -> None:
         )
     if not (np.isfinite(observation).all() and np.isfinite(action).all()):
         raise InputError(f"{bundle.path}: golden.npz holds values that are not finite")
+    _check_captured(bundle)
+
+
+def _check_captured(bundle: Bundle) -> None:
+    """Prove the terms: the captured states must make the captured observations."""
+    try:
+        trace = bundle.captured_states()
+        if trace is None:
+            return
+        observation, action = bundle.golden()
+        check_trace(bundle.manifest, trace, len(observation))
+        check_terms(bundle.manifest, bundle.pipeline(), trace, observation, action)
+    except InputError as error:
+        raise InputError(f"{bundle.path}: golden.npz: {error}") from None
 
 
 def fallback_damping(manifest: Manifest) -> Float32Array:

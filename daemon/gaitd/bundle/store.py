@@ -1,26 +1,38 @@
 """The policies on this robot: content-addressed directories, and which of them is active.
 
-    ROOT/policies/<bundle id>/    the bundle's files, never changed once there
-    ROOT/active                   link to the policy that gaitd runs
-    ROOT/previous                 link to the one before, for rollback
-
-Every change is one rename of something already on the disk: after a power cut there is the old or the new.
+ROOT/policies/<bundle id>/    the bundle's files; a directory without manifest.yaml is no policy
+ROOT/selection.json           ids of the active policy and of the one before; replaced as a whole
+ROOT/lock                     held by whoever changes something (gaitd.bundle.store_change)
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from gaitd.bundle.read import Bundle, open_bundle
+import msgspec
+
+from gaitd.bundle.read import MANIFEST, Bundle, open_bundle
 from gaitd.errors import InputError
 
 DEFAULT_ROOT = Path("/var/lib/gaitd")
 SHORT_ID = 16
+
+LINKS = ("active", "previous")
+"""Links below the root that stood for the selection in earlier releases."""
+
+BUNDLE_ID = "[0-9a-f]{64}"
+BundleId = Annotated[str, msgspec.Meta(pattern=f"^({BUNDLE_ID})?$")]
+
+
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bundle ids of the active policy and of the one before it; empty where there is none."""
+
+    active: BundleId = ""
+    previous: BundleId = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +46,39 @@ class StoredPolicy:
     previous: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Ids that active and previous point to; empty where there is none."""
-
-    active: str
-    previous: str
-
-
 class PolicyStore:
-    """The store below a directory; reading needs no rights, changing needs those of its owner."""
+    """The store below a directory, for reading: it needs no rights and no lock."""
 
     def __init__(self, root: Path = DEFAULT_ROOT) -> None:
-        self.active = root / "active"
-        self.previous = root / "previous"
-        self._root = root
-        self._policies = root / "policies"
+        self.root = root
+        self.directory = root / "policies"
+        self.selection_file = root / "selection.json"
+
+    def selection(self) -> Selection:
+        """What is active and what was before. Raises InputError when that cannot be read."""
+        file = self.selection_file
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=Selection)
+        except FileNotFoundError:
+            return Selection(*(_linked(self.root / name) for name in LINKS))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+        except msgspec.MsgspecError as error:
+            raise InputError(
+                f"{file}: damaged ({error}); delete it, then activate the policy that shall run"
+            ) from None
 
     def policies(self) -> list[StoredPolicy]:
-        """All policies, the longest-standing first."""
-        links = self.links()
-        found = [path for path in self._policies.glob("[0-9a-f]*") if path.is_dir()]
-        found.sort(key=lambda path: (path.stat().st_mtime_ns, path.name))
+        """All policies, the longest-standing first; one that is selected but gone is among them."""
+        selection = self.selection()
+        found = [path.parent for path in self.directory.glob(f"[0-9a-f]*/{MANIFEST}")]
+        found.sort(key=lambda path: (_age(path), path.name))
+        names = [path.name for path in found]
+        names += [name for name in (selection.active, selection.previous) if name and name not in names]
         return [
-            StoredPolicy(path.name, path, path.name == links.active, path.name == links.previous)
-            for path in found
+            StoredPolicy(name, self.directory / name, name == selection.active, name == selection.previous)
+            for name in names
         ]
-
-    def install(self, source: Path) -> Bundle:
-        """Verify a bundle and copy it into the store, where it waits. Raises InputError.
-
-        A copy that is there already is kept if it verifies, else replaced.
-        """
-        bundle = open_bundle(source)
-        target = self._policies / bundle.id
-        try:
-            if target.is_dir():
-                with contextlib.suppress(InputError):
-                    return open_bundle(target)
-                self._discard(target)
-            self._policies.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._write(bundle, target)
-            return open_bundle(target)
-        except OSError as error:
-            raise self._refusal(error) from None
 
     def find(self, wanted: str) -> StoredPolicy:
         """The policy whose id begins with ``wanted``. Raises InputError when none or several do."""
@@ -88,86 +89,50 @@ class PolicyStore:
             raise InputError(f"{which} an id beginning with {wanted!r}; installed: {ids}")
         return found[0]
 
-    def activate(self, policy: StoredPolicy) -> None:
-        """Make it the policy of the next start. Raises InputError when it does not verify."""
-        open_bundle(policy.path)
-        active = self.links().active
-        if active != policy.id:
-            self.restore(Links(policy.id, active))
+    def open(self, policy_id: str) -> Bundle:
+        """A stored policy, verified down to its id. Raises InputError."""
+        path = self.directory / policy_id
+        bundle = open_bundle(path)
+        if bundle.id != policy_id:
+            raise InputError(
+                f"{path / MANIFEST}: changed since it was installed (its sha256 is {bundle.policy_id}...); "
+                "install the bundle again"
+            )
+        return bundle
 
-    def links(self) -> Links:
-        """What is active and what was before."""
-        return Links(_linked(self.active), _linked(self.previous))
-
-    def restore(self, links: Links) -> None:
-        """Point both links at policies in the store. Raises InputError."""
-        try:
-            for link, policy_id in ((self.previous, links.previous), (self.active, links.active)):
-                if policy_id:
-                    self._link(link, policy_id)
-                else:
-                    link.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._refusal(error) from None
+    def open_active(self) -> Bundle:
+        """The active policy, verified. Raises InputError when there is none."""
+        active = self.selection().active
+        if not active:
+            raise InputError(f"{self.root}: no policy is active; sudo gaitctl install BUNDLE --activate")
+        return self.open(active)
 
     def rollback_target(self) -> StoredPolicy:
         """The policy that rollback returns to. Raises InputError when there is none."""
-        links = self.links()
-        if links.previous in ("", links.active):
-            raise InputError(f"{self.previous}: there is no earlier policy to go back to; see gaitctl list")
-        return self.find(links.previous)
-
-    def remove(self, policy: StoredPolicy) -> None:
-        """Delete one that is neither active nor previous. Raises InputError."""
-        if policy.active or policy.previous:
-            which = "active" if policy.active else "previous"
-            raise InputError(f"policy {policy.id[:SHORT_ID]} is the {which} one; activate another first")
-        try:
-            self._discard(policy.path)
-        except OSError as error:
-            raise self._refusal(error) from None
-
-    def _discard(self, path: Path) -> None:
-        doomed = path.with_name(f".removed-{path.name}")
-        path.rename(doomed)
-        shutil.rmtree(doomed)
-
-    def _write(self, bundle: Bundle, target: Path) -> None:
-        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=self._policies))
-        try:
-            scratch.chmod(0o755)
-            for name, data in bundle.files.items():
-                with (scratch / name).open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fchmod(file.fileno(), 0o644)
-                    os.fsync(file.fileno())
-            _sync(scratch)
-            scratch.rename(target)
-            _sync(self._policies)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    def _link(self, link: Path, policy_id: str) -> None:
-        fresh = link.with_name(f".{link.name}.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(Path(self._policies.name) / policy_id)
-        fresh.replace(link)
-        _sync(self._root)
-
-    def _refusal(self, error: OSError) -> InputError:
-        hint = "; run it with sudo" if isinstance(error, PermissionError) else ""
-        return InputError(f"{error.filename or self._root}: {error.strerror}{hint}")
+        selection = self.selection()
+        if selection.previous in ("", selection.active):
+            raise InputError(f"{self.root}: there is no earlier policy to go back to; see gaitctl list")
+        return self.find(selection.previous)
 
 
 def _linked(link: Path) -> str:
-    return link.readlink().name if link.is_symlink() else ""
+    """The id that a store of an earlier release has as a link, or as a copy of it that followed links."""
+    if link.is_symlink():
+        name = link.readlink().name
+    elif link.is_dir():
+        try:
+            name = hashlib.sha256((link / MANIFEST).read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{link}: no copy of a policy: {error}; delete it") from None
+    else:
+        return ""
+    if not re.fullmatch(BUNDLE_ID, name):
+        raise InputError(f"{link}: a link to {name!r}, which is no installed policy; delete it")
+    return name
 
 
-def _sync(directory: Path) -> None:
-    """Have the names in a directory on the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _age(path: Path) -> int:
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        return path.stat().st_mtime_ns
+    except OSError:  # removed in this moment
+        return 0

@@ -11,7 +11,7 @@ import reprlib
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,13 @@ def load_yaml(data: bytes) -> Any:
         raise InputError(f"not valid YAML: {_words(error)}") from None
 
 
-def dump_yaml(value: Mapping[str, Any]) -> bytes:
-    """YAML that ``load_yaml`` reads: without aliases."""
-    text: str = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
-    return text.encode()
+def array_names(data: bytes) -> list[str]:
+    """Names of the arrays of an .npz file. Raises InputError without the file's name."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except Exception as error:  # zipfile lets out whatever its parts raise
+        raise InputError(f"not a readable .npz ({_words(error)})") from None
 
 
 def load_arrays(data: bytes, names: Collection[str]) -> dict[str, npt.NDArray[np.float32]]:
@@ -145,11 +148,6 @@ class _PlainLoader(yaml.SafeLoader):
                 None, None, "an alias (*name): write the value itself", event.start_mark
             )
         return super().compose_node(parent, index)
-
-
-class _PlainDumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
 
 def _construct_mapping(loader: _PlainLoader, node: yaml.MappingNode) -> dict[Any, Any]:

@@ -18,7 +18,7 @@ from gaitd.backends import BackendName, open_backend
 from gaitd.bundle.read import Bundle
 from gaitd.ctl import latency, robot
 from gaitd.ctl.check import System
-from gaitd.ctl.doctor import CONFIG, as_map, examine
+from gaitd.ctl.doctor import as_map, examine
 from gaitd.errors import BackendError, GaitdError
 
 Core = Literal["0", "1", "2"]
@@ -41,9 +41,10 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    robot.refuse_while_walking(options.runtime_dir, "the load would drop the robot into damping")
+    robot.refuse_while_walking(options, "the load would drop the robot into damping")
     config, bundle = robot.read_config(options), robot.read_bundle(options)
-    checks = [as_map(check) for check in examine(System(), options.config or CONFIG, options.runtime_dir)]
+    found = examine(System(), options.config or robot.CONFIG, options.runtime_dir)
+    checks = [as_map(check) for check in found]
     missing = robot.become_worker(config)
     results = []
     for load in ("idle", "loaded"):

@@ -11,19 +11,14 @@ from typing import Any
 import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, route, selftest
 from gaitd.ctl.client import ControlClient
-from gaitd.errors import GaitdError
-from gaitd.wire.messages import Reason
+from gaitd.system.command_line import run_command
+from gaitd.wire.contract import Reason
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-    except GaitdError as error:
-        print(f"gaitctl: error: {error}", file=sys.stderr)
-        return error.exit_code
-    return code
+    return run_command("gaitctl", lambda: options.command(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
@@ -10,17 +11,19 @@ from typing import Any
 import zmq
 
 from gaitd.ctl.route import Route
-from gaitd.errors import GaitdError, UnreachableError
+from gaitd.errors import GaitdError, UnreachableError, printable
+from gaitd.wire.contract import MAX_MESSAGE_BYTES
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
-from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.frame import WireError
 
 
-def read_status(runtime_dir: Path, timeout_s: float = 1.0) -> dict[str, Any] | None:
-    """The status of the gaitd with that runtime directory; None when none answers."""
-    if not (runtime_dir / "control.sock").exists():
+def read_status(runtime_dir: Path, timeout_s: float = 2.0) -> dict[str, Any] | None:
+    """The status of the gaitd with that runtime directory; None when none answers. Raises InputError."""
+    route = Route.local(runtime_dir)
+    if not os.path.lexists(runtime_dir / "control.sock"):
         return None
     try:
-        with ControlClient(runtime_dir, timeout_s) as client:
+        with ControlClient(route, timeout_s) as client:
             return client.demand("status")
     except GaitdError:
         return None
@@ -56,7 +59,7 @@ class ControlClient:
         """Like ``ask``, but raises GaitdError with gaitd's own words when it refuses."""
         reply = self.ask(name, **body)
         if not reply.ok:
-            raise GaitdError(str(reply.body.get("error", "refused without a word")))
+            raise GaitdError(printable(str(reply.body.get("error", "refused without a reason"))))
         return reply.body
 
     def close(self) -> None:

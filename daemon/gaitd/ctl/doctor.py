@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gaitd.bundle.read import Bundle, open_bundle
-from gaitd.bundle.store import PolicyStore
+from gaitd.bundle.read import Bundle
+from gaitd.bundle.store import DEFAULT_ROOT, PolicyStore
 from gaitd.ctl.check import Check, Level, System, fail, ok
 from gaitd.ctl.client import read_status
 from gaitd.ctl.npu_checks import check_npu
+from gaitd.ctl.robot import CONFIG
 from gaitd.ctl.service_checks import check_policy, check_service
 from gaitd.ctl.system_checks import check_system
 from gaitd.errors import GateError, InputError
 from gaitd.system.config import Config, load_config
-
-CONFIG = Path("/etc/gaitd/gaitd.toml")
 
 
 def add_parser(commands: Any) -> None:
@@ -72,11 +71,8 @@ def _configuration(path: Path) -> tuple[Config, Check]:
 
 
 def _active_policy(system: System) -> tuple[Bundle | None, str]:
-    active = PolicyStore(system.path("/var/lib/gaitd")).active
-    if not active.exists():
-        return None, "none is active"
     try:
-        return open_bundle(active.resolve()), ""
+        return PolicyStore(system.path(str(DEFAULT_ROOT))).open_active(), ""
     except InputError as error:
         return None, str(error)
 

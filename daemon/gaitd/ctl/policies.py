@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
+from gaitd.bundle.fit import check_fit
 from gaitd.bundle.read import open_bundle
-from gaitd.bundle.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, StoredPolicy
-from gaitd.ctl import service
-from gaitd.ctl.robot import refuse_while_walking
+from gaitd.bundle.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, Selection
+from gaitd.bundle.store_change import StoreChange, change_store
+from gaitd.ctl import robot, service
 from gaitd.errors import GateError, InputError
+from gaitd.system.signals import undisturbed
+
+RESTARTS = "a restart would drop the robot into damping"
 
 
 def add_parsers(commands: Any) -> None:
@@ -30,27 +35,32 @@ def add_parsers(commands: Any) -> None:
     activate.add_argument("id", help="the beginning of its id, as gaitctl list shows it")
     rollback = command("rollback", _rollback, "run the policy that ran before")
     for switching in (install, activate, rollback):
+        robot.add_config_option(switching)
         switching.add_argument("--no-restart", action="store_true", help="only from gaitd's next start on")
+        robot.add_force_option(switching)
     remove = command("remove", _remove, "delete a policy that is neither active nor previous")
     remove.add_argument("id")
 
 
 def _install(options: argparse.Namespace) -> int:
-    store = PolicyStore(options.store)
-    bundle = store.install(options.bundle)
-    name = f"{bundle.manifest.name} {bundle.manifest.version}"
-    print(f"installed {bundle.policy_id}  {name}")
+    bundle = open_bundle(options.bundle)
+    check_fit(bundle, robot.read_config(options))
+    with change_store(PolicyStore(options.store)) as change:
+        change.install(bundle)
+    _print_notes(change)
+    print(f"installed {bundle.policy_id}  {bundle.manifest.name} {bundle.manifest.version}")
     if options.activate:
-        return _switch(store, store.find(bundle.id), options)
+        return _switch(bundle.id, options)
     print(f"to run it: gaitctl activate {bundle.policy_id}")
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
-    for policy in PolicyStore(options.store).policies():
+    store = PolicyStore(options.store)
+    for policy in store.policies():
         mark = "active" if policy.active else "previous" if policy.previous else ""
         try:
-            manifest = open_bundle(policy.path).manifest
+            manifest = store.open(policy.id).manifest
             text = f"{manifest.name} {manifest.version}"
         except InputError as error:
             text = f"DAMAGED: {error}"
@@ -59,40 +69,56 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _activate(options: argparse.Namespace) -> int:
-    store = PolicyStore(options.store)
-    return _switch(store, store.find(options.id), options)
+    return _switch(options.id, options)
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    store = PolicyStore(options.store)
-    return _switch(store, store.rollback_target(), options)
+    return _switch(None, options)
 
 
 def _remove(options: argparse.Namespace) -> int:
-    store = PolicyStore(options.store)
-    policy = store.find(options.id)
-    store.remove(policy)
-    print(f"removed {policy.id[:SHORT_ID]}")
+    with change_store(PolicyStore(options.store)) as change:
+        removed = change.remove(options.id)
+    _print_notes(change)
+    print(f"removed {removed[:SHORT_ID]}")
     return 0
 
 
-def _switch(store: PolicyStore, policy: StoredPolicy, options: argparse.Namespace) -> int:
-    """Activate and, where gaitd runs as a service, start it on the new policy or return to the old one."""
-    before = store.links()
-    short = policy.id[:SHORT_ID]
-    if options.no_restart or not service.is_wanted():
-        store.activate(policy)
-        print(f"active {short}, from gaitd's next start on: sudo systemctl restart gaitd")
-        return 0
-    refuse_while_walking(options.runtime_dir, "a restart would drop the robot into damping")
-    store.activate(policy)
+def _switch(wanted: str | None, options: argparse.Namespace) -> int:
+    """Activate a policy, None for the one before, and see gaitd run it."""
+    store = PolicyStore(options.store)
+    with change_store(store) as change:
+        policy = store.rollback_target() if wanted is None else store.find(wanted)
+        check_fit(store.open(policy.id), robot.read_config(options))
+        if options.no_restart or not service.is_wanted():
+            change.activate(policy.id)
+            then = "from gaitd's next start on: sudo systemctl restart gaitd"
+        else:
+            robot.refuse_while_walking(options, RESTARTS)
+            with undisturbed():
+                _restart_with(change, store.selection(), policy.id)
+            then = "and gaitd is ready with it"
+    _print_notes(change)
+    print(f"active {policy.id[:SHORT_ID]}, {then}")
+    return 0
+
+
+def _restart_with(change: StoreChange, before: Selection, policy_id: str) -> None:
+    """Start the service on the policy, or return to the one before. Raises GateError when it did not "
+    "start."""
+    change.activate(policy_id)
     failure = service.restart()
     if not failure:
-        print(f"active {short}, and gaitd is ready with it")
-        return 0
-    if before.active in ("", policy.id):
-        raise GateError(f"gaitd did not become ready with policy {short}: {failure}")
-    store.restore(before)
+        return
+    failed = f"gaitd did not become ready with policy {policy_id[:SHORT_ID]}: {failure}"
+    if before.active in ("", policy_id):
+        raise GateError(failed)
+    change.select(before)
     back = service.restart()
     now = f"not ready with the old one either: {back}" if back else f"again on {before.active[:SHORT_ID]}"
-    raise GateError(f"gaitd did not become ready with policy {short}: {failure}; gaitd is {now}")
+    raise GateError(f"{failed}; gaitd is {now}")
+
+
+def _print_notes(change: StoreChange) -> None:
+    for note in change.notes:
+        print(f"gaitctl: note: {note}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What selftest and bench need of this robot: its config, a policy, and that nobody walks."""
+"""What commands need to know of this robot: its config, a policy, and whether it may be walking."""
 
 from __future__ import annotations
 
@@ -7,20 +7,32 @@ from pathlib import Path
 
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
+from gaitd.ctl import service
 from gaitd.ctl.client import read_status
-from gaitd.ctl.doctor import CONFIG
 from gaitd.errors import InputError
 from gaitd.system.config import Config, load_config
 from gaitd.system.realtime import apply_realtime
+from gaitd.system.runtime_dir import is_claimed
+
+CONFIG = Path("/etc/gaitd/gaitd.toml")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options that both commands take."""
-    parser.add_argument(
-        "--bundle", type=Path, default=PolicyStore().active, help="default: the active policy"
-    )
-    parser.add_argument("--config", type=Path, help=f"default: {CONFIG} where it is there")
+    """Options of selftest and bench."""
+    parser.add_argument("--bundle", type=Path, help="default: the active policy")
+    add_config_option(parser)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each latency is measured (5)")
+    add_force_option(parser)
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Option of a command that keeps to this robot's configuration."""
+    parser.add_argument("--config", type=Path, help=f"default: {CONFIG} where it is there")
+
+
+def add_force_option(parser: argparse.ArgumentParser) -> None:
+    """Option of a command that disturbs a walking robot."""
+    parser.add_argument("--force", action="store_true", help="even if the robot may be walking")
 
 
 def read_config(options: argparse.Namespace) -> Config:
@@ -30,23 +42,39 @@ def read_config(options: argparse.Namespace) -> Config:
 
 def read_bundle(options: argparse.Namespace) -> Bundle:
     """The policy to run. Raises InputError."""
-    path: Path = options.bundle
-    if path == PolicyStore().active and not path.exists():
-        raise InputError(f"{path}: no policy is active; name one with --bundle")
-    return open_bundle(path.resolve())
+    return open_bundle(options.bundle) if options.bundle else PolicyStore().open_active()
 
 
-def refuse_while_walking(runtime_dir: Path, what: str) -> None:
-    """Raises InputError while a session is active; no gaitd at all is fine."""
+def refuse_while_walking(options: argparse.Namespace, what: str) -> None:
+    """Raise InputError while a session is active, or may be: no answer is no sign of standing still.
+
+    Only where nobody holds the runtime directory's lock, and no service runs elsewhere, is there no gaitd.
+    """
+    if options.force:
+        return
+    runtime_dir: Path = options.runtime_dir
     status = read_status(runtime_dir)
-    if status is not None and status["mode"] == "active":
+    if status is not None and status.get("mode") in ("idle", "damping"):
+        return
+    if status is not None:
         raise InputError(
-            f"session {status['session']} is active: {what}; lie the robot down and release the session first"
+            f"session {status.get('session')} is active: {what}; lie the robot down and release the "
+            "session first"
+        )
+    if is_claimed(runtime_dir):
+        raise InputError(
+            f"{runtime_dir}: a gaitd runs here but does not answer, so the robot may be walking: {what}; "
+            "see that it lies, then add --force"
+        )
+    if service.is_active():
+        raise InputError(
+            f"{service.UNIT} runs, but no gaitd has {runtime_dir}, so the robot may be walking: {what}; "
+            "name its daemon.runtime_dir with --runtime-dir, or see that it lies and add --force"
         )
 
 
 def become_worker(config: Config) -> list[str]:
-    """Run on the worker's core with its priority, as far as this user may; returns what could not be had."""
+    """Run on the worker's core with its priority, as far as this user may; returns what is not available."""
     realtime = config.realtime
     settings = apply_realtime(realtime, realtime.worker_cpus, realtime.worker_priority)
     return [f"{setting.name}: {setting.detail}" for setting in settings if not setting.ok]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -11,12 +13,13 @@ import zmq
 
 from gaitd.errors import InputError
 from gaitd.system.keys import read_public_key, read_secret_key
-from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT, Endpoints
+from gaitd.system.runtime_dir import check_runtime_dir
+from gaitd.wire.contract import CHANNELS, DEFAULT_PORT, HEARTBEAT_MS, REMOTE_RECONNECT_MS
+from gaitd.wire.endpoints import Endpoints
 
-RECONNECT_MS = 100
-"""Over TCP. A peer with a wrong server key tries for ever, and each time costs the robot a handshake."""
-HEARTBEAT_MS = 1000
-"""Over TCP. A robot that lost its power says no goodbye."""
+NO_ACCESS = (
+    "you may not open its socket: sudo usermod --append --groups gaitd $USER and log in again, or use sudo"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Route:
 
     @classmethod
     def local(cls, runtime_dir: PurePath) -> Route:
-        """To the gaitd with that runtime directory."""
+        """To the gaitd with that runtime directory. Raises InputError when no socket fits in."""
+        check_runtime_dir(runtime_dir)
         return cls(Endpoints.in_directory(runtime_dir))
 
     @classmethod
@@ -57,7 +61,7 @@ class Route:
             socket.set(zmq.CURVE_SERVERKEY, self.keys.server)
             socket.set(zmq.CURVE_PUBLICKEY, zmq.curve_public(self.keys.secret))
             socket.set(zmq.CURVE_SECRETKEY, self.keys.secret)
-            socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
+            socket.set(zmq.RECONNECT_IVL, REMOTE_RECONNECT_MS)
             socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         for channel in channels:
             socket.connect(getattr(self.endpoints, channel))
@@ -65,12 +69,24 @@ class Route:
     def advice(self) -> str:
         """What to look at when nobody answers."""
         if self.keys is None:
-            return "is it running? systemctl status gaitd"
+            path = self.endpoints.control.removeprefix("ipc://")
+            return "is it running? systemctl status gaitd" if _may_connect(path) else NO_ACCESS
         key = zmq.curve_public(self.keys.secret).decode()
         return (
             "is it running, does its network.address fit, is the server key its own, "
             f"and is {key} in its network.allowed_keys?"
         )
+
+
+def _may_connect(path: str) -> bool:
+    """Whether this user has the rights for a socket; also where it is not there."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+        return os.access(path, os.W_OK) or not stat.S_ISSOCK(mode)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

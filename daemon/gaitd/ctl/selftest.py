@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    robot.refuse_while_walking(options.runtime_dir, "a self-test would disturb it")
+    robot.refuse_while_walking(options, "a self-test would disturb it")
     config, bundle = robot.read_config(options), robot.read_bundle(options)
     name = choose_backend(options.backend or config.daemon.backend, bundle)
     golden = bundle.manifest.golden

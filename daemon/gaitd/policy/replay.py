@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.observation import required_fields
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.places import Places, describe_value, find_places
 from gaitd.policy.terms import compile_term
@@ -29,6 +30,9 @@ STATE_FIELDS = (
     "joint_torque",
 )
 """Fields of a state that a capture may hold, named as in ``RobotState``."""
+
+MAX_STEPS = 5000
+"""Of golden states: they are replayed at each start, in some 30 microseconds a step."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,22 @@ class StateTrace:
         for index in range(steps):
             row = {name: array[index] for name, array in values.items()}
             yield RobotState(session=1, seq=index + 1, stamp_ns=0, **row)
+
+
+def check_trace(manifest: Manifest, trace: StateTrace, steps: int) -> None:
+    """Raise InputError where the trace is not ``steps`` finite states with what the policy's terms need."""
+    joints = len(manifest.joints)
+    if trace.reset.shape != (steps,) or steps > MAX_STEPS:
+        raise InputError(
+            f"state_reset has shape {trace.reset.shape}, expected {(steps,)}, at most {MAX_STEPS}"
+        )
+    for name, array in trace.fields.items():
+        size = joints if name.startswith("joint_") else 4 if name == "orientation" else 3
+        if array.shape != (steps, size) or not np.isfinite(array).all():
+            raise InputError(f"state_{name} has shape {array.shape}, expected {(steps, size)} finite values")
+    for name in required_fields(manifest):
+        if name not in trace.fields:
+            raise InputError(f"state_{name} is missing; the policy's terms are made from it")
 
 
 def replay(pipeline: PolicyPipeline, trace: StateTrace, actions: Float32Array) -> Float32Array:

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from gaitd.errors import InputError, printable
-from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT
+from gaitd.system.runtime_dir import LONGEST_SOCKET, check_socket_path
+from gaitd.wire.contract import CHANNELS, DEFAULT_PORT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,6 +37,10 @@ class Daemon(_Section, frozen=True, kw_only=True):
     """The NPU core that runs the model."""
     keep_warm_s: Annotated[float, msgspec.Meta(gt=0, le=2.5)] = 1.0
     """Without a session, infer this often: the NPU powers down after 3 s of idling."""
+
+    def __post_init__(self) -> None:
+        """Refuse a directory whose sockets would have too long a path. Raises ValueError."""
+        check_socket_path(f"{self.runtime_dir}/{LONGEST_SOCKET}")
 
 
 class Network(_Section, frozen=True, kw_only=True):
@@ -79,6 +84,26 @@ class Guard(_Section, frozen=True, kw_only=True):
     stance_s: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """Before damping, hold the policy's default stance for this long, with the policy's own gains.
     0: damping at once."""
+    fallback_damping_min_nms_per_rad: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.5
+    """A policy whose fallback_damping_nms_per_rad has a joint below it does not run: the robot would drop.
+    0.5 suits a robot of 10 to 20 kg, such as the Lite3 (2.5 in its policies). Set both for another robot."""
+    fallback_damping_max_nms_per_rad: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 20.0
+    """The same above it: between two samples of a motor's controller, high damping shakes instead."""
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that contradict each other. Raises ValueError."""
+        if self.state_max_age_periods >= self.deadline_periods:
+            raise ValueError(
+                f"state_max_age_periods is {self.state_max_age_periods:g} and deadline_periods "
+                f"{self.deadline_periods:g}: a state could be answered after the deadline; set "
+                "deadline_periods above state_max_age_periods"
+            )
+        low, high = self.fallback_damping_min_nms_per_rad, self.fallback_damping_max_nms_per_rad
+        if low > high:
+            raise ValueError(
+                f"fallback_damping_min_nms_per_rad is {low:g} and fallback_damping_max_nms_per_rad "
+                f"{high:g}: no policy could run; set the one above the other"
+            )
 
 
 class Realtime(_Section, frozen=True, kw_only=True):
@@ -92,7 +117,7 @@ class Realtime(_Section, frozen=True, kw_only=True):
     worker_priority: Priority = 60
     """SCHED_FIFO priority."""
     guardian_priority: Priority = 70
-    """SCHED_FIFO priority, above the worker's."""
+    """SCHED_FIFO priority, above worker_priority."""
     anticipate_ms: Annotated[float, msgspec.Meta(ge=0, le=3)] = 1.2
     """In a session, be awake and warm this long before the next state is due: nearly halves the time to the
     command. Costs that share of the worker's core; 0 turns it off. It needs SCHED_FIFO."""
@@ -100,6 +125,15 @@ class Realtime(_Section, frozen=True, kw_only=True):
     """mlockall: no page of the hot processes is ever swapped or dropped."""
     cpu_dma_latency: bool = True
     """Hold /dev/cpu_dma_latency at 0: no deep sleep of the cores."""
+
+    def __post_init__(self) -> None:
+        """Refuse a worker that could keep the guardian waiting. Raises ValueError."""
+        if self.guardian_priority <= self.worker_priority:
+            raise ValueError(
+                f"guardian_priority is {self.guardian_priority} and worker_priority "
+                f"{self.worker_priority}: a busy worker would keep the guardian from its tick; set "
+                "guardian_priority above worker_priority"
+            )
 
 
 class Metrics(_Section, frozen=True, kw_only=True):
@@ -109,6 +143,18 @@ class Metrics(_Section, frozen=True, kw_only=True):
     address: str = "127.0.0.1"
     """An IP address, loopback unless told otherwise; or the path of a Unix socket, without a port."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9468
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is none. Raises ValueError."""
+        if self.address.startswith("/"):
+            check_socket_path(self.address)
+            return
+        try:
+            ipaddress.ip_address(self.address)
+        except ValueError:
+            raise ValueError(
+                f"address: {self.address!r} is neither an IP address nor the absolute path of a Unix socket"
+            ) from None
 
 
 class Recorder(_Section, frozen=True, kw_only=True):
@@ -137,16 +183,38 @@ class Config(_Section, frozen=True, kw_only=True):
     recorder: Recorder = msgspec.field(default_factory=Recorder)
     network: Network = msgspec.field(default_factory=Network)
 
+    def __post_init__(self) -> None:
+        """Refuse one port for two things. Raises ValueError."""
+        metrics, network = self.metrics, self.network
+        ports = range(network.port, network.port + len(CHANNELS))
+        shared = metrics.address in (network.address, "0.0.0.0", "::")
+        if metrics.enabled and network.address and shared and metrics.port in ports:
+            raise ValueError(
+                f"metrics.port is {metrics.port}, and network.port {network.port} takes {ports[0]} to "
+                f"{ports[-1]} of {network.address}; set metrics.port to another one"
+            )
+
 
 def load_config(path: Path | None) -> Config:
     """Read gaitd.toml; without a path, all defaults. Raises InputError naming file and field."""
     if path is None:
         return Config()
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Config)
+        config = msgspec.convert(tomllib.loads(path.read_text()), Config)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {printable(str(error))}") from None
     except (ValueError, RecursionError) as error:  # tomllib's own errors, and what it lets through
         raise InputError(f"{path}: not valid TOML: {printable(str(error))}") from None
+    _check_metrics_file(path, config.metrics)
+    return config
+
+
+def _check_metrics_file(path: Path, metrics: Metrics) -> None:
+    """A socket that an earlier gaitd left is replaced; anything else at its path is somebody's file."""
+    socket = Path(metrics.address)
+    if metrics.enabled and metrics.address.startswith("/") and socket.exists() and not socket.is_socket():
+        raise InputError(
+            f"{path}: metrics.address: {socket} is there and no socket; name a path that is free"
+        )

@@ -8,59 +8,24 @@ from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitforge.data import arrays
+from gaitforge.common import arrays
+from gaitforge.common.arrays import Stats
 from gaitforge.model.onnx_policy import run_rows
+from gaitforge.parity.capture import Capture
+from gaitforge.parity.compare import ACTION_TOLERANCE
+from gaitforge.parity.normalizers import denormalize
 
 ROWS = 128
 
-TOUR_S = 14.0
-"""Simulated time of the tour below."""
-
-_TOUR = (
-    (0.0, (0.0, 0.0, 0.0)),
-    (1.0, (0.5, 0.0, 0.0)),
-    (3.0, (1.0, 0.0, 0.0)),
-    (6.0, (0.6, 0.0, 0.7)),
-    (8.0, (0.0, 0.5, 0.0)),
-    (10.0, (-0.5, 0.0, 0.0)),
-    (12.0, (0.4, -0.3, -0.7)),
-)
-"""Seconds and fractions of the largest velocity command: standing, walking, turning, sideways, backwards."""
-
-
-def can_simulate(manifest: Manifest) -> bool:
-    """Tell whether there is a simulated robot with the policy's joints."""
-    from gaitforge.simulate.model import JOINTS
-
-    return sorted(manifest.joints) == sorted(JOINTS)
-
-
-def tour(manifest: Manifest, backend: Backend, stats: tuple[Float32Array, Float32Array] | None,
-         seconds: float = TOUR_S, seed: int = 0) -> Float32Array:  # fmt: skip
-    """Observations (steps, dim), before normalization, of a simulated walk that shows every command.
-
-    Raises InputError when the policy cannot be simulated.
-    """
-    from gaitforge.simulate.direct import Step, run_direct
-    from gaitforge.simulate.script import CommandScript
-
-    largest = np.maximum(np.abs(manifest.velocity_command.min), np.abs(manifest.velocity_command.max))
-    commands = tuple(tuple(float(x) for x in np.multiply(part, largest)) for _, part in _TOUR)
-    script = CommandScript(tuple(time for time, _ in _TOUR), commands)  # type: ignore[arg-type]
-    observations: list[Float32Array] = []
-
-    def keep(step: Step) -> None:
-        observations.append(step.observation)
-
-    run_direct(manifest, backend, script=script, seconds=seconds, seed=seed, obs_stats=stats, on_step=keep)
-    return np.stack(observations)
+CAPTURE_STEPS = 1500
+"""At most so many steps of a capture: they are replayed at each start."""
 
 
 def sample(
     manifest: Manifest,
     backend: Backend,
     observations: Float32Array,
-    stats: tuple[Float32Array, Float32Array] | None,
+    stats: Stats | None,
     rows: int = ROWS,
 ) -> dict[str, Float32Array]:
     """Golden arrays ``observation`` and ``action`` from raw observations (steps, dim).
@@ -76,3 +41,47 @@ def sample(
     if not np.isfinite(action).all():
         raise InputError("the model's action on a recorded observation is not finite")
     return {"observation": chosen.astype(np.float32), "action": action}
+
+
+def from_capture(
+    manifest: Manifest, backend: Backend, capture: Capture, stats: Stats | None
+) -> tuple[dict[str, Float32Array], float]:
+    """Golden arrays of a capture, whole and in order, its states among them; and the largest difference of
+    the model's answers to the captured actions.
+
+    A capture that begins in the middle of an episode is taken from its first reset on. Raises InputError
+    where it is not of this policy: gaitforge parity says why.
+    """
+    begin = int(np.argmax(capture.reset)) if capture.reset.any() else 0
+    part = slice(begin, begin + CAPTURE_STEPS)
+    reset, action = capture.reset[part], capture.action[part]
+    if manifest.model.recurrent and not reset[0]:
+        raise InputError(f"{capture.path}: the hidden state is not known: capture from a reset on")
+    pipeline = PolicyPipeline(manifest, stats)
+    observation = capture.observation[part]
+    shapes = observation.shape[1], action.shape[1]
+    if shapes != (pipeline.builder.dim, len(manifest.joints)):
+        raise InputError(
+            f"{capture.path}: {shapes[0]} observation values and {shapes[1]} actions, but the policy has "
+            f"{pipeline.builder.dim} and {len(manifest.joints)}; gaitforge parity says more"
+        )
+    if capture.meta.observation == "normalized" and manifest.normalization is not None and stats is not None:
+        observation = denormalize(observation, manifest.normalization, stats)
+    answers = np.empty_like(action)
+    backend.reset()
+    for index, row in enumerate(observation):
+        if reset[index]:
+            backend.reset()
+        answers[index] = backend.infer(pipeline.normalize(row))
+        backend.accept()
+    backend.reset()
+    error = float(np.abs(answers - action).max())
+    if not error <= ACTION_TOLERANCE * max(1.0, float(np.abs(action).max())):
+        raise InputError(
+            f"{capture.path}: the model's answers differ from the captured actions by up to {error:.3g}; "
+            "gaitforge parity says how"
+        )
+    states = capture.trace(manifest).fields
+    arrays = {f"state_{name}": array[part] for name, array in states.items()}
+    arrays |= {"observation": observation, "action": action, "state_reset": reset.astype(np.float32)}
+    return arrays, error

@@ -10,7 +10,7 @@ from gaitforge.common import console, files
 from gaitforge.parity import gaitd_capture
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -17,7 +17,7 @@ from gaitforge.parity.capture import read_capture
 from gaitforge.parity.compare import TOLERANCE, compare
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -1,26 +1,21 @@
-"""gaitforge convert: an ONNX model becomes a .rknn model for the NPU."""
+"""An ONNX model becomes a .rknn model for the NPU."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaitd.errors import InputError
+from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge.common import console, files
-from gaitforge.data import arrays
+from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.hybrid import Trial, search
-from gaitforge.rknn.toolkit import BuildOptions, BuildReport, Quantization, Toolkit
-
-if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+from gaitforge.rknn.simulator import SimulatorBackend
+from gaitforge.rknn.toolkit import BuildOptions, BuildReport, Toolkit
 
 DTYPE = "w8a8"
 ALIASES = {"asymmetric_affine-u8": DTYPE, "asymmetric_quantized-8": DTYPE}
@@ -31,72 +26,16 @@ ALGORITHMS = ("normal", "mmse", "kl_divergence")
 HYBRID_MEAN_ERROR = 0.05
 """What --hybrid aims at: mean action error, raw action units."""
 
+ANOTHER_POLICY = {"float16": 0.02, "integers": 0.5}
+"""Root mean square of the error over that of the actions. Rounding stays ten times below; what is above was
+not converted but changed. How good a model is, `gaitforge verify` says.
+"""
+
 TRIAL_SAMPLES = 8
 JUDGED_ROWS = 512
-
-
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "convert",
-        help="turn an ONNX model into a .rknn model",
-        description="Convert with rknn-toolkit2, in float16 unless --do-quant asks for integers.",
-    )
-    parser.add_argument("model", type=Path, help="ONNX model")
-    parser.add_argument("--dataset", type=Path, help="calibration observations, .npy or .npz")
-    parser.add_argument("--do-quant", action="store_true", help="quantize")
-    parser.add_argument("--quant-dtype", default=DTYPE, help="kind of integers (default: %(default)s)")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
-    parser.add_argument("--samples", type=int, help="use only this many of the calibration observations")
-    parser.add_argument(
-        "--hybrid",
-        action="store_true",
-        help=f"keep layers in float16 until the mean action error is below {HYBRID_MEAN_ERROR:g}",
-    )
-    parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="keep these layers in float16")
-    parser.add_argument("--target", default="rk3588", help="chip (default: %(default)s)")
-    parser.add_argument("--opt-level", type=int, choices=range(4), default=3, help="default: %(default)s")
-    parser.add_argument(
-        "--output-optimize-level", type=int, choices=(0, 1), default=1, help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--replace-unsupported",
-        nargs="*",
-        metavar="OPERATOR",
-        help="replace operators that the NPU does not compute, and the named ones, by equivalents",
-    )
-    parser.add_argument("--output", type=Path, default=Path("policy.rknn"), help="default: %(default)s")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Convert."""
-    convert(
-        args.model,
-        args.output,
-        options=build_options(args),
-        dataset=args.dataset,
-        samples=args.samples,
-        hybrid=args.hybrid,
-        replace_unsupported=args.replace_unsupported,
-    )
-
-
-def build_options(args: argparse.Namespace) -> BuildOptions:
-    """Make the options, yet without calibration inputs. Raises InputError for what does not go together."""
-    plain = BuildOptions(args.target, args.opt_level, bool(args.output_optimize_level))
-    if not args.do_quant:
-        if args.hybrid or args.fp16_layers:
-            raise InputError("--hybrid and --fp16-layers choose layers of a quantized model: add --do-quant")
-        if args.dataset is not None:
-            console.note("without --do-quant the model is float16 and the dataset only measures it")
-        return plain
-    if args.dataset is None:
-        raise InputError("--do-quant needs --dataset, as gaitforge calibrate collects it")
-    dtype = ALIASES.get(args.quant_dtype, args.quant_dtype)
-    if dtype != args.quant_dtype:
-        console.note(f"{args.quant_dtype} is an older chip family's name; on the {args.target} it is {dtype}")
-    return replace(plain, quantization=Quantization(dtype, args.algorithm, {}, args.fp16_layers))
+COMPARED_ROWS = 64
+SMALL_ACTION = 1e-2
+"""Actions smaller than this, raw units, are compared as if they were of this size."""
 
 
 def convert(
@@ -111,7 +50,8 @@ def convert(
 ) -> BuildReport:
     """Write the .rknn model and its record; nothing is written when a step fails.
 
-    Raises InputError for wrong input, BackendError when the toolkit is missing or refuses.
+    Raises InputError for wrong input, BackendError when the toolkit is missing or refuses, GateError when
+    what it made is another policy.
     """
     policy = read_policy(model)
     inputs = record.calibration_inputs(policy, dataset, samples) if dataset is not None else {}
@@ -125,11 +65,31 @@ def convert(
         with files.replacing(output) as beside:
             what = "float16" if options.quantization is None else options.quantization.dtype
             with console.step(f"Converting to {what} for {options.target}"):
-                report = toolkit.build(policy.path, policy.toolkit_inputs(), options, beside)
+                report = toolkit.build(policy, options, beside)
+            check_converted(toolkit, policy, options, judged)
         version = toolkit.versions()["rknn-toolkit2"]
     record.write(output, _record(output, policy, options, dataset, samples, report, version))
     _say_result(output, options, report)
     return report
+
+
+def check_converted(
+    toolkit: Toolkit, policy: PolicyOnnx, options: BuildOptions, judged: Float32Array
+) -> None:
+    """Compare what the toolkit has built with the ONNX model. Raises GateError when it is another policy."""
+    rows = arrays.thin(judged, COMPARED_ROWS)
+    with console.step(f"Comparing with the ONNX model on {len(rows)} inputs"):
+        expected = run_rows(policy.backend(), rows)
+        got = SimulatorBackend(toolkit, policy).run_rows(rows)
+    error = float(np.sqrt(np.mean((got - expected) ** 2)))
+    size = float(np.sqrt(np.mean(expected**2)))
+    allowed = ANOTHER_POLICY["float16" if options.quantization is None else "integers"]
+    if not error <= allowed * max(size, SMALL_ACTION):
+        raise GateError(
+            f"what rknn-toolkit2 made of {policy.path} is another policy: its actions, of size {size:.3g}, "
+            f"are off by {error:.3g} (root mean square; allowed is {100 * allowed:g} %): not written. "
+            "If the inputs were unlike what the robot meets, give recorded ones with --dataset"
+        )
 
 
 def replace_operators(model: Path, names: list[str], target: str, log: Path) -> None:
@@ -149,19 +109,19 @@ def check_operators(
     judged: Float32Array,
     output: Path,
 ) -> PolicyOnnx:
-    """Name what leaves the NPU, by a quick trial build, and replace it if asked."""
+    """Name the operators that the NPU does not run, by a quick trial build, and replace them if asked."""
     import onnx
 
     from gaitforge.model import operators
 
     proto = onnx.load_model_from_string(policy.content)
     with console.step("Checking operators"):
-        report = toolkit.build(policy.path, policy.toolkit_inputs(), _trial(options), trial=True)
+        report = toolkit.build(policy, _trial(options), trial=True)
     away = {layer.op for layer in report.on_cpu()} | set(report.unsupported)
     for op in sorted(away):
         where = "has no implementation there at all" if op in report.unsupported else "runs on the CPU"
         advice = operators.ADVICE.get(op, "no equivalent is known")
-        console.note(f"{op} is not for the {options.target}'s NPU, it {where}; instead: {advice}")
+        console.note(f"{op} is not available on the {options.target}'s NPU, it {where}; instead: {advice}")
     if options.quantization is not None:
         for layer in report.in_float16():
             console.note(f"{layer.op} {layer.name} stays in float16: it has no integer form")
@@ -214,7 +174,7 @@ def _with_layers(
 
     console.say("Searching layers to keep in float16:")
     reference = run_rows(policy.backend(), judged)
-    trial = search(toolkit, policy.path, policy, options, judged, reference, passes)
+    trial = search(toolkit, policy, options, judged, reference, passes)
     assert options.quantization is not None
     return replace(options, quantization=replace(options.quantization, fp16_layers=trial.fp16_layers))
 
@@ -255,7 +215,7 @@ def _record(
         observation_dim=policy.observation_dim,
         action_dim=policy.action_dim,
         onnx=os.path.relpath(policy.path, output.parent),
-        onnx_sha256=files.sha256(policy.path),
+        onnx_sha256=policy.sha256,
         target=options.target,
         opt_level=options.opt_level,
         output_optimize=options.output_optimize,

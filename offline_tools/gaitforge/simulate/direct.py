@@ -19,7 +19,8 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import Reason, RobotState
+from gaitd.wire.contract import Reason
+from gaitd.wire.messages import RobotState
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.robot import (
@@ -139,13 +140,15 @@ def run_direct(
             clamped[limit] = clamped.get(limit, 0) + count
         if decision.accepted and waiting < PATIENCE_PERIODS:
             waiting, held = 0, decision.target
+            pipeline.accept(decision)
             robot.command = _motor_command(pipeline, held, to_robot)
             if backend is not None:
                 backend.accept()
         else:
             # A limit whose response is to damp does so at once, other refusals only when they last.
             rejected += 1
-            waiting = PATIENCE_PERIODS if decision.reason is Reason.LIMIT else waiting + 1
+            limit_met = decision.cause is not None and decision.cause.reason is Reason.LIMIT
+            waiting = PATIENCE_PERIODS if limit_met else waiting + 1
             if waiting >= PATIENCE_PERIODS:
                 robot.command = MotorCommand.damped()
         if on_step is not None:
@@ -167,6 +170,7 @@ def run_bundle(
     pushes: Sequence[Push] = (),
     on_step: Callable[[Step], None] | None = None,
     on_tick: Callable[[Robot], None] | None = None,
+    robot: Robot | None = None,
 ) -> DirectRun:
     """Run a bundle's own float model (model.onnx) as run_direct does."""
     return run_direct(
@@ -179,6 +183,7 @@ def run_bundle(
         pushes=pushes,
         on_step=on_step,
         on_tick=on_tick,
+        robot=robot,
     )
 
 

@@ -165,7 +165,10 @@ def metrics() -> str:
 
 
 def removal() -> dict[str, Any]:
-    report = {"remove": run("dpkg", "--remove", "gaitd"), "kept": Path("/var/lib/gaitd/active").is_symlink()}
+    report = {
+        "remove": run("dpkg", "--remove", "gaitd"),
+        "kept": Path("/var/lib/gaitd/selection.json").is_file(),
+    }
     report["purge"] = run("dpkg", "--purge", "gaitd")
     left = run("find", "/", "-xdev", "-name", "*gaitd*")["out"].split()
     return {**report, "left": [path for path in left if not path.startswith(("/tmp/", "/trial/"))]}

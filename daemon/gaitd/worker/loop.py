@@ -1,0 +1,144 @@
+"""The worker's loop: receive states, follow the lease, answer.
+
+It writes what it does into its own memory and publishes commands; it decides nothing about modes.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import zmq
+
+from gaitd.backends.base import Backend
+from gaitd.bundle import Bundle
+from gaitd.policy.admission import AdmissionLimits
+from gaitd.shared import lease
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.processes import WORKER
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.system.access import AccessControl
+from gaitd.system.config import Config
+from gaitd.system.realtime import may_use_fifo, realtime_context
+from gaitd.wire.codec import decode_either
+from gaitd.wire.contract import MAX_MESSAGE_BYTES, CauseKind
+from gaitd.wire.frame import WireError
+from gaitd.worker.answer import Answerer
+from gaitd.worker.inbox import STATE_QUEUE, Inbox
+from gaitd.worker.model import TimedModel
+from gaitd.worker.step import Frame, PolicyStep
+
+
+class Worker:
+    """Sockets and memory around the steps of one session after another."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        slot: int,
+        guard: GuardMemory,
+        memory: WorkerMemory,
+        config: Config,
+    ) -> None:
+        """Bind the endpoints: from here on, controllers reach this worker. Raises InputError."""
+        realtime = config.realtime
+        period_ns = round(bundle.manifest.control_period_s * 1e9)
+        self._bundle = bundle
+        self._backend = backend
+        self._slot = slot
+        self._guard = guard
+        self._words = memory.words
+        self._joint_count = memory.joint_count
+        self._observation_dim = bundle.pipeline().builder.dim
+        self._limits = AdmissionLimits(max_age_ns=round(period_ns * config.guard.state_max_age_periods))
+        self._keep_warm_ns = round(config.daemon.keep_warm_s * 1e9)
+        self._warmed_ns = time.monotonic_ns()
+        self._step: PolicyStep | None = None
+        self._stopping = False
+        self._context = realtime_context(realtime, WORKER.priority(realtime))
+        self._access = AccessControl(self._context, config)
+        anticipates = realtime.enabled and may_use_fifo()
+        anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
+        self._inbox = Inbox(self._socket(zmq.SUB, "state"), period_ns, anticipate_ns, self._rehearse)
+        commands = self._socket(zmq.PUB, "command")
+        self._model = TimedModel(backend, self._words)
+        self._answerer = Answerer(
+            guard, memory, self._model, period_ns, lambda data: commands.send(data, zmq.DONTWAIT)
+        )
+        memory.steps.settle()  # what a worker before this one left open stays as it is
+        self._words["busy_since_ns"] = 0
+        self._words["heartbeat_ns"] = time.monotonic_ns()
+
+    def stop(self, *_: object) -> None:
+        """End after the step under way (a signal handler)."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Answer states until stopped."""
+        while not self._stopping:
+            self._access.admit()
+            frames = self._inbox.receive()
+            self._words["heartbeat_ns"] = time.monotonic_ns()
+            self._follow_lease()
+            self._words["received"] += len(frames)
+            if self._step is None:
+                self._count_standby(frames)
+                self._keep_warm()
+            elif frames:
+                if self._answerer.answer(self._step, frames):
+                    self._inbox.expect_after(frames[0], self._model.end_ns - self._model.start_ns)
+                gc.collect(0)  # automatic collection is off; here there is slack
+            self._words["heartbeat_ns"] = time.monotonic_ns()
+
+    def close(self) -> None:
+        """Free sockets and model."""
+        self._context.destroy(linger=0)
+        self._backend.close()
+
+    def _follow_lease(self) -> None:
+        """Take up the session whose epoch the lease names, if any."""
+        word, step = self._guard.lease, self._step
+        if step is not None and lease.is_of(word, step.setup.epoch, step.setup.slot):
+            return
+        if step is None and word == lease.NOBODY:
+            return
+        self._step = None
+        self._inbox.forget()
+        setup = self._guard.read_session()
+        if setup is not None and setup.slot == self._slot and lease.is_of(word, setup.epoch, setup.slot):
+            self._model.reset()
+            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.accept)
+
+    def _rehearse(self, frame: Frame) -> None:
+        if self._step is not None:
+            self._step.rehearse(frame)
+
+    def _count_standby(self, frames: Sequence[Frame]) -> None:
+        """States before activate are looked at, counted and not used."""
+        for frame in frames:
+            try:
+                session = decode_either(frame.data, self._observation_dim, self._joint_count).session
+            except WireError:
+                self._words.row("refused")[CauseKind.MALFORMED] += 1
+                continue
+            if session == 0:
+                self._words["standby"] += 1
+            else:
+                self._words.row("refused")[CauseKind.FOREIGN_SESSION] += 1
+
+    def _keep_warm(self) -> None:
+        now_ns = time.monotonic_ns()
+        if now_ns - self._warmed_ns >= self._keep_warm_ns:
+            self._warmed_ns = now_ns
+            self._model.infer(np.zeros(self._observation_dim, np.float32))
+
+    def _socket(self, kind: int, channel: str) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        socket.set(zmq.RCVHWM, STATE_QUEUE)
+        self._access.open(socket, channel)
+        return socket

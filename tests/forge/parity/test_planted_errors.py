@@ -1,0 +1,78 @@
+"""Every kind of error, planted into good manifests of three robots: named, and never called equal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plants import Plant, plants
+from trainers import ROBOTS, Spec, write_bundle_of, write_capture
+
+from gaitd.bundle.read import open_bundle
+from gaitforge.parity.capture import read_capture
+from gaitforge.parity.compare import compare
+from gaitforge.parity.findings import Comparison
+
+RIGHT = 0.95
+"""The share of planted errors that must be named with kind, term and joint."""
+
+
+def compared(directory: Path, plant: Plant) -> Comparison:
+    options: dict[str, Any] = dict(plant.capture)
+    stats = options.pop("bundle_stats", None)
+    packed = plant.trainer if stats is None else replace(plant.trainer, stats=stats)
+    bundle = write_bundle_of(directory / "policy.gaitd", packed, plant.manifest)
+    capture = write_capture(directory / "capture.npz", plant.trainer, episodes=2, **options)
+    return compare(open_bundle(bundle), read_capture(capture))
+
+
+def is_named(plant: Plant, comparison: Comparison) -> bool:
+    names = [term["term"] for term in plant.manifest["observation"]["terms"]]
+    found = {
+        None if finding.term is None else names[finding.term]: finding
+        for finding in comparison.findings
+        if finding.kind is plant.kind
+    }
+    if not found or not all(term in found for term in plant.terms):
+        return False
+    return not plant.values or all(found[term].values == plant.values for term in plant.terms)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_planted_errors_are_named(robot: str, tmp_path: Path) -> None:
+    planted = list(plants(ROBOTS[robot]()))
+    assert len(planted) >= 60
+    wrong, called_equal, not_mended = [], [], []
+    for plant in planted:
+        comparison = compared(tmp_path, plant)
+        if not is_named(plant, comparison):
+            wrong.append(plant.name)
+        if comparison.equal:
+            called_equal.append(plant.name)
+        if plant.fixable and comparison.left_after_change != []:
+            not_mended.append(plant.name)
+    assert not called_equal
+    assert len(wrong) <= (1.0 - RIGHT) * len(planted), wrong
+    # The proposed change was tried, and makes the terms equal.
+    assert len(not_mended) <= (1.0 - RIGHT) * len(planted), not_mended
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_a_good_manifest_is_equal(robot: str, tmp_path: Path) -> None:
+    spec: Spec = ROBOTS[robot]()
+    bundle = open_bundle(write_bundle_of(tmp_path / "policy.gaitd", spec))
+    capture = read_capture(write_capture(tmp_path / "capture.npz", spec, seed=3, episodes=2))
+    comparison = compare(bundle, capture)
+    assert comparison.findings == []
+    assert not comparison.change
+
+
+def test_what_stood_still_is_not_called_equal(tmp_path: Path) -> None:
+    spec = ROBOTS["quadruped"]()
+    bundle = open_bundle(write_bundle_of(tmp_path / "policy.gaitd", spec))
+    capture = write_capture(tmp_path / "capture.npz", spec, episodes=2, moving_command=False)
+    (finding,) = compare(bundle, read_capture(capture)).findings
+    assert (finding.kind.value, finding.values) == ("not judged", ("[1]", "[2]"))
