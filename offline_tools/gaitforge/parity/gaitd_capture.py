@@ -182,7 +182,8 @@ class Recorder:
         """The environment's step; what led to the action is kept."""
         values = None
         if not self._saved and self._observation is not None:
-            values = self._source.state()
+            # Copies: the simulator writes the next state into the same memory.
+            values = {key: np.array(_numpy(value)) for key, value in self._source.state().items()}
             values["observation"] = self._observation
             values["action"] = self._row(action)
             length = getattr(self._inner, "episode_length_buf", None)
