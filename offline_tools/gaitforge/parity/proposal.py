@@ -49,6 +49,8 @@ def propose(
     elif Kind.NORMALIZER_DOUBLED in kinds:
         after.pop("normalization", None)
         stats = None
+    terms = [_without_defaults(term) for term in after["observation"]["terms"]]
+    after["observation"]["terms"] = terms
     change = {key: value for key, value in after.items() if value != before.get(key)}
     change |= dict.fromkeys(before.keys() - after.keys())
     if not change:
@@ -85,7 +87,7 @@ def plain(manifest: Manifest) -> dict[str, Any]:
     raw: dict[str, Any] = msgspec.to_builtins(manifest)
     for key in ("files", "provenance", "model", "golden"):
         raw.pop(key, None)
-    observation = raw["observation"]
+    observation = raw["observation"] = {k: v for k, v in raw["observation"].items() if v is not None}
     observation["terms"] = [_without_defaults(term) for term in observation["terms"]]
     return {key: value for key, value in raw.items() if value is not None}
 

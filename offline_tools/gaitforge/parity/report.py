@@ -47,7 +47,8 @@ def in_words(comparison: Comparison, manifest: Manifest) -> str:
             lines.append(
                 f"tried: with it {'all terms are equal' if not left else 'there remains ' + remains}"
             )
-    lines.append("equal" if comparison.equal else f"{len(comparison.findings)} differences")
+    count = len(comparison.findings)
+    lines.append("equal" if comparison.equal else f"{count} difference{'s' if count > 1 else ''}")
     return "\n".join(lines)
 
 

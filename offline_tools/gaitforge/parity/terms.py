@@ -125,7 +125,7 @@ class TermComparer:
             who, steps = ("gaitd's" if late > 0 else "the trainer's"), abs(late)
             kinds[kind] = f"{who} is {steps} step{'s' if steps > 1 else ''} late"
         kinds |= self._factor_kinds(made, expected)
-        kinds |= self._offset_kinds(made, expected)
+        kinds |= self._offset_kinds(made, expected, value.expected.source.value)
         kinds |= self._clip_kinds(term, value)
         if made.noise and not kinds:
             kinds[Kind.NOISE] = f"standard deviation {made.noise:.2g}"
@@ -142,7 +142,7 @@ class TermComparer:
             kinds[Kind.SIGN] = "the trainer's is the negative"
         return kinds
 
-    def _offset_kinds(self, made: Explanation, expected: Expected) -> dict[Kind, str]:
+    def _offset_kinds(self, made: Explanation, expected: Expected, value: int) -> dict[Kind, str]:
         """Which constant the trainer subtracted, in the signal's unit."""
         size = POSE_TOLERANCE_RAD + SIGMA_NOISE * made.noise / max(abs(made.factor), 1e-9)
         if made.source.signal != "joint_position":
@@ -153,13 +153,13 @@ class TermComparer:
                 return {Kind.OFFSET: f"the trainer subtracts {made.subtracted:.4g}"}
             return {}
         own = self._pose[made.source.value]
-        here = self._pose[expected.source.value] if expected.source.signal == "joint_position" else own
+        here = self._pose[value] if expected.source.signal == "joint_position" else own
         relative = expected.source.signal != "joint_position" or expected.subtracted != 0.0
         for pose in (own, here):
             if abs(made.subtracted - (pose if relative else 0.0)) <= size:
                 return {}
         text = f"the trainer subtracts {made.subtracted:.4g} rad, gaitd {expected.subtracted:.4g}"
-        if abs(made.subtracted - (2 * own if relative else own)) <= size:
+        if any(abs(made.subtracted - (2 * pose if relative else pose)) <= size for pose in (own, here)):
             return {Kind.DEFAULT_POSE_MISSING: text}
         if relative and min(abs(made.subtracted), abs(made.subtracted - own / 2)) <= size:
             return {Kind.DEFAULT_POSE_TWICE: text}
