@@ -17,7 +17,7 @@ from gaitforge.parity.normalizers import denormalize
 
 ROWS = 128
 
-CAPTURE_STEPS = 1500
+CAPTURE_STEPS = 1000
 """At most so many steps of a capture: they are replayed at each start."""
 
 

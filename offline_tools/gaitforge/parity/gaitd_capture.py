@@ -187,7 +187,11 @@ class Recorder:
             values["observation"] = self._observation
             values["action"] = self._row(action)
             length = getattr(self._inner, "episode_length_buf", None)
-            fresh = self._fresh if length is None else bool(_numpy(length)[self._index] == 0)
+            fresh = self._fresh
+            if length is not None:
+                # legged_gym's reset makes one step with an action of zero.
+                first = self._source.name == "legged_gym" and not len(self.capture)
+                fresh = bool(_numpy(length)[self._index] <= (1 if first else 0))
         answer = self.env.step(action)
         done = self._done(answer)
         if values is not None:

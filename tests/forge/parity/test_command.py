@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.read import open_bundle
 from gaitd.cli import main as gaitd
 from gaitd.errors import InputError
+from gaitforge.bundle.write import write_bundle
 from support.bundles import edit_manifest, mlp_onnx, mlp_weights, npz, recurrent_onnx
+from support.fakes import Honest
 
 Forge = Callable[..., int]
 Refused = Callable[..., str]
@@ -127,6 +131,51 @@ def test_a_capture_becomes_golden_vectors_that_prove_the_terms(
     printed = capsys.readouterr().out
     assert "proven by a capture of 250 steps" in printed
     assert "model.onnx answers all 250 captured observations as captured" in printed
+
+
+class Drifting(Honest):
+    """A backend whose hidden state goes wrong late: from a step on it is not kept."""
+
+    steps = 0
+
+    def accept(self) -> None:
+        self.steps += 1
+        if self.steps < 200:
+            super().accept()
+
+
+def test_a_hidden_state_that_goes_wrong_late_is_noticed(forge: Forge) -> None:
+    command = files_of(ROBOTS["biped"]())
+    write_capture(Path("capture.npz"), ROBOTS["biped"]())
+    assert forge(*command, "--capture", "capture.npz") == 0
+    bundle = open_bundle(Path("walk.gaitd"))
+    with pytest.raises(InputError, match=r"golden vector 2\d\d, joint .* is above the tolerance"):
+        run_selftest(Drifting(open_backend("onnx", bundle)), bundle, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (
+            lambda arrays: arrays.update(state_joint_position=np.zeros((250, 5))),
+            "state_joint_position has shape",
+        ),
+        (lambda arrays: arrays.update(state_reset=np.zeros(3)), "state_reset"),
+        (lambda arrays: arrays.pop("state_orientation"), "state_orientation is missing"),
+        (lambda arrays: arrays.update(state_joint_velocity=np.full((250, 6), np.inf)), ".* finite values"),
+    ],
+)
+def test_damaged_golden_states_are_refused(forge: Forge, edit: Any, named: str) -> None:
+    spec = ROBOTS["biped"]()
+    command = files_of(spec)
+    write_capture(Path("capture.npz"), spec)
+    assert forge(*command, "--capture", "capture.npz") == 0
+    bundle = open_bundle(Path("walk.gaitd"))
+    arrays = dict(np.load(io.BytesIO(bundle.read_bytes("golden.npz"))))
+    edit(arrays)
+    contents = {"model.onnx": bundle.read_bytes("model.onnx"), "golden.npz": npz(**arrays)}
+    with pytest.raises(InputError, match=rf"golden\.npz: {named}"):
+        write_bundle(Path("other.gaitd"), spec.manifest, contents)
 
 
 def test_without_a_capture_the_terms_are_not_proven(
