@@ -13,6 +13,8 @@ import numpy as np
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, History, Manifest
 from gaitd.policy.places import Places, find_places
+from gaitd.policy.terms import compile_term
+from gaitforge.parity.findings import Finding, Kind
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,31 @@ def _errors(places: Places, observations: Float32Array, steps: np.ndarray) -> tu
     change = rows[steps][:, older[moving]] - rows[steps - 1][:, newer[moving]]
     errors = np.mean(change**2, axis=0) / spread[moving]
     return float(np.mean(errors > 1e-6)), float(errors.mean())
+
+
+def history_findings(manifest: Manifest, history: History) -> list[Finding]:
+    """How the trainer's layout and order differ from the manifest's."""
+    own = manifest.observation.history
+    findings = []
+    if history.layout != own.layout:
+        text = f"the trainer's is {history.layout}, the manifest's {own.layout}"
+        findings.append(Finding("observation", Kind.HISTORY_LAYOUT, text))
+    if history.order != own.order:
+        text = f"the trainer's is {history.order}, the manifest's {own.order}"
+        findings.append(Finding("observation", Kind.HISTORY_REVERSED, text))
+    return findings
+
+
+def fit_length(manifest: Manifest, dim: int) -> tuple[Manifest, list[Finding]]:
+    """The manifest with as many frames as the captured observations (dim,) hold, where that can be."""
+    history = manifest.observation.history
+    frame = sum(compile_term(manifest, i, term).dim for i, term in enumerate(manifest.observation.terms))
+    by_term = any(term.history_length is not None for term in manifest.observation.terms)
+    if dim == frame * history.length or by_term or dim % frame:
+        return manifest, []
+    text = f"the trainer stacks {dim // frame} frames, the manifest {history.length}"
+    longer = msgspec.structs.replace(history, length=dim // frame)
+    observation = msgspec.structs.replace(manifest.observation, history=longer)
+    return msgspec.structs.replace(manifest, observation=observation), [
+        Finding("observation", Kind.HISTORY_LENGTH, text)
+    ]

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gaitd.policy.contract import Float32Array, Normalization
-from gaitforge.parity.findings import Kind
+from gaitd.policy.contract import Float32Array, Manifest, Normalization
+from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.policy.places import find_places
+from gaitd.policy.replay import StateTrace, allowed_error, known_steps
+from gaitd.policy.replay import replay as replay_trace
+from gaitforge.parity.capture import Capture
+from gaitforge.parity.findings import Finding, Kind
 from gaitforge.parity.terms import TermResult
 
 SHARE = 0.6
@@ -66,3 +71,37 @@ def denormalize(
     divisor = np.maximum(std.astype(np.float64), normalization.std_floor) + normalization.epsilon
     raw = captured * np.tile(divisor, repeats) + np.tile(mean, repeats)
     return np.asarray(raw, np.float32)
+
+
+def before_normalizer(
+    manifest: Manifest,
+    stats: tuple[Float32Array, Float32Array] | None,
+    capture: Capture,
+    trace: StateTrace,
+    tolerance: float,
+) -> tuple[Float32Array, list[Finding]]:
+    """The captured observations as they were before the manifest's normalizer."""
+    captured = capture.observation
+    if manifest.normalization is None or stats is None:
+        return captured, []
+    pipeline = PolicyPipeline(manifest, stats)
+    if captured.shape[1] != pipeline.builder.dim:
+        return captured, []
+    if capture.meta.observation == "normalized":
+        return denormalize(captured, manifest.normalization, stats), []
+    ours = replay_trace(pipeline, trace, capture.action)
+    normalized = np.stack([pipeline.normalize(row).copy() for row in ours])
+    known = known_steps(manifest, capture.reset, with_clock=False)
+    places = find_places(manifest)
+
+    def equal(other: Float32Array) -> bool:
+        return bool((np.abs(captured - other)[known] <= allowed_error(places, other[known], tolerance)).all())
+
+    if not equal(ours) and equal(normalized):
+        text = (
+            "the captured observations are normalized already, though the capture says raw: gaitd would "
+            "normalize twice. If they were taken after the normalizer, capture with normalized=True"
+        )
+        finding = Finding("capture", Kind.NORMALIZER_DOUBLED, text)
+        return denormalize(captured, manifest.normalization, stats), [finding]
+    return captured, []

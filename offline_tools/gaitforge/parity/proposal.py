@@ -16,8 +16,8 @@ from gaitd.policy.joints import joint_array
 from gaitd.policy.terms import compile_term
 from gaitforge.parity import recognise
 from gaitforge.parity.capture import Capture
-from gaitforge.parity.compare import ObservationResult, compare_observation
 from gaitforge.parity.findings import Comparison, Kind
+from gaitforge.parity.observation import ObservationResult, compare_observation
 from gaitforge.parity.terms import TermResult, Value
 
 POSE_TERMS = ("joint_position", "joint_position_relative")
