@@ -25,7 +25,10 @@ class SelfTest:
 
 
 def run_selftest(backend: Backend, bundle: Bundle, tolerance: float) -> SelfTest:
-    """Run all golden vectors in order, from reset. The backend is reset again afterwards.
+    """Run all golden vectors in order, from reset; those of a capture also from each of its resets.
+
+    The backend is reset again afterwards. That the captured states make these observations is checked when
+    the bundle is opened.
 
     Raises InputError, naming the worst vector and joint, when an action is not finite or further than
     ``tolerance`` from the recorded one; BackendError when a run fails.
@@ -34,8 +37,11 @@ def run_selftest(backend: Backend, bundle: Bundle, tolerance: float) -> SelfTest
     observations, expected = bundle.golden()
     actions = np.zeros_like(expected)
     durations_ns = np.zeros(len(expected), np.int64)
+    trace = bundle.captured_states()
     backend.reset()
     for index, observation in enumerate(observations):
+        if trace is not None and trace.reset[index]:
+            backend.reset()
         normalized = pipeline.normalize(observation)
         start_ns = time.monotonic_ns()
         action = backend.infer(normalized)

@@ -16,12 +16,13 @@ import msgspec
 import numpy as np
 
 from gaitd.bundle.models import check_models
-from gaitd.bundle.untrusted import load_arrays, load_yaml, read_files
+from gaitd.bundle.untrusted import array_names, load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, gain_array
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.policy.replay import STATE_FIELDS, StateTrace, check_terms, check_trace
 from gaitd.wire.contract import MAX_JOINTS
 
 MANIFEST = "manifest.yaml"
@@ -66,6 +67,18 @@ class Bundle:
         names = ("observation", "action")
         arrays = _load_npz(self.path, "golden.npz", self.read_bytes("golden.npz"), names)
         return arrays["observation"], arrays["action"]
+
+    def captured_states(self) -> StateTrace | None:
+        """The states that the golden observations were made from outside gaitd; None without a capture."""
+        data = self.read_bytes("golden.npz")
+        names = array_names(data)
+        states = [name for name in STATE_FIELDS if f"state_{name}" in names]
+        if "state_reset" not in names:
+            return None
+        keys = ["state_reset", *(f"state_{name}" for name in states)]
+        arrays = _load_npz(self.path, "golden.npz", data, tuple(keys))
+        fields = {name: arrays[f"state_{name}"] for name in states}
+        return StateTrace(fields, arrays["state_reset"] > 0)
 
     def pipeline(self) -> PolicyPipeline:
         """A fresh pipeline of this policy."""
@@ -140,7 +153,7 @@ def _check_contents(bundle: Bundle) -> None:
         for low, high in zip(manifest.velocity_command.min, manifest.velocity_command.max, strict=True):
             if not -np.inf < low <= high < np.inf:
                 raise InputError(f"velocity_command: expected finite min <= max, got {low} and {high}")
-        for key in ("onnx_tolerance", "rknn_tolerance"):
+        for key in ("onnx_tolerance", "rknn_tolerance", "observation_tolerance"):
             if not 0 < getattr(manifest.golden, key) < np.inf:
                 raise InputError(f"golden.{key}: expected above 0, got {getattr(manifest.golden, key)}")
         pipeline = bundle.pipeline()
@@ -165,6 +178,20 @@ def _check_contents(bundle: Bundle) -> None:
         )
     if not (np.isfinite(observation).all() and np.isfinite(action).all()):
         raise InputError(f"{bundle.path}: golden.npz holds values that are not finite")
+    _check_captured(bundle)
+
+
+def _check_captured(bundle: Bundle) -> None:
+    """Prove the terms: the captured states must make the captured observations."""
+    try:
+        trace = bundle.captured_states()
+        if trace is None:
+            return
+        observation, action = bundle.golden()
+        check_trace(bundle.manifest, trace, len(observation))
+        check_terms(bundle.manifest, bundle.pipeline(), trace, observation, action)
+    except InputError as error:
+        raise InputError(f"{bundle.path}: golden.npz: {error}") from None
 
 
 def fallback_damping(manifest: Manifest) -> Float32Array:

@@ -117,6 +117,15 @@ def load_yaml(data: bytes, loader: type[PlainLoader] = PlainLoader) -> Any:
         raise InputError(f"not valid YAML: {_words(error)}") from None
 
 
+def array_names(data: bytes) -> list[str]:
+    """Names of the arrays of an .npz file. Raises InputError without the file's name."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except Exception as error:  # zipfile lets out whatever its parts raise
+        raise InputError(f"not a readable .npz ({_words(error)})") from None
+
+
 def load_arrays(data: bytes, names: Collection[str]) -> dict[str, npt.NDArray[np.float32]]:
     """Arrays of an .npz file. Raises InputError, which does not know where the bytes come from."""
     try:

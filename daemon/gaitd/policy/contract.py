@@ -215,10 +215,13 @@ class Model(_Strict, frozen=True, kw_only=True):
 
 
 class Golden(_Strict, frozen=True, kw_only=True):
-    """How far a backend may be from the recorded float actions (raw action units), largest error."""
+    """How far the policy on the robot may be from what was recorded: actions in raw action units."""
 
     onnx_tolerance: float = 1e-4
     rknn_tolerance: float = 0.05
+    observation_tolerance: float = 5e-4
+    """Between the observations of a capture and gaitd's own of the same states: a fraction of each value's
+    largest, and at least of 1 in the state's unit."""
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
