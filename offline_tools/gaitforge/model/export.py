@@ -14,6 +14,7 @@ import numpy as np
 
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Float32Array, RecurrentState
+from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows, set_metadata
 from gaitforge.model.torch_policy import Source, last_line, load_source, run_torch
@@ -49,18 +50,19 @@ def export(
     output: Path,
     *,
     config: Path | None = None,
-    activation: str | None = None,
+    choices: Choices | None = None,
     dynamic_batch: bool = False,
     opset: int = OPSET,
-    strict: bool = False,
     separate_normalizer: bool = False,
     observations: Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> Consistency:
     """Write the ONNX model. Raises InputError, or GateError when torch and onnxruntime disagree."""
-    source = load_source(checkpoint, config, activation, strict, separate_normalizer)
+    source = load_source(checkpoint, config, choices, separate_normalizer)
     if dynamic_batch and source.hidden:
         raise InputError("--dynamic-batch: a recurrent policy carries the hidden state of one robot")
+    if dynamic_batch and source.one_row:
+        raise InputError(f"--dynamic-batch: {checkpoint} was traced for a batch of one")
     with files.replacing(output) as beside:
         with console.step(f"Exporting to opset {opset}"):
             beside.write_bytes(to_onnx(source, opset, dynamic_batch))
@@ -151,12 +153,17 @@ def _report(result: Consistency, tolerance: float) -> None:
 
 
 def _write_stats(source: Source, output: Path) -> None:
-    if source.separate_stats is None:
+    """Write the statistics, or remove those of an earlier export, which would not fit."""
+    stats = source.separate_stats
+    if stats is None:
+        stats_path(output).unlink(missing_ok=True)
         return
-    mean, std = source.separate_stats
+    clip = {} if stats.clip is None else {"clip": np.float32(stats.clip)}
     with files.replacing(stats_path(output)) as beside:
-        np.savez(beside, mean=mean, std=std)
+        np.savez(beside, mean=stats.mean, std=stats.divisor, **clip)
     console.say(f"wrote {stats_path(output)}: the model takes normalized observations")
+    if clip:
+        console.note(f"the manifest's normalization needs clip: {stats.clip:g}")
 
 
 def _signature(policy: PolicyOnnx) -> str:
