@@ -19,7 +19,7 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-target deb rknn lint format bench faults soak evidence fuzz cpp clean
+.PHONY: help demo test test-target deb rknn lint format bench faults soak evidence fuzz proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,10 +43,11 @@ deb: $(VENV)/.demo  ## the packages for the robot (arm64) and for trying on a PC
 rknn: $(VENV)/.test  ## the isolated environment of the NPU's conversion toolkit
 	@$(BIN)/gaitforge setup-rknn
 
-lint: $(VENV)/.test  ## ruff and mypy
+lint: $(VENV)/.test  ## ruff, mypy and the rules of who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/.test  ## lay out the code
 	$(BIN)/ruff check --fix .
@@ -59,7 +60,7 @@ faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the tab
 	@tools/debian-packages $(FAULT_PACKAGES)
 	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/faults
 
-soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; then the books must balance
+soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; every state accounted for
 	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak
 
 evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md
@@ -67,6 +68,10 @@ evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evide
 
 fuzz: $(VENV)/.test  ## 10 million messages that violate the contract, then coverage-guided; FUZZ="--messages N --seconds S --seed X"
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
+
+proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto/contract.yaml
+	$(BIN)/python proto/generate.py
+	$(BIN)/python proto/golden/generate.py
 
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)

@@ -57,11 +57,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from gaitd.guardian.main import Supervisor
-
     config = _configured(options)
     bundle = _open_bundle(options.bundle)
     check_fit(bundle, config)
+    from gaitd.guardian.main import Supervisor
+
     listener = start_logging()
     for note in notes_of_fit(bundle, config):
         log.warning("%s", note)

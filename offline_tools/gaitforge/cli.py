@@ -6,37 +6,33 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 from gaitd import __version__
 from gaitd.errors import GaitdError
 
-if TYPE_CHECKING:
-    Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 COMMANDS = (
-    "gaitforge.commands.example",
-    "gaitforge.model.export",
-    "gaitforge.data.calibrate",
-    "gaitforge.commands.setup_rknn",
-    "gaitforge.rknn.convert",
-    "gaitforge.verify.verification",
-    "gaitforge.commands.import_manifest",
-    "gaitforge.bundle.pack",
-    "gaitforge.verify.agent",
-    "gaitforge.chain.chain",
-    "gaitforge.commands.simulate",
-    "gaitforge.stack.demo",
-    "gaitforge.stack.latency",
-    "gaitforge.commands.evidence",
-    "gaitforge.commands.faults",
-    "gaitforge.stack.soak",
+    "example",
+    "export",
+    "calibrate",
+    "setup_rknn",
+    "convert",
+    "verify",
+    "import_manifest",
+    "pack",
+    "agent",
+    "chain",
+    "simulate",
+    "demo",
+    "latency",
+    "evidence",
+    "faults",
+    "soak",
 )
-"""One module per command, in the order of the chain; each has add_parser()."""
+"""Modules of gaitforge.commands, in the order of the chain; each has add_parser()."""
 
 EXTRAS = {
     "torch": "train",
-    **dict.fromkeys(("matplotlib", "mujoco", "onnx", "onnxruntime", "onnxslim", "tqdm"), "forge"),
+    **dict.fromkeys(("jinja2", "matplotlib", "mujoco", "onnx", "onnxruntime", "onnxslim", "tqdm"), "forge"),
 }
 """Which extra of the distribution brings a package that a command imports only when it runs."""
 
@@ -66,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gaitforge {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
-        importlib.import_module(name).add_parser(subparsers)
+        importlib.import_module(f"gaitforge.commands.{name}").add_parser(subparsers)
     return parser
 
 

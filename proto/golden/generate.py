@@ -15,15 +15,19 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.codec import encode_command, encode_raw_observation, encode_state
-from gaitd.wire.messages import (
-    Float32Array,
-    JointCommand,
+from gaitd.wire.contract import (
+    GUARD_SLOT,
+    MAX_POLICIES,
+    MAX_SLOTS,
+    NO_JOINT,
+    STATE_FIELDS,
+    CauseKind,
     Mode,
-    RawObservation,
     Reason,
-    RobotState,
 )
+from gaitd.wire.messages import Float32Array, JointCommand, RawObservation, RobotState
 
 JOINTS = 12
 OBSERVATION_DIM = 45
@@ -70,12 +74,15 @@ def command(joints: int = JOINTS) -> JointCommand:
     """An active command in which every number is another one."""
     return JointCommand(
         session=2**64 - 1,
+        epoch=70_000,
+        slot=2,
         seq=200,
         state_stamp_ns=123_456_789_012_345,
         publish_stamp_ns=123_456_789_999_999,
         mode=Mode.ACTIVE,
         reason=Reason.NONE,
-        policy_id="0123456789abcdef",
+        cause=NO_CAUSE,
+        policy=1,
         joint_position=values(joints, 1.0),
         joint_velocity=values(joints, 10.0),
         stiffness=values(joints, 20.0),
@@ -91,11 +98,12 @@ def accepted() -> list[Vector]:
     damping = dataclasses.replace(
         command(),
         session=7,
+        slot=GUARD_SLOT,
         seq=0,
         state_stamp_ns=0,
         mode=Mode.DAMPING,
-        reason=Reason.WORKER_DIED,
-        policy_id="",
+        reason=Reason.LIMIT,
+        cause=Cause(CauseKind.SLEW_LIMIT, joint=JOINTS - 1, number=0.75, bound=0.5),
         stiffness=zeros,
         torque=zeros,
     )
@@ -123,11 +131,26 @@ def accepted() -> list[Vector]:
         taken("command of 64 joints", encode_command(command(64)), command(64)),
         taken("damping command", encode_command(damping), damping),
         taken(
+            "damping command without a cause's numbers",
+            encode_command(dataclasses.replace(damping, cause=Cause(CauseKind.NOT_FINITE))),
+            dataclasses.replace(damping, cause=Cause(CauseKind.NOT_FINITE)),
+        ),
+        taken(
+            "damping for a cause of a later gaitd",
+            encode_command(dataclasses.replace(damping, cause=Cause(CauseKind.received(200), joint=0))),
+            dataclasses.replace(damping, cause=Cause(CauseKind.received(200), joint=0)),
+        ),
+        taken(
             "command that is not finite",  # Well-formed: refusing it is the latch's business.
             encode_command(dataclasses.replace(command(), action=poison)),
             dataclasses.replace(command(), action=poison),
         ),
-        taken("command with wide integers", widen(encode_command(damping), range(8)), damping, writer="none"),
+        taken(
+            "command with wide integers",
+            widen(encode_command(damping), (*range(12), 13)),
+            damping,
+            writer="none",
+        ),
         taken(
             "state with signed integers",
             widen(encode_state(small), range(5), signed=True),
@@ -150,12 +173,16 @@ def taken(
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(message):
         value = getattr(message, field.name)
-        if isinstance(value, np.ndarray):
+        if isinstance(value, Cause):
+            fields |= cause_fields(value)
+        elif isinstance(value, tuple):
+            fields[field.name] = [values.astype("<f4").tobytes().hex() for values in value]
+        elif isinstance(value, np.ndarray):
             fields[field.name] = value.astype("<f4").tobytes().hex()
         elif value is None:
             fields[field.name] = ""
         else:
-            fields[field.name] = int(value) if not isinstance(value, str) else value
+            fields[field.name] = int(value)
     return {
         "name": name,
         "kind": kind,
@@ -163,6 +190,16 @@ def taken(
         "hex": data.hex(),
         "writer": writer,
         "fields": fields,
+    }
+
+
+def cause_fields(cause: Cause) -> dict[str, Any]:
+    """The three elements of a cause."""
+    numbers = [np.nan if value is None else value for value in (cause.number, cause.bound)]
+    return {
+        "cause": int(cause.kind),
+        "cause_joint": NO_JOINT if cause.joint is None else cause.joint,
+        "cause_values": np.array(numbers, "<f4").tobytes().hex(),
     }
 
 
@@ -189,13 +226,14 @@ def refused() -> list[Vector]:
         elements = msgpack.unpackb(data)
         refuse("empty", "malformed", "message", b"")
         refuse("junk", "malformed", "message", b"\xc1junk")
-        refuse("a map", "malformed", "message", msgpack.packb({"version": 1}))
+        refuse("a map", "malformed", "message", msgpack.packb({"version": 2}))
         refuse("an empty array", "malformed", "message", msgpack.packb([]))
         refuse("truncated", "malformed", "message", data[:-1])
         refuse("a byte too many", "malformed", "message", data + b"\x00")
         refuse("an element too few", "malformed", "message", msgpack.packb(elements[:-1]))
         refuse("an element too many", "malformed", "message", msgpack.packb([*elements, 0]))
-        refuse("version 2", "version", "version", change(0, 2))
+        refuse("version 1", "version", "version", change(0, 1))
+        refuse("version 3", "version", "version", change(0, 3))
         refuse("version 0", "version", "version", change(0, 0))
         refuse("another type", "type", "type", change(1, 5))
         refuse("session is negative", "malformed", "session", change(2, -1))
@@ -203,8 +241,9 @@ def refused() -> list[Vector]:
         refuse("session is text", "malformed", "session", change(2, "7"))
         refuse("session is a float", "malformed", "session", change(2, 7.0))
         refuse("session is true", "malformed", "session", change(2, True))
-        refuse("seq is nil", "malformed", "seq", change(3, None))
-        last = len(elements) - 1
+        third = "seq" if kind == "state" else "epoch"
+        refuse(f"{third} is nil", "malformed", third, change(3, None))
+        last = STATE_FIELDS.index("joint_torque") if kind == "state" else len(elements) - 1
         field = "joint_torque" if kind == "state" else "action"
         refuse("a joint too few", "length", field, change(last, elements[last][:-4]))
         refuse("a joint too many", "length", field, change(last, elements[last] + b"\x00" * 4))
@@ -215,12 +254,21 @@ def refused() -> list[Vector]:
         if kind == "state":
             refuse("half a linear velocity", "length", "linear_velocity", change(8, b"\x00" * 8))
             refuse("an orientation of three", "length", "orientation", change(6, b"\x00" * 12))
+            refuse("an input that was not asked for", "malformed", "inputs", change(13, [b"\x00" * 4]))
+            refuse("a blob for the inputs", "malformed", "inputs", change(13, b""))
+            refuse("nil for the inputs", "malformed", "inputs", change(13, None))
         else:
-            refuse("mode 3", "malformed", "mode", change(6, 3))
-            refuse("reason 256", "malformed", "reason", change(7, 256))
-            refuse("policy id is not hex", "malformed", "policy_id", change(8, "0123456789abcdeF"))
-            refuse("policy id too short", "length", "policy_id", change(8, "abc"))
-            refuse("policy id is a blob", "malformed", "policy_id", change(8, b"0123456789abcdef"))
+            refuse("epoch is negative", "malformed", "epoch", change(3, -1))
+            refuse("slot 4", "malformed", "slot", change(4, MAX_SLOTS))
+            refuse("slot 254", "malformed", "slot", change(4, GUARD_SLOT - 1))
+            refuse("mode 3", "malformed", "mode", change(8, 3))
+            refuse("reason 256", "malformed", "reason", change(9, 256))
+            refuse("cause 256", "malformed", "cause", change(10, 256))
+            refuse("a cause's joint that is not there", "malformed", "cause_joint", change(11, JOINTS))
+            refuse("three numbers of a cause", "length", "cause_values", change(12, b"\x00" * 12))
+            refuse("text for a cause's numbers", "malformed", "cause_values", change(12, "x" * 8))
+            refuse("policy 16", "malformed", "policy", change(13, MAX_POLICIES))
+            refuse("policy is text", "malformed", "policy", change(13, "0123456789abcdef"))
     return vectors
 
 

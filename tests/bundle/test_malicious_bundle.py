@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gaitd.bundle.read import decode_manifest, open_bundle
-from gaitd.bundle.untrusted import MAX_ARRAY_BYTES, MAX_FILE_BYTES, MAX_TEXT_BYTES
+from gaitd.bundle.untrusted import MAX_ARRAY_BYTES, MAX_BUNDLE_BYTES, MAX_TEXT_BYTES
 from gaitd.errors import InputError
 from support.bundles import edit_manifest, small_manifest, write_small_bundle
 
@@ -67,8 +67,8 @@ def test_a_zip_bomb_that_tells_a_small_size(tmp_path: Path, name: str) -> None:
 
 def test_a_zip_bomb_that_tells_its_size(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gaitd"
-    path.write_bytes(zeros_zip("model.onnx", MB, told=MAX_FILE_BYTES + 1))
-    assert f"more than the {MAX_FILE_BYTES} that it may have" in refused(path)
+    path.write_bytes(zeros_zip("model.onnx", MB, told=MAX_BUNDLE_BYTES + 1))
+    assert f"more than the {MAX_BUNDLE_BYTES} that it may have" in refused(path)
 
 
 def test_a_file_that_does_not_belong_there_is_not_even_unpacked(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include <unistd.h>
@@ -62,7 +63,17 @@ public:
     std::atomic<bool> ready{true};             ///< false: activate is refused.
     /// Far beyond what a busy test machine stalls; tests of the deadline itself set kDeadline_ns.
     std::atomic<std::uint64_t> deadline_ns{3'000'000'000};
+    std::atomic<std::uint64_t> first_command_ns{gaitd::kFirstCommand_ns};
     std::atomic<std::uint64_t> stance_ns{0};
+    std::atomic<std::uint64_t> epoch{5};       ///< Of activate's reply and of the worker's commands.
+    std::atomic<std::uint8_t> slot{0};         ///< The same.
+    std::atomic<std::size_t> action_dim{kJoints};
+    std::atomic<std::uint64_t> reply_version{gaitd::kProtocolVersion};
+    std::vector<std::string> joint_targets = std::vector<std::string>(kJoints, "position");
+    std::vector<std::string> inputs;           ///< Their names.
+    /// Slot, transport and the names of its channels.
+    std::vector<std::tuple<unsigned, std::string, std::string, std::string>> endpoints{
+        {0, "zmq", "state", "command"}};
     std::atomic<std::uint64_t> next_session{100};
     std::atomic<char> policy{'a'};             ///< The policy's id is 16 times this letter.
     std::atomic<std::size_t> observation_dim{45};
@@ -107,14 +118,15 @@ public:
     }
 
     /// The command that a healthy worker sends for a state.
-    static gaitd::CommandMessage answerTo(const gaitd::StateMessage& message) {
+    gaitd::CommandMessage answerTo(const gaitd::StateMessage& message) {
         gaitd::CommandMessage command;
         command.session = message.session;
+        command.epoch = epoch.load();
+        command.slot = slot.load();
         command.seq = message.seq;
         command.state_stamp_ns = message.state.stamp_ns;
         command.publish_stamp_ns = gaitd::monotonicNow_ns();
         command.mode = gaitd::Mode::Active;
-        command.policy_id = {"0123456789abcdef"};
         command.joint_position.fill(0.1F);
         command.stiffness.fill(30.0F);
         command.damping.fill(1.0F);
@@ -124,6 +136,7 @@ public:
     static gaitd::CommandMessage damping(std::uint64_t session, gaitd::Reason reason) {
         gaitd::CommandMessage command;
         command.session = session;
+        command.slot = gaitd::kGuardSlot;
         command.mode = gaitd::Mode::Damping;
         command.reason = reason;
         command.publish_stamp_ns = gaitd::monotonicNow_ns();
@@ -143,7 +156,7 @@ private:
 
     void send(zmq::socket_t& socket, const gaitd::CommandMessage& command) {
         std::array<char, 4096> buffer{};
-        const std::size_t size = gaitd::encodeCommand(command, kJoints, buffer.data(), buffer.size());
+        const std::size_t size = gaitd::encodeCommand(command, kJoints, kJoints, buffer.data(), buffer.size());
         const std::lock_guard<std::mutex> lock(mutex_);
         socket.send(zmq::buffer(buffer.data(), size), zmq::send_flags::dontwait);
     }
@@ -197,7 +210,7 @@ private:
         msgpack::sbuffer buffer;
         Packer packer(buffer);
         packer.pack_array(5);
-        packer.pack(gaitd::kProtocolVersion);
+        packer.pack(reply_version.load());
         packer.pack(5);
         packer.pack(id);
         if (name == "hello") {
@@ -209,9 +222,13 @@ private:
                 refuse(packer, gaitd::Reason::BackendError, "worker is not ready: self-test runs");
             } else {
                 packer.pack(true);
-                packer.pack_map(1);
+                packer.pack_map(3);
                 packer.pack(std::string("session"));
                 packer.pack(next_session++);
+                packer.pack(std::string("epoch"));
+                packer.pack(epoch.load());
+                packer.pack(std::string("slot"));
+                packer.pack(slot.load());
             }
         } else {
             using gaitd::control::value;
@@ -248,18 +265,44 @@ private:
             packer.pack_bin_body(reinterpret_cast<const char*>(values.data()), kJoints * sizeof(float));
         };
         packer.pack(true);
-        packer.pack_map(13);
+        packer.pack_map(17);
         packer.pack(named("gaitd"));
         packer.pack(std::string("0.0.0"));
+        packer.pack(named("policies"));
+        packer.pack(std::vector<std::map<std::string, std::string>>{
+            {{"id", std::string(16, policy.load())}, {"name", "fake"}, {"version", "1"}}});
         packer.pack(named("policy"));
-        packer.pack(std::map<std::string, std::string>{
-            {"id", std::string(16, policy.load())}, {"name", "fake"}, {"version", "1"}});
+        packer.pack(0);
         packer.pack(named("period_ns"));
         packer.pack(kPeriod_ns);
+        packer.pack(named("times"));
+        packer.pack_map(3);
         packer.pack(named("deadline_ns"));
         packer.pack(deadline_ns.load());
+        packer.pack(named("first_command_ns"));
+        packer.pack(first_command_ns.load());
         packer.pack(named("stance_ns"));
         packer.pack(stance_ns.load());
+        packer.pack(named("endpoints"));
+        packer.pack_array(static_cast<std::uint32_t>(endpoints.size()));
+        for (const auto& [number, transport, state, command] : endpoints) {
+            packer.pack_map(4);
+            packer.pack(std::string("slot"));
+            packer.pack(number);
+            packer.pack(std::string("transport"));
+            packer.pack(transport);
+            packer.pack(std::string("state"));
+            packer.pack(state);
+            packer.pack(std::string("command"));
+            packer.pack(command);
+        }
+        packer.pack(named("joint_targets"));
+        packer.pack(joint_targets);
+        packer.pack(named("inputs"));
+        packer.pack_array(static_cast<std::uint32_t>(inputs.size()));
+        for (const std::string& input : inputs) packer.pack(std::map<std::string, std::string>{{"name", input}});
+        packer.pack(named("action_dim"));
+        packer.pack(action_dim.load());
         packer.pack(named("joints"));
         packer.pack(lite3Joints());
         packer.pack(named("fields"));

@@ -52,9 +52,9 @@ struct Scene {
 CASE(hello_brings_the_contract) {
     Scene scene(FakeGaitd::kDeadline_ns);
     const Contract& contract = scene.client.contract();
-    CHECK_EQUAL(contract.policy_name, "fake");
+    CHECK_EQUAL(contract.firstPolicy().name, "fake");
     CHECK_EQUAL(contract.period_ns, FakeGaitd::kPeriod_ns);
-    CHECK_EQUAL(contract.deadline_ns, FakeGaitd::kDeadline_ns);
+    CHECK_EQUAL(contract.times.deadline_ns, FakeGaitd::kDeadline_ns);
     CHECK_EQUAL(contract.joints.size(), 12U);
     CHECK_EQUAL(contract.observation_dim, 45U);
     CHECK_EQUAL(contract.velocity_command_min[0], -1.0F);
@@ -79,9 +79,10 @@ CASE(a_contract_with_something_missing_is_refused_by_name) {
     SocketDir dir;
     FakeGaitd gaitd(dir.path());
     Client client(config(dir));
-    for (const char* key : {"gaitd", "policy", "period_ns", "deadline_ns", "joints", "fields", "observation_dim",
-                            "velocity_command", "default_joint_position", "stiffness", "damping", "fallback_damping",
-                            "stance_ns"}) {
+    for (const char* key : {"gaitd", "policies", "policy", "period_ns", "times", "deadline_ns", "first_command_ns",
+                            "stance_ns", "endpoints", "joints", "joint_targets", "fields", "inputs", "observation_dim",
+                            "action_dim", "velocity_command", "default_joint_position", "stiffness", "damping",
+                            "fallback_damping"}) {
         gaitd.misses = key;
         CHECK_THROWS(RefusedError, key, client.hello(milliseconds(5000)));
     }
@@ -91,10 +92,166 @@ CASE(a_stance_of_more_than_half_a_second_is_refused) {
     SocketDir dir;
     FakeGaitd gaitd(dir.path());
     Client client(config(dir));
-    gaitd.stance_ns = control::kMaxStance_ns + 1;
+    gaitd.stance_ns = kMaxStance_ns + 1;
     CHECK_THROWS(RefusedError, "stance_ns", client.hello(milliseconds(5000)));
-    gaitd.stance_ns = control::kMaxStance_ns;
-    CHECK_EQUAL(client.hello(milliseconds(5000)).stance_ns, 500'000'000U);
+    gaitd.stance_ns = kMaxStance_ns;
+    CHECK_EQUAL(client.hello(milliseconds(5000)).times.stance_ns, 500'000'000U);
+}
+
+CASE(a_first_command_of_more_than_five_seconds_is_refused) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    for (const std::uint64_t wrong : {std::uint64_t{0}, kMaxFirstCommand_ns + 1}) {
+        gaitd.first_command_ns = wrong;
+        CHECK_THROWS(RefusedError, "first_command_ns", client.hello(milliseconds(5000)));
+    }
+    gaitd.first_command_ns = kMaxFirstCommand_ns;
+    CHECK_EQUAL(client.hello(milliseconds(5000)).times.first_command_ns, 5'000'000'000U);
+}
+
+CASE(the_first_command_may_take_as_long_as_gaitd_says) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.first_command_ns = 2'500'000'000;
+    gaitd.answers_states = false;
+    Client client(config(dir));
+    client.hello(milliseconds(5000));
+    client.activate();
+    Loop loop(client);
+    const std::uint64_t began_ns = monotonicNow_ns();
+    CHECK(loop.until(damped));
+    CHECK(monotonicNow_ns() - began_ns >= 2'500'000'000);
+    CHECK_EQUAL(client.command(monotonicNow_ns()).reason, Reason::ClientDeadline);
+}
+
+CASE(a_joint_target_that_the_client_does_not_know_is_refused_with_its_joint) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    for (const char* target : {"velocity", "torque", "prayer"}) {
+        gaitd.joint_targets[4] = target;
+        CHECK_THROWS(RefusedError, std::string("joint FR_HipY_joint is to follow `") + target + "`",
+                     client.hello(milliseconds(5000)));
+    }
+    gaitd.joint_targets = std::vector<std::string>(11, "position");
+    CHECK_THROWS(RefusedError, "11 entries for 12 joints", client.hello(milliseconds(5000)));
+}
+
+CASE(named_inputs_that_the_client_does_not_send_are_refused_by_name) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    gaitd.inputs = {"gait_phase", "height_map"};
+    CHECK_THROWS(RefusedError, "gait_phase, height_map", client.hello(milliseconds(5000)));
+}
+
+CASE(a_gaitd_of_another_version_is_named_with_both_versions) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    gaitd.reply_version = 3;
+    CHECK_THROWS(RefusedError, "speaks version 3 of the wire contract, this client version 2",
+                 client.hello(milliseconds(5000)));
+}
+
+CASE(an_endpoint_with_an_unknown_transport_is_skipped_with_a_warning) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.endpoints = {{0, "zmq", "state", "command"}, {1, "shared_memory", "../there", "command1"}};
+    Client client(config(dir));
+    client.hello(milliseconds(5000));
+    client.hello(milliseconds(5000));
+    CHECK_EQUAL(client.warnings().size(), 1U);
+    CHECK(client.warnings().at(0).find("slot 1: transport `shared_memory`") != std::string::npos);
+    Loop loop(client);
+    client.activate();
+    CHECK(loop.until(active));
+}
+
+CASE(endpoints_that_cannot_be_used_are_refused) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Client client(config(dir));
+    gaitd.endpoints = {};
+    CHECK_THROWS(RefusedError, "none with transport zmq", client.hello(milliseconds(5000)));
+    gaitd.endpoints = {{0, "carrier pigeon", "state", "command"}};
+    CHECK_THROWS(RefusedError, "none with transport zmq", client.hello(milliseconds(5000)));
+    gaitd.endpoints = {{4, "zmq", "state", "command"}};
+    CHECK_THROWS(RefusedError, "slot 4", client.hello(milliseconds(5000)));
+    gaitd.endpoints = {{1, "zmq", "../../tmp/state", "command"}};
+    CHECK_THROWS(RefusedError, "not a channel's name", client.hello(milliseconds(5000)));
+    gaitd.endpoints = {{1, "zmq", "state", ""}};
+    CHECK_THROWS(RefusedError, "not a channel's name", client.hello(milliseconds(5000)));
+    gaitd.endpoints.assign(5, {0, "zmq", "state", "command"});
+    CHECK_THROWS(RefusedError, "more than 4", client.hello(milliseconds(5000)));
+}
+
+CASE(a_second_worker_gets_the_states_and_takes_over) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.endpoints = {{0, "zmq", "state", "command"}, {1, "zmq", "state1", "command1"}};
+    zmq::context_t context;
+    zmq::socket_t states(context, zmq::socket_type::sub);
+    zmq::socket_t commands(context, zmq::socket_type::pub);
+    for (zmq::socket_t* socket : {&states, &commands}) socket->set(zmq::sockopt::linger, 0);
+    states.set(zmq::sockopt::subscribe, "");
+    states.bind("ipc://" + dir.path() + "/state1.sock");
+    commands.bind("ipc://" + dir.path() + "/command1.sock");
+
+    Client client(config(dir));
+    client.hello(milliseconds(5000));
+    Loop loop(client);
+    client.activate();
+    CHECK(loop.until(active));
+    const auto second_answers = [&] {
+        zmq::message_t bytes;
+        while (states.recv(bytes, zmq::recv_flags::dontwait)) {
+            StateMessage state;
+            CHECK_EQUAL(decodeState(bytes.data(), bytes.size(), 12, state), Refusal::None);
+            CommandMessage answer = gaitd.answerTo(state);
+            answer.epoch = gaitd.epoch + 1;
+            answer.slot = 1;
+            answer.stiffness.fill(20.0F);
+            std::array<char, 4096> buffer{};
+            const std::size_t size = encodeCommand(answer, 12, 12, buffer.data(), buffer.size());
+            commands.send(zmq::buffer(buffer.data(), size), zmq::send_flags::dontwait);
+        }
+    };
+    gaitd.answers_states = false;
+    CHECK(loop.until([&](const JointCommand& command) {
+        second_answers();
+        return command.stiffness[0] == 20.0F;
+    }));
+    // The first one wakes up and answers as before: too late.
+    gaitd.answers_states = true;
+    CHECK(loop.until([&](const JointCommand& command) {
+        second_answers();
+        CHECK_EQUAL(command.stiffness[0], 20.0F);
+        return client.counters().of(Refusal::OldEpoch) > 5;
+    }));
+    CHECK_EQUAL(gaitd.malformed, 0U);
+}
+
+CASE(another_time_for_the_first_command_than_at_hello_is_not_activated) {
+    Scene scene;
+    scene.gaitd->first_command_ns = 700'000'000;
+    CHECK_THROWS(RefusedError, "with other times: call hello() again", scene.client.activate());
+    scene.gaitd->first_command_ns = kFirstCommand_ns;
+    scene.gaitd->endpoints.push_back({1, "zmq", "state1", "command1"});
+    CHECK_THROWS(RefusedError, "at other endpoints: call hello() again", scene.client.activate());
+    scene.gaitd->endpoints.pop_back();
+    scene.gaitd->action_dim = 13;
+    CHECK_THROWS(RefusedError, "with other dimensions: call hello() again", scene.client.activate());
+    scene.gaitd->action_dim = 12;
+    scene.walk();
+}
+
+CASE(names_too_long_for_a_request_are_refused_at_once) {
+    SocketDir dir;
+    Config long_names = config(dir);
+    long_names.controller = std::string(kMaxRequestBytes, 'x');
+    CHECK_THROWS(ConfigError, "8192 are possible", Client{long_names});
 }
 
 CASE(without_gaitd_hello_says_so_and_command_stays_safe) {
@@ -115,7 +272,7 @@ CASE(hello_waits_for_a_gaitd_that_starts_later) {
         std::this_thread::sleep_for(milliseconds(100));
         gaitd.emplace(dir.path());
     });
-    CHECK_EQUAL(client.hello(milliseconds(10000)).policy_name, "fake");
+    CHECK_EQUAL(client.hello(milliseconds(10000)).firstPolicy().name, "fake");
     starter.join();
 }
 
@@ -228,6 +385,7 @@ CASE(the_guardians_damping_latches_and_wins_over_the_worker) {
     // The worker goes on as if nothing had happened.
     CommandMessage answer;
     answer.session = session;
+    answer.epoch = scene.gaitd->epoch;
     answer.mode = Mode::Active;
     CHECK(scene.loop.until([&](const JointCommand&) {
         scene.gaitd->sendAsWorker(answer);
@@ -315,7 +473,7 @@ CASE(a_person_ends_the_stance_here_or_by_gaitd) {
     for (const bool here : {true, false}) {
         SocketDir dir;
         FakeGaitd gaitd(dir.path());
-        gaitd.stance_ns = control::kMaxStance_ns;
+        gaitd.stance_ns = kMaxStance_ns;
         Client client(config(dir));
         client.hello(milliseconds(5000));
         Loop loop(client);
@@ -327,7 +485,7 @@ CASE(a_person_ends_the_stance_here_or_by_gaitd) {
         CHECK_EQUAL(client.command(began_ns).stiffness[0], 30.0F);
         here ? client.requestDamping("enough") : gaitd.sendAsGuardian(FakeGaitd::damping(session, Reason::Operator));
         CHECK(loop.until([](const JointCommand& now) { return now.stiffness[0] == 0.0F; }));
-        CHECK(monotonicNow_ns() - began_ns < control::kMaxStance_ns);
+        CHECK(monotonicNow_ns() - began_ns < kMaxStance_ns);
         CHECK_EQUAL(client.command(monotonicNow_ns()).reason, Reason::WorkerDied);
     }
 }
@@ -406,7 +564,7 @@ CASE(junk_on_the_command_socket_is_counted_and_changes_nothing) {
     Scene scene;
     scene.walk();
     const std::vector<std::string> junk = {"", "junk", std::string(1000, '\xff'), std::string(5, '\x9f'),
-                                           std::string("\x95\x01\x03\x00\x00\x00", 6), std::string("\x9f\x02\x03", 3)};
+                                           std::string("\x95\x02\x03\x00\x00\x00", 6), std::string("\xdc\x00\x14\x01\x03", 5)};
     for (const std::string& bytes : junk) {
         const std::uint64_t before = scene.client.counters().of(Refusal::Malformed) + scene.client.counters().of(Refusal::Version);
         CHECK(scene.loop.until([&](const JointCommand&) {
@@ -421,7 +579,7 @@ CASE(junk_on_the_command_socket_is_counted_and_changes_nothing) {
 CASE(what_is_larger_than_any_message_is_refused_and_the_robot_walks_on) {
     Scene scene;
     scene.walk();
-    const std::string large(control::kMaxMessageSize + 1, '\x90');
+    const std::string large(std::size_t{kMaxMessageBytes} + 1, '\x90');
     CHECK(scene.loop.until([&](const JointCommand&) {
         scene.gaitd->sendAsWorker(large);
         return scene.client.counters().of(Refusal::Malformed) > 10;

@@ -70,7 +70,7 @@ const std::vector<Vector>& vectors() {
 class Fields {
 public:
     void number(const char* name, std::uint64_t value) { values_[name] = std::to_string(value); }
-    void text(const char* name, const char* value) { values_[name] = value; }
+    void none(const char* name) { values_[name] = "[]"; }
     void floats(const char* name, const float* values, std::size_t count) {
         values_[name] = toHex(values, count * sizeof(float));
     }
@@ -103,18 +103,25 @@ Fields fieldsOf(const StateMessage& message, std::size_t joints) {
     fields.floats("joint_position", state.joint_position.data(), joints);
     fields.floats("joint_velocity", state.joint_velocity.data(), joints);
     fields.floats("joint_torque", state.joint_torque.data(), joints);
+    fields.none("inputs");
     return fields;
 }
 
 Fields fieldsOf(const CommandMessage& message, std::size_t joints) {
     Fields fields;
     fields.number("session", message.session);
+    fields.number("epoch", message.epoch);
+    fields.number("slot", message.slot);
     fields.number("seq", message.seq);
     fields.number("state_stamp_ns", message.state_stamp_ns);
     fields.number("publish_stamp_ns", message.publish_stamp_ns);
     fields.number("mode", static_cast<std::uint64_t>(message.mode));
     fields.number("reason", static_cast<std::uint64_t>(message.reason));
-    fields.text("policy_id", message.policy_id.data());
+    fields.number("cause", static_cast<std::uint64_t>(message.cause.kind));
+    fields.number("cause_joint", message.cause.joint);
+    const std::array<float, 2> values{message.cause.number, message.cause.bound};
+    fields.floats("cause_values", values.data(), values.size());
+    fields.number("policy", message.policy);
     fields.floats("joint_position", message.joint_position.data(), joints);
     fields.floats("joint_velocity", message.joint_velocity.data(), joints);
     fields.floats("stiffness", message.stiffness.data(), joints);
@@ -148,7 +155,7 @@ Refusal decode(const Vector& vector, StateMessage& message) {
 
 Refusal decode(const Vector& vector, CommandMessage& message) {
     return decodeExactly(vector.bytes, message, [&](const void* data, std::size_t size, CommandMessage& into) {
-        return decodeCommand(data, size, vector.joints, into);
+        return decodeCommand(data, size, vector.joints, vector.joints, into);
     });
 }
 
@@ -222,8 +229,8 @@ CASE(commands_are_written_as_python_writes_them) {
         ++seen;
         CommandMessage message;
         CHECK_EQUAL(decode(vector, message), Refusal::None);
-        std::vector<unsigned char> bytes(commandSizeBound(vector.joints));
-        const std::size_t size = encodeCommand(message, vector.joints, bytes.data(), bytes.size());
+        std::vector<unsigned char> bytes(commandSizeBound(vector.joints, vector.joints));
+        const std::size_t size = encodeCommand(message, vector.joints, vector.joints, bytes.data(), bytes.size());
         bytes.resize(size);
         CHECK(bytes == vector.bytes);
     }
@@ -247,7 +254,7 @@ CASE(no_cut_of_a_message_is_accepted) {
 CASE(sizes_do_not_depend_on_the_numbers) {
     RobotState state;
     std::array<char, 4096> buffer{};
-    for (const std::size_t joints : {std::size_t{1}, std::size_t{12}, std::size_t{63}, kMaxJoints}) {
+    for (const std::size_t joints : {std::size_t{1}, std::size_t{12}, std::size_t{63}, std::size_t{kMaxJoints}}) {
         for (const std::uint64_t number : {std::uint64_t{0}, std::uint64_t{200}, ~std::uint64_t{0}}) {
             state.stamp_ns = number;
             for (const bool velocity : {false, true}) {
@@ -256,9 +263,16 @@ CASE(sizes_do_not_depend_on_the_numbers) {
             }
         }
         CommandMessage command;
-        command.session = command.seq = command.state_stamp_ns = command.publish_stamp_ns = ~std::uint64_t{0};
-        command.policy_id = {"0123456789abcdef"};
-        CHECK(encodeCommand(command, joints, buffer.data(), buffer.size()) <= commandSizeBound(joints));
+        command.session = command.epoch = command.seq = ~std::uint64_t{0};
+        command.state_stamp_ns = command.publish_stamp_ns = ~std::uint64_t{0};
+        command.slot = kGuardSlot;
+        command.reason = static_cast<Reason>(kLastNumber);
+        command.cause.kind = static_cast<CauseKind>(kLastNumber);
+        command.policy = kMaxPolicies - 1;
+        for (const std::size_t actions : {std::size_t{1}, joints, std::size_t{kMaxJoints}}) {
+            CHECK_EQUAL(encodeCommand(command, joints, actions, buffer.data(), buffer.size()),
+                        commandSizeBound(joints, actions));
+        }
     }
 }
 

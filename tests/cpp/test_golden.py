@@ -18,6 +18,7 @@ from gaitd.wire.codec import (
     encode_raw_observation,
     encode_state,
 )
+from gaitd.wire.contract import NO_JOINT
 from gaitd.wire.frame import WireError
 
 GOLDEN = Path(__file__).parents[2] / "proto/golden"
@@ -41,6 +42,19 @@ def decode(vector: dict[str, Any]) -> Any:
     return decode_raw_observation(data, len(vector["fields"]["observation"]) // 8, vector["joints"])
 
 
+def causes(message: Any) -> dict[str, Any]:
+    """The three elements of a command's cause."""
+    cause = getattr(message, "cause", None)
+    if cause is None:
+        return {}
+    values = [np.nan if value is None else value for value in (cause.number, cause.bound)]
+    return {
+        "cause": cause.kind,
+        "cause_joint": NO_JOINT if cause.joint is None else cause.joint,
+        "cause_values": np.array(values, np.float32),
+    }
+
+
 def test_the_file_holds_both_kinds() -> None:
     assert len(ACCEPTED) >= 10
     assert len(REFUSED) >= 40
@@ -51,9 +65,11 @@ def test_the_file_holds_both_kinds() -> None:
 def test_accepted(vector: dict[str, Any]) -> None:
     message = decode(vector)
     for name, expected in vector["fields"].items():
-        value = getattr(message, name)
+        value = cause[name] if name in (cause := causes(message)) else getattr(message, name)
         if isinstance(value, np.ndarray):
             value = value.tobytes().hex()
+        if isinstance(value, tuple):
+            value = [array.tobytes().hex() for array in value]
         assert ("" if value is None else value) == expected, name
     if vector["writer"] == "python":
         assert ENCODERS[vector["kind"]](message).hex() == vector["hex"]

@@ -15,6 +15,8 @@ constexpr std::size_t kJoints = 12;
 constexpr std::uint64_t kPeriod = 12'000'000;
 constexpr std::uint64_t kDeadline = 5 * kPeriod;
 constexpr std::uint64_t kSession = 7;
+constexpr std::uint64_t kEpoch = 40;
+constexpr std::uint8_t kSlot = 1;
 
 /// A session with a clock of its own.
 struct Scene {
@@ -23,10 +25,12 @@ struct Scene {
     std::uint64_t seq = 0;
 
     Scene() {
-        JointArray fallback{};
-        fallback.fill(3.0F);
-        latch.configure(kDeadline, fallback);
-        latch.begin(kSession);
+        Terms terms;
+        terms.deadline_ns = kDeadline;
+        terms.action_dim = kJoints;
+        terms.fallback_damping.fill(3.0F);
+        latch.configure(terms);
+        latch.begin(kSession, kEpoch, kSlot);
     }
 
     /// One control period later, one state more.
@@ -37,6 +41,8 @@ struct Scene {
         seq = latch.published(now, position);
         CommandMessage answer;
         answer.session = kSession;
+        answer.epoch = kEpoch;
+        answer.slot = kSlot;
         answer.seq = seq;
         answer.state_stamp_ns = now;
         now += age;
@@ -52,6 +58,7 @@ struct Scene {
     CommandMessage damping(Reason reason, std::uint64_t session = kSession) const {
         CommandMessage message;
         message.session = session;
+        message.slot = kGuardSlot;
         message.mode = Mode::Damping;
         message.reason = reason;
         message.publish_stamp_ns = now;
@@ -127,7 +134,7 @@ CASE(no_active_is_applied_after_the_clients_own_deadline) {
 CASE(the_first_command_has_half_a_second) {
     Scene scene;
     CHECK_EQUAL(scene.decide().mode, Mode::Idle);
-    scene.now += Latch::kFirstCommandLimit_ns;
+    scene.now += kFirstCommand_ns;
     CHECK_EQUAL(scene.decide().mode, Mode::Idle);
     Scene::expectHarmless(scene.decide());
     scene.now += 1;
@@ -200,11 +207,11 @@ CASE(answers_to_states_never_published_are_refused) {
 CASE(stamps_in_the_future_are_refused) {
     Scene scene;
     CommandMessage answer = scene.stepAndAnswer();
-    answer.publish_stamp_ns = scene.now + Latch::kFutureTolerance_ns + 1;
+    answer.publish_stamp_ns = scene.now + kFutureTolerance_ns + 1;
     CHECK_EQUAL(scene.offer(answer), Refusal::FutureStamp);
     answer.publish_stamp_ns = std::numeric_limits<std::uint64_t>::max();
     CHECK_EQUAL(scene.offer(answer), Refusal::FutureStamp);
-    answer.publish_stamp_ns = scene.now + Latch::kFutureTolerance_ns;
+    answer.publish_stamp_ns = scene.now + kFutureTolerance_ns;
     CHECK_EQUAL(scene.offer(answer), Refusal::None);
 }
 
@@ -233,6 +240,141 @@ CASE(values_that_are_not_finite_are_refused_wherever_they_stand) {
             (answer.*field)[kJoints] = poison;
             CHECK_EQUAL(scene.offer(answer), Refusal::None);
         }
+    }
+}
+
+CASE(a_replaced_worker_is_refused_once_another_one_was_taken) {
+    Scene scene;
+    CommandMessage old = scene.stepAndAnswer();
+    CHECK_EQUAL(scene.offer(old), Refusal::None);
+    CommandMessage taken_over = scene.stepAndAnswer();
+    taken_over.epoch = kEpoch + 3;
+    taken_over.slot = 0;
+    CHECK_EQUAL(scene.offer(taken_over), Refusal::None);
+    CHECK_EQUAL(scene.decide().seq, 2U);
+    old = scene.stepAndAnswer();
+    CHECK_EQUAL(scene.offer(old), Refusal::OldEpoch);
+    old.epoch = kEpoch + 2;
+    CHECK_EQUAL(scene.offer(old), Refusal::OldEpoch);
+    CHECK_EQUAL(scene.decide().seq, 2U);
+    // The new one goes on, in its own slot only.
+    CommandMessage next = scene.stepAndAnswer();
+    next.epoch = kEpoch + 3;
+    CHECK_EQUAL(scene.offer(next), Refusal::ForeignSlot);
+    next.slot = 0;
+    CHECK_EQUAL(scene.offer(next), Refusal::None);
+}
+
+CASE(before_any_command_the_grant_says_who_has_the_joints) {
+    Scene scene;
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.epoch = kEpoch - 1;
+    CHECK_EQUAL(scene.offer(answer), Refusal::OldEpoch);
+    answer.epoch = kEpoch;
+    answer.slot = kSlot + 1;
+    CHECK_EQUAL(scene.offer(answer), Refusal::ForeignSlot);
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+    answer.slot = kSlot;
+    CHECK_EQUAL(scene.offer(answer), Refusal::None);
+}
+
+CASE(no_epoch_makes_a_worker_of_the_guardian) {
+    Scene scene;
+    for (const std::uint64_t epoch : {kEpoch, kEpoch + 1}) {
+        CommandMessage answer = scene.stepAndAnswer();
+        answer.epoch = epoch;
+        answer.slot = kGuardSlot;
+        CHECK_EQUAL(scene.offer(answer), Refusal::ForeignSlot);
+    }
+    CHECK_EQUAL(scene.decide().mode, Mode::Idle);
+}
+
+CASE(a_command_that_is_refused_takes_nothing_over) {
+    Scene scene;
+    CommandMessage answer = scene.stepAndAnswer();
+    CommandMessage late = answer;
+    late.epoch = kEpoch + 1;
+    late.slot = 0;
+    late.state_stamp_ns += 1;
+    CHECK_EQUAL(scene.offer(late), Refusal::Unpublished);
+    CHECK_EQUAL(scene.offer(answer), Refusal::None);
+}
+
+CASE(a_new_session_begins_with_its_own_epoch) {
+    Scene scene;
+    CommandMessage answer = scene.stepAndAnswer();
+    answer.epoch = kEpoch + 9;
+    CHECK_EQUAL(scene.offer(answer), Refusal::None);
+    scene.latch.begin(kSession + 1, kEpoch + 10, 0);
+    answer = scene.stepAndAnswer();
+    answer.session = kSession + 1;
+    answer.epoch = kEpoch + 9;
+    CHECK_EQUAL(scene.offer(answer), Refusal::OldEpoch);
+    answer.epoch = kEpoch + 10;
+    answer.slot = 0;
+    CHECK_EQUAL(scene.offer(answer), Refusal::None);
+}
+
+CASE(damping_is_obeyed_whatever_its_epoch_and_slot) {
+    for (const std::uint64_t epoch : {std::uint64_t{0}, kEpoch - 1, kEpoch, ~std::uint64_t{0}}) {
+        for (const std::uint8_t slot : {std::uint8_t{0}, std::uint8_t{kGuardSlot}}) {
+            Scene scene;
+            scene.offer(scene.stepAndAnswer());
+            CommandMessage message = scene.damping(Reason::WorkerDied);
+            message.epoch = epoch;
+            message.slot = slot;
+            CHECK_EQUAL(scene.offer(message), Refusal::None);
+            scene.expectDamping(Reason::WorkerDied);
+            // Nothing of the session is applied afterwards, however new its epoch.
+            CommandMessage answer = scene.stepAndAnswer();
+            answer.epoch = ~std::uint64_t{0};
+            CHECK_EQUAL(scene.offer(answer), Refusal::Latched);
+        }
+    }
+}
+
+CASE(the_cause_is_shown_with_the_reason_it_came_with) {
+    Scene scene;
+    CommandMessage message = scene.damping(Reason::Limit);
+    message.cause = {CauseKind::SlewLimit, 4, 0.75F, 0.5F};
+    scene.offer(message);
+    message.cause = {CauseKind::Tilt, kNoJoint, 2.0F, 1.0F};
+    scene.offer(message);
+    const JointCommand& command = scene.decide();
+    CHECK_EQUAL(command.cause.kind, CauseKind::SlewLimit);
+    CHECK_EQUAL(static_cast<int>(command.cause.joint), 4);
+    CHECK_EQUAL(command.cause.number, 0.75F);
+    CHECK_EQUAL(command.cause.bound, 0.5F);
+    scene.latch.begin(kSession + 1, kEpoch, kSlot);
+    CHECK_EQUAL(scene.decide().cause.kind, CauseKind::None);
+}
+
+CASE(a_longer_time_for_the_first_command_is_honoured) {
+    Terms terms;
+    terms.deadline_ns = kDeadline;
+    terms.first_command_ns = 3 * kFirstCommand_ns;
+    Latch latch(kJoints, 2.5F);
+    latch.configure(terms);
+    latch.begin(kSession, kEpoch, kSlot);
+    CHECK_EQUAL(latch.decide(1).mode, Mode::Idle);
+    CHECK_EQUAL(latch.decide(1 + terms.first_command_ns).mode, Mode::Idle);
+    CHECK_EQUAL(latch.decide(2 + terms.first_command_ns).mode, Mode::Damping);
+    CHECK(latch.takeExpired());
+}
+
+CASE(an_action_is_judged_over_its_own_length) {
+    for (const std::size_t actions : {std::size_t{1}, kJoints + 3}) {
+        Scene scene;
+        Terms terms;
+        terms.deadline_ns = kDeadline;
+        terms.action_dim = actions;
+        scene.latch.configure(terms);
+        CommandMessage answer = scene.stepAndAnswer();
+        answer.action[actions - 1] = std::nanf("");
+        CHECK_EQUAL(scene.offer(answer), Refusal::NotFinite);
+        answer = scene.stepAndAnswer();
+        answer.action[actions] = std::nanf("");
+        CHECK_EQUAL(scene.offer(answer), Refusal::None);
     }
 }
 
@@ -291,9 +433,9 @@ CASE(damping_is_left_only_by_a_new_session) {
     scene.offer(scene.damping(Reason::Operator));
     scene.latch.end();
     CHECK_EQUAL(scene.decide().mode, Mode::Damping);
-    scene.latch.configure(kDeadline, scene.decide().damping);
+    scene.latch.configure(Terms{});
     CHECK_EQUAL(scene.decide().mode, Mode::Damping);
-    scene.latch.begin(kSession + 1);
+    scene.latch.begin(kSession + 1, kEpoch, kSlot);
     CHECK_EQUAL(scene.decide().mode, Mode::Idle);
     CHECK_EQUAL(scene.decide().reason, Reason::None);
 }
@@ -307,14 +449,14 @@ CASE(after_damping_nothing_is_published_in_the_session) {
     scene.decide();
     CHECK_EQUAL(scene.latch.sampleSession(), 0U);
     CHECK_EQUAL(scene.latch.session(), kSession);
-    scene.latch.begin(kSession + 1);
+    scene.latch.begin(kSession + 1, kEpoch, kSlot);
     CHECK_EQUAL(scene.latch.sampleSession(), kSession + 1);
 }
 
 CASE(nothing_of_an_old_session_counts_in_a_new_one) {
     Scene scene;
     const CommandMessage old = scene.stepAndAnswer();
-    scene.latch.begin(kSession + 1);
+    scene.latch.begin(kSession + 1, kEpoch, kSlot);
     CHECK_EQUAL(scene.offer(old), Refusal::ForeignSession);
     CHECK_EQUAL(scene.offer(scene.damping(Reason::Deadline)), Refusal::ForeignSession);
     // The same numbers under the new session: no state was published in it yet.
@@ -355,6 +497,8 @@ CASE(whatever_arrives_the_output_is_safe) {
         for (int step = 0; step < 100; ++step) {
             CommandMessage answer = scene.stepAndAnswer(random() % 3'000'000);
             if (chance(12)) answer.session += random() % 3;
+            if (chance(12)) answer.epoch += random() % 3 - 1;
+            if (chance(12)) answer.slot = static_cast<std::uint8_t>(random() % 4);
             if (chance(12)) answer.seq += random() % 5 - 2;
             if (chance(12)) answer.state_stamp_ns += random() % 3;
             if (chance(12)) answer.publish_stamp_ns += random() % 4'000'000;
@@ -384,14 +528,15 @@ constexpr std::uint64_t kLook = 1'000'000;  // The loop looks once a millisecond
 /// A session of a gaitd that is set to a stance; its commands were applied for a while.
 struct StanceScene : Scene {
     explicit StanceScene(std::uint64_t duration_ns = kStance) {
-        JointArray fallback{};
-        fallback.fill(3.0F);
-        Stance stance;
-        stance.duration_ns = duration_ns;
-        stance.joint_position.fill(0.7F);
-        stance.stiffness.fill(40.0F);
-        stance.damping.fill(1.5F);
-        latch.configure(kDeadline, fallback, stance);
+        Terms terms;
+        terms.deadline_ns = kDeadline;
+        terms.action_dim = kJoints;
+        terms.fallback_damping.fill(3.0F);
+        terms.stance.duration_ns = duration_ns;
+        terms.stance.joint_position.fill(0.7F);
+        terms.stance.stiffness.fill(40.0F);
+        terms.stance.damping.fill(1.5F);
+        latch.configure(terms);
     }
 
     void walk() {
@@ -496,7 +641,7 @@ CASE(no_stance_without_a_command_that_moved_the_joints) {
     // What moved them was another session's.
     StanceScene renewed;
     renewed.walk();
-    renewed.latch.begin(kSession + 1);
+    renewed.latch.begin(kSession + 1, kEpoch, kSlot);
     renewed.offer(renewed.damping(Reason::WorkerDied, kSession + 1));
     CHECK_EQUAL(renewed.standsFor(Reason::WorkerDied), 0U);
 }
@@ -555,7 +700,7 @@ CASE(releasing_and_activating_end_the_stance) {
     renewed.walk();
     renewed.offer(renewed.damping(Reason::WorkerDied));
     CHECK(renewed.stands(Reason::WorkerDied));
-    renewed.latch.begin(kSession + 1);
+    renewed.latch.begin(kSession + 1, kEpoch, kSlot);
     CHECK_EQUAL(renewed.decide().mode, Mode::Idle);
     Scene::expectHarmless(renewed.decide());
 }

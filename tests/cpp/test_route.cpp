@@ -49,6 +49,7 @@ CASE(without_a_host_it_is_the_directory) {
     const Route route("/run/gaitd", {});
     CHECK_EQUAL(route.endpoint(Channel::State), "ipc:///run/gaitd/state.sock");
     CHECK_EQUAL(route.endpoint(Channel::Control), "ipc:///run/gaitd/control.sock");
+    CHECK_EQUAL(route.endpoint("command1"), "ipc:///run/gaitd/command1.sock");
 }
 
 CASE(with_a_host_it_is_four_ports_in_a_row) {
@@ -58,6 +59,8 @@ CASE(with_a_host_it_is_four_ports_in_a_row) {
     CHECK_EQUAL(route.endpoint(Channel::Command), "tcp://127.0.0.1:9461");
     CHECK_EQUAL(route.endpoint(Channel::Guard), "tcp://127.0.0.1:9462");
     CHECK_EQUAL(route.endpoint(Channel::Control), "tcp://127.0.0.1:9463");
+    CHECK_EQUAL(route.endpoint("command"), "tcp://127.0.0.1:9461");
+    CHECK_THROWS(RefusedError, "`command1` has no TCP port", route.endpoint("command1"));
 }
 
 CASE(the_advice_names_the_own_public_key) {

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitd.bundle.read import Bundle, open_bundle, write_bundle
+from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.ctl import latency
 from gaitd.ctl.cli import main
+from gaitforge.bundle.write import write_bundle
 from support.bundles import small_manifest
 
 

@@ -15,10 +15,10 @@ import pytest
 import zmq
 
 from gaitd.wire.codec import encode_raw_observation, encode_state
+from gaitd.wire.contract import MAX_MESSAGE_BYTES, Mode, Reason
 from gaitd.wire.control import Request, decode_reply, encode_request
 from gaitd.wire.endpoints import Endpoints
-from gaitd.wire.frame import MAX_MESSAGE_BYTES
-from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason
+from gaitd.wire.messages import JointCommand, RawObservation
 from support.controller import Controller
 from support.daemon import Gaitd, wait_until
 
@@ -30,9 +30,9 @@ JUNK = [
     b"\0" * 100,
     b"\xff" * 1000,
     b"\x91" * 1000 + b"\xc0",  # nested as deep as the decoder goes
-    b"\x95\x01\x04\x01\xa5hello" + b"\x91" * 1000 + b"\xc0",
-    msgpack.packb([1, 4, 1, "status", {}])[:-1],
-    msgpack.packb({"version": 1}),
+    b"\x95\x02\x04\x01\xa5hello" + b"\x91" * 1000 + b"\xc0",
+    msgpack.packb([2, 4, 1, "status", {}])[:-1],
+    msgpack.packb({"version": 2}),
     os.urandom(2000),
 ]
 
@@ -117,7 +117,7 @@ def raw_observation(walker: Controller) -> bytes:
 
 
 BAD_STATES: dict[str, tuple[str, Callable[[Controller], bytes]]] = {
-    "unknown version": ("malformed", changed(0, 2)),
+    "unknown version": ("malformed", changed(0, 1)),
     "unknown type": ("malformed", changed(1, 9)),
     "raw observation in a session of states": ("malformed", raw_observation),
     "one joint too few": ("malformed", changed(10, b"\0" * 8)),

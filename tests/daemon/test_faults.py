@@ -14,7 +14,8 @@ import pytest
 import zmq
 
 from gaitd.wire.codec import decode_command
-from gaitd.wire.messages import JointCommand, Mode, Reason, RobotState
+from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.messages import JointCommand, RobotState
 from support.bundles import small_manifest, write_small_bundle
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from gaitd.ctl.cli import main as gaitctl
-from gaitd.wire.messages import JointCommand, Mode, Reason
+from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.messages import JointCommand
 from support.bundles import (
     constant_onnx,
     mlp_onnx,
@@ -130,7 +131,7 @@ def test_a_long_walk_is_answered_state_by_state(gaitd: Gaitd) -> None:
     assert seqs == sorted(set(seqs))
     np.testing.assert_allclose(answers[-1].stiffness, [30.0, 31.0, 32.0], rtol=1e-6)
     np.testing.assert_allclose(answers[-1].damping, [1.0, 1.1, 1.2], rtol=1e-6)
-    assert answers[-1].policy_id == controller.contract["policy"]["id"]
+    assert answers[-1].policy == controller.contract["policy"] == 0
 
 
 def test_a_controller_with_another_joint_order_gets_the_same_by_name(gaitd: Gaitd) -> None:

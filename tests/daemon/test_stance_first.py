@@ -13,7 +13,8 @@ import pytest
 import zmq
 
 from gaitd.wire.codec import decode_command
-from gaitd.wire.messages import JointCommand, Mode, Reason
+from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.messages import JointCommand
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 
@@ -93,7 +94,7 @@ def kill_worker(daemon: Gaitd) -> None:
 def test_a_walk_that_fails_stands_first_and_is_in_damping_from_the_first_moment(
     daemon: Gaitd, walker: Controller
 ) -> None:
-    assert walker.contract["stance_ns"] == STANCE_NS
+    assert walker.contract["times"]["stance_ns"] == STANCE_NS
     stream = GuardStream(walker)
     walk(walker)
     kill_worker(daemon)

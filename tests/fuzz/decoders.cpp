@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include <gaitd/codec.hpp>
@@ -38,13 +39,15 @@ void state(const std::uint8_t* data, std::size_t size, std::size_t joints) {
 
 void command(const std::uint8_t* data, std::size_t size, std::size_t joints) {
     CommandMessage message;
-    if (decodeCommand(data, size, joints, message) != Refusal::None) return;
-    std::vector<std::uint8_t> bytes(commandSizeBound(joints));
-    const std::size_t used = encodeCommand(message, joints, bytes.data(), bytes.size());
+    if (decodeCommand(data, size, joints, joints, message) != Refusal::None) return;
+    std::vector<std::uint8_t> bytes(commandSizeBound(joints, joints));
+    const std::size_t used = encodeCommand(message, joints, joints, bytes.data(), bytes.size());
     require(used != 0);
     CommandMessage again;
-    require(decodeCommand(bytes.data(), used, joints, again) == Refusal::None);
-    require(again.mode == message.mode && again.reason == message.reason && again.policy_id == message.policy_id);
+    require(decodeCommand(bytes.data(), used, joints, joints, again) == Refusal::None);
+    require(again.mode == message.mode && again.reason == message.reason && again.policy == message.policy);
+    require(again.epoch == message.epoch && again.slot == message.slot && again.cause.kind == message.cause.kind &&
+            again.cause.joint == message.cause.joint);
     require(same(again.joint_position, message.joint_position, joints));
     require(same(again.action, message.action, joints));
 }
@@ -53,9 +56,11 @@ void reply(const std::uint8_t* data, std::size_t size, std::size_t joints) {
     control::Reply reply;
     if (!control::parseReply(data, size, reply)) return;
     try {
-        const Contract contract = control::parseContract(reply, joints);
-        require(contract.period_ns > 0 && contract.deadline_ns >= contract.period_ns);
-        require(contract.stance_ns <= control::kMaxStance_ns);
+        const Contract contract = control::parseContract(reply, std::vector<std::string>(joints, "joint"));
+        require(contract.period_ns > 0 && contract.times.deadline_ns >= contract.period_ns);
+        require(contract.times.stance_ns <= kMaxStance_ns && contract.times.first_command_ns <= kMaxFirstCommand_ns);
+        require(contract.policy < contract.policies.size() && !contract.endpoints.empty());
+        require(contract.action_dim > 0 && contract.action_dim <= kMaxJoints);
         for (std::size_t i = 0; i < joints; ++i) require(std::isfinite(contract.fallback_damping[i]));
     } catch (const RefusedError&) {
         return;

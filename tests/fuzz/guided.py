@@ -82,13 +82,17 @@ def _hello_reply() -> bytes:
     one = b"\0\0\x80?"
     body = {
         "gaitd": "1",
-        "policy": {"id": "0" * 16, "name": "p", "version": "1"},
+        "policies": [{"id": "0" * 16, "name": "p", "version": "1"}],
+        "policy": 0,
         "period_ns": 12_000_000,
-        "deadline_ns": 60_000_000,
-        "stance_ns": 300_000_000,
+        "times": {"deadline_ns": 60_000_000, "first_command_ns": 500_000_000, "stance_ns": 300_000_000},
+        "endpoints": [{"slot": 0, "transport": "zmq", "state": "state", "command": "command"}],
         "joints": ["hip"],
+        "joint_targets": ["position"],
         "fields": ["orientation"],
+        "inputs": [],
         "observation_dim": 45,
+        "action_dim": 1,
         "velocity_command": {"unit": "si", "min": [-1.0] * 3, "max": [1.0] * 3},
         **dict.fromkeys(("default_joint_position", "stiffness", "damping", "fallback_damping"), one),
     }

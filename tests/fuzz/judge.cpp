@@ -23,10 +23,10 @@ bool accepts(Kind kind, std::size_t joints, const void* data, std::size_t size) 
     }
     if (kind == Kind::Command) {
         gaitd::CommandMessage message;
-        return gaitd::decodeCommand(data, size, joints, message) == gaitd::Refusal::None;
+        return gaitd::decodeCommand(data, size, joints, joints, message) == gaitd::Refusal::None;
     }
     gaitd::control::Reply reply;
-    return gaitd::control::parseReply(data, size, reply);
+    return gaitd::control::parseReply(data, size, reply) && reply.version == gaitd::kProtocolVersion;
 }
 
 bool take(void* into, std::size_t size) { return std::fread(into, 1, size, stdin) == size; }

@@ -54,20 +54,33 @@ def good(rng: random.Random, kind: str, peers: Peers) -> Elements:
     if kind == "state":
         n = peers.joints
         sizes = (3, 4, 3, 3 * rng.getrandbits(1), 3, n, n, n)
-        return [b"\x01", b"\x01", *(_number(rng) for _ in range(3)), *(_blob(rng, size) for size in sizes)]
+        blobs = [_blob(rng, size) for size in sizes]
+        return [b"\x02", b"\x01", *(_number(rng) for _ in range(3)), *blobs, b"\x90"]
     if kind == "raw_observation":
         sizes = (peers.observation_dim, peers.joints, peers.joints)
-        return [b"\x01", b"\x02", *(_number(rng) for _ in range(3)), *(_blob(rng, size) for size in sizes)]
+        return [b"\x02", b"\x02", *(_number(rng) for _ in range(3)), *(_blob(rng, size) for size in sizes)]
     if kind == "command":
-        small = (pack(rng.randrange(3)), pack(rng.randrange(256)), pack(_policy_id(rng)))
-        blobs = (_blob(rng, peers.joints) for _ in range(6))
-        return [b"\x01", b"\x03", *(_number(rng) for _ in range(4)), *small, *blobs]
+        return [b"\x02", b"\x03", *_command(rng, peers.joints)]
     if kind == "reply":
         body = (
             {"reason": rng.randrange(13), "error": "no"} if rng.getrandbits(1) else {"session": 7, "x": [1]}
         )
-        return [b"\x01", b"\x05", _number(rng), pack(rng.random() < 0.5), pack(body)]
-    return [b"\x01", b"\x04", _number(rng), *_ask(rng, peers)]
+        return [b"\x02", b"\x05", _number(rng), pack(rng.random() < 0.5), pack(body)]
+    return [b"\x02", b"\x04", _number(rng), *_ask(rng, peers)]
+
+
+def _command(rng: random.Random, joints: int) -> Elements:
+    """What follows version and type: at times with a number just beyond what names something."""
+    slot, joint, policy = rng.choice((0, 3, 4, 254, 255)), rng.choice((0, joints - 1, joints, 255)), 15
+    if rng.random() < 0.9:
+        slot, joint = rng.choice((0, 1, 2, 3, 255)), rng.choice((rng.randrange(joints), 255))
+        policy = rng.randrange(16)
+    return [
+        *(_number(rng), _number(rng), pack(slot), *(_number(rng) for _ in range(3))),
+        *(pack(rng.randrange(3)), pack(rng.randrange(256))),
+        *(pack(rng.randrange(256)), pack(joint), _blob(rng, 2), pack(policy)),
+        *(_blob(rng, joints) for _ in range(6)),
+    ]
 
 
 def _ask(rng: random.Random, peers: Peers) -> Elements:
@@ -76,6 +89,7 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
     rng.shuffle(joints)
     rng.shuffle(fields)
     sessions = (peers.session, 0, peers.session + 1, -1, 2**64 - 1)
+    detail = "x" * rng.choice((1, 1, 1, 1, 1, 1, 8100, 8192, 9000))
     bodies = {
         "hello": {
             "controller": "c",
@@ -85,7 +99,7 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
         },
         "activate": {},
         "release": {"session": rng.choice(sessions)},
-        "damp": {"session": rng.choice(sessions), "reason": rng.randrange(9, 13), "detail": "x"},
+        "damp": {"session": rng.choice(sessions), "reason": rng.randrange(9, 13), "detail": detail},
         "status": {},
         "": {},
     }
@@ -109,10 +123,6 @@ def _number(rng: random.Random) -> bytes:
 
 def _blob(rng: random.Random, floats: int) -> bytes:
     return pack(rng.randbytes(4 * floats))
-
-
-def _policy_id(rng: random.Random) -> str:
-    return "".join(rng.choices(HEX, k=16)) if rng.getrandbits(1) else ""
 
 
 # ---- changes of the elements
@@ -141,7 +151,7 @@ def _swap(rng: random.Random, elements: Elements) -> None:
 
 
 def _version_or_type(rng: random.Random, elements: Elements) -> None:
-    elements[rng.getrandbits(1)] = pack(rng.choice((0, 2, 3, 4, 5, 6, 255, 2**32 + 1, -1)))
+    elements[rng.getrandbits(1)] = pack(rng.choice((0, 1, 3, 4, 5, 6, 255, 2**32 + 2, -1)))
 
 
 def _resize(rng: random.Random, elements: Elements) -> None:
@@ -186,7 +196,7 @@ def _unpacked(element: bytes) -> object:
 
 
 def _text(rng: random.Random, elements: Elements) -> None:
-    """Sixteen characters or bytes that may not be the digits of an id."""
+    """Characters where none belong, or other ones."""
     texts = ("".join(rng.choices(HEX + "gG\n \u0660A", k=16)), "0" * 15 + "\0", "\u0660" * 8)
     elements[rng.randrange(len(elements))] = pack(rng.choice(texts))
 
@@ -194,6 +204,10 @@ def _text(rng: random.Random, elements: Elements) -> None:
 STRUCTURAL: list[Callable[[random.Random, Elements], None]] = [
     *(_put_odd, _put_odd, _drop, _double, _add, _swap, _version_or_type, _resize, _resize, _recode, _text)
 ]
+
+
+def _plain_header(count: int) -> bytes:
+    return bytes([0x90 + count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
 
 
 def _header(rng: random.Random, count: int) -> bytes:
@@ -255,7 +269,7 @@ def mutant(rng: random.Random, kind: str, peers: Peers) -> bytes:
             if elements:
                 rng.choice(STRUCTURAL)(rng, elements)
         return _header(rng, len(elements)) + b"".join(elements)
-    data = bytearray(bytes([0x90 + len(elements)]) + b"".join(elements))
+    data = bytearray(_plain_header(len(elements)) + b"".join(elements))
     if dice < 0.98:
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             if data:

@@ -15,6 +15,7 @@ Item = tuple[str, Any]
 Rule = Callable[[Item], bool]
 
 MAX_BYTES = 64 * 1024
+MAX_REQUEST_BYTES = 8 * 1024
 MAX_DEPTH = 100
 """No message of the contract nests deeper than 4."""
 
@@ -53,7 +54,7 @@ def is_command(data: bytes, peers: Peers) -> bool:
 def is_request(data: bytes, peers: Peers) -> bool:
     """A request that these peers must grant."""
     elements = _elements(data, _REQUEST)
-    if elements is None:
+    if elements is None or len(data) > MAX_REQUEST_BYTES:
         return False
     body = _keys(elements[4][1])
     return body is not None and _is_granted(elements[3][1], body, peers)
@@ -93,30 +94,37 @@ def _is(kind: str) -> Rule:
     return lambda item: item[0] == kind
 
 
-def _is_policy_id(item: Item) -> bool:
-    kind, text = item
-    return kind == "str" and len(text) in (0, 16) and set(text) <= set("0123456789abcdef")
+def either(*rules: Rule) -> Rule:
+    """What one of the rules takes."""
+    return lambda item: any(rule(item) for rule in rules)
+
+
+def _is_empty_array(item: Item) -> bool:
+    return item == ("array", [])
 
 
 @functools.cache
 def _state(n: int) -> Sequence[Rule]:
     vectors = (f32(3), f32(4), f32(3), f32(3, 0), f32(3), f32(n), f32(n), f32(n))
-    return (exactly(1), exactly(1), uint(), uint(), uint(), *vectors)
+    return (exactly(2), exactly(1), uint(), uint(), uint(), *vectors, _is_empty_array)
 
 
 @functools.cache
 def _raw_observation(dim: int, n: int) -> Sequence[Rule]:
-    return (exactly(1), exactly(2), uint(), uint(), uint(), f32(dim), f32(n), f32(n))
+    return (exactly(2), exactly(2), uint(), uint(), uint(), f32(dim), f32(n), f32(n))
 
 
 @functools.cache
 def _command(n: int) -> Sequence[Rule]:
-    numbers = (uint(), uint(), uint(), uint(), uint(2), uint(255))
-    return (exactly(1), exactly(3), *numbers, _is_policy_id, *6 * (f32(n),))
+    session, epoch, seq, state_stamp, publish_stamp = 5 * (uint(),)
+    slot, mode, reason = either(uint(3), exactly(255)), uint(2), uint(255)
+    cause, joint, values = uint(255), either(uint(n - 1), exactly(255)), f32(2)
+    head = (exactly(2), exactly(3), session, epoch, slot, seq, state_stamp, publish_stamp, mode, reason)
+    return (*head, cause, joint, values, uint(15), *6 * (f32(n),))
 
 
-_REQUEST = (exactly(1), exactly(4), uint(), _is("str"), _is("map"))
-_REPLY = (exactly(1), exactly(5), uint(), _is("bool"), _is("map"))
+_REQUEST = (exactly(2), exactly(4), uint(), _is("str"), _is("map"))
+_REPLY = (exactly(2), exactly(5), uint(), _is("bool"), _is("map"))
 
 
 def _elements(data: bytes, rules: Sequence[Rule]) -> list[Item] | None:

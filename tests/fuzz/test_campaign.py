@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import numpy as np
 import pytest
 
 import gaitd.wire.codec
+import gaitd.wire.control
 import gaitd.wire.frame
 from fuzz import native
 from fuzz.campaign import run
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
 from gaitd.guardian.sessions import Sessions
 from gaitd.policy.admission import Refusal, StateAdmission
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import CauseKind, Reason
 
 VECTORS = json.loads((native.REPOSITORY / "proto/golden/vectors.json").read_text())
 ORACLES = {"state": is_state, "raw_observation": is_raw_observation, "command": is_command}
@@ -50,7 +50,7 @@ def test_a_cpp_reader_that_dies_is_found(small_bundle_path: Path) -> None:
     assert "the C++ reader of state ended with 1" in tally.findings[0]
 
 
-def _any_uint(value: Any, field: str, last: int = 0) -> Any:
+def _any_uint(value: Any, field: str, *bounds: int, last: int = 0) -> Any:
     return value if isinstance(value, int) else 0
 
 
@@ -62,7 +62,7 @@ def _no_check(*arguments: Any) -> bool:
     return True
 
 
-_admit, _reason = StateAdmission.admit, Reason.received
+_admit = StateAdmission.admit
 
 
 def _forgets_replays(admission: StateAdmission, state: Any, now_ns: int) -> Refusal | None:
@@ -70,16 +70,16 @@ def _forgets_replays(admission: StateAdmission, state: Any, now_ns: int) -> Refu
     return None if refusal is Refusal.SEQUENCE else refusal
 
 
-def _known_only(number: int) -> Reason:
-    return Reason(number)
-
-
-PLANTED: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
+PLANTED: dict[str, tuple[Any, str, Any, str]] = {
     "numbers": (gaitd.wire.codec, "_uint", _any_uint, "accepts what violates"),
     "lengths": (gaitd.wire.codec, "_floats", _any_length, "accepts what violates"),
+    "slots and joints": (gaitd.wire.codec, "_index", _any_uint, "accepts what violates"),
+    "inputs": (gaitd.wire.codec, "_inputs", lambda _: (), "accepts what violates"),
     "a key twice": (gaitd.wire.frame, "_unique", dict, "accepts what violates"),
     "session": (Sessions, "_release", lambda *_: {}, "accepts what violates"),
-    "later reasons": (Reason, "received", _known_only, "raised ValueError"),
+    "later reasons": (Reason, "received", Reason, "raised ValueError"),
+    "later causes": (CauseKind, "received", CauseKind, "raised ValueError"),
+    "size of a request": (gaitd.wire.control, "MAX_REQUEST_BYTES", 70_000, "accepts what violates"),
     "age": (StateAdmission, "too_old", lambda *_: False, "takes a state that violates"),
     "joint range": (StateAdmission, "_joints_in_range", _no_check, "takes a state that violates"),
     "replay": (StateAdmission, "admit", _forgets_replays, "takes a state that violates"),

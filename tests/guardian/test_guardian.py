@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gaitd.guardian import rules
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
-from gaitd.wire.messages import Mode, Reason
+from gaitd.wire.contract import Mode, Reason
 
 MS = 1_000_000
 LIMITS = GuardLimits(deadline_ns=60 * MS, first_command_ns=500 * MS)

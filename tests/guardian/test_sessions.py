@@ -14,9 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import gaitd
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.guardian.sessions import MAX_CONTROLLERS, Sessions
+from gaitd.wire.contract import HELLO_REPLY_KEYS, MAX_MESSAGE_BYTES, Mode, Reason
 from gaitd.wire.control import Reply, Request, encode_reply
-from gaitd.wire.frame import MAX_MESSAGE_BYTES
-from gaitd.wire.messages import Mode, Reason
 from support.bundles import small_manifest, write_small_bundle
 
 JOINTS = ["hip", "thigh", "knee"]
@@ -81,10 +80,12 @@ def refused(reply: Reply, reason: Reason, *words: str) -> None:
 def test_hello_gives_the_contract(peer: Peer, small_bundle: Bundle) -> None:
     body = peer.hello().body
     assert body["gaitd"] == gaitd.__version__
-    assert body["policy"] == {"id": small_bundle.policy_id, "name": "small", "version": "1.0.0"}
+    assert set(body) == set(HELLO_REPLY_KEYS)
+    assert body["policy"] == 0
+    assert body["policies"] == [{"id": small_bundle.policy_id, "name": "small", "version": "1.0.0"}]
     assert body["period_ns"] == 12_000_000
-    assert body["deadline_ns"] == 60_000_000
-    assert body["stance_ns"] == 0
+    assert body["times"]["deadline_ns"] == 60_000_000
+    assert body["times"]["stance_ns"] == 0
     assert body["joints"] == JOINTS
     assert body["fields"] == sorted(FIELDS)
     assert body["observation_dim"] == 18
@@ -93,7 +94,7 @@ def test_hello_gives_the_contract(peer: Peer, small_bundle: Bundle) -> None:
 
 def test_hello_says_how_long_the_stance_is(small_bundle: Bundle) -> None:
     sessions = Sessions(small_bundle, 60_000_000, FIRST, dict, stance_ns=300_000_000)
-    assert Peer(sessions, b"first").hello().body["stance_ns"] == 300_000_000
+    assert Peer(sessions, b"first").hello().body["times"]["stance_ns"] == 300_000_000
 
 
 def test_gains_come_in_the_controllers_order(peer: Peer) -> None:

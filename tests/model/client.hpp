@@ -82,7 +82,7 @@ inline Client ask(const State& s, Op op, int age = 0, int lag = 0) {
     Client after{};
     after.asked = true;
     switch (op) {
-        case Op::Begin: latch.begin(kSession); break;
+        case Op::Begin: latch.begin(kSession, 0, 0); break;
         case Op::End: latch.end(); break;
         case Op::Damp: latch.damp(gaitd::Reason::Operator); break;
         case Op::Decide:

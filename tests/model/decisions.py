@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from gaitd.shared.blackboard import Blackboard, SessionSetup
 
 from gaitd.backends.base import Backend
 from gaitd.guardian.main import EXIT_REASONS
@@ -22,10 +23,9 @@ from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.policy.contract import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.shared.blackboard import Blackboard, SessionSetup
 from gaitd.wire.codec import decode_command, encode_state
+from gaitd.wire.contract import Mode, Reason
 from gaitd.wire.control import Request
-from gaitd.wire.messages import Mode, Reason
 from support.bundles import contract, small_manifest
 from support.states import random_state
 

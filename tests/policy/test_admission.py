@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gaitd.errors import InputError
 from gaitd.policy.admission import REFUSAL_REASONS, AdmissionLimits, Refusal, StateAdmission
-from gaitd.wire.messages import RawObservation, Reason, RobotState
+from gaitd.wire.contract import Reason
+from gaitd.wire.messages import RawObservation, RobotState
 from support.bundles import contract, small_manifest
 from support.states import random_state
 

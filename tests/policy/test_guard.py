@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gaitd.errors import InputError
 from gaitd.policy.limits import Decision
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import Reason
 from support.bundles import contract, small_manifest
 from support.states import random_state
 

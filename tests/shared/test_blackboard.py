@@ -7,9 +7,9 @@ import threading
 
 import numpy as np
 import pytest
-
 from gaitd.shared.blackboard import RING_RECORDS, Blackboard, SessionSetup
-from gaitd.wire.messages import Reason
+
+from gaitd.wire.contract import Reason
 
 
 def pair(joints: int = 3) -> tuple[Blackboard, Blackboard]:

@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from gaitd.bundle.read import write_bundle
 from gaitd.policy.contract import Manifest
 from gaitd.policy.observation import ObservationBuilder
+from gaitforge.bundle.write import write_bundle
 
 HIDDEN = 16
 

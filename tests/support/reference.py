@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from gaitd.backends.onnx import OnnxBackend
-from gaitd.bundle.read import open_bundle, write_bundle
+from gaitd.bundle.read import open_bundle
 from gaitd.policy.contract import Model
+from gaitforge.bundle.write import write_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE_POLICY = REPOSITORY.parent / "shared" / "lite3" / "policy.onnx"

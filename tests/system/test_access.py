@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.wire.endpoints import CHANNELS
+from gaitd.wire.contract import CHANNELS
 from support.daemon import PATIENT, Gaitd, wait_until
 
 GROUP = 64210

@@ -21,9 +21,8 @@ from gaitd.errors import UnreachableError
 from gaitd.system.access import Doors
 from gaitd.system.config import Config, load_config
 from gaitd.wire.codec import encode_state
+from gaitd.wire.contract import CHANNELS, Mode
 from gaitd.wire.control import Request, encode_request
-from gaitd.wire.endpoints import CHANNELS
-from gaitd.wire.messages import Mode
 from gaitforge.stack.processes import Chain, Walk
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until

@@ -7,7 +7,7 @@ from typing import Any
 
 from standin.model_file import Layer, Tensor, model_bytes
 
-from gaitd.bundle.read import write_bundle
+from gaitforge.bundle.write import write_bundle
 from support.bundles import mlp_weights, observation_dim, small_files
 
 

@@ -12,7 +12,7 @@ import pytest
 import gaitd as package
 from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.wire.messages import Mode, Reason
+from gaitd.wire.contract import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, ask_metrics, samples, scrape, wait_until
 
@@ -61,7 +61,7 @@ def test_a_scrape_over_tcp_shows_the_walk(small_bundle_path: Path) -> None:
         info = {
             "backend": "onnx",
             "policy": "small",
-            "policy_id": controller.contract["policy"]["id"],
+            "policy_id": controller.contract["policies"][0]["id"],
             "policy_version": "1.0.0",
             "version": package.__version__,
         }

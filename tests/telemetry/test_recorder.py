@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from gaitd.errors import InputError
 from gaitd.shared.blackboard import RING_RECORDS, Blackboard
 from gaitd.shared.telemetry_launch import TelemetryOrder
+
+from gaitd.errors import InputError
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 
@@ -170,7 +170,7 @@ def test_a_damped_walk_leaves_all_its_steps(small_bundle_path: Path, tmp_path: P
         assert len(recording.records) == steps >= 20
         assert set(recording.records["session"].tolist()) == {controller.session}
         assert recording.info.cause == "operator"
-        assert recording.info.policy_id == controller.contract["policy"]["id"]
+        assert recording.info.policy_id == controller.contract["policies"][0]["id"]
         assert recording.info.joints == JOINTS
 
 

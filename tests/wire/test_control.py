@@ -6,13 +6,16 @@ import tracemalloc
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gaitd.wire.contract import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, REQUESTS, Reason
 from gaitd.wire.control import (
     Activate,
     Damp,
+    ForeignRequestError,
     Hello,
     Release,
     Reply,
@@ -24,7 +27,7 @@ from gaitd.wire.control import (
     encode_request,
     read_body,
 )
-from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.frame import WireError
 
 BODIES = st.dictionaries(
     st.text(max_size=10),
@@ -53,7 +56,7 @@ def test_a_reply_comes_back(request_id: int, ok: bool, body: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("index", "field", "values"),
     [
-        (0, "version", [0, 2, None, True, 1.0, "1", [], [[1]]]),
+        (0, "version", [0, 1, 3, None, True, 1.0, "1", [], [[1]]]),
         (1, "type", [0, 1, 5, None, True, 4.0, "4", {}]),
         (2, "request_id", [-1, None, True, 1.5, "1", b"1"]),
         (3, "name", [None, 1, b"hello", ["hello"]]),
@@ -61,7 +64,7 @@ def test_a_reply_comes_back(request_id: int, ok: bool, body: dict[str, Any]) -> 
     ],
 )
 def test_a_wrong_element_is_refused_by_its_name(index: int, field: str, values: list[Any]) -> None:
-    good: list[Any] = [1, 4, 9, "status", {}]
+    good: list[Any] = [2, 4, 9, "status", {}]
     for value in values:
         with pytest.raises(WireError) as caught:
             decode_request(msgpack.packb([*good[:index], value, *good[index + 1 :]]))
@@ -71,10 +74,10 @@ def test_a_wrong_element_is_refused_by_its_name(index: int, field: str, values: 
 def test_a_reply_says_ok_with_a_boolean() -> None:
     for ok in (1, 0, None, "true"):
         with pytest.raises(WireError, match=r"^ok: expected a boolean"):
-            decode_reply(msgpack.packb([1, 5, 9, ok, {}]))
+            decode_reply(msgpack.packb([2, 5, 9, ok, {}]))
 
 
-@pytest.mark.parametrize("message", [[], [1], [1, 4, 9, "status"], [1, 4, 9, "status", {}, 0], {}, None, "x"])
+@pytest.mark.parametrize("message", [[], [2], [2, 4, 9, "status"], [2, 4, 9, "status", {}, 0], {}, None, "x"])
 def test_another_shape_is_refused(message: Any) -> None:
     with pytest.raises(
         WireError, match=r"^(message: expected (a msgpack array|5 elements)|type: expected 4 )"
@@ -84,7 +87,7 @@ def test_another_shape_is_refused(message: Any) -> None:
 
 def test_oversize_and_trailing_bytes_are_refused() -> None:
     good = encode_request(Request(1, "status", {}))
-    for bad in (good + b"\0", good[:-1], b"\0" * (MAX_MESSAGE_BYTES + 1)):
+    for bad in (good + b"\0", good[:-1], b"\0" * (MAX_REQUEST_BYTES + 1)):
         with pytest.raises(WireError):
             decode_request(bad)
 
@@ -92,14 +95,14 @@ def test_oversize_and_trailing_bytes_are_refused() -> None:
 @pytest.mark.parametrize("depth", [1, 500, 1000, 1024, 5000, 60000])
 def test_deep_nesting_is_refused_and_breaks_nothing(depth: int) -> None:
     nested = b"\x91" * depth + b"\xc0"
-    for data in (nested, b"\x95\x01\x04\x09" + nested + b"\x80", b"\x95\x01\x04\x09\xa1x" + nested):
+    for data in (nested, b"\x95\x02\x04\x09" + nested + b"\x80", b"\x95\x02\x04\x09\xa1x" + nested):
         with pytest.raises(WireError):
             decode_request(data)
 
 
 @pytest.mark.parametrize("body", [b"\x82\xa1a\x01\xa1a\x02", b"\x81\xa1a\x82\xa1b\xc0\xa1b\xc0"])
 def test_a_key_that_is_there_twice_is_refused(body: bytes) -> None:
-    request, reply = b"\x95\x01\x04\x09\xa4damp", b"\x95\x01\x05\x09\xc3"
+    request, reply = b"\x95\x02\x04\x09\xa4damp", b"\x95\x02\x05\x09\xc3"
     for decode, start in ((decode_request, request), (decode_reply, reply)):
         with pytest.raises(WireError, match="one msgpack array"):
             decode(start + body)
@@ -107,7 +110,7 @@ def test_a_key_that_is_there_twice_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("header", [b"\xdc\xff\xff", b"\xde\xff\xff\xa1a", b"\xdd\x00\x00\xff\xff"])
 def test_what_is_only_announced_takes_no_memory(header: bytes) -> None:
-    data = (b"\x95\x01\x04\x09\xa1x" + header * 1000).ljust(MAX_MESSAGE_BYTES, b"\xc0")
+    data = (b"\x95\x02\x04\x09\xa1x" + header * 1000).ljust(MAX_REQUEST_BYTES, b"\xc0")
     tracemalloc.start()
     with pytest.raises(WireError):
         decode_request(data)
@@ -159,7 +162,7 @@ def test_bodies_are_read() -> None:
     ],
 )
 def test_a_wrong_body_is_refused_by_its_key(kind: Any, body: dict[Any, Any], named: str) -> None:
-    request = decode_request(msgpack.packb([1, 4, 1, "ask", body]))
+    request = decode_request(msgpack.packb([2, 4, 1, "ask", body]))
     with pytest.raises(WireError, match=named) as caught:
         read_body(request, kind)
     assert caught.value.field == "ask body"
@@ -170,3 +173,38 @@ def test_any_body_is_read_or_refused(body: dict[str, Any]) -> None:
     for kind in (Hello, Release, Damp):
         with pytest.raises(WireError):
             read_body(Request(1, "ask", body), kind)
+
+
+def test_the_bodies_are_those_of_the_contract() -> None:
+    bodies = {"hello": Hello, "activate": Activate, "release": Release, "damp": Damp, "status": Status}
+    assert {
+        name: {field.name: field.required for field in msgspec.structs.fields(body)}
+        for name, body in bodies.items()
+    } == REQUESTS
+
+
+@pytest.mark.parametrize("version", [0, 1, 3, 2**64 - 1])
+@pytest.mark.parametrize("rest", [["hello", {}], [], ["hello", {}, "what a later version has"]])
+def test_a_request_of_another_version_is_answered_with_both_versions(version: int, rest: list[Any]) -> None:
+    with pytest.raises(ForeignRequestError) as caught:
+        decode_request(msgpack.packb([version, 4, 77, *rest]))
+    reply = decode_reply(encode_reply(caught.value.reply))
+    assert (reply.request_id, reply.ok, reply.body["reason"]) == (77, False, Reason.CONTRACT)
+    assert f"of version {version} of" in reply.body["error"]
+    assert "this gaitd speaks version 2" in reply.body["error"]
+
+
+@pytest.mark.parametrize("message", [[1], [1, 4], [1, 5, 77], [1, 4, -1], [1, 4, True], [1.0, 4, 7]])
+def test_what_has_no_readable_header_is_not_answered(message: list[Any]) -> None:
+    with pytest.raises(WireError) as caught:
+        decode_request(msgpack.packb(message))
+    assert not isinstance(caught.value, ForeignRequestError)
+
+
+def test_a_request_is_smaller_than_other_messages() -> None:
+    body = {"detail": "x" * MAX_REQUEST_BYTES}
+    with pytest.raises(WireError, match=f"at most {MAX_REQUEST_BYTES} bytes"):
+        decode_request(encode_request(Request(1, "damp", body)))
+    assert decode_reply(encode_reply(Reply(1, True, body))).body == body
+    with pytest.raises(WireError, match=f"at most {MAX_MESSAGE_BYTES} bytes"):
+        decode_reply(encode_reply(Reply(1, True, {"detail": "x" * MAX_MESSAGE_BYTES})))

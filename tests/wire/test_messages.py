@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.codec import (
     decode_command,
     decode_raw_observation,
@@ -22,8 +23,20 @@ from gaitd.wire.codec import (
     encode_raw_observation,
     encode_state,
 )
-from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
-from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason, RobotState
+from gaitd.wire.contract import (
+    COMMAND_FIELDS,
+    GUARD_SLOT,
+    MAX_MESSAGE_BYTES,
+    MAX_POLICIES,
+    MAX_SLOTS,
+    RAW_OBSERVATION_FIELDS,
+    STATE_FIELDS,
+    CauseKind,
+    Mode,
+    Reason,
+)
+from gaitd.wire.frame import WireError
+from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 
 UINT64 = st.integers(0, 2**64 - 1)
 JOINTS = 3
@@ -64,16 +77,29 @@ def raw_observations(draw: st.DrawFn) -> RawObservation:
     )
 
 
+def numbers() -> st.SearchStrategy[float | None]:
+    return st.none() | st.floats(width=32, allow_nan=False)
+
+
+@st.composite
+def causes(draw: st.DrawFn) -> Cause:
+    kind = draw(st.sampled_from(CauseKind))
+    return Cause(kind, draw(st.none() | st.integers(0, JOINTS - 1)), draw(numbers()), draw(numbers()))
+
+
 @st.composite
 def joint_commands(draw: st.DrawFn) -> JointCommand:
     return JointCommand(
         session=draw(UINT64),
+        epoch=draw(UINT64),
+        slot=draw(st.integers(0, MAX_SLOTS - 1) | st.just(GUARD_SLOT)),
         seq=draw(UINT64),
         state_stamp_ns=draw(UINT64),
         publish_stamp_ns=draw(UINT64),
         mode=draw(st.sampled_from(Mode)),
         reason=draw(st.sampled_from(Reason)),
-        policy_id=draw(st.just("") | st.text("0123456789abcdef", min_size=16, max_size=16)),
+        cause=draw(st.just(NO_CAUSE) | causes()),
+        policy=draw(st.integers(0, MAX_POLICIES - 1)),
         joint_position=draw(floats(JOINTS)),
         joint_velocity=draw(floats(JOINTS)),
         stiffness=draw(floats(JOINTS)),
@@ -131,7 +157,7 @@ def test_the_documented_layout_of_a_state() -> None:
     state = RobotState(11, 12, 13, *_payload(np.random.default_rng(1), JOINTS))
     state = dataclasses.replace(state, linear_velocity=None)
     assert msgpack.unpackb(encode_state(state)) == [
-        1,
+        2,
         1,
         11,
         12,
@@ -144,35 +170,70 @@ def test_the_documented_layout_of_a_state() -> None:
         state.joint_position.tobytes(),
         state.joint_velocity.tobytes(),
         state.joint_torque.tobytes(),
+        [],
     ]
 
 
+def test_the_documented_layout_of_a_command() -> None:
+    blobs = [np.full(JOINTS, value, np.float32) for value in range(6)]
+    command = JointCommand(
+        11, 12, 255, 13, 14, 15, Mode.DAMPING, Reason.LIMIT, Cause(CauseKind.TILT, None, 1.5, 0.5), 3, *blobs
+    )
+    assert msgpack.unpackb(encode_command(command)) == [
+        *(2, 3, 11, 12, 255, 13, 14, 15, 2, 7, 12, 255),
+        np.array([1.5, 0.5], np.float32).tobytes(),
+        3,
+        *(blob.tobytes() for blob in blobs),
+    ]
+
+
+def test_the_fields_are_those_of_the_contract() -> None:
+    """In the contract's order; a cause is one value in Python and three elements on the wire."""
+    for kind, names in (
+        (RobotState, STATE_FIELDS),
+        (RawObservation, RAW_OBSERVATION_FIELDS),
+        (JointCommand, COMMAND_FIELDS),
+    ):
+        fields = [field.name for field in dataclasses.fields(kind)]
+        assert fields == [name for name in names[2:] if name not in ("cause_joint", "cause_values")]
+
+
+def test_an_action_may_be_longer_than_the_joints() -> None:
+    good = GOOD["command"][0]
+    data = msgpack.packb([*good[:19], b"\0" * 20])
+    assert decode_command(data, JOINTS, action_dim=5).action.shape == (5,)
+    with pytest.raises(WireError, match=r"^action: expected bin of 3 float32"):
+        decode_command(data, JOINTS)
+
+
+def test_a_number_too_large_for_float32_travels_as_infinity() -> None:
+    command = decode_command(msgpack.packb(GOOD["command"][0]), JOINTS)
+    huge = dataclasses.replace(command, cause=Cause(CauseKind.OUT_OF_RANGE, 0, 1e300, -1e300))
+    assert decode_command(encode_command(huge), JOINTS).cause == Cause(
+        CauseKind.OUT_OF_RANGE, 0, float("inf"), float("-inf")
+    )
+
+
 # One good message of each kind as a list, its decoder, and the names of its elements.
-_F3, _F4, _FN, _FO = b"\0" * 12, b"\0" * 16, b"\0" * 4 * JOINTS, b"\0" * 4 * OBSERVATION
+_F2, _F3, _F4, _FN, _FO = b"\0" * 8, b"\0" * 12, b"\0" * 16, b"\0" * 4 * JOINTS, b"\0" * 4 * OBSERVATION
 GOOD: dict[str, tuple[list[Any], Callable[[bytes], object], tuple[str, ...]]] = {
     "state": (
-        [1, 1, 5, 6, 7, _F3, _F4, _F3, _F3, _F3, _FN, _FN, _FN],
+        [2, 1, 5, 6, 7, _F3, _F4, _F3, _F3, _F3, _FN, _FN, _FN, []],
         lambda data: decode_state(data, JOINTS),
-        (
-            *("version", "type", "session", "seq", "stamp_ns", "angular_velocity", "orientation"),
-            *("linear_acceleration", "linear_velocity", "velocity_command"),
-            *("joint_position", "joint_velocity", "joint_torque"),
-        ),
+        STATE_FIELDS,
     ),
     "raw_observation": (
-        [1, 2, 5, 6, 7, _FO, _FN, _FN],
+        [2, 2, 5, 6, 7, _FO, _FN, _FN],
         lambda data: decode_raw_observation(data, OBSERVATION, JOINTS),
-        ("version", "type", "session", "seq", "stamp_ns", "observation", "joint_position", "joint_velocity"),
+        RAW_OBSERVATION_FIELDS,
     ),
     "command": (
-        [1, 3, 5, 6, 7, 8, 1, 0, "0123456789abcdef", _FN, _FN, _FN, _FN, _FN, _FN],
+        [2, 3, 5, 6, 3, 7, 8, 9, 1, 0, 0, 255, _F2, 0, _FN, _FN, _FN, _FN, _FN, _FN],
         lambda data: decode_command(data, JOINTS),
-        (
-            *("version", "type", "session", "seq", "state_stamp_ns", "publish_stamp_ns", "mode", "reason"),
-            *("policy_id", "joint_position", "joint_velocity", "stiffness", "damping", "torque", "action"),
-        ),
+        COMMAND_FIELDS,
     ),
 }
+SMALL = ("version", "type", "slot", "mode", "reason", "cause", "cause_joint", "policy")
 ELEMENTS = [(kind, index) for kind, (good, _, _) in GOOD.items() for index in range(len(good))]
 
 
@@ -190,8 +251,10 @@ def test_a_wrong_element_is_refused_by_its_name(kind: str, index: int) -> None:
         # b"" is an absent linear velocity and nothing else.
         wrong += [good[index] + b"\0", good[index] + b"\0" * 4, good[index][:-1], good[index][:-4], 1]
         wrong += [] if names[index] == "linear_velocity" else [b""]
+    elif names[index] == "inputs":
+        wrong = [*(value for value in wrong if value != []), b""]
     else:
-        wrong += [b"\1", 2**64 - 1] if names[index] in ("version", "type", "mode", "reason") else [b"\1"]
+        wrong += [b"\1", 2**64 - 1] if names[index] in SMALL else [b"\1"]
     for value in wrong:
         message = [*good[:index], value, *good[index + 1 :]]
         with pytest.raises(WireError) as caught:
@@ -203,12 +266,12 @@ def test_a_wrong_element_is_refused_by_its_name(kind: str, index: int) -> None:
 @pytest.mark.parametrize("kind", GOOD)
 def test_another_version_or_type_is_refused(kind: str) -> None:
     good, decode, _ = GOOD[kind]
-    for version in (0, 2, 255):
-        with pytest.raises(WireError, match=r"^version: expected 1"):
+    for version in (0, 1, 3, 255):
+        with pytest.raises(WireError, match=r"^version: expected 2"):
             decode(msgpack.packb([version, *good[1:]]))
     for other in set(range(7)) - {good[1]}:
         with pytest.raises(WireError, match=r"^type: expected"):
-            decode(msgpack.packb([1, other, *good[2:]]))
+            decode(msgpack.packb([2, other, *good[2:]]))
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -247,7 +310,7 @@ def test_an_oversized_message_is_refused_unread() -> None:
 @pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1a", b"\x92\x01"])
 def test_deep_nesting_is_refused_and_breaks_nothing(depth: int, opening: bytes) -> None:
     data = opening * depth + b"\xc0"
-    for wrapped in (data, b"\x9d\x01" + data, msgpack.packb(GOOD["state"][0])[:-14] + data):
+    for wrapped in (data, b"\x9e\x02" + data, msgpack.packb(GOOD["state"][0])[:-1] + data):
         for _, decode, _ in GOOD.values():
             with pytest.raises(WireError):
                 decode(wrapped)
@@ -278,24 +341,35 @@ def test_a_number_in_a_signed_format_is_a_number(format: bytes) -> None:
 
 def test_a_reason_of_a_later_gaitd_is_shown_by_its_number() -> None:
     good, decode, _ = GOOD["command"]
-    command = decode(msgpack.packb([*good[:6], 2, 255, *good[8:]]))
+    command = decode(msgpack.packb([*good[:8], 2, 255, *good[10:]]))
     assert isinstance(command, JointCommand)
-    assert (command.mode, command.reason, command.reason.name) == (Mode.DAMPING, 255, "REASON_255")
+    assert (command.mode, command.reason, command.reason.name) == (Mode.DAMPING, 255, "UNKNOWN_255")
     with pytest.raises(WireError, match=r"^reason: expected 0 to 255, got 256"):
-        decode(msgpack.packb([*good[:7], 256, *good[8:]]))
+        decode(msgpack.packb([*good[:9], 256, *good[10:]]))
 
 
-def test_a_policy_id_is_16_hex_digits() -> None:
+def test_a_cause_of_a_later_gaitd_is_shown_by_its_number() -> None:
     good, decode, _ = GOOD["command"]
-    for text in (
-        "0123456789abcde",
-        "0123456789abcdefa",
-        "0123456789abcdeg",
-        "0123456789ABCDEF",
-        "\N{SNOWMAN}" * 16,
-    ):
-        with pytest.raises(WireError, match=r"^policy_id: expected 16 hex digits"):
-            decode(msgpack.packb([*good[:8], text, *good[9:]]))
+    command = decode(msgpack.packb([*good[:10], 255, *good[11:]]))
+    assert isinstance(command, JointCommand)
+    assert (command.cause.kind, command.cause.kind.name) == (255, "UNKNOWN_255")
+    assert command.cause.text([]) == "cause 255 of a later gaitd"
+
+
+@pytest.mark.parametrize(("index", "values"), [(4, [4, 254, 256]), (11, [JOINTS, 254, 256]), (13, [16, 255])])
+def test_a_number_that_names_nothing_is_refused(index: int, values: list[int]) -> None:
+    good, decode, names = GOOD["command"]
+    for value in values:
+        with pytest.raises(WireError, match=f"^{names[index]}: expected 0 to") as caught:
+            decode(msgpack.packb([*good[:index], value, *good[index + 1 :]]))
+        assert str(value) in str(caught.value)
+
+
+def test_inputs_are_refused_while_no_policy_has_any() -> None:
+    good, decode, _ = GOOD["state"]
+    for value in ([b""], [_F3], [None], [[]]):
+        with pytest.raises(WireError, match=r"^inputs: expected an empty array: .* got list of 1"):
+            decode(msgpack.packb([*good[:13], value]))
 
 
 @given(st.binary(max_size=300))

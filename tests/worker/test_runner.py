@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gaitd.shared.blackboard import Blackboard, SessionSetup
+from gaitd.worker.runner import SessionRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitd.backends import open_backend
 from gaitd.bundle.read import Bundle
 from gaitd.policy.admission import AdmissionLimits, Refusal
-from gaitd.shared.blackboard import Blackboard, SessionSetup
 from gaitd.wire.codec import decode_command, encode_raw_observation, encode_state
-from gaitd.wire.messages import JointCommand, Mode, RawObservation, Reason, RobotState
-from gaitd.worker.runner import SessionRunner
+from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 from support.controller import standing_state
 from support.fakes import FAKES, Honest
 
@@ -107,7 +108,7 @@ def test_an_answer_carries_the_state_that_it_answers(bench: Bench, small_bundle:
     assert command is not None
     assert (command.mode, command.reason) == (Mode.ACTIVE, Reason.NONE)
     assert (command.session, command.seq, command.state_stamp_ns) == (SESSION, state.seq, state.stamp_ns)
-    assert command.policy_id == small_bundle.policy_id
+    assert command.policy == 0
     np.testing.assert_array_equal(command.torque, np.zeros(3))
     assert bench.board.worker["last_command_session"] == SESSION
     assert bench.board.worker["last_command_ns"] >= command.publish_stamp_ns

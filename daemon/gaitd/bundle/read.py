@@ -1,4 +1,4 @@
-"""Policy bundles: read, verify, refuse; and write.
+"""Policy bundles: read, verify, refuse.
 
 A bundle is a directory, or the same files in one uncompressed zip named ``*.gaitd``. Its identity is the
 sha256 of manifest.yaml, which in turn holds the sha256 of every other file.
@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from gaitd.bundle.untrusted import dump_yaml, load_arrays, load_yaml, read_files
+from gaitd.bundle.bounds import check_bounds
+from gaitd.bundle.untrusted import load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import MAX_JOINTS
+from gaitd.system.memory import memory_limit
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
 SUFFIX = ".gaitd"
+MAX_MEMORY_BYTES = 256 * 1024 * 1024
+"""What verifying a bundle may take; gaitd.service has 768 MB for all its processes."""
+MAX_GOLDEN_ROWS = 10_000
+"""The self-test infers each before gaitd is ready: 10 s at 1 ms."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,14 @@ def open_bundle(path: Path) -> Bundle:
     Raises InputError, one line naming file and key, for anything missing, unknown, altered or
     contradictory.
     """
+    try:
+        with memory_limit(MAX_MEMORY_BYTES):
+            return _open_bundle(path)
+    except MemoryError:
+        raise InputError(f"{path}: takes more than {MAX_MEMORY_BYTES} bytes of memory to verify") from None
+
+
+def _open_bundle(path: Path) -> Bundle:
     files = read_files(path, KNOWN_FILES)
     if MANIFEST not in files:
         raise InputError(f"{path}: {MANIFEST} is missing; is this a policy bundle?")
@@ -100,64 +109,11 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     if isinstance(value, dict) and value.get("format") != FORMAT:
         raise InputError(f"{where}: format: expected {FORMAT}, got {reprlib.repr(value.get('format'))}")
     try:
-        return msgspec.convert(value, Manifest)
-    except msgspec.ValidationError as error:
+        manifest = msgspec.convert(value, Manifest)
+        check_bounds(manifest)
+    except (msgspec.ValidationError, InputError) as error:
         raise InputError(f"{where}: {printable(str(error))}") from None
-
-
-def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> Path:
-    """Write a bundle and return its path: a zip when ``target`` ends in .gaitd, else a directory.
-
-    ``manifest`` is written without its ``files``, which this fills in. The result is verified as
-    ``open_bundle`` does before it takes its place; a failure leaves whatever was there before.
-    Raises InputError.
-    """
-    contents = {
-        name: source if isinstance(source, bytes) else source.read_bytes() for name, source in files.items()
-    }
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
-    contents[MANIFEST] = dump_yaml({**manifest, "files": hashes})
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        new = scratch / f"new{SUFFIX if target.suffix == SUFFIX else ''}"
-        if target.suffix == SUFFIX:
-            _write_zip(new, contents)
-        else:
-            new.mkdir()
-            for name, data in contents.items():
-                (new / name).write_bytes(data)
-        try:
-            open_bundle(new)
-        except InputError as error:
-            raise InputError(str(error).replace(str(new), str(target))) from None
-        _take_place(new, target, scratch / "old")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return target
-
-
-def _take_place(new: Path, target: Path, aside: Path) -> None:
-    """Put ``new`` at ``target``; a directory that is there goes aside, and back if that fails."""
-    if not target.is_dir():
-        new.replace(target)
-        return
-    target.rename(aside)
-    try:
-        new.replace(target)
-    except BaseException:
-        aside.rename(target)
-        raise
-
-
-def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name in KNOWN_FILES:
-            if name in contents:
-                # A fixed date: the same content is the same file.
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), contents[name])
-        for name in contents.keys() - set(KNOWN_FILES):
-            raise InputError(f"{path}: a bundle holds no file named {name!r}")
+    return manifest
 
 
 def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -185,8 +141,6 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 def _check_contents(bundle: Bundle) -> None:
     manifest, where = bundle.manifest, f"{bundle.path}: {MANIFEST}"
     try:
-        if not 1 <= len(manifest.joints) <= MAX_JOINTS:
-            raise InputError(f"joints: expected 1 to {MAX_JOINTS}, got {len(manifest.joints)}")
         check_same_joints(manifest.joints, manifest.joints, "joints")
         if not 1e-3 <= manifest.control_period_s <= 1.0:
             raise InputError(f"control_period_s: expected 0.001 to 1 s, got {manifest.control_period_s}")
@@ -211,6 +165,10 @@ def _check_contents(bundle: Bundle) -> None:
         raise InputError(
             f"{bundle.path}: golden.npz: observation has shape {observation.shape}, expected at least 2 rows "
             f"of {pipeline.builder.dim}, as the manifest's terms make"
+        )
+    if rows > MAX_GOLDEN_ROWS:
+        raise InputError(
+            f"{bundle.path}: golden.npz: {rows} vectors, more than the {MAX_GOLDEN_ROWS} allowed"
         )
     if action.shape != (rows, len(manifest.joints)):
         raise InputError(

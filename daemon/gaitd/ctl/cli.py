@@ -12,7 +12,7 @@ import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, route, selftest
 from gaitd.ctl.client import ControlClient
 from gaitd.system.command_line import run_command
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import Reason
 
 
 def main(arguments: list[str] | None = None) -> int:

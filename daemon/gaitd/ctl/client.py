@@ -12,8 +12,9 @@ import zmq
 
 from gaitd.ctl.route import Route
 from gaitd.errors import GaitdError, UnreachableError, printable
+from gaitd.wire.contract import MAX_MESSAGE_BYTES
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
-from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.frame import WireError
 
 
 def read_status(runtime_dir: Path, timeout_s: float = 2.0) -> dict[str, Any] | None:

@@ -14,12 +14,9 @@ import zmq
 from gaitd.errors import InputError
 from gaitd.system.keys import read_public_key, read_secret_key
 from gaitd.system.runtime_dir import check_runtime_dir
-from gaitd.wire.endpoints import CHANNELS, DEFAULT_PORT, Endpoints
+from gaitd.wire.contract import CHANNELS, DEFAULT_PORT, HEARTBEAT_MS, REMOTE_RECONNECT_MS
+from gaitd.wire.endpoints import Endpoints
 
-RECONNECT_MS = 100
-"""Over TCP. A peer with a wrong server key tries for ever, and each time costs the robot a handshake."""
-HEARTBEAT_MS = 1000
-"""Over TCP. A robot that lost its power says no goodbye."""
 NO_ACCESS = (
     "you may not open its socket: sudo usermod --append --groups gaitd $USER and log in again, or use sudo"
 )
@@ -64,7 +61,7 @@ class Route:
             socket.set(zmq.CURVE_SERVERKEY, self.keys.server)
             socket.set(zmq.CURVE_PUBLICKEY, zmq.curve_public(self.keys.secret))
             socket.set(zmq.CURVE_SECRETKEY, self.keys.secret)
-            socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
+            socket.set(zmq.RECONNECT_IVL, REMOTE_RECONNECT_MS)
             socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         for channel in channels:
             socket.connect(getattr(self.endpoints, channel))

@@ -14,9 +14,11 @@ from gaitd.guardian.rules import GuardState
 from gaitd.guardian.sessions import JointGoal
 from gaitd.system.access import Doors
 from gaitd.system.log import fields
+from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.codec import encode_command
-from gaitd.wire.control import Reply, Request, decode_request, encode_reply
-from gaitd.wire.frame import MAX_MESSAGE_BYTES, WireError
+from gaitd.wire.contract import GUARD_SLOT, MAX_MESSAGE_BYTES
+from gaitd.wire.control import ForeignRequestError, Reply, Request, decode_request, encode_reply
+from gaitd.wire.frame import WireError
 from gaitd.wire.messages import JointCommand
 
 log = logging.getLogger("gaitd")
@@ -51,6 +53,8 @@ class ControlChannel:
                 if delimiter not in ([], [b""]):
                     raise WireError("message", "one frame", f"{len(delimiter) + 1} frames")
                 reply = answer(peer, decode_request(data))
+            except ForeignRequestError as error:
+                reply = error.reply
             except WireError:
                 refused += 1  # nothing in it can be trusted, not even a request id to answer to
                 continue
@@ -60,18 +64,21 @@ class ControlChannel:
                 self._control.send_multipart([peer, *delimiter, encode_reply(reply)], zmq.DONTWAIT)
         return requests, refused
 
-    def publish(self, state: GuardState, goal: JointGoal, policy_id: str, now_ns: int) -> None:
+    def publish(self, state: GuardState, goal: JointGoal, now_ns: int) -> None:
         """Say IDLE or DAMPING, and what the joints are to do."""
         zeros = np.zeros_like(goal.damping)
         command = JointCommand(
             session=state.session,
+            epoch=0,
+            slot=GUARD_SLOT,
             seq=0,
             state_stamp_ns=0,
             publish_stamp_ns=now_ns,
             mode=state.mode,
             # What ends a stance must reach the controller, even behind the reason that stands.
             reason=state.limp_by or state.reason,
-            policy_id=policy_id,
+            cause=NO_CAUSE,
+            policy=0,
             joint_position=goal.position,
             joint_velocity=zeros,
             stiffness=goal.stiffness,

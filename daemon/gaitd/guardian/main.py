@@ -33,8 +33,8 @@ from gaitd.system.log import fields
 from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
+from gaitd.wire.contract import Mode, Reason
 from gaitd.wire.control import Reply, Request
-from gaitd.wire.messages import Mode, Reason
 
 log = logging.getLogger("gaitd")
 
@@ -74,6 +74,7 @@ class Supervisor:
             deadline_ns,
             secrets.randbits(40) << 20 | 1,
             self._status,
+            first_command_ns=self._limits.first_command_ns,
             stance_ns=self._limits.stance_ns,
         )
         self._applied = GuardState()
@@ -191,7 +192,7 @@ class Supervisor:
             if state.mode is not Mode.ACTIVE:
                 order = self._sessions.order
                 goal = order.stance if standing else order.limp
-                self._channel.publish(state, goal, self._bundle.policy_id, now_ns)
+                self._channel.publish(state, goal, now_ns)
         if changed:
             self._announce(state)
             if state.mode is Mode.DAMPING:

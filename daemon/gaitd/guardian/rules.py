@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gaitd.wire.messages import Mode, Reason
-
-LIMP_REASONS = frozenset({Reason.LIMIT, Reason.OPERATOR, Reason.SHUTDOWN})
-"""No stance, not even the rest of one: asked for on purpose, or the robot fell or is driven too hard."""
+from gaitd.shared.findings import Finding
+from gaitd.wire.causes import NO_CAUSE, Cause
+from gaitd.wire.contract import LIMP_REASONS, Mode, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,11 @@ class WorkerView:
     last_state_ns: int
     """When the last state of the session was admitted."""
     last_command_ns: int
-    last_command_session: int
-    last_refusal_ns: int
-    last_refusal_reason: Reason
-    trip_session: int
-    """The session in which the worker met a limit whose response is to damp; 0 for none."""
-    trip_reason: Reason
+    last_command_epoch: int
+    refusal: Finding | None
+    """The newest state refused or action rejected."""
+    trip: Finding | None
+    """The newest limit met whose response is to damp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,11 @@ class GuardState:
     reason: Reason = Reason.NONE
     detail: str = ""
     """For people: what exactly happened."""
+    cause: Cause = NO_CAUSE
+    """What was refused, where that is behind the damping; joints in the policy's order."""
     session: int = 0
+    epoch: int = 0
+    """Stands for this session and its holder; commands of another one feed nothing."""
     since_ns: int = 0
     fed_ns: int = 0
     """The last moment that counted as alive: the newest command, or the activate."""
@@ -61,23 +63,27 @@ class GuardState:
     """The first of LIMP_REASONS for which DAMPING was asked; it may come after ``reason``."""
 
 
-def activate(session: int, now_ns: int) -> GuardState:
+def activate(session: int, epoch: int, now_ns: int) -> GuardState:
     """A new session: whatever was before is over."""
-    return GuardState(mode=Mode.ACTIVE, session=session, since_ns=now_ns, fed_ns=now_ns)
+    return GuardState(mode=Mode.ACTIVE, session=session, epoch=epoch, since_ns=now_ns, fed_ns=now_ns)
 
 
 def release(state: GuardState, now_ns: int) -> GuardState:
     """The controller takes over by itself."""
-    return GuardState(mode=Mode.IDLE, session=0, since_ns=now_ns)
+    return GuardState(mode=Mode.IDLE, epoch=state.epoch, since_ns=now_ns)
 
 
-def damp(state: GuardState, reason: Reason, detail: str, now_ns: int) -> GuardState:
+def damp(
+    state: GuardState, reason: Reason, detail: str, now_ns: int, cause: Cause = NO_CAUSE
+) -> GuardState:
     """DAMPING for the session, from any mode. The first reason stays."""
     if reason in LIMP_REASONS and state.limp_by is Reason.NONE:
         state = replace(state, limp_by=reason)
     if state.mode is Mode.DAMPING:
         return state
-    return replace(state, mode=Mode.DAMPING, reason=reason, detail=detail, since_ns=now_ns)
+    return replace(
+        state, mode=Mode.DAMPING, reason=reason, detail=detail, cause=cause, since_ns=now_ns
+    )
 
 
 def stands(state: GuardState, limits: GuardLimits, now_ns: int) -> bool:
@@ -105,16 +111,15 @@ def worker_died(state: GuardState, detail: str, now_ns: int) -> GuardState:
 
 
 def tick(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> GuardState:
-    """Look at the worker: trip on its request, feed the timer with its commands, or let the timer run out."""
+    """Look at the worker: damp for a limit that it met, feed the timer with its commands, or let the timer run out."""
     if state.mode is not Mode.ACTIVE:
         return state
-    if view.trip_session == state.session:
-        trip = view.trip_reason if view.trip_reason is not Reason.NONE else Reason.LIMIT
-        return damp(state, trip, f"the worker tripped: {trip.name.lower()}", now_ns)
+    if view.trip is not None and view.trip.epoch == state.epoch:
+        return damp(state, Reason.LIMIT, "", now_ns, view.trip.cause)
     state = _fed(state, view, now_ns)
     if now_ns - state.fed_ns <= _limit_ns(state, limits):
         return state
-    return damp(state, *_why_silent(state, view, limits, now_ns), now_ns)
+    return _damp_for_silence(state, view, limits, now_ns)
 
 
 def explain(
@@ -131,12 +136,12 @@ def explain(
     before = _fed(before, view, now_ns)
     if now_ns - before.fed_ns <= _limit_ns(before, limits) // 2:
         return state
-    return damp(before, *_why_silent(before, view, limits, now_ns), now_ns)
+    return _damp_for_silence(before, view, limits, now_ns)
 
 
 def _fed(state: GuardState, view: WorkerView, now_ns: int) -> GuardState:
     """A stamp from the future feeds nothing: it would hold the timer off until then."""
-    if view.last_command_session == state.session and state.fed_ns < view.last_command_ns <= now_ns:
+    if view.last_command_epoch == state.epoch and state.fed_ns < view.last_command_ns <= now_ns:
         return replace(state, fed_ns=view.last_command_ns, fed_by_command=True)
     return state
 
@@ -145,29 +150,32 @@ def _limit_ns(state: GuardState, limits: GuardLimits) -> int:
     return limits.deadline_ns if state.fed_by_command else limits.first_command_ns
 
 
-def _is_still_refusing(state: GuardState, view: WorkerView, recent_ns: int, now_ns: int) -> bool:
+def _standing_refusal(state: GuardState, view: WorkerView, recent_ns: int, now_ns: int) -> Finding | None:
     """A refusal since the last command counts, unless good states went on to come long after it.
 
     Not just later: an action is refused after its state was taken, and the next state may be in hand.
     """
-    return (
-        state.fed_ns < view.last_refusal_ns <= now_ns
-        and view.last_state_ns - view.last_refusal_ns < recent_ns
-    )
+    refusal = view.refusal
+    if refusal is None or refusal.epoch != state.epoch or not state.fed_ns < refusal.at_ns <= now_ns:
+        return None
+    return refusal if view.last_state_ns - refusal.at_ns < recent_ns else None
 
 
-def _why_silent(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> tuple[Reason, str]:
+def _damp_for_silence(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> GuardState:
     silence = f"no command for {(now_ns - state.fed_ns) / 1e6:.0f} ms"
     stuck_ns = limits.deadline_ns // 2
+    refusal = _standing_refusal(state, view, stuck_ns, now_ns)
+    reason, cause = Reason.DEADLINE, NO_CAUSE
     if view.busy_since_ns and now_ns - view.busy_since_ns > stuck_ns:
-        busy_ms = (now_ns - view.busy_since_ns) / 1e6
-        return Reason.DEADLINE, f"{silence}: inference has been running for {busy_ms:.0f} ms"
-    if now_ns - view.heartbeat_ns > stuck_ns:
-        stopped_ms = (now_ns - view.heartbeat_ns) / 1e6
-        return Reason.DEADLINE, f"{silence}: the worker has not moved for {stopped_ms:.0f} ms"
-    if _is_still_refusing(state, view, stuck_ns, now_ns):
-        reason = view.last_refusal_reason
-        return reason, f"{silence}: the worker refuses what it gets: {reason.name.lower()}"
-    if view.last_state_ns > state.fed_ns:
-        return Reason.DEADLINE, f"{silence}: states arrive, but no command comes of them"
-    return Reason.STATE_LOST, f"{silence}: no state of the session arrives"
+        why = f"inference has been running for {(now_ns - view.busy_since_ns) / 1e6:.0f} ms"
+    elif now_ns - view.heartbeat_ns > stuck_ns:
+        why = f"the worker has not moved for {(now_ns - view.heartbeat_ns) / 1e6:.0f} ms"
+    elif refusal is not None:
+        cause = refusal.cause
+        reason = cause.reason if cause.reason is not Reason.NONE else Reason.BACKEND_ERROR
+        why = refusal.text or "the worker refuses what it gets"
+    elif view.last_state_ns > state.fed_ns:
+        why = "states arrive, but no command comes of them"
+    else:
+        reason, why = Reason.STATE_LOST, "no state of the session arrives"
+    return damp(state, reason, f"{silence}: {why}", now_ns, cause)

@@ -20,9 +20,10 @@ from gaitd.guardian.rules import GuardState
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
 from gaitd.shared.blackboard import SessionSetup
+from gaitd.wire.contract import FIRST_COMMAND_NS, JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
 from gaitd.wire.frame import WireError
-from gaitd.wire.messages import Float32Array, Mode, Reason
+from gaitd.wire.messages import Float32Array
 
 MAX_CONTROLLERS = 16
 """Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
@@ -78,6 +79,7 @@ class Sessions:
         first_session: int,
         status: Callable[[], dict[str, Any]],
         *,
+        first_command_ns: int = FIRST_COMMAND_NS,
         stance_ns: int = 0,
     ) -> None:
         """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply."""
@@ -86,8 +88,11 @@ class Sessions:
         self._pipeline = bundle.pipeline()
         self.order = self._order_of(bundle.manifest.joints, 0, raw=False)
         """Joint order of the latest session; the policy's own before the first."""
-        self._deadline_ns = deadline_ns
-        self._stance_ns = stance_ns
+        self._times = {
+            "deadline_ns": deadline_ns,
+            "first_command_ns": first_command_ns,
+            "stance_ns": stance_ns,
+        }
         self._next_session = first_session
         self._status = status
         self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
@@ -136,12 +141,17 @@ class Sessions:
         command = manifest.velocity_command
         return {
             "gaitd": gaitd.__version__,
-            "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
+            "policies": [{"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version}],
+            "policy": 0,
             "period_ns": round(manifest.control_period_s * 1e9),
-            "deadline_ns": self._deadline_ns,
+            "times": self._times,
+            "endpoints": [{"slot": 0, "transport": TRANSPORT, "state": "state", "command": "command"}],
             "joints": manifest.joints,
+            "joint_targets": [JOINT_TARGET] * len(manifest.joints),
             "fields": needed,
+            "inputs": [],
             "observation_dim": pipeline.builder.dim,
+            "action_dim": len(manifest.joints),
             "velocity_command": {
                 "unit": command.unit,
                 "min": list(command.min),
@@ -151,7 +161,6 @@ class Sessions:
             "stiffness": order.stance.stiffness.tobytes(),
             "damping": order.stance.damping.tobytes(),
             "fallback_damping": order.limp.damping.tobytes(),
-            "stance_ns": self._stance_ns,
         }
 
     def _activate(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
@@ -172,7 +181,7 @@ class Sessions:
         raw = hello.message == "raw_observation"
         self.order = self._order_of(hello.joints, session, raw=raw)
         self.state = rules.activate(session, now_ns)
-        return {"session": session}
+        return {"session": session, "epoch": 0, "slot": 0}
 
     def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         session = read_body(request, Release).session

@@ -14,7 +14,7 @@ from gaitd.guardian.rules import WorkerView
 from gaitd.shared.blackboard import Blackboard
 from gaitd.shared.lifeline import watch_lifeline
 from gaitd.system.log import fields
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import Reason
 from gaitd.worker.main import WorkerReport
 
 log = logging.getLogger("gaitd")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from dataclasses import dataclass
 
@@ -12,48 +11,20 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.limits import position_range
-from gaitd.wire.messages import RawObservation, Reason, RobotState
+from gaitd.wire.causes import Cause
+from gaitd.wire.contract import (
+    FUTURE_TOLERANCE_NS,
+    MAX_ORIENTATION_NORM_SQUARED,
+    MAX_SEQUENCE_JUMP_NS,
+    MIN_ORIENTATION_NORM_SQUARED,
+    MIN_STATE_SPACING_PERIODS,
+    STATE_MAX_AGE_PERIODS,
+    CauseKind,
+)
+from gaitd.wire.messages import RawObservation, RobotState
 
 _FLOAT32_MAX = np.finfo(np.float32).max
 _NOTHING = np.zeros(0, np.float32)
-
-
-class Refusal(enum.IntEnum):
-    """Why a state message is not taken."""
-
-    MALFORMED = 0
-    """Not a message of the contract: junk, another version or type, wrong lengths."""
-    FOREIGN_SESSION = 1
-    SEQUENCE = 2
-    """Replayed, reordered, or a jump by more than a second's worth."""
-    EARLY = 3
-    """Sampled less than 0.6 control periods after the last state: the controller runs at a wrong rate."""
-    FUTURE = 4
-    OLD = 5
-    FROZEN = 6
-    """The sensors' content is the same, bit for bit, as in the state before."""
-    NOT_FINITE = 7
-    OUT_OF_RANGE = 8
-    MISSING_FIELD = 9
-    """A field that the policy needs and the hello promised is empty."""
-    POSTURE = 10
-    """The robot lies, or a session begins with a joint far from its default position."""
-
-
-REFUSAL_REASONS: dict[Refusal, Reason] = {
-    Refusal.MALFORMED: Reason.STATE_INVALID,
-    Refusal.FOREIGN_SESSION: Reason.CONTRACT,
-    Refusal.SEQUENCE: Reason.STATE_INVALID,
-    Refusal.EARLY: Reason.STATE_INVALID,
-    Refusal.FUTURE: Reason.STATE_STALE,
-    Refusal.OLD: Reason.STATE_STALE,
-    Refusal.FROZEN: Reason.STATE_STALE,
-    Refusal.NOT_FINITE: Reason.STATE_INVALID,
-    Refusal.OUT_OF_RANGE: Reason.STATE_INVALID,
-    Refusal.MISSING_FIELD: Reason.CONTRACT,
-    Refusal.POSTURE: Reason.LIMIT,
-}
-"""The reason that the guardian gives when such refusals are all that a session gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +33,11 @@ class AdmissionLimits:
 
     max_age_ns: int
     """A state older than this when it would be answered is refused."""
-    future_tolerance_ns: int = 1_000_000
-    """Stamps may be this far ahead: both peers read the same clock, on different cores."""
 
     @classmethod
     def for_period(cls, period_ns: int) -> AdmissionLimits:
         """Two control periods: at command 1.0, 20 ms of constant delay double the velocity error."""
-        return cls(max_age_ns=2 * period_ns)
+        return cls(max_age_ns=round(STATE_MAX_AGE_PERIODS * period_ns))
 
 
 class StateAdmission:
@@ -78,8 +47,8 @@ class StateAdmission:
         """Raises InputError when the manifest's limits contradict themselves."""
         self._limits = limits
         period_ns = round(manifest.control_period_s * 1e9)
-        self._min_spacing_ns = period_ns * 3 // 5
-        self._max_seq_jump = math.ceil(1e9 / period_ns)
+        self._min_spacing_ns = math.floor(period_ns * MIN_STATE_SPACING_PERIODS)
+        self._max_seq_jump = math.ceil(MAX_SEQUENCE_JUMP_NS / period_ns)
         self._needs_linear_velocity = any(
             term.term == "base_linear_velocity" for term in manifest.observation.terms
         )
@@ -132,71 +101,101 @@ class StateAdmission:
         self._last_stamp_ns = 0
         self._last_content = b""
 
-    def admit(self, state: RobotState | RawObservation, now_ns: int) -> Refusal | None:
-        """Return None and take note of the state, or why it is refused. Age is judged by ``too_old``."""
-        if state.session != self.session:
-            return Refusal.FOREIGN_SESSION
-        if not self._last_seq < state.seq <= self._last_seq + self._max_seq_jump:
-            return Refusal.SEQUENCE
-        if state.stamp_ns > now_ns + self._limits.future_tolerance_ns:
-            return Refusal.FUTURE
-        if self._last_seq and state.stamp_ns < self._last_stamp_ns + self._min_spacing_ns:
-            return Refusal.SEQUENCE if state.stamp_ns <= self._last_stamp_ns else Refusal.EARLY
-        if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
-            return Refusal.MISSING_FIELD
-        joints = np.concatenate((state.joint_position, state.joint_velocity))
-        others = _sensors_beside_joints(state)
-        if not (np.isfinite(others).all() and self._joints_in_range(joints) and _is_unit(state)):
-            finite = np.isfinite(others).all() and np.isfinite(joints).all()
-            return Refusal.OUT_OF_RANGE if finite else Refusal.NOT_FINITE
-        if not _inputs_finite(state):
-            return Refusal.NOT_FINITE
-        if _upright(state) < self._min_upright or (self._last_seq == 0 and self._far_off(state)):
-            return Refusal.POSTURE
+    def admit(self, state: RobotState | RawObservation, now_ns: int) -> Cause | None:
+        """Take note of the state and return None, or return why it is refused. Age is judged by ``too_old``."""
+        joints, others = _sensors(state)
+        cause = self._judge(state, joints, others, now_ns)
+        if cause is not None:
+            return cause
         content = joints.tobytes() + others.tobytes()
         frozen = content == self._last_content
         self.missed += state.seq - self._last_seq - 1
         self._last_seq = state.seq
         self._last_stamp_ns = state.stamp_ns
         self._last_content = content
-        return Refusal.FROZEN if frozen else None
+        return Cause(CauseKind.FROZEN) if frozen else None
 
-    def too_old(self, stamp_ns: int, now_ns: int) -> bool:
-        """Whether a state sampled at stamp_ns may no longer be answered."""
-        return now_ns - stamp_ns > self._limits.max_age_ns
+    def judge(self, state: RobotState | RawObservation, now_ns: int) -> Cause | None:
+        """Like ``admit``, but for the comparison with the last content; takes no note of anything."""
+        return self._judge(state, *_sensors(state), now_ns)
 
-    def _far_off(self, state: RobotState | RawObservation) -> bool:
-        return bool((np.abs(state.joint_position - self._default) > self._start_error).any())
+    def _judge(
+        self, state: RobotState | RawObservation, joints: Float32Array, others: Float32Array, now_ns: int
+    ) -> Cause | None:
+        if state.session != self.session:
+            return Cause(CauseKind.FOREIGN_SESSION)
+        if not self._last_seq < state.seq <= self._last_seq + self._max_seq_jump:
+            return Cause(CauseKind.SEQUENCE, number=float(state.seq), bound=float(self._last_seq))
+        if state.stamp_ns > now_ns + FUTURE_TOLERANCE_NS:
+            return Cause(CauseKind.FUTURE, number=_ms(state.stamp_ns - now_ns), bound=_ms(FUTURE_TOLERANCE_NS))
+        spacing_ns = state.stamp_ns - self._last_stamp_ns
+        if self._last_seq and spacing_ns < self._min_spacing_ns:
+            kind = CauseKind.SEQUENCE if spacing_ns <= 0 else CauseKind.EARLY
+            return Cause(kind, number=_ms(spacing_ns), bound=_ms(self._min_spacing_ns))
+        if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
+            return Cause(CauseKind.MISSING_FIELD)
+        # NaN is in no range.
+        if not ((joints >= self._joints_low) & (joints <= self._joints_high)).all():
+            return self._joints_cause(joints)
+        if not (np.isfinite(others).all() and _inputs_finite(state)):
+            return Cause(CauseKind.NOT_FINITE)
+        if isinstance(state, RobotState):
+            norm, upright = _norm_and_upright(state)
+            if not MIN_ORIENTATION_NORM_SQUARED < norm < MAX_ORIENTATION_NORM_SQUARED:
+                return Cause(CauseKind.ORIENTATION_NORM, number=norm)
+            if upright < self._min_upright:
+                tilt = math.acos(max(-1.0, upright))
+                return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
+        if self._last_seq == 0:
+            return self._start_cause(state)
+        return None
 
-    def _joints_in_range(self, joints: Float32Array) -> bool:
-        """NaN is in no range."""
-        return bool(((joints >= self._joints_low) & (joints <= self._joints_high)).all())
+    def too_old(self, stamp_ns: int, now_ns: int) -> Cause | None:
+        """Why a state sampled at ``stamp_ns`` may no longer be answered; None while it may."""
+        age_ns, max_age_ns = now_ns - stamp_ns, self._limits.max_age_ns
+        if age_ns <= max_age_ns:
+            return None
+        return Cause(CauseKind.OLD, number=_ms(age_ns), bound=_ms(max_age_ns))
+
+    def _start_cause(self, state: RobotState | RawObservation) -> Cause | None:
+        error = np.abs(state.joint_position - self._default)
+        if not (error > self._start_error).any():
+            return None
+        joint = int(np.argmax(error - self._start_error))
+        return Cause(CauseKind.START_POSTURE, joint, float(error[joint]), float(self._start_error[joint]))
+
+    def _joints_cause(self, joints: Float32Array) -> Cause:
+        count = len(joints) // 2
+        if not np.isfinite(joints).all():
+            index = int(np.argmin(np.isfinite(joints)))
+            return Cause(CauseKind.NOT_FINITE, index % count, float(joints[index]))
+        excess = np.maximum(self._joints_low - joints, joints - self._joints_high)
+        index = int(np.argmax(excess))
+        bounds = self._joints_high if joints[index] > self._joints_high[index] else self._joints_low
+        kind = CauseKind.OUT_OF_RANGE if index < count else CauseKind.VELOCITY_OUT_OF_RANGE
+        return Cause(kind, index % count, float(joints[index]), float(bounds[index]))
 
 
-def _sensors_beside_joints(state: RobotState | RawObservation) -> Float32Array:
-    """What a living sensor changes: neither the command nor what gaitd itself sent."""
+def _ms(duration_ns: int) -> float:
+    return duration_ns / 1e6
+
+
+def _sensors(state: RobotState | RawObservation) -> tuple[Float32Array, Float32Array]:
+    """What a living sensor changes, joints and others: neither the command nor what gaitd itself sent."""
+    joints = np.concatenate((state.joint_position, state.joint_velocity))
     if isinstance(state, RawObservation):
-        return _NOTHING
+        return joints, _NOTHING
     parts = [state.angular_velocity, state.orientation, state.linear_acceleration, state.joint_torque]
     if state.linear_velocity is not None:
         parts.append(state.linear_velocity)
-    return np.concatenate(parts)
+    return joints, np.concatenate(parts)
 
 
-def _is_unit(state: RobotState | RawObservation) -> bool:
-    """Whether the orientation is a rotation, to 5 %."""
-    if isinstance(state, RawObservation):
-        return True
+def _norm_and_upright(state: RobotState) -> tuple[float, float]:
+    """Squared norm of the orientation, and the cosine of the angle between the base's and the world's vertical."""
     w, x, y, z = state.orientation.tolist()
-    return bool(0.9 < w * w + x * x + y * y + z * z < 1.1)
-
-
-def _upright(state: RobotState | RawObservation) -> float:
-    """Cosine of the angle between the base's and the world's vertical."""
-    if isinstance(state, RawObservation):
-        return 1.0
-    w, x, y, z = state.orientation.tolist()
-    return float((w * w - x * x - y * y + z * z) / (w * w + x * x + y * y + z * z))
+    norm = w * w + x * x + y * y + z * z
+    return norm, (w * w - x * x - y * y + z * z) / norm if norm else -1.0
 
 
 def _inputs_finite(state: RobotState | RawObservation) -> bool:

@@ -10,7 +10,8 @@ from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.contract import Float32Array, Manifest, Response
 from gaitd.policy.joints import joint_array, positive_joint_array
-from gaitd.wire.messages import Reason
+from gaitd.wire.causes import Cause
+from gaitd.wire.contract import CauseKind
 
 LIMIT_NAMES = ("position", "slew", "torque")
 
@@ -19,19 +20,21 @@ LIMIT_NAMES = ("position", "slew", "torque")
 class Decision:
     """What becomes of one raw action; target and action mean something only when it is accepted."""
 
-    reason: Reason
-    """NONE when accepted."""
+    cause: Cause | None
+    """Why it is rejected; None when accepted. The joint is an index into the policy's joints."""
     target: Float32Array
     """(n,) rad, the joint position target."""
     action: Float32Array
     """(n,) the raw action after the policy's own clip; where a limit holds a joint back, what it came to."""
+    model_action: Float32Array
+    """(n,) what the model gave."""
     clamped: dict[str, int]
     """Number of joints held back by each limit that was met."""
 
     @property
     def accepted(self) -> bool:
         """Whether the command may go to the motors."""
-        return self.reason is Reason.NONE
+        return self.cause is None
 
 
 class CommandGuard:
@@ -82,44 +85,76 @@ class CommandGuard:
         """Judge a raw action (n,) at the measured joint position (n,) rad and velocity (n,) rad/s.
 
         Limits that clamp hold the target back, in the order slew, torque, position: the range of the
-        joint has the last word. An accepted target becomes the next step's reference for slew.
+        joint has the last word. Leaves no trace: ``accept`` does, when the command went out.
         """
-        if action.shape != (self._joint_count,) or not np.isfinite(action).all():
-            return Decision(Reason.ACTION_INVALID, self._last_target, action, {})
-        if self._repeats(action, joint_position):
-            return Decision(Reason.ACTION_INVALID, self._last_target, action, {})
-        action = self._mapper.clip(action).copy()
-        decision = Decision(Reason.NONE, self._mapper.target(action), action, {})
+        cause = self._model_fault(action, joint_position)
+        if cause is not None:
+            return Decision(cause, self._last_target, action, action, {})
+        clipped = self._mapper.clip(action).copy()
+        decision = Decision(None, self._mapper.target(clipped), clipped, action.copy(), {})
         slew_low, slew_high = self._last_target - self._slew, self._last_target + self._slew
         centre = joint_position + self._velocity_share * joint_velocity
         torque_low, torque_high = centre - self._torque_reach, centre + self._torque_reach
         low = np.maximum(np.maximum(slew_low, torque_low), self.position_min)
         high = np.minimum(np.minimum(slew_high, torque_high), self.position_max)
         if not ((decision.target >= low) & (decision.target <= high)).all():
-            self._hold("slew", decision, slew_low, slew_high)
-            self._hold("torque", decision, torque_low, torque_high)
-            self._hold("position", decision, self.position_min, self.position_max)
-        if decision.accepted:
-            self._last_target = decision.target
+            self._hold("slew", decision, slew_low, slew_high, centre)
+            self._hold("torque", decision, torque_low, torque_high, centre)
+            self._hold("position", decision, self.position_min, self.position_max, centre)
         return decision
 
-    def _repeats(self, action: Float32Array, joint_position: Float32Array) -> bool:
-        """Whether the model gives the same answer as when the joints were somewhere else."""
-        answer = action.tobytes()
+    def accept(self, decision: Decision, joint_position: Float32Array) -> None:
+        """The command went out: its target is the next step's reference for slew.
+
+        ``joint_position`` (n,) rad: where the joints were measured when the action was judged.
+        """
+        self._last_target = decision.target
+        answer = decision.model_action.tobytes()
         if answer != self._answer:
             self._answer, self._answered_at = answer, joint_position
-            return False
-        return bool(np.abs(joint_position - self._answered_at).max() > self._max_motion_rad)
 
-    def _hold(self, name: str, decision: Decision, low: Float32Array, high: Float32Array) -> None:
+    def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:
+        if action.shape != (self._joint_count,):
+            return Cause(CauseKind.ACTION_SHAPE, number=float(action.size), bound=float(self._joint_count))
+        if not np.isfinite(action).all():
+            joint = int(np.argmin(np.isfinite(action)))
+            return Cause(CauseKind.ACTION_NOT_FINITE, joint, float(action[joint]))
+        if action.tobytes() == self._answer:
+            # The same answer as when the joints were somewhere else: the model is stuck.
+            motion = np.abs(joint_position - self._answered_at)
+            if motion.max() > self._max_motion_rad:
+                joint = int(np.argmax(motion))
+                return Cause(
+                    CauseKind.ACTION_REPEATED, joint, float(motion[joint]), float(self._max_motion_rad)
+                )
+        return None
+
+    def _hold(
+        self, name: str, decision: Decision, low: Float32Array, high: Float32Array, centre: Float32Array
+    ) -> None:
         held = np.clip(decision.target, low, high)
-        count = int(np.count_nonzero(held != decision.target))
-        if count:
-            decision.clamped[name] = count
-            decision.action = np.where(held != decision.target, self._mapper.action(held), decision.action)
-            decision.target = held
-            if self._responses[name] == "damp":
-                decision.reason = Reason.LIMIT
+        excess = np.abs(held - decision.target)
+        count = int(np.count_nonzero(excess))
+        if not count:
+            return
+        decision.clamped[name] = count
+        if self._responses[name] == "damp" and decision.cause is None:
+            joint = int(np.argmax(excess))
+            decision.cause = self._cause(name, joint, decision.target[joint], held[joint], centre[joint])
+        decision.action = np.where(held != decision.target, self._mapper.action(held), decision.action)
+        decision.target = held
+
+    def _cause(
+        self, name: str, joint: int, target: np.float32, held: np.float32, centre: np.float32
+    ) -> Cause:
+        if name == "slew":
+            motion = abs(target - self._last_target[joint])
+            return Cause(CauseKind.SLEW_LIMIT, joint, float(motion), float(self._slew[joint]))
+        if name == "torque":
+            stiffness = self._mapper.stiffness[joint]
+            torque, bound = abs(target - centre) * stiffness, self._torque_reach[joint] * stiffness
+            return Cause(CauseKind.TORQUE_LIMIT, joint, float(torque), float(bound))
+        return Cause(CauseKind.POSITION_LIMIT, joint, float(target), float(held))
 
 
 def position_range(manifest: Manifest) -> tuple[Float32Array, Float32Array]:

@@ -34,7 +34,7 @@ class PolicyPipeline:
 
     @property
     def last_action(self) -> Float32Array:
-        """(n,) the last raw action that was accepted; zero at the start of a session."""
+        """(n,) the last raw action whose command went out; zero at the start of a session."""
         return self._last_action
 
     def reset(self) -> None:
@@ -73,11 +73,13 @@ class PolicyPipeline:
         self._last_action = action
 
     def decide(self, action: Float32Array) -> Decision:
-        """Judge the model's raw action (n,). Only an accepted action becomes ``last_action``."""
-        decision = self._guard.check(action, self._joint_position, self._joint_velocity)
-        if decision.accepted:
-            self._last_action = decision.action
-        return decision
+        """Judge the model's raw action (n,) for the newest state. Leaves no trace until ``accept``."""
+        return self._guard.check(action, self._joint_position, self._joint_velocity)
+
+    def accept(self, decision: Decision) -> None:
+        """The decision's command went out: its action is ``last_action``, its target the slew reference."""
+        self._last_action = decision.action
+        self._guard.accept(decision, self._joint_position)
 
 
 def make_normalizer(

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import threading
 import time
+
+from gaitd.shared.memory import create_memory
 
 _PTHREAD_PROCESS_SHARED = 1
 _PTHREAD_MUTEX_ROBUST = 1
@@ -23,19 +26,29 @@ HAND_OVER_S = 1.0
 BYTES = 64
 """Room for a pthread_mutex_t: 40 bytes on x86_64, 48 on aarch64 (glibc)."""
 
-_Memory = ctypes.Array[ctypes.c_char]
+LifelineMemory = ctypes.Array[ctypes.c_char]
 
 
-def make_lifeline(memory: _Memory) -> None:
-    """Lay a lock into BYTES of zeroed shared memory."""
+def create_lifeline() -> int:
+    """Make the lock in a memory file of its own, since holder and watcher both write it; returns its descriptor.
+
+    Damage there hides a death from the lock only: the pidfd still tells. Raises OSError.
+    """
+    fd = create_memory("gaitd-lifeline", BYTES, b"")
     libc = ctypes.CDLL(None)
     attributes = (ctypes.c_char * 64)()
     libc.pthread_mutexattr_init(attributes)
     libc.pthread_mutexattr_setpshared(attributes, _PTHREAD_PROCESS_SHARED)
     libc.pthread_mutexattr_setrobust(attributes, _PTHREAD_MUTEX_ROBUST)
-    code = libc.pthread_mutex_init(memory, attributes)
+    code = libc.pthread_mutex_init(map_lifeline(fd), attributes)
     if code != 0:
         raise OSError(code, os.strerror(code), "robust lock")
+    return fd
+
+
+def map_lifeline(fd: int) -> LifelineMemory:
+    """The lock's memory in this process."""
+    return (ctypes.c_char * BYTES).from_buffer(mmap.mmap(fd, BYTES))
 
 
 def lifeline_works() -> bool:
@@ -48,7 +61,7 @@ def lifeline_works() -> bool:
     )
 
 
-def hold_lifeline(memory: _Memory) -> None:
+def hold_lifeline(memory: LifelineMemory) -> None:
     """Hold the lock until the calling thread, the worker's main one, dies. Raises OSError."""
     if not lifeline_works():
         return
@@ -64,7 +77,7 @@ def hold_lifeline(memory: _Memory) -> None:
         raise OSError(code, os.strerror(code), "robust lock")
 
 
-def watch_lifeline(memory: _Memory, broken_fd: int, priority: int | None) -> None:
+def watch_lifeline(memory: LifelineMemory, broken_fd: int, priority: int | None) -> None:
     """Write to the eventfd ``broken_fd`` once when the present holder has died.
 
     The lock must be held when this is called. ``priority``: SCHED_FIFO of the watching thread.

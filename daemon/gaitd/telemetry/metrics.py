@@ -13,7 +13,7 @@ from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared.blackboard import Blackboard
 from gaitd.shared.telemetry_launch import TelemetryOrder
-from gaitd.wire.messages import Mode, Reason
+from gaitd.wire.contract import Mode, Reason
 
 BUCKETS_OF_PERIOD = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Histogram buckets as multiples of the control period."""

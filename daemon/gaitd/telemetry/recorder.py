@@ -11,7 +11,7 @@ from pathlib import Path
 from gaitd.shared.blackboard import Blackboard
 from gaitd.shared.telemetry_launch import TelemetryOrder
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
-from gaitd.wire.messages import Reason
+from gaitd.wire.contract import Reason
 
 _NAME = re.compile(r"gaitd-(\d{6,})-\w+\.mcap")
 _SUFFIX_BESIDE = ".part"

@@ -6,32 +6,39 @@ the field, what was expected and what came.
 
 from __future__ import annotations
 
-import re
+import math
 import sys
 
 import numpy as np
 
-from gaitd.wire.frame import WireError, describe, pack, unpack
-from gaitd.wire.messages import (
+from gaitd.wire.causes import NO_CAUSE, Cause
+from gaitd.wire.contract import (
+    COMMAND_FIELDS,
+    GUARD_SLOT,
+    LAST_NUMBER,
+    MAX_POLICIES,
+    MAX_SLOTS,
+    MAX_STREAM_LENGTH,
+    NO_JOINT,
     PROTOCOL_VERSION,
-    Float32Array,
-    JointCommand,
+    RAW_OBSERVATION_FIELDS,
+    STATE_FIELDS,
+    CauseKind,
     MessageType,
     Mode,
-    RawObservation,
     Reason,
-    RobotState,
 )
+from gaitd.wire.frame import WireError, describe, pack, unpack
+from gaitd.wire.messages import Float32Array, JointCommand, RawObservation, RobotState
 
 if sys.byteorder != "little":  # pragma: no cover - blobs are sent as they lie in memory
     raise ImportError("gaitd runs on little-endian machines only")
 
-_STATE_ELEMENTS, _RAW_ELEMENTS, _COMMAND_ELEMENTS = 13, 8, 15
-_MAX_LENGTH = 64
-"""Of any array or map inside a message."""
+_STATE_ELEMENTS, _RAW_ELEMENTS = len(STATE_FIELDS), len(RAW_OBSERVATION_FIELDS)
+_COMMAND_ELEMENTS = len(COMMAND_FIELDS)
 
 _FLOAT32 = np.dtype(np.float32)
-_LAST_REASON = 255
+_NO_VALUES = np.full(2, np.nan, np.float32).tobytes()
 
 
 def encode_state(state: RobotState) -> bytes:
@@ -51,6 +58,7 @@ def encode_state(state: RobotState) -> bytes:
             _blob(state.joint_position),
             _blob(state.joint_velocity),
             _blob(state.joint_torque),
+            [_blob(values) for values in state.inputs],
         )
     )
 
@@ -73,17 +81,23 @@ def encode_raw_observation(raw: RawObservation) -> bytes:
 
 def encode_command(command: JointCommand) -> bytes:
     """Encode a joint command."""
+    cause = command.cause
     return pack(
         (
             PROTOCOL_VERSION,
             int(MessageType.COMMAND),
             command.session,
+            command.epoch,
+            command.slot,
             command.seq,
             command.state_stamp_ns,
             command.publish_stamp_ns,
             int(command.mode),
             int(command.reason),
-            command.policy_id,
+            int(cause.kind),
+            NO_JOINT if cause.joint is None else cause.joint,
+            _NO_VALUES if cause is NO_CAUSE else _cause_values(cause),
+            command.policy,
             _blob(command.joint_position),
             _blob(command.joint_velocity),
             _blob(command.stiffness),
@@ -96,7 +110,7 @@ def encode_command(command: JointCommand) -> bytes:
 
 def decode_state(data: bytes, joint_count: int) -> RobotState:
     """Decode a robot state of ``joint_count`` joints. Raises WireError. Values may still be non-finite."""
-    m = unpack(data, MessageType.STATE, _STATE_ELEMENTS, _MAX_LENGTH)
+    m = unpack(data, MessageType.STATE, _STATE_ELEMENTS, MAX_STREAM_LENGTH)
     return RobotState(
         session=_uint(m[2], "session"),
         seq=_uint(m[3], "seq"),
@@ -109,12 +123,13 @@ def decode_state(data: bytes, joint_count: int) -> RobotState:
         joint_position=_floats(m[10], "joint_position", joint_count),
         joint_velocity=_floats(m[11], "joint_velocity", joint_count),
         joint_torque=_floats(m[12], "joint_torque", joint_count),
+        inputs=_inputs(m[13]),
     )
 
 
 def decode_raw_observation(data: bytes, observation_dim: int, joint_count: int) -> RawObservation:
     """Decode a ready-made observation. Raises WireError. Values may still be non-finite."""
-    m = unpack(data, MessageType.RAW_OBSERVATION, _RAW_ELEMENTS, _MAX_LENGTH)
+    m = unpack(data, MessageType.RAW_OBSERVATION, _RAW_ELEMENTS, MAX_STREAM_LENGTH)
     return RawObservation(
         session=_uint(m[2], "session"),
         seq=_uint(m[3], "seq"),
@@ -135,27 +150,56 @@ def decode_either(data: bytes, observation_dim: int, joint_count: int) -> RobotS
     return decode_raw_observation(data, observation_dim, joint_count)
 
 
-def decode_command(data: bytes, joint_count: int) -> JointCommand:
-    """Decode a joint command of ``joint_count`` joints. Raises WireError."""
-    m = unpack(data, MessageType.COMMAND, _COMMAND_ELEMENTS, _MAX_LENGTH)
-    policy_id = m[8]
-    if not isinstance(policy_id, str) or not re.fullmatch(r"([0-9a-f]{16})?", policy_id):
-        raise WireError("policy_id", "16 hex digits or an empty string", describe(policy_id))
+def decode_command(data: bytes, joint_count: int, action_dim: int | None = None) -> JointCommand:
+    """Decode a joint command of ``joint_count`` joints. Raises WireError.
+
+    ``action_dim`` is the one of hello's reply; without it, the action is taken to be as long as the joints.
+    """
+    m = unpack(data, MessageType.COMMAND, _COMMAND_ELEMENTS, MAX_STREAM_LENGTH)
     return JointCommand(
         session=_uint(m[2], "session"),
-        seq=_uint(m[3], "seq"),
-        state_stamp_ns=_uint(m[4], "state_stamp_ns"),
-        publish_stamp_ns=_uint(m[5], "publish_stamp_ns"),
-        mode=Mode(_uint(m[6], "mode", last=max(Mode))),
-        reason=Reason.received(_uint(m[7], "reason", last=_LAST_REASON)),
-        policy_id=policy_id,
-        joint_position=_floats(m[9], "joint_position", joint_count),
-        joint_velocity=_floats(m[10], "joint_velocity", joint_count),
-        stiffness=_floats(m[11], "stiffness", joint_count),
-        damping=_floats(m[12], "damping", joint_count),
-        torque=_floats(m[13], "torque", joint_count),
-        action=_floats(m[14], "action", joint_count),
+        epoch=_uint(m[3], "epoch"),
+        slot=_index(m[4], "slot", MAX_SLOTS, GUARD_SLOT),
+        seq=_uint(m[5], "seq"),
+        state_stamp_ns=_uint(m[6], "state_stamp_ns"),
+        publish_stamp_ns=_uint(m[7], "publish_stamp_ns"),
+        mode=Mode(_uint(m[8], "mode", last=max(Mode))),
+        reason=Reason.received(_uint(m[9], "reason", last=LAST_NUMBER)),
+        cause=_cause(m[10], m[11], m[12], joint_count),
+        policy=_uint(m[13], "policy", last=MAX_POLICIES - 1),
+        joint_position=_floats(m[14], "joint_position", joint_count),
+        joint_velocity=_floats(m[15], "joint_velocity", joint_count),
+        stiffness=_floats(m[16], "stiffness", joint_count),
+        damping=_floats(m[17], "damping", joint_count),
+        torque=_floats(m[18], "torque", joint_count),
+        action=_floats(m[19], "action", joint_count if action_dim is None else action_dim),
     )
+
+
+def _cause_values(cause: Cause) -> bytes:
+    values = [math.nan if value is None else value for value in (cause.number, cause.bound)]
+    with np.errstate(over="ignore"):  # What is too large for a float32 travels as infinity.
+        return np.array(values).astype(np.float32).tobytes()
+
+
+def _cause(kind: object, joint: object, values: object, joint_count: int) -> Cause:
+    number, bound = _floats(values, "cause_values", 2).tolist()
+    cause = CauseKind.received(_uint(kind, "cause", last=LAST_NUMBER))
+    index = _index(joint, "cause_joint", joint_count, NO_JOINT)
+    if index == NO_JOINT and values == _NO_VALUES and not cause:
+        return NO_CAUSE
+    return Cause(
+        cause,
+        None if index == NO_JOINT else index,
+        None if math.isnan(number) else number,
+        None if math.isnan(bound) else bound,
+    )
+
+
+def _inputs(values: object) -> tuple[Float32Array, ...]:
+    if values != []:
+        raise WireError("inputs", "an empty array: the policy has no named inputs", describe(values))
+    return ()
 
 
 def _blob(values: Float32Array) -> bytes:
@@ -169,6 +213,13 @@ def _uint(value: object, field: str, last: int = 2**64 - 1) -> int:
     if value > last:
         raise WireError(field, f"0 to {last}", str(value))
     return value
+
+
+def _index(value: object, field: str, count: int, none: int) -> int:
+    number = _uint(value, field)
+    if number >= count and number != none:
+        raise WireError(field, f"0 to {count - 1}, or {none}", str(number))
+    return number
 
 
 def _floats(value: object, field: str, count: int) -> Float32Array:

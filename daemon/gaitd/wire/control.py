@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar
 
 import msgspec
 
-from gaitd.wire.frame import WireError, describe, pack, unpack
-from gaitd.wire.messages import PROTOCOL_VERSION, MessageType
+from gaitd.wire.contract import (
+    MAX_CONTROL_LENGTH,
+    MAX_REQUEST_BYTES,
+    PROTOCOL_VERSION,
+    MessageType,
+    Reason,
+)
+from gaitd.wire.frame import VersionError, WireError, describe, is_number, pack, unpack
 
 _ELEMENTS = 5
-_MAX_LENGTH = 1024
-"""Of any array or map inside a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,18 @@ class Reply:
     request_id: int
     ok: bool
     body: dict[str, Any]
+
+
+class ForeignRequestError(WireError):
+    """A request of another version whose header can be read; ``reply`` is the answer to it."""
+
+    def __init__(self, version: int, request_id: int) -> None:
+        super().__init__("version", str(PROTOCOL_VERSION), str(version))
+        error = (
+            f"the request is of version {version} of the wire contract, this gaitd speaks version "
+            f"{PROTOCOL_VERSION}: use the client library of this gaitd's release"
+        )
+        self.reply = Reply(request_id, False, {"reason": int(Reason.CONTRACT), "error": error})
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -95,8 +111,16 @@ def encode_reply(reply: Reply) -> bytes:
 
 
 def decode_request(data: bytes) -> Request:
-    """Decode a request. Raises WireError."""
-    request_id, name, body = _unpack(data, MessageType.REQUEST)
+    """Decode a request. Raises WireError, ForeignRequestError where it can be answered."""
+    if len(data) > MAX_REQUEST_BYTES:
+        raise WireError("message", f"at most {MAX_REQUEST_BYTES} bytes", f"{len(data)} bytes")
+    try:
+        request_id, name, body = _unpack(data, MessageType.REQUEST)
+    except VersionError as error:
+        version, kind, asked, *_ = [*error.message, None, None]
+        if is_number(kind, MessageType.REQUEST) and _is_uint(version) and _is_uint(asked):
+            raise ForeignRequestError(version, asked) from None
+        raise
     if not isinstance(name, str):
         raise WireError("name", "a string", describe(name))
     return Request(request_id, name, body)
@@ -111,9 +135,13 @@ def decode_reply(data: bytes) -> Reply:
 
 
 def _unpack(data: bytes, kind: MessageType) -> tuple[int, Any, dict[str, Any]]:
-    _, _, request_id, head, body = unpack(data, kind, _ELEMENTS, _MAX_LENGTH)
-    if not isinstance(request_id, int) or isinstance(request_id, bool) or request_id < 0:
+    _, _, request_id, head, body = unpack(data, kind, _ELEMENTS, MAX_CONTROL_LENGTH)
+    if not _is_uint(request_id):
         raise WireError("request_id", "an unsigned integer", describe(request_id))
     if not isinstance(body, dict):
         raise WireError("body", "a map", describe(body))
     return request_id, head, body
+
+
+def _is_uint(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0

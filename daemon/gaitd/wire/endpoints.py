@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-CHANNELS = ("state", "command", "guard", "control")
-DEFAULT_PORT = 9460
-"""Of the state channel over TCP."""
+from gaitd.wire.contract import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,7 @@ from typing import Any
 
 import msgpack
 
-from gaitd.wire.messages import PROTOCOL_VERSION, MessageType
-
-MAX_MESSAGE_BYTES = 64 * 1024
-"""Larger messages are refused before they are decoded, and by the sockets (ZMQ_MAXMSGSIZE)."""
+from gaitd.wire.contract import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, MessageType
 
 
 class WireError(ValueError):
@@ -18,6 +15,14 @@ class WireError(ValueError):
     def __init__(self, field: str, expected: str, got: str) -> None:
         super().__init__(f"{field}: expected {expected}, got {got}")
         self.field = field
+
+
+class VersionError(WireError):
+    """A message of another version of the contract. ``message`` is what it holds, version first."""
+
+    def __init__(self, message: list[Any]) -> None:
+        super().__init__("version", str(PROTOCOL_VERSION), describe(message[0]))
+        self.message = message
 
 
 def pack(values: tuple[Any, ...]) -> bytes:
@@ -49,7 +54,7 @@ def unpack(data: bytes, kind: MessageType, elements: int, max_length: int) -> li
     if not isinstance(message, list) or not message:
         raise WireError("message", "a msgpack array", describe(message))
     if not is_number(message[0], PROTOCOL_VERSION):
-        raise WireError("version", str(PROTOCOL_VERSION), describe(message[0]))
+        raise VersionError(message)
     if len(message) < 2 or not is_number(message[1], kind):
         got = describe(message[1]) if len(message) > 1 else "nothing"
         raise WireError("type", f"{kind.value} ({kind.name})", got)

@@ -5,79 +5,15 @@ Not frozen: a frozen dataclass takes three times as long to make, and one is mad
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from gaitd.wire.causes import Cause
+from gaitd.wire.contract import Mode, Reason
+
 Float32Array = npt.NDArray[np.float32]
-
-MAX_JOINTS = 64
-"""Most joints that a message may speak of."""
-
-PROTOCOL_VERSION = 1
-"""First element of every message. A peer that speaks another version is refused."""
-
-
-class MessageType(enum.IntEnum):
-    """Second element of every message."""
-
-    STATE = 1
-    RAW_OBSERVATION = 2
-    COMMAND = 3
-    REQUEST = 4
-    REPLY = 5
-
-
-class Mode(enum.IntEnum):
-    """What the joints are to do."""
-
-    IDLE = 0
-    """No session: nothing is asked of the joints."""
-    ACTIVE = 1
-    """The policy moves the joints."""
-    DAMPING = 2
-    """Latched: stiffness 0 and the robot's damping, until an explicit activate."""
-
-
-class Reason(enum.IntEnum):
-    """Why the mode is what it is, or why a message was refused."""
-
-    NONE = 0
-    DEADLINE = 1
-    """No answer in time: the worker is late, hangs or is stopped."""
-    WORKER_DIED = 2
-    STATE_LOST = 3
-    """No state message of the session arrives."""
-    STATE_STALE = 4
-    """States arrive, but their stamps are too old or in the future, or their content is frozen."""
-    STATE_INVALID = 5
-    """States arrive, but they are malformed, not finite, out of range or out of sequence."""
-    ACTION_INVALID = 6
-    """The policy's action is not finite or has the wrong shape."""
-    LIMIT = 7
-    """A command exceeded a limit whose response is to damp."""
-    BACKEND_ERROR = 8
-    """The inference runtime reported an error."""
-    CONTRACT = 9
-    """The peers do not agree: joints, fields, version or session."""
-    OPERATOR = 10
-    """A person asked for damping."""
-    CLIENT_DEADLINE = 11
-    """The controller's own timer ran out: no valid command reached it in time."""
-    SHUTDOWN = 12
-    """gaitd is stopping."""
-
-    @classmethod
-    def received(cls, number: int) -> Reason:
-        """The reason with that number; one that a later gaitd added is called by its number."""
-        try:
-            return cls(number)
-        except ValueError:
-            unknown = int.__new__(cls, number)
-            unknown._name_, unknown._value_ = f"REASON_{number}", number
-            return unknown
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +42,8 @@ class RobotState:
     """(n,) rad/s."""
     joint_torque: Float32Array
     """(n,) Nm."""
+    inputs: tuple[Float32Array, ...] = ()
+    """The named inputs of hello's reply, in that order; none today."""
 
 
 @dataclass(slots=True, eq=False)
@@ -131,6 +69,10 @@ class JointCommand:
     """
 
     session: int
+    epoch: int
+    """Which worker has the joints; never goes back while gaitd runs."""
+    slot: int
+    """The worker's slot, or GUARD_SLOT."""
     seq: int
     """Sequence number of the state that this answers; 0 when it answers none."""
     state_stamp_ns: int
@@ -138,8 +80,10 @@ class JointCommand:
     publish_stamp_ns: int
     mode: Mode
     reason: Reason
-    policy_id: str
-    """First 16 hex digits of the bundle's digest; empty without one."""
+    cause: Cause
+    """What is behind the reason, its joint in the controller's order; NO_CAUSE unless the guardian damps."""
+    policy: int
+    """Index into the policies of hello's reply."""
     joint_position: Float32Array
     """(n,) rad."""
     joint_velocity: Float32Array
@@ -151,4 +95,4 @@ class JointCommand:
     torque: Float32Array
     """(n,) Nm, feed-forward."""
     action: Float32Array
-    """(n,) the policy's raw action, in the policy's joint order."""
+    """(action_dim,) the policy's raw action, in the policy's order."""

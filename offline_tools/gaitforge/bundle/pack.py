@@ -1,80 +1,33 @@
-"""gaitforge pack: manifest, models, statistics and golden vectors become one bundle."""
+"""Manifest, models, statistics and golden vectors become one bundle."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from gaitd import __version__
-from gaitd.bundle.read import decode_manifest, write_bundle
-from gaitd.bundle.untrusted import dump_yaml
 from gaitd.errors import InputError
 from gaitd.policy.contract import Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden
-from gaitforge.common import console, files
-from gaitforge.data import arrays
+from gaitforge.bundle.write import write_bundle
+from gaitforge.common import arrays, console, files
+from gaitforge.common.manifest import checked_manifest, read_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn import record
-
-if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+from gaitforge.simulate.tour import can_simulate, tour
 
 TOLERANCE_MARGIN = 1.5
 """The self-test on the robot allows this much more than the largest error of the report."""
 
 TOOLS = ("torch", "onnx", "onnxruntime", "mujoco", "numpy")
-
-
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "pack",
-        help="put a policy and all that belongs to it into a bundle",
-        description="Write a policy bundle: a single file when OUTPUT ends in .gaitd, else a directory.",
-    )
-    parser.add_argument("--manifest", type=Path, required=True, help="YAML with the policy's contract")
-    parser.add_argument("--onnx", type=Path, required=True, help="the float model")
-    parser.add_argument("--rknn", type=Path, help="the model for the NPU")
-    parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
-    parser.add_argument("--report", type=Path, help="report.json of gaitforge verify")
-    parser.add_argument(
-        "--observations",
-        type=Path,
-        help="recorded observations before normalization, to take golden vectors from "
-        "(default: a simulated closed loop, for robots that can be simulated)",
-    )
-    parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
-    parser.add_argument("--checkpoint", type=Path, help="the checkpoint, for its hash in the provenance")
-    parser.add_argument("--output", type=Path, required=True, help="bundle to write")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Write the bundle."""
-    sources = {
-        "checkpoint": args.checkpoint,
-        "manifest": args.manifest,
-        "onnx": args.onnx,
-        "rknn": args.rknn,
-        "obs_stats": args.obs_stats,
-        "report": args.report,
-        "observations": args.observations,
-    }
-    path = pack(
-        sources={name: path for name, path in sources.items() if path is not None},
-        output=args.output,
-        training_commit=args.training_commit,
-    )
-    console.say(f"packed {path}")
 
 
 def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None = None) -> Path:
@@ -128,18 +81,6 @@ def _fit_rknn(raw: dict[str, Any], sources: Mapping[str, Path]) -> None:
         raw["golden"] = {"rknn_tolerance": tolerance}
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest's YAML as it stands, without ``files``. Raises InputError."""
-    raw = files.read_yaml(path, "the manifest")
-    raw.pop("files", None)
-    return raw
-
-
-def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
-    """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
-    return decode_manifest(dump_yaml({**raw, "files": {}}), where)
-
-
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
     """Raise InputError when the model's tensors are not as long as the manifest makes them."""
     observation = ObservationBuilder(manifest).dim
@@ -157,8 +98,8 @@ def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path])
     backend = policy.backend()
     if "observations" in sources:
         observations = arrays.read_observations(sources["observations"], policy.observation_dim)
-    elif golden.can_simulate(manifest):
-        observations = golden.tour(manifest, backend, stats)
+    elif can_simulate(manifest):
+        observations = tour(manifest, backend, stats)
     else:
         raise InputError(
             f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gaitforge.commands import Subparsers
 
 NAMES = ("delay", "rate", "resume", "fallback", "actions", "healthy")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``evidence``."""
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
     parser = subparsers.add_parser(
         "evidence",
         help="closed loops behind the defaults: late commands, fallbacks, wrong actions, limits",
@@ -23,26 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the experiments. Raises InputError when the bundle is not for the simulated robot."""
-    from gaitd.bundle.read import open_bundle
-    from gaitforge.common.tables import markdown
-    from gaitforge.evidence.closed_loop import ClosedLoop
-    from gaitforge.evidence.experiments import EXPERIMENTS
+def run(args: argparse.Namespace) -> None:
+    """Run the experiments."""
+    from gaitforge.evidence.report import write_evidence
 
-    loop = ClosedLoop(open_bundle(options.bundle))
-    output: Path = options.output
-    output.mkdir(parents=True, exist_ok=True)
-    manifest = loop.bundle.manifest
-    text = [f"# Closed loops of {manifest.name} {manifest.version}"]
-    results = {}
-    for experiment in EXPERIMENTS:
-        if options.only and experiment.name not in options.only:
-            continue
-        print(f"{experiment.name}: {experiment.question}", flush=True)
-        rows = results[experiment.name] = list(experiment.rows(loop))
-        text += [f"## {experiment.name}\n\n{experiment.question}", markdown(rows)]
-        print(text[-1], flush=True)
-    (output / "evidence.md").write_text("\n\n".join(text) + "\n")
-    (output / "evidence.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(f"{output}/evidence.md  {output}/evidence.json")
+    write_evidence(args.bundle, args.output, args.only or ())

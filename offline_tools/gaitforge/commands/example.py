@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import yaml
-
-from gaitforge.common import console, files
-from gaitforge.example import demo_policy as demo
+from gaitforge.common import console
+from gaitforge.example.write import write
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
-CONFIG_COMMENT = "# The actor of a training run, for gaitforge export --config.\n"
-MANIFEST_COMMENT = "# The contract of the demo policy, for gaitforge pack --manifest and gaitforge chain.\n"
+NEXT = """\
+To try the steps one by one, type there:
+  gaitforge export demo_policy.pt --config example_actor_config.yaml --output policy.onnx
+  gaitforge calibrate --env gaitforge.example:make_env --policy policy.onnx --obs-stats demo_obs_stats.npz
+  gaitforge convert policy.onnx --dataset calib_obs.npy --do-quant --output policy.rknn
+  gaitforge agent policy.rknn --env gaitforge.example:make_env --obs-stats demo_obs_stats.npz
+or all at once, for a verified bundle:
+  gaitforge chain demo_policy.pt"""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -33,30 +35,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the files."""
+    """Write the files and print what to type next."""
     for path in write(args.directory, args.seed):
         console.say(f"wrote {path}")
-
-
-def write(directory: Path, seed: int = 0) -> list[Path]:
-    """Write the example's files; returns their paths."""
-    import torch
-
-    torch.manual_seed(seed)
-    widths = [demo.OBS_DIM, *demo.ACTOR_CONFIG["hidden_sizes"], demo.ACT_DIM]
-    weights = {}
-    for layer, (before, after) in enumerate(itertools.pairwise(widths)):
-        linear = torch.nn.Linear(before, after)
-        for name, tensor in linear.state_dict().items():
-            weights[f"actor.{2 * layer}.{name}"] = tensor
-    # The critic of a shared network: the same tensors under another name.
-    weights |= {key.replace("actor", "critic", 1): tensor for key, tensor in weights.items()}
-    policy, stats = directory / "demo_policy.pt", directory / "demo_obs_stats.npz"
-    with files.replacing(policy) as beside:
-        torch.save({"state_dict": weights, "actor_config": demo.ACTOR_CONFIG}, beside)
-    with files.replacing(stats) as beside:
-        np.savez(beside, **demo.obs_stats())  # type: ignore[arg-type]
-    config, manifest = directory / "example_actor_config.yaml", directory / "manifest.yaml"
-    files.write_text(config, CONFIG_COMMENT + yaml.safe_dump(demo.ACTOR_CONFIG, sort_keys=False))
-    files.write_text(manifest, MANIFEST_COMMENT + yaml.safe_dump(demo.manifest(), sort_keys=False))
-    return [policy, stats, config, manifest]
+    console.say(NEXT)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitforge.common import console
 from gaitforge.rknn import environment
-from gaitforge.rknn.toolkit import Toolkit
+from gaitforge.rknn.setup import set_up
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+    from gaitforge.commands import Subparsers
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -37,15 +36,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make the environment unless it is complete, and let the toolkit say its version."""
-    root = environment.location(args.venv)
-    if args.force or not environment.is_ready(root):
-        environment.create(root, args.python)
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        console.step("Starting the toolkit"),
-        Toolkit(Path(directory) / "log", root) as toolkit,
-    ):
-        versions = toolkit.versions()
-    named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    console.say(f"ready: {named}; {environment.size_bytes(root) / 1e6:.0f} MB in {root}")
+    """Make the environment unless it is complete, and print what is in it."""
+    ready = set_up(args.venv, args.python, force=args.force)
+    named = ", ".join(f"{name} {version}" for name, version in ready.versions.items())
+    console.say(f"ready: {named}; {ready.size_bytes / 1e6:.0f} MB in {ready.root}")

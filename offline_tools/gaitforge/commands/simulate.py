@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gaitd.errors import GateError, InputError
+from gaitd.errors import InputError
 
 if TYPE_CHECKING:
-    from gaitforge.simulate.script import CommandScript, Push
-    from gaitforge.simulate.trace import Trace
+    from gaitforge.commands import Subparsers
 
 DESCRIPTION = """\
 A Lite3-like robot in MuJoCo. Without --bundle it runs in real time and talks to a controller over UDP on
@@ -28,8 +22,8 @@ Times of --command, --script and --push count from the hand-over: over UDP when 
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``simulate``."""
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
     parser = subparsers.add_parser(
         "simulate",
         help="run the simulated robot, over UDP or with a policy called directly",
@@ -83,145 +77,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command. Raises InputError for wrong options, GateError when the robot never stood up."""
+    """Run the simulated robot."""
+    from gaitforge.simulate.run import Outputs, Scenario, walk_directly, walk_over_udp
     from gaitforge.simulate.script import CommandScript, parse_command, parse_push, read_script
+    from gaitforge.simulate.udp import Ports
 
     script = CommandScript.constant(0.0)
     if args.command is not None:
-        script = parse_command(args.command)
+        script = CommandScript.constant(*parse_command(args.command))
     elif args.script is not None:
         script = read_script(args.script)
     pushes = [parse_push(text) for text in args.push]
     if not args.seconds > 0:
         raise InputError(f"--seconds {args.seconds:g}: expected more than 0")
-    for path in (args.png, args.video, args.trace, args.report):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path}: the directory {path.parent} does not exist")
+    scenario = Scenario(script, pushes, args.seed, args.seconds)
+    outputs = Outputs(args.png, args.video, args.trace, args.report)
+    outputs.check()
     if args.bundle is not None:
-        _run_direct(args, script, pushes)
-    else:
-        _run_live(args, script, pushes)
-
-
-def _run_direct(args: argparse.Namespace, script: CommandScript, pushes: list[Push]) -> None:
-    from gaitd.bundle.read import open_bundle
-    from gaitforge.simulate.direct import onnx_backend, run_direct
-    from gaitforge.simulate.pacer import Pacer
-    from gaitforge.simulate.report import direct_report, summary
-    from gaitforge.simulate.robot import Robot
-    from gaitforge.simulate.viewer import Viewer
-
-    bundle = open_bundle(args.bundle)
-    robot = Robot(args.seed)
-    print(
-        f"policy {bundle.manifest.name} {bundle.manifest.version}, called directly; seed {args.seed}",
-        flush=True,
-    )
-    viewer = Viewer(robot) if args.view else None
-    pacer = Pacer()
-
-    def show(robot: Robot) -> None:
-        if viewer is not None:
-            viewer.refresh(robot)
-            pacer.wait()
-
-    try:
-        result = run_direct(
-            bundle.manifest,
-            onnx_backend(bundle),
-            script=script,
-            seconds=args.seconds,
-            seed=args.seed,
-            obs_stats=bundle.obs_stats(),
-            pushes=pushes,
-            on_tick=show,
-            robot=robot,
-        )
-    finally:
-        if viewer is not None:
-            viewer.close()
-    print(summary(result.measures), flush=True)
-    _write(args, result.trace, direct_report(result))
-
-
-def _run_live(args: argparse.Namespace, script: CommandScript, pushes: list[Push]) -> None:
-    from gaitforge.simulate.live import LiveRobot
-    from gaitforge.simulate.report import live_report, summary
-    from gaitforge.simulate.robot import Robot
-    from gaitforge.simulate.udp import HOST, Ports, RobotSocket
-    from gaitforge.simulate.viewer import Viewer
-
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: stopped.append(number))
-    ports = Ports(args.state_port, args.command_port, args.operator_port)
-    robot = Robot(args.seed)
-    wire = RobotSocket(ports)
-    try:
-        viewer = Viewer(robot) if args.view else None
-        print(
-            f"simulated robot at 1 kHz, seed {args.seed}: commands on UDP {HOST}:{wire.command_port}, "
-            f"states to port {ports.state}, velocity commands to port {ports.operator}\n"
-            "   0.00 s  lying, motors damped: waiting for a controller",
-            flush=True,
-        )
-        live = LiveRobot(
-            robot,
-            wire,
-            script,
-            pushes,
-            say=lambda line: print(line, flush=True),
-            on_tick=viewer.refresh if viewer is not None else lambda robot: None,
-            turn_over=args.turn_over,
-        )
-        with _priority(args.priority):
-            result = live.run(args.seconds, args.wait, stop=lambda: bool(stopped))
-        if viewer is not None:
-            viewer.close()
-    finally:
-        wire.close()
-    timing = result.timing
-    print(
-        f"{summary(result.measures)}\n"
-        f"real-time factor {timing.real_time_factor:.3f}, ticks late by p50 {timing.lateness_us['p50']:.0f}, "
-        f"p99 {timing.lateness_us['p99']:.0f}, max {timing.lateness_us['max']:.0f} us; "
-        f"{result.commands} commands, {result.malformed} malformed",
-        flush=True,
-    )
-    _write(args, result.trace, live_report(result, args.seed))
-    if result.handover_s is None and not stopped:
-        raise GateError(
-            f"the robot did not stand up within {args.wait:g} s; {result.commands} commands came in on "
-            f"UDP {HOST}:{ports.command}: is the controller running, and does it send there?"
-        )
-
-
-def _write(args: argparse.Namespace, trace: Trace, report: dict[str, Any]) -> None:
-    if args.report is not None:
-        args.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    if args.trace is not None:
-        trace.save(args.trace)
-    if args.png is None and args.video is None:
+        walk_directly(args.bundle, scenario, outputs, view=args.view)
         return
-    from gaitforge.simulate.render import save_filmstrip, save_video
-
-    if args.png is not None:
-        save_filmstrip(trace, args.png)
-    if args.video is not None:
-        save_video(trace, args.video)
-
-
-@contextlib.contextmanager
-def _priority(priority: int | None) -> Iterator[None]:
-    """Run at a real-time priority, if asked and allowed; pictures are drawn without it."""
-    if priority is None:
-        yield
-        return
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    except (OSError, ValueError) as error:
-        print(f"warning: no real-time priority {priority} ({error}); going on without", flush=True)
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    walk_over_udp(
+        scenario,
+        outputs,
+        ports=Ports(args.state_port, args.command_port, args.operator_port),
+        wait_s=args.wait,
+        turn_over=args.turn_over,
+        priority=args.priority,
+        view=args.view,
+    )

@@ -1,1 +1,1 @@
-"""Every fault we can think of, injected into the running chain, and what came of it."""
+"""Fault injection into the running processes, and the assessment of each fault."""

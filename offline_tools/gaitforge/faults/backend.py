@@ -1,4 +1,4 @@
-"""A backend that misbehaves on order, around a real one."""
+"""A backend that misbehaves on command, around a real one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from gaitd.errors import BackendError
 from gaitd.policy.contract import Float32Array
 from gaitforge.faults.orders import Order, Orders
 
-Answer = Callable[[Float32Array], Float32Array]
-
 
 class FaultyBackend:
-    """Passes everything on to the real backend, unless it was ordered otherwise for some of the next runs."""
+    """Passes every call on to the real backend, unless an order for the next runs says otherwise."""
 
     def __init__(self, real: Backend, orders: Orders) -> None:
         self._real = real

@@ -1,4 +1,4 @@
-"""The faults that are injected into the walking robot, one entry a row."""
+"""The faults that are injected into the walking robot, one entry for each row of the table."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _damp_by_operator(rig: Rig) -> None:
 
 
 def _second_controller(rig: Rig) -> None:
-    """Says hello, asks for a session, releases the running one, sends states of no session and of it."""
+    """Say hello, ask for a session, release the running one; send states of none and of that session."""
     session = rig.known["session"]
     hello = {
         "controller": "second", "joints": rig.manifest.joints, "message": "state",
@@ -117,8 +117,8 @@ def _controller_restart(rig: Rig) -> None:
     rig.chain.restart("controller")
 
 
-def _junk(rig: Rig) -> None:
-    peers.junk(rig.runtime_dir, seed=time.monotonic_ns() % 1000)
+def _malformed(rig: Rig) -> None:
+    peers.malformed(rig.runtime_dir, seed=time.monotonic_ns() % 1000)
 
 
 def _flood(endpoint: str) -> Inject:
@@ -172,7 +172,7 @@ WORKER_FAULTS = (
     Fault("worker: abort", _backend("crash", how="abort"), DIED, bound_periods=2.0),
     Fault("worker: exit", _backend("crash", how="exit"), DIED, bound_periods=2.0),
     Fault("worker: stopped (SIGSTOP)", _kill("worker", signal.SIGSTOP), LATE),
-    Fault("worker: uninterruptible, with all its kin stopped", _stop_worker_tree, LATE,
+    Fault("worker and telemetry: stopped, as if uninterruptible", _stop_worker_tree, LATE,
           undo=_continue_telemetry),
     Fault("inference hangs 30 ms, lock free", _hang(0.03, holding_lock=False)),
     Fault("inference hangs 30 ms, lock held", _hang(0.03, holding_lock=True)),
@@ -211,10 +211,10 @@ GAITD_FAULTS = (
           undo=_restart("gaitd")),
     Fault("gaitctl damp", _damp_by_operator, frozenset({"operator"})),
     Fault("telemetry: kill -9", _kill("telemetry", signal.SIGKILL)),
-    Fault("telemetry: its disk full, and somebody damps", full_disk(_damp_by_operator),
+    Fault("telemetry: disk full, then an operator damps", full_disk(_damp_by_operator),
           frozenset({"operator"}), setting=RECORDING),
     Fault("telemetry: stopped (SIGSTOP)", _kill("telemetry", signal.SIGSTOP), undo=_continue_telemetry),
-    Fault("shared memory: cut short from outside", memory.truncate),
+    Fault("shared memory: truncated from outside", memory.truncate),
     Fault("shared memory: worker's words overwritten at random", memory.scramble("worker"),
           DIED | LATE, either=True),
     Fault("shared memory: guardian's words overwritten at random", memory.scramble("guard"),
@@ -223,8 +223,8 @@ GAITD_FAULTS = (
     Fault("supervisor: no file descriptors, and the worker dies", _exhaust_files("gaitd"), DIED,
           since="injection", bound_periods=SEEN_AT_ONCE, undo=_give_files_back),
     Fault("second controller: activate, states, release", _second_controller),
-    Fault("junk to every socket", _junk),
-    Fault("no ZeroMQ, and 1 GB announced, to every socket", lambda rig: peers.not_zeromq(rig.runtime_dir)),
+    Fault("malformed messages to every socket", _malformed),
+    Fault("not ZeroMQ, and 1 GB announced, to every socket", lambda rig: peers.not_zeromq(rig.runtime_dir)),
     Fault("1600 connections", _many_connections),
     Fault("flood of states", _flood("state")),
     Fault("flood of requests", _flood("control")),
@@ -272,10 +272,10 @@ CHANNEL_FAULTS = tuple(
          INVALID),
         ("robot on its side", _tamper("state value", field="orientation", value=[0.7071, 0.7071, 0.0, 0.0]),
          frozenset({"limit"})),
-        ("orientation no rotation", _tamper("state value", field="orientation", value=3.0), INVALID),
+        ("orientation is not a rotation", _tamper("state value", field="orientation", value=3.0), INVALID),
         ("states lost", _tamper("lose states", every=1), LOST),
         ("every fifth state lost", _tamper("lose states", every=5), frozenset()),
-        ("states doubled", _tamper("repeat states"), frozenset()),
+        ("states duplicated", _tamper("repeat states"), frozenset()),
         ("states in the wrong order", _tamper("reorder states"), frozenset()),
         ("states late by 1 period", _tamper("delay states", periods=1), frozenset()),
         ("states late by 3 periods", _tamper("delay states", periods=3), STALE),
@@ -283,11 +283,11 @@ CHANNEL_FAULTS = tuple(
         ("controller at double the rate", _tamper("double rate"), frozenset()),
         ("commands lost", _tamper("lose commands", every=1), CLIENT),
         ("every second command lost", _tamper("lose commands", every=2), frozenset()),
-        ("commands doubled", _tamper("repeat commands"), frozenset()),
+        ("commands duplicated", _tamper("repeat commands"), frozenset()),
         ("commands in the wrong order", _tamper("reorder commands"), frozenset()),
         ("commands late by 2 periods", _tamper("delay commands", periods=2), frozenset()),
         ("commands late by 6 periods", _tamper("delay commands", periods=6), CLIENT),
-        ("commands cut short", _tamper("truncate commands"), CLIENT),
+        ("commands truncated", _tamper("truncate commands"), CLIENT),
         ("commands with NaN", _tamper("command value", value="nan"), CLIENT),
         ("commands of another session", _tamper("foreign commands"), CLIENT),
     )
@@ -319,6 +319,6 @@ QUICK = (
     "action NaN, for ever",
     "action NaN, once",
     "supervisor: kill -9 (all of gaitd goes)",
-    "junk to every socket",
+    "malformed messages to every socket",
 )
 """A few rows of every kind, for the test suite."""

@@ -1,4 +1,4 @@
-"""gaitd with the worker that misbehaves on order; everything else in it is the real thing."""
+"""gaitd with a worker that misbehaves on command; everything else in it is unchanged."""
 
 from __future__ import annotations
 

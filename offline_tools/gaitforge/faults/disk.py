@@ -1,4 +1,4 @@
-"""A flight recorder that has nowhere to write."""
+"""A flight recorder without disk space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE_S = 10.0
 
 
 def full_disk(damp: Callable[[Rig], None]) -> Callable[[Rig], None]:
-    """Mount one page where the recordings go (as root), damp, and wait until telemetry has complained."""
+    """Mount one page for the recordings (as root), damp, and wait until telemetry has logged the error."""
 
     def inject(rig: Rig) -> None:
         directory = rig.scratch / "recordings"
@@ -36,5 +36,5 @@ def _expect(rig: Rig, words: str) -> None:
     until_s = time.monotonic() + PATIENCE_S
     while words not in (rig.directory / "gaitd.system.log").read_text():
         if time.monotonic() > until_s:
-            raise GaitdError(f"gaitd did not say {words!r} within {PATIENCE_S:g} s")
+            raise GaitdError(f"gaitd did not log {words!r} within {PATIENCE_S:g} s")
         time.sleep(0.02)

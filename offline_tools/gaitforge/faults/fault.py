@@ -1,4 +1,4 @@
-"""What a fault is, and how one injection of it is judged."""
+"""A fault, and the assessment of one injection of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Fault:
     name: str
     inject: Callable[[Rig], None]
     reasons: frozenset[str] = frozenset()
-    """What gaitd, or the controller by itself, may say; empty when the robot is to keep walking."""
+    """Reasons that gaitd, or the controller itself, may give; empty when the robot is to keep walking."""
     either: bool = False
     """The robot may keep walking as well."""
     bound_periods: float = 5.0
@@ -50,14 +50,14 @@ class Fault:
     watch_s: float = 0.8
     """How long a fault that leaves the robot walking is watched."""
     at_gaitd: bool = False
-    """The controller is gone: measured by what the guardian says."""
+    """The controller is gone: measured by the guardian's messages."""
     setting: Setting = PLAIN
     outcomes: frozenset[str] = frozenset()
-    """What may become of the robot; by default what the reasons imply."""
+    """Permitted outcomes for the robot; by default those that the reasons imply."""
 
     @property
     def expected_outcomes(self) -> frozenset[str]:
-        """What may become of the robot."""
+        """Permitted outcomes for the robot."""
         if self.outcomes:
             return self.outcomes
         walks = {"kept walking"} if self.either or not self.reasons else set()
@@ -94,9 +94,9 @@ class Judged:
     periods: float
     outcome: str
     misses: list[str] = field(default_factory=list)
-    """What was not as it must be."""
+    """Requirements that were not met."""
     void: bool = False
-    """Missed, but the controller itself stood still for longer than a period: this machine's doing."""
+    """Not met, but the controller itself was not scheduled for longer than a period: the machine's fault."""
 
 
 def judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) -> Judged:
@@ -142,7 +142,7 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
 
 
 def _stood_still_ns(trial: Trial, ticks: Ticks) -> int:
-    """The longest time between two looks of the controller, which looks once a millisecond."""
+    """Longest time between two ticks of the controller, which runs at 1 kHz."""
     if trial.fault.at_gaitd:
         return 0
     meanwhile = (ticks.time_ns >= trial.injected_ns) & (ticks.time_ns <= trial.until_ns)
@@ -150,7 +150,7 @@ def _stood_still_ns(trial: Trial, ticks: Ticks) -> int:
 
 
 def _in_ticks(duration_ns: int) -> int:
-    """The controller looks once a millisecond, so that is what its times are worth."""
+    """The resolution of the controller's times: it runs at 1 kHz."""
     return round(duration_ns / TICK_NS) * TICK_NS
 
 
@@ -222,7 +222,7 @@ def _recovery(trials: list[Trial]) -> str:
 
 
 def save_trials(path: Path, judged: list[Judged]) -> None:
-    """Every injection on a line of its own, for whoever looks into a row."""
+    """Every injection on a line of its own, for closer inspection."""
     lines = ["fault\treason\tperiods\toutcome\tdetail\tready_s\twalks_s\tmisses"]
     for each in judged:
         trial = each.trial

@@ -1,4 +1,4 @@
-"""Faults of the blackboard: what a debugger, a wild pointer or a stray root process could do to it."""
+"""Faults of the blackboard: what a debugger, a wild pointer or another process of root could do to it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FAR_FUTURE_NS = 2**62
 
 
 def truncate(rig: Rig) -> None:
-    """Cut it short; the seal must refuse that."""
+    """Truncate it; the seal must refuse that."""
     with open_board(rig.pid("gaitd")) as board:
         try:
             os.ftruncate(board.fd, 64)
         except PermissionError:
             return
-    raise GaitdError("the shared memory could be cut short")
+    raise GaitdError("the shared memory could be truncated")
 
 
 def scramble(words: str) -> Callable[[Rig], None]:
@@ -40,7 +40,7 @@ def scramble(words: str) -> Callable[[Rig], None]:
 
 
 def far_future(rig: Rig) -> None:
-    """The worker stops, and its stamps say that it is alive for a hundred years to come."""
+    """Stop the worker, and set its stamps a hundred years into the future."""
     rig.signal("worker", signal.SIGSTOP)
     with open_board(rig.pid("gaitd")) as board:
         for name in ("heartbeat_ns", "last_command_ns", "last_state_ns"):

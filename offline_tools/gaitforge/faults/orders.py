@@ -19,7 +19,7 @@ class Orders:
     """Both ends; reading costs no system call, so that a hot loop may look at every step."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file, or open the one that is there. What was ordered before is not taken any more."""
+        """Create the file, or open it; orders that it already holds are not taken."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(fd, SIZE)
         self._map = mmap.mmap(fd, SIZE)

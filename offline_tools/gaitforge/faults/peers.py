@@ -1,4 +1,4 @@
-"""Peers that do not keep to the contract: junk, floods, second controllers, bytes that are not ZeroMQ."""
+"""Peers that violate the contract: malformed messages, floods, second controllers, foreign bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gaitd.wire.messages import RobotState
 
 ENDPOINTS = ("state", "control", "command", "guard")
 KINDS = {"state": zmq.PUB, "control": zmq.DEALER, "command": zmq.SUB, "guard": zmq.SUB}
-"""The socket that a peer of each endpoint has. To a publisher one can send too: subscriptions."""
+"""The socket type of each endpoint's peer. A publisher receives too: subscriptions."""
 
 _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 """ZMTP 3.0, no security (rfc.zeromq.org/spec/23)."""
@@ -38,7 +38,7 @@ class Peer:
         self._socket = self._context.socket(kind)
         self._socket.set(zmq.LINGER, 0)
         self._socket.connect(getattr(Endpoints.in_directory(directory), endpoint))
-        time.sleep(0.05)  # a publisher throws away what it sends before the connection stands
+        time.sleep(0.05)  # a publisher drops what it sends before the connection is established
 
     def send(self, frame: bytes) -> None:
         """Send a message, if there is room for it."""
@@ -56,7 +56,7 @@ class Peer:
         self._context.destroy(linger=0)
 
 
-def junk(directory: Path, seed: int = 0) -> int:
+def malformed(directory: Path, seed: int = 0) -> int:
     """Random, truncated and half-right messages to every endpoint; returns how many."""
     rng = np.random.default_rng(seed)
     good = encode_state(foreign_state())
@@ -76,7 +76,7 @@ def junk(directory: Path, seed: int = 0) -> int:
 
 
 def not_zeromq(directory: Path) -> None:
-    """Bytes that are no ZeroMQ, and a message of 1 GB that is announced and begun, to every endpoint."""
+    """Bytes that are not ZeroMQ, and the beginning of a message of 1 GB, to every endpoint."""
     for endpoint in ENDPOINTS:
         for first in (os.urandom(2000), _oversized(endpoint)):
             with socket.socket(socket.AF_UNIX) as raw:
@@ -87,7 +87,7 @@ def not_zeromq(directory: Path) -> None:
                         raw.sendall(first[start : start + 64])
                     raw.sendall(bytes(1 << 20))
                 except OSError:
-                    continue  # thrown out, as it should be
+                    continue  # disconnected, as it should be
 
 
 def _oversized(endpoint: str) -> bytes:
@@ -99,7 +99,7 @@ def _oversized(endpoint: str) -> bytes:
 
 
 def connections(directory: Path, count: int) -> list[socket.socket]:
-    """Open many connections to every endpoint, and say nothing."""
+    """Open many connections to every endpoint, and stay silent."""
     opened = []
     for endpoint in ENDPOINTS:
         for _ in range(count):
@@ -115,7 +115,7 @@ def connections(directory: Path, count: int) -> list[socket.socket]:
 
 
 def foreign_state(joints: int = 12, session: int = 1) -> RobotState:
-    """A well-formed state of a session that nobody has."""
+    """A well-formed state of an unknown session."""
     zeros = np.zeros(joints, np.float32)
     return RobotState(
         session=session,

@@ -1,4 +1,4 @@
-"""The running chain as the faults see it: what they take hold of, and what is seen of them."""
+"""The running processes as the faults see them: what a fault acts on, and what is observed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from gaitd.policy.admission import Refusal
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
 from gaitd.wire.codec import decode_command
+from gaitd.wire.contract import Mode
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.frame import WireError
-from gaitd.wire.messages import JointCommand, Mode
+from gaitd.wire.messages import JointCommand
 from gaitforge.faults.board import open_board
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.worker import ORDERS
@@ -59,12 +60,12 @@ class Setting:
     config: str = ""
     """gaitd.toml; {scratch} stands for a directory of the chain's own."""
     stance_s: float = 0.0
-    """guard.stance_s: the way down begins so much later."""
+    """guard.stance_s: damping begins so much later."""
 
 
 @dataclass
 class GuardWatch:
-    """What the guardian says, as it comes: the first message of each mode and session."""
+    """The guardian's messages: the first of each mode and session."""
 
     directory: Path
     joints: int
@@ -77,7 +78,7 @@ class GuardWatch:
         self._thread.start()
 
     def first_damping(self, since_ns: int) -> JointCommand | None:
-        """The first that said damping after a moment, by its own stamp."""
+        """The first message with DAMPING after a moment, by its own stamp."""
         for command in list(self.heard):
             if command.mode is Mode.DAMPING and command.publish_stamp_ns >= since_ns:
                 return command
@@ -97,7 +98,7 @@ class GuardWatch:
         before: tuple[Mode, int] | None = None
         while not self._stop.is_set():
             if not socket.poll(50):
-                before = None  # gone silent: what comes next is news, even from another gaitd
+                before = None  # silent: the next message is a new one, even if from another gaitd
                 continue
             with contextlib.suppress(WireError):
                 command = decode_command(socket.recv(), self.joints)
@@ -134,7 +135,7 @@ class Rig:
             self.orders, self.tamper_orders = Orders(scratch / "worker"), Orders(scratch / "tamper")
             os.environ[ORDERS] = str(scratch / "worker")
             self.scratch = scratch
-            """Files of this chain that nobody needs afterwards."""
+            """Temporary files of this chain."""
             config = self.setting.config.replace("{scratch}", str(scratch))
             if self.setting.stance_s:
                 config += f"[guard]\nstance_s = {self.setting.stance_s}\n"
@@ -170,10 +171,10 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    # ---- seeing ----
+    # ---- observing ----
 
     def status(self) -> dict[str, Any] | None:
-        """gaitd's status; None while nobody answers."""
+        """gaitd's status; None while gaitd does not answer."""
         try:
             return self.control.demand("status")
         except UnreachableError:
@@ -182,7 +183,7 @@ class Rig:
     def wait(
         self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = PATIENCE_S
     ) -> dict[str, Any]:
-        """Wait until gaitd's status is so. Raises GaitdError naming ``what``."""
+        """Wait until gaitd's status satisfies the condition. Raises GaitdError naming ``what``."""
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
             status = self.status()
@@ -218,7 +219,7 @@ class Rig:
                 "foreign": words.row("refused")[Refusal.FOREIGN_SESSION],
             }
 
-    # ---- taking hold ----
+    # ---- acting ----
 
     def pid(self, name: str) -> int:
         """Process id of worker, telemetry, gaitd, controller or simulate."""
@@ -235,7 +236,7 @@ class Rig:
         self.orders.give(kind, **details)
 
     def tamper(self, kind: str, **details: Any) -> None:
-        """Order the proxy to spoil what passes."""
+        """Order the proxy to alter messages."""
         self.tamper_orders.give(kind, **details)
 
     def flood(self, endpoint: str, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Injects the faults, chain by chain, and judges them when the chain has ended and its logs are there."""
+"""Injects the faults, chain by chain, and judges them from the logs when the chain has ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gaitforge.simulate.trace import Trace
 from gaitforge.stack.ticks import read_ticks
 
 DAMPING_S = 2.5
-"""Within this, a fault that leads to damping has led to it."""
+"""A fault that leads to damping does so within this time."""
 DOWN_S = 0.95
 TRIALS_A_CHAIN = 45
 """Then a new chain is started, so that the logs stay small."""
@@ -26,7 +26,7 @@ def run_faults(
 ) -> Iterator[Judged]:
     """Inject each fault ``repeats`` times. Raises GaitdError when the chain cannot be started.
 
-    A void injection, in which the controller itself stood still, is yielded too, and repeated, once a fault.
+    A void injection, in which the controller was not scheduled, is yielded too, and repeated once per fault.
     """
     for setting in dict.fromkeys(fault.setting for fault in faults):
         group = [fault for fault in faults if fault.setting == setting]
@@ -51,7 +51,7 @@ def run_faults(
 def _run_chain(
     waiting: Sequence[Fault], bundle: Path, controller: Path, directory: Path, setting: Setting
 ) -> list[Trial]:
-    """Inject faults until all are done, or the chain does not come back from one, or it is long enough."""
+    """Inject faults until all are done, the chain does not recover from one, or it is long enough."""
     trials: list[Trial] = []
     waiting = waiting[:TRIALS_A_CHAIN]
     print(f"a {setting.name} chain for {len(waiting)} injections; verdicts follow when it ends", flush=True)
@@ -78,7 +78,7 @@ def run_trial(rig: Rig, fault: Fault) -> Trial:
 
 
 def _watch(rig: Rig, trial: Trial) -> Trial:
-    """Wait for damping and the way down, or watch the robot walk on."""
+    """Wait for damping and lying down, or watch the robot walk on."""
     fault = trial.fault
     since_s = trial.injected_ns / 1e9
     if not fault.reasons or fault.at_gaitd:
@@ -91,7 +91,7 @@ def _watch(rig: Rig, trial: Trial) -> Trial:
 
 
 def _damps(rig: Rig, trial: Trial, until_s: float) -> bool:
-    """Whether the session ends, or gaitd, until then."""
+    """Whether the session or gaitd ends before ``until_s``."""
     while time.monotonic() < until_s:
         status = rig.status()
         if status is None:

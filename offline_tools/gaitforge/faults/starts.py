@@ -23,8 +23,8 @@ from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.wire.codec import decode_command
+from gaitd.wire.contract import Mode
 from gaitd.wire.endpoints import Endpoints
-from gaitd.wire.messages import Mode
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.worker import ORDERS
 
@@ -51,7 +51,7 @@ class StartFault:
 
 
 class Scene:
-    """A place to start gaitd in."""
+    """Directories in which gaitd is started."""
 
     def __init__(self, bundle: Path, directory: Path) -> None:
         self.bundle = bundle
@@ -65,7 +65,7 @@ class Scene:
     def gaitd(
         self, *options: str, bundle: Path | None = None, wrap: Sequence[str] = (), faulty: bool = False
     ) -> Iterator[subprocess.Popen[str]]:
-        """Run gaitd; what is left of it is killed at the end."""
+        """Run gaitd; its remaining processes are killed at the end."""
         module = "gaitforge.faults.daemon" if faulty else "gaitd.cli"
         command = [*wrap, sys.executable, "-m", module, "run", "--bundle", str(bundle or self.bundle)]
         command += ["--runtime-dir", str(self.runtime_dir), *options]
@@ -83,7 +83,7 @@ class Scene:
         return self.wait(lambda status: bool(status["worker"]["ready"]))
 
     def wait(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Wait until gaitd's status is so."""
+        """Wait until gaitd's status satisfies the condition."""
         until_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < until_s:
             with contextlib.suppress(UnreachableError), ControlClient(self.runtime_dir, 0.5) as client:
@@ -91,7 +91,7 @@ class Scene:
                 if condition(status):
                     return status
             time.sleep(0.02)
-        raise GaitdError(f"gaitd did not get there within {PATIENCE_S:g} s")
+        raise GaitdError(f"gaitd did not reach that status within {PATIENCE_S:g} s")
 
     def demand(self, name: str, **body: Any) -> dict[str, Any]:
         """Ask gaitd on the control channel."""
@@ -129,11 +129,11 @@ def _expect_end(process: subprocess.Popen[str], code: int, pattern: str) -> str:
 
 
 def _read_only(scene: Scene) -> Seen:
-    """The runtime directory lies on a file system without writing."""
+    """The runtime directory is on a read-only file system."""
     mount = f'mkdir -p {scene.runtime_dir} && mount -t tmpfs -o ro tmpfs {scene.runtime_dir} && exec "$@"'
     with scene.gaitd(wrap=("unshare", "-m", "sh", "-c", mount, "sh")) as gaitd:
         _expect_end(gaitd, 2, "Read-only file system")
-    return Seen("exit code 2", "does not start, says why", "mend, start again")
+    return Seen("exit code 2", "does not start, names the cause", "fix, start again")
 
 
 def _port_taken(scene: Scene) -> Seen:
@@ -164,7 +164,7 @@ def _sigterm(mode: Mode) -> Callable[[Scene], Seen]:
             socket.set(zmq.LINGER, 0)
             socket.connect(Endpoints.in_directory(scene.runtime_dir).guard)
             if not socket.poll(2000):
-                raise GaitdError("the guardian says nothing")
+                raise GaitdError("the guardian sends nothing")
             asked_ns = time.monotonic_ns()
             gaitd.send_signal(signal.SIGTERM)
             periods, reason = float("nan"), ""
@@ -176,15 +176,15 @@ def _sigterm(mode: Mode) -> Callable[[Scene], Seen]:
                     break
             socket.close()
             if not reason:
-                raise GaitdError("no damping was said")
+                raise GaitdError("the guardian sent no damping")
             _expect_end(gaitd, 0, "stopped")
-        return Seen(reason, "damping is said, exit code 0", "start again", periods)
+        return Seen(reason, "damping is sent, exit code 0", "start again", periods)
 
     return run
 
 
 def _bundle_changed(scene: Scene) -> Seen:
-    """The bundle's file is replaced under the running gaitd: no worker takes up the new one."""
+    """The bundle's file is replaced while gaitd runs: no worker loads the new one."""
     mine = scene.directory / "mine.gaitd"
     shutil.copy(scene.bundle, mine)
     with scene.gaitd(bundle=mine) as gaitd:
@@ -196,26 +196,26 @@ def _bundle_changed(scene: Scene) -> Seen:
         os.kill(pid, signal.SIGKILL)
         status = scene.wait(lambda now: now["worker"]["starts"] >= 3)
         if status["worker"]["ready"]:
-            raise GaitdError("a worker took up the changed file")
+            raise GaitdError("a worker loaded the changed file")
         gaitd.send_signal(signal.SIGTERM)
         _expect_end(gaitd, 0, "mine.gaitd: damaged")
     return Seen("logged", "runs on; a new worker refuses the changed file", "restore the bundle")
 
 
 def _config_changed(scene: Scene) -> Seen:
-    """The configuration is broken under the running gaitd: it is read at the start alone."""
+    """The configuration becomes invalid while gaitd runs: it is read at the start only."""
     config = scene.directory / "gaitd.toml"
     config.write_text("[guard]\ndeadline_periods = 5.0\n")
     with scene.gaitd("--config", str(config)):
         status = scene.wait_ready()
-        config.write_text("no toml at all")
+        config.write_text("not valid toml")
         os.kill(status["worker"]["pid"], signal.SIGKILL)
         scene.wait(lambda now: now["worker"]["ready"] and now["worker"]["starts"] > 1)
     return Seen("none", "runs on, with a fresh worker too", "none needed")
 
 
 def _crash_loop(scene: Scene) -> Seen:
-    """Every new worker fails its self-test: ever longer waits, then the service manager's turn."""
+    """Every new worker fails its self-test: increasing delays, then the service manager restarts gaitd."""
     with scene.gaitd(faulty=True) as gaitd:
         status = scene.wait_ready()
         began_s = time.monotonic()
@@ -231,14 +231,14 @@ def _crash_loop(scene: Scene) -> Seen:
 
 
 def _hang_at_idle(scene: Scene) -> Seen:
-    """A run that warms the model up hangs: replaced, though nobody walks."""
+    """A warm-up run of the model hangs without a session: the worker is replaced."""
     with scene.gaitd(faulty=True):
         first = scene.wait_ready()
         began_s = time.monotonic()
         scene.orders.give("hang", runs=1, seconds=1e6, holding_lock=True)
         scene.wait(lambda now: now["worker"]["ready"] and now["worker"]["starts"] > first["worker"]["starts"])
         took_s = time.monotonic() - began_s
-    return Seen("heart stopped", "stays idle", f"fresh worker in {took_s:.1f} s")
+    return Seen("heartbeat stopped", "stays idle", f"fresh worker in {took_s:.1f} s")
 
 
 START_FAULTS = (
@@ -246,8 +246,8 @@ START_FAULTS = (
     StartFault("metrics port taken", _port_taken),
     StartFault("SIGTERM in idle", _sigterm(Mode.IDLE), 1.0),
     StartFault("SIGTERM in damping", _sigterm(Mode.DAMPING), 1.5),
-    StartFault("bundle changed under it, then the worker dies", _bundle_changed),
-    StartFault("configuration changed under it, then the worker dies", _config_changed),
+    StartFault("bundle replaced while running, then the worker dies", _bundle_changed),
+    StartFault("configuration changed while running, then the worker dies", _config_changed),
     StartFault("every new worker dies", _crash_loop),
     StartFault("inference hangs without a session", _hang_at_idle),
 )

@@ -1,4 +1,4 @@
-"""A proxy between controller and gaitd that spoils states and commands on order.
+"""A proxy between controller and gaitd that alters states and commands on command.
 
 The controller is given the proxy's directory. States and commands pass through here; the guardian's and the
 control endpoint are links to gaitd's own. Every state and command is one message, so what passes is counted.
@@ -32,7 +32,7 @@ HONEST: Order = {"kind": "honest"}
 
 @dataclass
 class Tamper:
-    """What becomes of each message; pure apart from the random numbers."""
+    """What is done with each message; pure apart from the random numbers."""
 
     period_ns: int
     order: Order = field(default_factory=lambda: HONEST)
@@ -47,7 +47,7 @@ class Tamper:
     _session: int = 0
 
     def obey(self, order: Order) -> None:
-        """From now on do this."""
+        """Apply this order from now on."""
         self.order = order
         self._frozen, self._kept_state, self._count, self._commands = None, None, 0, 0
         self._kept.clear()

@@ -1,4 +1,4 @@
-"""The worker process with a backend that misbehaves on order; everything else in it is the real thing."""
+"""The worker process with a backend that misbehaves on command; everything else in it is unchanged."""
 
 from __future__ import annotations
 

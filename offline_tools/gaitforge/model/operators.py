@@ -105,14 +105,6 @@ def replace(proto: onnx.ModelProto, operators: Collection[str]) -> tuple[onnx.Mo
     return changed, counts
 
 
-def operator_types(proto: onnx.ModelProto) -> set[str]:
-    """Types of the graph's operators, with GELU recognized."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    _join_gelu(copy.graph)
-    return {node.op_type for node in copy.graph.node}
-
-
 def _join_gelu(graph: onnx.GraphProto) -> None:
     """Put one Gelu node for each chain x * 0.5 * (1 + erf(x / sqrt(2))), in whatever order of its factors."""
     for erf in [node for node in graph.node if node.op_type == "Erf"]:

@@ -1,26 +1,20 @@
-"""gaitforge convert: an ONNX model becomes a .rknn model for the NPU."""
+"""An ONNX model becomes a .rknn model for the NPU."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge.common import console, files
-from gaitforge.data import arrays
+from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.hybrid import Trial, search
-from gaitforge.rknn.toolkit import BuildOptions, BuildReport, Quantization, Toolkit
-
-if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+from gaitforge.rknn.toolkit import BuildOptions, BuildReport, Toolkit
 
 DTYPE = "w8a8"
 ALIASES = {"asymmetric_affine-u8": DTYPE, "asymmetric_quantized-8": DTYPE}
@@ -33,70 +27,6 @@ HYBRID_MEAN_ERROR = 0.05
 
 TRIAL_SAMPLES = 8
 JUDGED_ROWS = 512
-
-
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "convert",
-        help="turn an ONNX model into a .rknn model",
-        description="Convert with rknn-toolkit2, in float16 unless --do-quant asks for integers.",
-    )
-    parser.add_argument("model", type=Path, help="ONNX model")
-    parser.add_argument("--dataset", type=Path, help="calibration observations, .npy or .npz")
-    parser.add_argument("--do-quant", action="store_true", help="quantize")
-    parser.add_argument("--quant-dtype", default=DTYPE, help="kind of integers (default: %(default)s)")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
-    parser.add_argument("--samples", type=int, help="use only this many of the calibration observations")
-    parser.add_argument(
-        "--hybrid",
-        action="store_true",
-        help=f"keep layers in float16 until the mean action error is below {HYBRID_MEAN_ERROR:g}",
-    )
-    parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="keep these layers in float16")
-    parser.add_argument("--target", default="rk3588", help="chip (default: %(default)s)")
-    parser.add_argument("--opt-level", type=int, choices=range(4), default=3, help="default: %(default)s")
-    parser.add_argument(
-        "--output-optimize-level", type=int, choices=(0, 1), default=1, help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--replace-unsupported",
-        nargs="*",
-        metavar="OPERATOR",
-        help="replace operators that the NPU does not compute, and the named ones, by equivalents",
-    )
-    parser.add_argument("--output", type=Path, default=Path("policy.rknn"), help="default: %(default)s")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Convert."""
-    convert(
-        args.model,
-        args.output,
-        options=build_options(args),
-        dataset=args.dataset,
-        samples=args.samples,
-        hybrid=args.hybrid,
-        replace_unsupported=args.replace_unsupported,
-    )
-
-
-def build_options(args: argparse.Namespace) -> BuildOptions:
-    """Make the options, yet without calibration inputs. Raises InputError for what does not go together."""
-    plain = BuildOptions(args.target, args.opt_level, bool(args.output_optimize_level))
-    if not args.do_quant:
-        if args.hybrid or args.fp16_layers:
-            raise InputError("--hybrid and --fp16-layers choose layers of a quantized model: add --do-quant")
-        if args.dataset is not None:
-            console.note("without --do-quant the model is float16 and the dataset only measures it")
-        return plain
-    if args.dataset is None:
-        raise InputError("--do-quant needs --dataset, as gaitforge calibrate collects it")
-    dtype = ALIASES.get(args.quant_dtype, args.quant_dtype)
-    if dtype != args.quant_dtype:
-        console.note(f"{args.quant_dtype} is an older chip family's name; on the {args.target} it is {dtype}")
-    return replace(plain, quantization=Quantization(dtype, args.algorithm, {}, args.fp16_layers))
 
 
 def convert(
@@ -149,7 +79,7 @@ def check_operators(
     judged: Float32Array,
     output: Path,
 ) -> PolicyOnnx:
-    """Name what leaves the NPU, by a quick trial build, and replace it if asked."""
+    """Name the operators that the NPU does not run, by a quick trial build, and replace them if asked."""
     import onnx
 
     from gaitforge.model import operators
@@ -161,7 +91,7 @@ def check_operators(
     for op in sorted(away):
         where = "has no implementation there at all" if op in report.unsupported else "runs on the CPU"
         advice = operators.ADVICE.get(op, "no equivalent is known")
-        console.note(f"{op} is not for the {options.target}'s NPU, it {where}; instead: {advice}")
+        console.note(f"{op} is not available on the {options.target}'s NPU, it {where}; instead: {advice}")
     if options.quantization is not None:
         for layer in report.in_float16():
             console.note(f"{layer.op} {layer.name} stays in float16: it has no integer form")

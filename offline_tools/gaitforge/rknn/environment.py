@@ -61,11 +61,11 @@ def create(root: Path, base_python: str) -> None:
     """Make the environment, replacing an unfinished or outdated one.
 
     Raises InputError for a Python without wheels or a directory that is something else, BackendError
-    when the packages cannot be had.
+    when the packages are not available.
     """
     _check_python(base_python)
     if root.exists() and not (root / "pyvenv.cfg").exists() and any(root.iterdir()):
-        raise InputError(f"{root} exists and is no virtual environment: choose another place with --venv")
+        raise InputError(f"{root} exists and is not a virtual environment: choose another place with --venv")
     shutil.rmtree(root, ignore_errors=True)
     inside = str(root / "bin" / "python")
     with console.step(f"Creating a virtual environment in {root}"):
@@ -92,7 +92,7 @@ def _check_python(base_python: str) -> None:
     try:
         answer = subprocess.run([base_python, "-c", code], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(f"{base_python} is no Python that runs: {error}") from error
+        raise InputError(f"{base_python} is not a working Python: {error}") from error
     major, minor = map(int, answer.stdout.split())
     if (major, minor) not in PYTHONS:
         known = ", ".join(f"{a}.{b}" for a, b in PYTHONS)

@@ -13,8 +13,7 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Model
-from gaitforge.common import files
-from gaitforge.data import arrays
+from gaitforge.common import arrays, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 
@@ -22,7 +21,7 @@ RECURRENT_SAMPLES = 256
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What went into a .rknn file and what the compiler said about it."""
+    """The sources and options of a .rknn file, and the compiler's report."""
 
     sha256: str
     """Of the .rknn file."""

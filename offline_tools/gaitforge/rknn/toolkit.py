@@ -34,7 +34,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What the toolkit is told besides the model."""
+    """Options of a build, besides the model."""
 
     target: str = "rk3588"
     opt_level: int = 3
@@ -55,7 +55,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What the compiler said about a model."""
+    """The compiler's report on a model."""
 
     layers: list[Layer]
     internal_memory_kib: float | None

@@ -6,7 +6,3 @@ import sys
 if sys.platform == "linux":
     # MuJoCo reads this at its first import. Pictures are drawn offscreen, also where there is no display.
     os.environ.setdefault("MUJOCO_GL", "egl")
-
-from gaitforge.commands.simulate import add_parser
-
-__all__ = ["add_parser"]

@@ -19,7 +19,8 @@ from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.messages import Reason, RobotState
+from gaitd.wire.contract import Reason
+from gaitd.wire.messages import RobotState
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.robot import (
@@ -167,6 +168,7 @@ def run_bundle(
     pushes: Sequence[Push] = (),
     on_step: Callable[[Step], None] | None = None,
     on_tick: Callable[[Robot], None] | None = None,
+    robot: Robot | None = None,
 ) -> DirectRun:
     """Run a bundle's own float model (model.onnx) as run_direct does."""
     return run_direct(
@@ -179,6 +181,7 @@ def run_bundle(
         pushes=pushes,
         on_step=on_step,
         on_tick=on_tick,
+        robot=robot,
     )
 
 

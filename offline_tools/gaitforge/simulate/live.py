@@ -48,7 +48,7 @@ class LiveRun:
     malformed: int
     """Packets that were ignored."""
     silences: int
-    """How often the controller fell silent for a second."""
+    """How often the controller sent nothing for a second."""
 
 
 class LiveRobot:
@@ -161,7 +161,7 @@ class LiveRobot:
         lies = robot.tilt_rad > LYING_TILT_RAD and not np.any(robot.command.stiffness)
         self._lying_ticks = self._lying_ticks + 1 if lies else 0
         if self._lying_ticks == TURN_OVER_TICKS:
-            self._say(f"{robot.time_s:7.2f} s  somebody turns the robot over")
+            self._say(f"{robot.time_s:7.2f} s  the robot is turned over")
             robot.place(LYING_RAD)
 
     def _watch_standing(self) -> None:

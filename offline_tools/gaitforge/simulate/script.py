@@ -39,10 +39,10 @@ class CommandScript:
         return CommandScript((0.0,), ((forward, left, yaw),))
 
 
-def parse_command(text: str) -> CommandScript:
+def parse_command(text: str) -> tuple[float, float, float]:
     """Read ``forward,left,yaw``, as of the option --command. Raises InputError."""
-    values = _numbers(text, 3, f"--command {text!r}", "forward,left,yaw such as 1,0,0")
-    return CommandScript.constant(*values)
+    forward, left, yaw = _numbers(text, 3, f"--command {text!r}", "forward,left,yaw such as 1,0,0")
+    return forward, left, yaw
 
 
 def read_script(path: Path) -> CommandScript:

@@ -78,7 +78,7 @@ class RobotSocket:
     """The robot's end of the wire. Nothing here blocks."""
 
     def __init__(self, ports: Ports) -> None:
-        """Raises InputError when the command port cannot be had."""
+        """Raises InputError when the command port is not available."""
         self.malformed = 0
         """Command packets that were ignored."""
         self.received = 0

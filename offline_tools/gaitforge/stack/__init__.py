@@ -1,1 +1,1 @@
-"""The whole chain on one machine: simulated robot, C++ controller, gaitd; for demo, tests and faults."""
+"""Simulated robot, C++ controller and gaitd as processes of one machine; for demo, tests and faults."""

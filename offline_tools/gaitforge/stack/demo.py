@@ -1,20 +1,20 @@
-"""gaitforge demo: the main job, end to end, on the simulated robot; then a fault."""
+"""Walking end to end on the simulated robot; then a fault."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from gaitd.errors import GateError
-
-if TYPE_CHECKING:
-    from gaitforge.stack.processes import ChainResult
-    from gaitforge.stack.ticks import Ticks
+from gaitforge.stack.plot import plot_run
+from gaitforge.stack.processes import Chain, ChainResult, Walk
+from gaitforge.stack.ticks import Ticks
 
 SCRIPT = """\
 t_s,forward,left,yaw
@@ -33,35 +33,16 @@ BOUND_PERIODS = 2
 """Of the worker's death until damping is at the controller."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``demo``."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="simulated robot, C++ controller and gaitd: walk, turn, take a push, lose the worker",
-        description="The robot stands up, walks, turns and takes a push; then gaitd's worker is killed in "
-        "mid-stride and the joints go to damping. Exit code 0 only if all of it happened.",
-    )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
-    parser.add_argument("--controller", type=Path, required=True, help="the built example controller")
-    parser.add_argument("--output", type=Path, default=Path("build/demo"), help="where the results go")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Run the demo. Raises GateError naming what did not happen, GaitdError when a part did not start."""
-    from gaitforge.stack.plot import plot_run
-    from gaitforge.stack.processes import Chain, Walk
-
-    output: Path = options.output
+def run_demo(bundle: Path, controller: Path, output: Path, seed: int = 0) -> None:
+    """Run the demo. Raises GateError naming what did not happen, GaitdError when a process did not start."""
     output.mkdir(parents=True, exist_ok=True)
     script = output / "script.csv"
     script.write_text(SCRIPT)
     chain = Chain(
-        bundle=options.bundle,
-        controller=options.controller,
+        bundle=bundle,
+        controller=controller,
         directory=output,
-        walk=Walk(seconds=SECONDS, script=script, pushes=[PUSH], seed=options.seed),
+        walk=Walk(seconds=SECONDS, script=script, pushes=[PUSH], seed=seed),
         simulator_options=["--png", str(output / "walk.png")],
     )
     _say("starting gaitd, the simulated robot and the C++ controller ...")
@@ -81,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         killed_ns = time.monotonic_ns()
         os.kill(before["worker"]["pid"], signal.SIGKILL)
         after = chain.wait_until(lambda status: status["mode"] == "damping", "damping", 5.0)
-        _say(f"gaitd says damping: {after['reason']}")
+        _say(f"gaitd reports damping: {after['reason']}")
         recovered = chain.wait_until(lambda status: bool(status["worker"]["ready"]), "a fresh worker", 10.0)
         _say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
         result = chain.finish()
@@ -93,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> dict[str, Any]:
-    """The demo in numbers: the walk up to the fault, then the fault."""
+    """The demo's measurements: the walk up to the fault, then the fault."""
     ticks = result.ticks
     index = ticks.first_damping_after(killed_ns)
     return {
@@ -115,8 +96,6 @@ def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> di
 
 def age_us(ticks: Ticks) -> dict[str, float]:
     """Age of a command when it comes into force, since its state was sampled (ticks of 1 ms)."""
-    import numpy as np
-
     ages = ticks.age_us[ticks.arrivals()]
     if not ages.size:
         return {"p50": float("nan"), "p99": float("nan"), "max": float("nan")}
@@ -145,7 +124,7 @@ def _judge(summary: dict[str, Any], result: ChainResult, period_s: float) -> Non
     ]
     failures = [text for good, text in checks if not good]
     if failures:
-        raise GateError("the demo did not go as it should: " + "; ".join(failures))
+        raise GateError("the demo failed: " + "; ".join(failures))
 
 
 def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -> None:
@@ -164,7 +143,7 @@ def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -
     )
 
 
-def _wait(chain: Any, until_s: float, text: str) -> None:
+def _wait(chain: Chain, until_s: float, text: str) -> None:
     while time.monotonic() < until_s:
         chain.check_alive()
         time.sleep(0.05)

@@ -1,8 +1,7 @@
-"""gaitforge latency: C++ client to gaitd and back, against a bare C++ echo, interleaved in one run."""
+"""C++ client to gaitd and back, against a bare C++ echo, interleaved in one run."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -11,56 +10,55 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from gaitd.bundle.read import open_bundle
+from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, InputError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 PRIORITY = 50
 BUSY_LOOP = "while True: pass"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``latency``."""
-    parser = subparsers.add_parser(
-        "latency",
-        help="round trip times through gaitd, as a ratio against a bare ZeroMQ echo",
-        description="Measures publish() to the command that answers it, at the policy's own pace, in short "
-        "blocks that alternate with a bare C++ echo of the same message sizes; idle, and with one busy "
-        "process per core. Only the ratios carry over to another machine.",
-    )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
-    parser.add_argument("--echo", type=Path, required=True, help="the built echo_bench")
-    parser.add_argument("--output", type=Path, default=Path("build/bench"), help="where the results go")
-    parser.add_argument("--blocks", type=int, default=6, help="blocks of each contender under each load")
-    parser.add_argument("--count", type=int, default=400, help="round trips in a block")
-    parser.set_defaults(run=run)
+@dataclass(frozen=True)
+class Options:
+    """What is measured, and how long."""
+
+    bundle: Path
+    echo: Path
+    """The built echo_bench."""
+    output: Path
+    """Directory of the results."""
+    blocks: int
+    """Of each contender under each load."""
+    count: int
+    """Round trips in a block."""
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the benchmark. Raises GaitdError when a part does not start or a block fails."""
-    from gaitd.bundle.read import open_bundle
-    from gaitd.ctl.client import ControlClient
+def measure(options: Options) -> None:
+    """Measure and print; writes latency.json and memory.json.
 
-    if not os.access(options.echo, os.X_OK):
-        raise InputError(f"{options.echo}: no built echo_bench there; `make cpp` builds it")
-    bundle = open_bundle(options.bundle)
-    rate_hz = 1.0 / bundle.manifest.control_period_s
-    output: Path = options.output
+    Raises InputError without echo_bench, GaitdError when a part does not start or a block fails.
+    """
+    bundle, echo, output = options.bundle, options.echo, options.output
+    if not os.access(echo, os.X_OK):
+        raise InputError(f"{echo}: no built echo_bench there; `make cpp` builds it")
+    rate_hz = 1.0 / open_bundle(bundle).manifest.control_period_s
     output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="gaitd-") as scratch, contextlib.ExitStack() as stack:
         directories = {name: Path(scratch) / name for name in ("gaitd", "bare")}
         directories["bare"].mkdir()
-        gaitd = [sys.executable, "-m", "gaitd.cli", "run", "--bundle", str(options.bundle)]
+        gaitd = [sys.executable, "-m", "gaitd.cli", "run", "--bundle", str(bundle)]
         runtime = ["--runtime-dir", str(directories["gaitd"]), "--metrics-port", "0"]
         log = stack.enter_context((output / "gaitd.system.log").open("wb"))
         stack.enter_context(_process([*gaitd, *runtime], log))
         serve = ["serve", "--endpoint-dir", str(directories["bare"]), "--priority", str(PRIORITY)]
-        stack.enter_context(_process([str(options.echo), *serve], log))
+        stack.enter_context(_process([str(echo), *serve], log))
         with ControlClient(directories["gaitd"], timeout_s=30.0) as client:
             client.demand("status")
         for load in ("idle", "busy"):
@@ -74,11 +72,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _alternate(
-    options: argparse.Namespace, directories: dict[str, Path], rate_hz: float, load: str
+    options: Options, directories: dict[str, Path], rate_hz: float, load: str
 ) -> dict[str, tuple[np.ndarray, int]]:
     """Latencies in microseconds and how many answers were lost, by contender."""
-    import numpy as np
-
     samples: dict[str, list[float]] = {"bare": [], "gaitd": []}
     lost = {"bare": 0, "gaitd": 0}
     for block in range(options.blocks):
@@ -101,8 +97,6 @@ def _alternate(
 
 
 def _row(contender: str, load: str, rate_hz: float, latency_us: np.ndarray, lost: int) -> dict[str, Any]:
-    import numpy as np
-
     p50, p99, p999, most = np.percentile(latency_us, (50, 99, 99.9, 100))
     return {
         "contender": contender,
@@ -134,8 +128,6 @@ def _print(rows: list[dict[str, Any]], memory: dict[str, float], output: Path) -
 
 def _memory_mb(runtime_dir: Path) -> dict[str, float]:
     """Resident memory of gaitd's processes; shared pages count in each."""
-    from gaitd.ctl.client import ControlClient
-
     with ControlClient(runtime_dir) as client:
         status = client.demand("status")
     pids = {"guardian": status["guardian_pid"], "worker": status["worker"]["pid"]}

@@ -30,7 +30,7 @@ SIMULATOR_PRIORITY, CONTROLLER_PRIORITY = 40, 50
 
 @dataclass(frozen=True)
 class Walk:
-    """What the robot is to do."""
+    """The simulated walk."""
 
     seconds: float
     """After it stands."""
@@ -131,7 +131,7 @@ class Chain:
     def wait_until(
         self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float
     ) -> dict[str, Any]:
-        """Wait for gaitd's status to be so. Raises GaitdError naming ``what`` when it takes too long."""
+        """Wait for a status that satisfies ``condition``. Raises GaitdError naming ``what`` on timeout."""
         until_s = time.monotonic() + timeout_s
         while True:
             self.check_alive()
@@ -165,7 +165,7 @@ class Chain:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = self.directory / f"{name}.log"
-                last = (log.read_text().strip().splitlines() or ["no word"])[-1]
+                last = (log.read_text().strip().splitlines() or ["no output"])[-1]
                 raise GaitdError(f"{name} ended with exit code {process.returncode}: {last} (see {log})")
 
     def finish(self) -> ChainResult:
@@ -202,7 +202,7 @@ class Chain:
             )
 
     def _end(self) -> None:
-        """The controller first, so that it says farewell to a living gaitd."""
+        """The controller first, so that it can release its session while gaitd still runs."""
         for name in ("controller", "gaitd", "simulate"):
             process = self._processes.get(name)
             if process is None or process.poll() is not None:
@@ -218,7 +218,7 @@ class Chain:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has just now, UDP and TCP."""
+    """Ports that are free at the moment, UDP and TCP."""
     with contextlib.ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:

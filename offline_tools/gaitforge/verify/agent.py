@@ -1,8 +1,7 @@
-"""gaitforge agent: a policy in its environment, step by step, with latency and reward."""
+"""A policy in its environment, step by step, with latency and reward."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import platform
 import time
@@ -16,13 +15,12 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
-from gaitforge.common import console
-from gaitforge.data import arrays
+from gaitforge.common import arrays, console
+from gaitforge.common.arrays import Stats
 from gaitforge.data.environment import Environment, load_environment
 from gaitforge.model.onnx_policy import read_policy
 
 if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
     from gaitforge.rknn.record import Record
 
 OUTSIDE = 0.05
@@ -43,36 +41,17 @@ class Episode:
     """(steps, dim) as the model got them."""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "agent",
-        help="run a policy in an environment, with latency and reward",
-        description="Run a model in an environment: .onnx with onnxruntime; .rknn on the NPU where there is "
-        "one, else in the toolkit's simulator.",
-    )
-    parser.add_argument("model", type=Path, help=".onnx or .rknn")
-    parser.add_argument(
-        "--obs-stats", type=Path, help=".npz with mean and std that observations are normalized with"
-    )
-    parser.add_argument(
-        "--env", required=True, metavar="MODULE:FACTORY", help="environment with reset and step"
-    )
-    parser.add_argument("--steps", type=int, default=200, help="default: %(default)s")
-    parser.add_argument("--quiet", action="store_true", help="only the summary, not every step")
-    parser.set_defaults(run=run)
+def run_agent(model: Path, env: str, obs_stats: Path | None, steps: int, *, quiet: bool = False) -> None:
+    """Run a model file in the environment ``env`` (MODULE:FACTORY) and print latency and reward.
 
-
-def run(args: argparse.Namespace) -> None:
-    """Run and report."""
-    if args.steps < 1:
-        raise InputError(f"--steps {args.steps}: at least one is needed")
-    environment = load_environment(args.env)
+    Raises InputError for what does not fit, BackendError when nothing here can run the model.
+    """
+    environment = load_environment(env)
     observation = environment.reset()
-    stats = arrays.read_obs_stats(args.obs_stats, len(observation)) if args.obs_stats is not None else None
-    with open_model(args.model, len(observation)) as (backend, where, record):
-        console.say(f"running {args.model} on {where}")
-        episode = roll_out(environment, observation, backend, stats, args.steps, quiet=args.quiet)
+    stats = arrays.read_obs_stats(obs_stats, len(observation)) if obs_stats is not None else None
+    with open_model(model, len(observation)) as (backend, where, record):
+        console.say(f"running {model} on {where}")
+        episode = roll_out(environment, observation, backend, stats, steps, quiet=quiet)
     _report(episode)
     if record is not None:
         _note_range(episode.inputs, record)
@@ -121,7 +100,7 @@ def roll_out(
     environment: Environment,
     observation: Float32Array,
     backend: Backend,
-    stats: tuple[Float32Array, Float32Array] | None,
+    stats: Stats | None,
     steps: int,
     *,
     quiet: bool = True,

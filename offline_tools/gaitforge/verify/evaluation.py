@@ -12,14 +12,13 @@ from gaitd.backends.base import Backend
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitforge.common.arrays import Stats
 
 if TYPE_CHECKING:
     from gaitforge.simulate.direct import DirectRun
 
 RunRows = Callable[[Float32Array], Float32Array]
 """Model inputs (N, observation_dim), in order from a reset, to actions (N, n)."""
-
-Stats = tuple[Float32Array, Float32Array]
 
 
 @dataclass(frozen=True)

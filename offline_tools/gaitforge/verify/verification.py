@@ -1,33 +1,24 @@
-"""gaitforge verify: is the converted policy still the policy that was trained?"""
+"""Is the converted policy still the policy that was trained?"""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from gaitd.backends.base import Backend
-from gaitd.errors import GateError, InputError
+from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
-from gaitforge.bundle import golden
-from gaitforge.common import console, files
-from gaitforge.data import arrays, calibrate
-from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
-from gaitforge.rknn import record
-from gaitforge.rknn.convert import ALGORITHMS, ALIASES, DTYPE
+from gaitforge.common import arrays, console
+from gaitforge.common.arrays import Stats
+from gaitforge.data.calibrate import normalized
+from gaitforge.model.onnx_policy import PolicyOnnx, run_rows
 from gaitforge.rknn.hybrid import Trial, search
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, Quantization, Toolkit
+from gaitforge.simulate.tour import can_simulate, tour
 from gaitforge.verify import evaluation, gate
 from gaitforge.verify.evaluation import Result
-from gaitforge.verify.reports import Verdict, write_reports
-
-if TYPE_CHECKING:
-    from gaitforge.cli import Subparsers
+from gaitforge.verify.reports import Verdict
 
 SEEDS = 5
 SECONDS = 10.0
@@ -41,7 +32,7 @@ class Request:
 
     policy: PolicyOnnx
     manifest: Manifest
-    stats: evaluation.Stats | None
+    stats: Stats | None
     inputs: Float32Array
     """(N, observation_dim) model inputs common to all precisions."""
     quantization: Quantization | None = None
@@ -56,81 +47,6 @@ class Request:
     bounds: gate.Gate = field(default_factory=gate.Gate)
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "verify",
-        help="compare float, fp16 and int8, on the same inputs and walking",
-        description="Compare torch, ONNX and the toolkit's simulator in float16 and int8, and judge.",
-    )
-    parser.add_argument("model", type=Path, help="the float ONNX model")
-    parser.add_argument("--manifest", type=Path, required=True, help="YAML with the policy's contract")
-    parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
-    parser.add_argument("--checkpoint", type=Path, help="also compare with this checkpoint in torch")
-    parser.add_argument("--config", type=Path, help="YAML that describes the checkpoint's actor")
-    parser.add_argument("--activation", help="activation of the checkpoint, where there is no --config")
-    parser.add_argument(
-        "--dataset", type=Path, help="calibration observations; without them int8 is left out"
-    )
-    parser.add_argument("--inputs", type=Path, help="model inputs to compare on (default: a simulated walk)")
-    parser.add_argument("--quant-dtype", default=DTYPE, help="default: %(default)s")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
-    parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="layers kept in float16 in int8")
-    parser.add_argument(
-        "--hybrid",
-        action="store_true",
-        help="if int8 fails, search layers to keep in float16 until it passes",
-    )
-    parser.add_argument("--target", default="rk3588", help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="walks for each; 0 for none (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="length of a walk (%(default)s)")
-    parser.add_argument(
-        "--command", metavar="F,L,Y", help="velocity command of the walks (default: full ahead)"
-    )
-    parser.add_argument("--gate", type=Path, help="YAML with other bounds")
-    parser.add_argument("--output", type=Path, default=Path("verify"), help="directory (%(default)s)")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Verify and write report.json and report.html. Raises GateError when the gate fails."""
-    from gaitforge.bundle.pack import check_fit, checked_manifest, read_manifest
-
-    policy = read_policy(args.model)
-    manifest = replace_model(checked_manifest(read_manifest(args.manifest), str(args.manifest)), policy)
-    check_fit(manifest, policy)
-    stats = arrays.read_obs_stats(args.obs_stats) if args.obs_stats is not None else None
-    simulated = golden.can_simulate(manifest)
-    if not simulated and args.seeds:
-        console.note(f"robot {manifest.robot!r} cannot be simulated here: no closed loop")
-    inputs = common_inputs(policy, manifest, stats, args.inputs)
-    torch_actions = None
-    if args.checkpoint is not None:
-        torch_actions = _torch_actions(args.checkpoint, args.config, args.activation, inputs)
-    verdict = verify(
-        Request(
-            policy=policy,
-            manifest=manifest,
-            stats=stats,
-            inputs=inputs,
-            quantization=_quantization(args, policy),
-            target=args.target,
-            hybrid=args.hybrid,
-            seeds=args.seeds if simulated else 0,
-            seconds=args.seconds,
-            command=_command(args.command),
-            bounds=gate.read_gate(args.gate),
-        ),
-        args.output / "toolkit.log",
-        torch_actions,
-    )
-    sources = {"model": args.model, "manifest": args.manifest, "dataset": args.dataset}
-    facts = {f"sha256 of {name}": files.sha256(path) for name, path in sources.items() if path is not None}
-    write_reports(args.output, manifest, inputs, verdict, facts)
-    if verdict.failures:
-        raise GateError(f"{'; '.join(verdict.failures)} (see {args.output / 'report.html'})")
-
-
 def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
     """Return the manifest with the model section that the ONNX file itself tells."""
     import msgspec
@@ -139,16 +55,16 @@ def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
 
 
 def common_inputs(
-    policy: PolicyOnnx, manifest: Manifest, stats: evaluation.Stats | None, recorded: Path | None
+    policy: PolicyOnnx, manifest: Manifest, stats: Stats | None, recorded: Path | None
 ) -> Float32Array:
     """Model inputs (N, dim): recorded ones, else those of a simulated walk. Raises InputError."""
     if recorded is not None:
         return arrays.read_observations(recorded, policy.observation_dim)
-    if not golden.can_simulate(manifest):
+    if not can_simulate(manifest):
         raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give --inputs")
     with console.step("Walking with the float model for common inputs"):
-        raw = golden.tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
-    return calibrate.normalized(manifest, raw, stats)
+        raw = tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
+    return normalized(manifest, raw, stats)
 
 
 def verify(request: Request, log: Path, torch_actions: Float32Array | None = None) -> Verdict:
@@ -239,35 +155,3 @@ def _walk(request: Request, backend: Backend) -> evaluation.ClosedLoop:
         request.seconds,
         request.seeds,
     )
-
-
-def _quantization(args: argparse.Namespace, policy: PolicyOnnx) -> Quantization | None:
-    if args.dataset is None:
-        if args.hybrid:
-            raise InputError("--hybrid needs --dataset, as gaitforge calibrate collects it")
-        console.note("without --dataset int8 is left out")
-        return None
-    inputs = record.calibration_inputs(policy, args.dataset)
-    dtype = ALIASES.get(args.quant_dtype, args.quant_dtype)
-    return Quantization(dtype, args.algorithm, inputs, args.fp16_layers)
-
-
-def _torch_actions(
-    checkpoint: Path, config: Path | None, activation: str | None, inputs: Float32Array
-) -> Float32Array:
-    from gaitforge.model.torch_policy import load_source, run_torch
-
-    with contextlib.redirect_stdout(None):
-        source = load_source(checkpoint, config, activation)
-    if source.obs_dim != inputs.shape[1]:
-        raise InputError(f"{checkpoint} takes {source.obs_dim} values, the ONNX model {inputs.shape[1]}")
-    return run_torch(source, inputs)
-
-
-def _command(text: str | None) -> tuple[float, float, float] | None:
-    from gaitforge.simulate.script import parse_command
-
-    if text is None:
-        return None
-    forward, left, yaw = (float(value) for value in np.asarray(parse_command(text).at(0.0)))
-    return forward, left, yaw

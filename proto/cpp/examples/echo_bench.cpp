@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include <gaitd/client.hpp>
+#include <gaitd/explain.hpp>
 
 #include "options.hpp"
 #include "remote_options.hpp"
@@ -24,7 +25,7 @@ namespace {
 
 constexpr std::size_t kJoints = 12;
 constexpr std::size_t kStateBytes = gaitd::stateSize(kJoints, false);
-constexpr std::size_t kCommandBytes = gaitd::commandSizeBound(kJoints);
+constexpr std::size_t kCommandBytes = gaitd::commandSizeBound(kJoints, kJoints);
 
 const char* const kUsage = R"(usage: echo_bench serve|bare|gaitd [options]
   serve   answers every message with one of a command's size until it is stopped
@@ -167,8 +168,8 @@ class GaitdContender {
 public:
     explicit GaitdContender(const Options& options) : client_(config(options)) {
         setUpThreads(options, nullptr);
-        for (const std::string& warning : client_.warnings()) std::cerr << "warning: " << warning << '\n';
         const gaitd::Contract& contract = client_.hello(std::chrono::seconds(30));
+        for (const std::string& warning : client_.warnings()) std::cerr << "warning: " << warning << '\n';
         state_.joint_position = contract.default_joint_position;
         state_.linear_acceleration = {0.0F, 0.0F, 9.81F};
         client_.activate();
@@ -191,7 +192,7 @@ public:
     std::uint64_t newest() {
         const gaitd::JointCommand& command = client_.command(gaitd::monotonicNow_ns());
         if (command.mode == gaitd::Mode::Damping) {
-            throw std::runtime_error(std::string("damping: ") + toString(command.reason));
+            throw std::runtime_error("damping: " + gaitd::explain(command, joints()));
         }
         return command.mode == gaitd::Mode::Active ? command.seq : 0;
     }
@@ -205,12 +206,16 @@ private:
         config.remote = remoteOf(options);
         config.controller = "echo_bench";
         config.io_priority = options.integer("--priority", 0);
-        for (const char* leg : {"FL", "FR", "HL", "HR"}) {
-            for (const char* joint : {"HipX", "HipY", "Knee"}) {
-                config.joints.push_back(std::string(leg) + "_" + joint + "_joint");
-            }
-        }
+        config.joints = joints();
         return config;
+    }
+
+    static std::vector<std::string> joints() {
+        std::vector<std::string> names;
+        for (const char* leg : {"FL", "FR", "HL", "HR"}) {
+            for (const char* joint : {"HipX", "HipY", "Knee"}) names.push_back(std::string(leg) + "_" + joint + "_joint");
+        }
+        return names;
     }
 
     gaitd::Client client_;

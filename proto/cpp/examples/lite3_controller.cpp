@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include <gaitd/client.hpp>
+#include <gaitd/explain.hpp>
 #include <gaitd/orientation.hpp>
 #include <gaitd/pacer.hpp>
 
@@ -103,6 +104,7 @@ public:
     Controller(gaitd::Client& client, const Options& options, std::uint16_t state_port, std::uint16_t operator_port,
                std::uint16_t command_port)
         : client_(client),
+          joints_(jointNames(options)),
           robot_(state_port),
           operator_(operator_port),
           command_port_(command_port),
@@ -201,7 +203,7 @@ private:
 
     void awaitPolicy(const JointCommand& command, std::uint64_t now_ns) {
         if (command.mode == Mode::Active) {
-            say("policy %s moves the robot, session %llu", client_.contract().policy_name.c_str(),
+            say("policy %s moves the robot, session %llu", client_.contract().firstPolicy().name.c_str(),
                 static_cast<unsigned long long>(command.session));
             return enter(Phase::Policy, now_ns, nullptr);
         }
@@ -221,7 +223,7 @@ private:
         }
         const bool damped = command.mode == Mode::Damping && ended_damping_ != client_.session();
         if (damped && phase_ != Phase::WaitForRobot && phase_ != Phase::Damping) {
-            say("damping: %s", toString(command.reason));
+            say("damping: %s", gaitd::explain(command, joints_).c_str());
             enter(Phase::Damping, now_ns, nullptr);
         }
         if (stop_requested != 0) return end(true, now_ns, "stopped by a signal");
@@ -311,6 +313,7 @@ private:
     }
 
     gaitd::Client& client_;
+    const std::vector<std::string> joints_;
     const lite3::UdpSocket robot_;
     const lite3::UdpSocket operator_;
     const std::uint16_t command_port_;
@@ -353,9 +356,8 @@ int run(const Options& options) {
     config.joints = jointNames(options);
     config.io_priority = options.integer("--priority", 0);
     gaitd::Client client(config);
-    for (const auto& warning : client.warnings()) say("warning: %s", warning.c_str());
 
-    // The sockets first: what cannot be had is told before gaitd is waited for.
+    // The sockets first: a port that is not available is reported before gaitd is waited for.
     Controller controller(client, options, port("--state-port", 30010), port("--operator-port", 30012),
                           port("--command-port", 20001));
     const double log_seconds = options.number("--seconds", 600.0) + 60.0;
@@ -364,8 +366,10 @@ int run(const Options& options) {
     const double patience_s = options.number("--hello-timeout", 30.0);
     say("waiting for gaitd, %s", config.remote.host.empty() ? config.endpoint_dir.c_str() : config.remote.host.c_str());
     const auto& contract = client.hello(std::chrono::milliseconds(static_cast<long>(patience_s * 1000.0)));
-    say("gaitd %s runs policy %s %s (%s), period %.1f ms", contract.gaitd_version.c_str(), contract.policy_name.c_str(),
-        contract.policy_version.c_str(), contract.policy_id.c_str(), static_cast<double>(contract.period_ns) * 1e-6);
+    const gaitd::Policy& policy = contract.firstPolicy();
+    say("gaitd %s runs policy %s %s (%s), period %.1f ms", contract.gaitd_version.c_str(), policy.name.c_str(),
+        policy.version.c_str(), policy.id.c_str(), static_cast<double>(contract.period_ns) * 1e-6);
+    for (const auto& warning : client.warnings()) say("warning: %s", warning.c_str());
     setUpThread(options);
     controller.run(log);
 

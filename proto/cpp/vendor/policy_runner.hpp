@@ -36,8 +36,9 @@ public:
 
     void DisplayPolicyInfo() override {
         const Contract& contract = client_.contract();
-        std::cout << "gaitd " << contract.gaitd_version << ", policy " << contract.policy_name << ' '
-                  << contract.policy_version << " (" << contract.policy_id << "), period "
+        const Policy& policy = contract.firstPolicy();
+        std::cout << "gaitd " << contract.gaitd_version << ", policy " << policy.name << ' ' << policy.version << " ("
+                  << policy.id << "), period "
                   << static_cast<double>(contract.period_ns) * 1e-6 << " ms\n";
         for (const std::string& warning : client_.warnings()) std::cout << "warning: " << warning << '\n';
     }

@@ -71,29 +71,28 @@ public:
     explicit Client(Config config)
         : config_(checked(std::move(config))),
           sends_linear_velocity_(has(config_.fields, "linear_velocity")),
+          route_(config_.endpoint_dir, config_.remote),
           latch_(config_.joints.size(), config_.damping_before_hello) {
+        contract_.action_dim = joints();
         setUpContext();
-        const Route route(config_.endpoint_dir, config_.remote);
         try {
             state_ = zmq::socket_t(context_, zmq::socket_type::pub);
             state_.set(zmq::sockopt::sndhwm, 64);
             state_.set(zmq::sockopt::linger, 0);
-            route.connect(state_, Channel::State);
+            route_.connect(state_, Channel::State);
             command_ = zmq::socket_t(context_, zmq::socket_type::sub);
             command_.set(zmq::sockopt::conflate, true);
             command_.set(zmq::sockopt::linger, 0);
             command_.set(zmq::sockopt::subscribe, "");
-            route.connect(command_, Channel::Command);
-            route.connect(command_, Channel::Guard);
+            route_.connect(command_, Channel::Command);
+            route_.connect(command_, Channel::Guard);
             zmq_msg_init(&received_);
-            // Lets the sockets take in their own connecting here, where allocation is allowed.
-            static_cast<void>(state_.get(zmq::sockopt::events));
-            static_cast<void>(command_.get(zmq::sockopt::events));
-            link_.emplace(context_, route,
+            settle();
+            link_.emplace(context_, route_,
                           control::Introduction{config_.controller, config_.joints, config_.fields, config_.message},
                           config_.request_timeout, pool_);
         } catch (const zmq::error_t& error) {
-            throw ConfigError(route.endpoint(Channel::State) + ": " + error.what());
+            throw ConfigError(route_.endpoint(Channel::State) + ": " + error.what());
         }
     }
 
@@ -103,12 +102,19 @@ public:
 
     // ---- start-up: these wait ----
 
-    /// Exchanges hello. From the control thread, before its loop. Throws RefusedError (gaitd's own text, for example
-    /// which joint is missing) or UnreachableError.
+    /// Exchanges hello and connects to every worker that the reply lists. From the control thread, before its loop.
+    /// Throws RefusedError (gaitd's own text, for example which joint is missing) or UnreachableError.
     const Contract& hello(std::chrono::milliseconds timeout) {
-        contract_ = link_->hello(timeout);
-        latch_.configure(contract_.deadline_ns, contract_.fallback_damping,
-                         {contract_.stance_ns, contract_.default_joint_position, contract_.stiffness, contract_.damping});
+        Contract contract = link_->hello(timeout);
+        for (const Endpoint& endpoint : contract.endpoints) connect(endpoint);
+        settle();
+        contract_ = std::move(contract);
+        latch_.configure({contract_.times.deadline_ns,
+                          contract_.times.first_command_ns,
+                          contract_.action_dim,
+                          contract_.fallback_damping,
+                          {contract_.times.stance_ns, contract_.default_joint_position, contract_.stiffness,
+                           contract_.damping}});
         return contract_;
     }
 
@@ -195,7 +201,7 @@ public:
     [[nodiscard]] std::size_t joints() const noexcept { return config_.joints.size(); }
     [[nodiscard]] const Contract& contract() const noexcept { return contract_; }
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
-    /// Real-time settings that the system refused; empty if all were granted.
+    /// Real-time settings that the system refused, and endpoints that this client does not know how to use.
     [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
 
 private:
@@ -234,16 +240,39 @@ private:
         return !refused;
     }
 
+    /// Connects to a slot's channels, once.
+    void connect(const Endpoint& endpoint) {
+        if (endpoint.transport != kTransport) {
+            return warnOnce("slot " + std::to_string(endpoint.slot) + ": transport `" + endpoint.transport +
+                            "` is not known to this client; no command will come from there");
+        }
+        for (const auto& [socket, name] : {std::pair{&state_, endpoint.state}, std::pair{&command_, endpoint.command}}) {
+            if (has(connected_, name.c_str())) continue;
+            route_.connect(*socket, name);
+            connected_.push_back(name);
+        }
+    }
+
+    void warnOnce(const std::string& warning) {
+        if (!has(warnings_, warning.c_str())) warnings_.push_back(warning);
+    }
+
+    /// Lets the sockets take in their own connecting here, where allocation is allowed.
+    void settle() {
+        static_cast<void>(state_.get(zmq::sockopt::events));
+        static_cast<void>(command_.get(zmq::sockopt::events));
+    }
+
     void adoptSession() noexcept {
         const Link::Grant grant = link_->grant();
         if (grant.session == last_grant_) return;
         last_grant_ = grant.session;
-        if (grant.epoch != link_->posts().epoch()) {
+        if (grant.cancellations != link_->posts().cancellations()) {
             // Granted after a person asked for damping or release: not taken up.
             link_->posts().damp(grant.session, Reason::Operator, "session was cancelled while it was activated");
             return;
         }
-        latch_.begin(grant.session);
+        latch_.begin(grant.session, grant.epoch, grant.slot);
         session_.store(grant.session);
     }
 
@@ -272,7 +301,8 @@ private:
         for (int i = 0; i < kReceivesPerCall; ++i) {
             if (zmq_msg_recv(&received_, command_.handle(), ZMQ_DONTWAIT) < 0) return;
             ++counters_.received;
-            Refusal refusal = decodeCommand(zmq_msg_data(&received_), zmq_msg_size(&received_), joints(), message_);
+            Refusal refusal = decodeCommand(zmq_msg_data(&received_), zmq_msg_size(&received_), joints(),
+                                            contract_.action_dim, message_);
             if (refusal == Refusal::None) refusal = latch_.offer(message_, now_ns);
             ++counters_.refused[static_cast<std::size_t>(refusal)];
         }
@@ -280,6 +310,9 @@ private:
 
     const Config config_;
     const bool sends_linear_velocity_;
+    const Route route_;
+    /// Channels of workers; slot 0's are there from the start.
+    std::vector<std::string> connected_{kChannelNames[0], kChannelNames[1]};
     std::vector<std::string> warnings_;
     Contract contract_;
 

@@ -1,6 +1,7 @@
 // STATE, RAW_OBSERVATION and COMMAND to bytes and back. Strict: what is not exactly the contract is refused.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -12,9 +13,6 @@ namespace gaitd {
 
 namespace detail {
 
-inline constexpr std::size_t kStateElements = 13;
-inline constexpr std::size_t kRawElements = 8;
-inline constexpr std::size_t kCommandElements = 15;
 // array header, version, type, then session, seq and stamp as 64-bit integers: fixed width keeps the size constant.
 inline constexpr std::size_t kSampleHeaderSize = 1 + 1 + 1 + 3 * 9;
 
@@ -54,13 +52,14 @@ public:
         if (ok() && !reader_.unsignedInteger(value)) refuse(Refusal::Malformed);
     }
 
-    template <class Enum>
-    void enumeration(Enum& value, std::uint64_t last) noexcept {
+    /// A number of 0 to `last`, or `other`.
+    template <class Small>
+    void small(Small& value, std::uint64_t last, std::uint64_t other = 0) noexcept {
         std::uint64_t number = 0;
         integer(number);
         if (!ok()) return;
-        if (number > last) return refuse(Refusal::Malformed);
-        value = static_cast<Enum>(number);
+        if (number > last && number != other) return refuse(Refusal::Malformed);
+        value = static_cast<Small>(number);
     }
 
     void floats(float* values, std::size_t count) noexcept {
@@ -81,18 +80,20 @@ public:
         std::memcpy(values, bytes.data, bytes.size);
     }
 
-    void policyId(std::array<char, kPolicyIdLength + 1>& id) noexcept {
-        wire::Bytes bytes;
-        if (!ok()) return;
-        if (!reader_.string(bytes)) return refuse(Refusal::Malformed);
-        if (bytes.size != 0 && bytes.size != kPolicyIdLength) return refuse(Refusal::Length);
-        for (std::size_t i = 0; i < bytes.size; ++i) {
-            const std::uint8_t digit = bytes.data[i];
-            const bool hex = (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
-            if (!hex) return refuse(Refusal::Malformed);
-        }
-        id.fill('\0');
-        if (bytes.size != 0) std::memcpy(id.data(), bytes.data, bytes.size);
+    void cause(Cause& cause, std::size_t joints) noexcept {
+        // One that a later gaitd adds must not hide its DAMPING: any small number is taken.
+        small(cause.kind, kLastNumber);
+        small(cause.joint, joints - 1, kNoJoint);
+        std::array<float, 2> values{};
+        floats(values.data(), values.size());
+        cause.number = values[0];
+        cause.bound = values[1];
+    }
+
+    /// The array of a policy's named inputs, which is empty today.
+    void noInputs() noexcept {
+        std::size_t count = 0;
+        if (ok() && (!reader_.array(count) || count != 0)) refuse(Refusal::Malformed);
     }
 
     [[nodiscard]] Refusal close() noexcept {
@@ -116,7 +117,7 @@ private:
 /// Bytes of every STATE message with these joints; session, seq and stamp do not change it.
 constexpr std::size_t stateSize(std::size_t joints, bool has_linear_velocity) noexcept {
     return detail::kSampleHeaderSize + 3 * wire::floatsSize(3) + wire::floatsSize(4) +
-           wire::floatsSize(has_linear_velocity ? 3 : 0) + 3 * wire::floatsSize(joints);
+           wire::floatsSize(has_linear_velocity ? 3 : 0) + 3 * wire::floatsSize(joints) + 1;
 }
 
 /// Bytes of every RAW_OBSERVATION message with these dimensions.
@@ -124,9 +125,11 @@ constexpr std::size_t rawObservationSize(std::size_t joints, std::size_t observa
     return detail::kSampleHeaderSize + wire::floatsSize(observation_dim) + 2 * wire::floatsSize(joints);
 }
 
-/// Upper bound of the bytes of a COMMAND message with these joints.
-constexpr std::size_t commandSizeBound(std::size_t joints) noexcept {
-    return 3 + 4 * 9 + 2 + (1 + kPolicyIdLength) + 6 * wire::floatsSize(joints);
+/// Upper bound of the bytes of a COMMAND message with these dimensions: array header, version, type, five 64-bit
+/// numbers, slot, mode, reason, cause with its joint and values, policy, blobs.
+constexpr std::size_t commandSizeBound(std::size_t joints, std::size_t action_dim) noexcept {
+    return 3 + 1 + 1 + 5 * 9 + 2 + 1 + 2 + 2 + 2 + wire::floatsSize(2) + 1 + 5 * wire::floatsSize(joints) +
+           wire::floatsSize(action_dim);
 }
 
 /// Writes the message; returns its size, or 0 when the buffer is too small.
@@ -134,7 +137,7 @@ inline std::size_t encodeState(const RobotState& state, std::uint64_t session, s
                                bool has_linear_velocity, void* buffer, std::size_t size) {
     wire::FixedBuffer out(buffer, size);
     wire::Packer packer(out);
-    detail::packSampleHeader(packer, detail::kStateElements, MessageType::State, session, seq, state.stamp_ns);
+    detail::packSampleHeader(packer, kStateElements, MessageType::State, session, seq, state.stamp_ns);
     wire::packFloats(packer, state.angular_velocity.data(), 3);
     wire::packFloats(packer, state.orientation.data(), 4);
     wire::packFloats(packer, state.linear_acceleration.data(), 3);
@@ -143,6 +146,7 @@ inline std::size_t encodeState(const RobotState& state, std::uint64_t session, s
     wire::packJoints(packer, state.joint_position, joints);
     wire::packJoints(packer, state.joint_velocity, joints);
     wire::packJoints(packer, state.joint_torque, joints);
+    packer.pack_array(0);
     return out.used();
 }
 
@@ -152,7 +156,7 @@ inline std::size_t encodeRawObservation(const RawObservation& raw, std::uint64_t
                                         std::size_t size) {
     wire::FixedBuffer out(buffer, size);
     wire::Packer packer(out);
-    detail::packSampleHeader(packer, detail::kRawElements, MessageType::RawObservation, session, seq, raw.stamp_ns);
+    detail::packSampleHeader(packer, kRawObservationElements, MessageType::RawObservation, session, seq, raw.stamp_ns);
     wire::packFloats(packer, raw.observation, observation_dim);
     wire::packJoints(packer, raw.joint_position, joints);
     wire::packJoints(packer, raw.joint_velocity, joints);
@@ -160,34 +164,39 @@ inline std::size_t encodeRawObservation(const RawObservation& raw, std::uint64_t
 }
 
 /// Writes the message; returns its size, or 0 when the buffer is too small.
-inline std::size_t encodeCommand(const CommandMessage& command, std::size_t joints, void* buffer, std::size_t size) {
+inline std::size_t encodeCommand(const CommandMessage& command, std::size_t joints, std::size_t action_dim,
+                                 void* buffer, std::size_t size) {
     wire::FixedBuffer out(buffer, size);
     wire::Packer packer(out);
-    packer.pack_array(static_cast<std::uint32_t>(detail::kCommandElements));
+    packer.pack_array(static_cast<std::uint32_t>(kCommandElements));
     packer.pack_uint64(kProtocolVersion);
     packer.pack_uint64(static_cast<std::uint64_t>(MessageType::Command));
     packer.pack_uint64(command.session);
+    packer.pack_uint64(command.epoch);
+    packer.pack_uint64(command.slot);
     packer.pack_uint64(command.seq);
     packer.pack_uint64(command.state_stamp_ns);
     packer.pack_uint64(command.publish_stamp_ns);
     packer.pack_uint64(static_cast<std::uint64_t>(command.mode));
     packer.pack_uint64(static_cast<std::uint64_t>(command.reason));
-    const auto id_size = static_cast<std::uint32_t>(std::strlen(command.policy_id.data()));
-    packer.pack_str(id_size);
-    packer.pack_str_body(command.policy_id.data(), id_size);
+    packer.pack_uint64(static_cast<std::uint64_t>(command.cause.kind));
+    packer.pack_uint64(command.cause.joint);
+    const std::array<float, 2> values{command.cause.number, command.cause.bound};
+    wire::packFloats(packer, values.data(), values.size());
+    packer.pack_uint64(command.policy);
     wire::packJoints(packer, command.joint_position, joints);
     wire::packJoints(packer, command.joint_velocity, joints);
     wire::packJoints(packer, command.stiffness, joints);
     wire::packJoints(packer, command.damping, joints);
     wire::packJoints(packer, command.torque, joints);
-    wire::packJoints(packer, command.action, joints);
+    wire::packJoints(packer, command.action, action_dim);
     return out.used();
 }
 
 /// Reads a STATE of `joints` joints. After a refusal the content of `message` means nothing.
 inline Refusal decodeState(const void* data, std::size_t size, std::size_t joints, StateMessage& message) noexcept {
     detail::Decoder decoder(data, size);
-    decoder.open(MessageType::State, detail::kStateElements);
+    decoder.open(MessageType::State, kStateElements);
     decoder.integer(message.session);
     decoder.integer(message.seq);
     decoder.integer(message.state.stamp_ns);
@@ -199,28 +208,32 @@ inline Refusal decodeState(const void* data, std::size_t size, std::size_t joint
     decoder.floats(message.state.joint_position.data(), joints);
     decoder.floats(message.state.joint_velocity.data(), joints);
     decoder.floats(message.state.joint_torque.data(), joints);
+    decoder.noInputs();
     return decoder.close();
 }
 
-/// Reads a COMMAND of `joints` joints. After a refusal the content of `message` means nothing.
-inline Refusal decodeCommand(const void* data, std::size_t size, std::size_t joints,
+/// Reads a COMMAND of `joints` joints and `action_dim` actions. After a refusal the content of `message` means nothing.
+inline Refusal decodeCommand(const void* data, std::size_t size, std::size_t joints, std::size_t action_dim,
                              CommandMessage& message) noexcept {
     detail::Decoder decoder(data, size);
-    decoder.open(MessageType::Command, detail::kCommandElements);
+    decoder.open(MessageType::Command, kCommandElements);
     decoder.integer(message.session);
+    decoder.integer(message.epoch);
+    decoder.small(message.slot, kMaxSlots - 1, kGuardSlot);
     decoder.integer(message.seq);
     decoder.integer(message.state_stamp_ns);
     decoder.integer(message.publish_stamp_ns);
-    decoder.enumeration(message.mode, static_cast<std::uint64_t>(Mode::Damping));
-    // A reason that a later gaitd adds must not hide its DAMPING: any small number is taken.
-    decoder.enumeration(message.reason, 255);
-    decoder.policyId(message.policy_id);
+    decoder.small(message.mode, static_cast<std::uint64_t>(Mode::Damping));
+    // As with a cause.
+    decoder.small(message.reason, kLastNumber);
+    decoder.cause(message.cause, joints);
+    decoder.small(message.policy, kMaxPolicies - 1);
     decoder.floats(message.joint_position.data(), joints);
     decoder.floats(message.joint_velocity.data(), joints);
     decoder.floats(message.stiffness.data(), joints);
     decoder.floats(message.damping.data(), joints);
     decoder.floats(message.torque.data(), joints);
-    decoder.floats(message.action.data(), joints);
+    decoder.floats(message.action.data(), action_dim);
     return decoder.close();
 }
 

@@ -2,12 +2,15 @@
 // may allocate.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <map>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <gaitd/errors.hpp>
@@ -16,18 +19,41 @@
 
 namespace gaitd {
 
+/// One of the policies that gaitd may run.
+struct Policy {
+    std::string id;  ///< 16 hex digits of its bundle's digest.
+    std::string name;
+    std::string version;
+};
+
+/// The times of a session.
+struct Times {
+    std::uint64_t deadline_ns = 0;       ///< No command whose state is older than this is applied.
+    std::uint64_t first_command_ns = 0;  ///< How long a session may go without its first active command.
+    std::uint64_t stance_ns = 0;         ///< How long damping may begin with the default pose at the policy's gains.
+};
+
+/// Where the worker of one slot is reached.
+struct Endpoint {
+    std::uint8_t slot = 0;
+    std::string transport;  ///< This client knows kTransport; of others, the names of the channels are not read.
+    std::string state;      ///< Name of the channel.
+    std::string command;
+};
+
 /// What gaitd answers to hello: everything a controller must know before its policy may move a joint.
 /// Joint values are in the controller's order.
 struct Contract {
     std::string gaitd_version;
-    std::string policy_id;
-    std::string policy_name;
-    std::string policy_version;
+    std::vector<Policy> policies;         ///< At least one.
+    std::size_t policy = 0;               ///< The one that a session begins with.
     std::uint64_t period_ns = 0;          ///< Publish one state this often.
-    std::uint64_t deadline_ns = 0;        ///< No command whose state is older than this is applied.
-    std::vector<std::string> joints;      ///< The policy's order: the order of `action`.
+    Times times;
+    std::vector<Endpoint> endpoints;      ///< At least one with a transport that this client knows.
+    std::vector<std::string> joints;      ///< The policy's order.
     std::vector<std::string> fields;      ///< State fields that the policy reads.
     std::size_t observation_dim = 0;      ///< Length of a raw observation.
+    std::size_t action_dim = 0;           ///< Length of a command's action.
     std::string velocity_command_unit;
     Vector3 velocity_command_min{};
     Vector3 velocity_command_max{};
@@ -35,7 +61,9 @@ struct Contract {
     JointArray stiffness{};               ///< Nm/rad, of the policy
     JointArray damping{};                 ///< Nm s/rad, of the policy
     JointArray fallback_damping{};        ///< Nm s/rad, in damping
-    std::uint64_t stance_ns = 0;          ///< How long damping may begin with the default pose at the policy's gains.
+
+    /// The policy that a session begins with.
+    [[nodiscard]] const Policy& firstPolicy() const { return policies.at(policy); }
 };
 
 namespace control {
@@ -102,8 +130,9 @@ inline msgpack::sbuffer damp(std::uint64_t id, std::uint64_t session, Reason rea
     });
 }
 
-/// One reply, its body still packed in `handle`.
+/// One reply, its body still packed in `handle`. Of another version only the id is read.
 struct Reply {
+    std::uint64_t version = 0;
     std::uint64_t id = 0;
     bool ok = false;
     msgpack::object body;
@@ -135,31 +164,25 @@ T value(const msgpack::object& map, const char* key) {
     }
 }
 
-/// Longer on stiff legs makes the way to the ground worse.
-inline constexpr std::uint64_t kMaxStance_ns = 500'000'000;
-
-/// Of a message on the control channel.
-inline constexpr std::size_t kMaxMessageSize = 64 * 1024;
-
 /// Bounds on what a reply may announce: arrays and maps are allocated before their elements are seen.
 inline msgpack::unpack_limit limits() {
-    constexpr std::size_t kLength = 1024;
-    constexpr std::size_t kDepth = 32;
-    return {kLength, kLength, kMaxMessageSize, kMaxMessageSize, kMaxMessageSize, kDepth};
+    return {kMaxControlLength, kMaxControlLength, kMaxMessageBytes, kMaxMessageBytes, kMaxMessageBytes, kMaxControlDepth};
 }
 
-/// Reads a reply; false when the bytes are not one.
+/// Reads a reply, of which one in another version has only its version and id; false when the bytes are not one.
 inline bool parseReply(const void* data, std::size_t size, Reply& reply) {
     try {
-        if (size > kMaxMessageSize) return false;
+        if (size > kMaxMessageBytes) return false;
         std::size_t offset = 0;
         reply.handle = msgpack::unpack(static_cast<const char*>(data), size, offset, nullptr, nullptr, limits());
         const msgpack::object& object = reply.handle.get();
-        if (offset != size || object.type != msgpack::type::ARRAY || object.via.array.size != 5) return false;
+        if (offset != size || object.type != msgpack::type::ARRAY || object.via.array.size < 3) return false;
         const msgpack::object* element = object.via.array.ptr;
-        if (element[0].as<std::uint64_t>() != kProtocolVersion) return false;
+        reply.version = element[0].as<std::uint64_t>();
         if (element[1].as<std::uint64_t>() != static_cast<std::uint64_t>(MessageType::Reply)) return false;
         reply.id = element[2].as<std::uint64_t>();
+        if (reply.version != kProtocolVersion) return true;
+        if (object.via.array.size != 5) return false;
         reply.ok = element[3].as<bool>();
         reply.body = element[4];
         return reply.body.type == msgpack::type::MAP;
@@ -168,7 +191,13 @@ inline bool parseReply(const void* data, std::size_t size, Reply& reply) {
     }
 }
 
+/// Of a reply that is not ok.
 inline RefusedError refusal(const Reply& reply) {
+    if (reply.version != kProtocolVersion) {
+        return {Reason::Contract, "gaitd speaks version " + std::to_string(reply.version) +
+                                      " of the wire contract, this client version " + std::to_string(kProtocolVersion) +
+                                      ": build the controller with the client of that gaitd's release"};
+    }
     return {static_cast<Reason>(value<std::uint8_t>(reply.body, "reason")), value<std::string>(reply.body, "error")};
 }
 
@@ -194,36 +223,162 @@ inline Vector3 vector3(const msgpack::object& map, const char* key) {
     return {numbers[0], numbers[1], numbers[2]};
 }
 
-/// Reads the reply to hello; throws RefusedError when it cannot be worked with.
-inline Contract parseContract(const Reply& reply, std::size_t joints) {
+inline RefusedError unusable(const std::string& what) { return {Reason::Contract, "gaitd's reply: " + what}; }
+
+/// The elements of an array of maps.
+inline std::vector<msgpack::object> entries(const msgpack::object& body, const char* key, std::size_t most) {
+    const msgpack::object& array = field(body, key);
+    if (array.type != msgpack::type::ARRAY) throw unusable(std::string("`") + key + "` is not an array");
+    if (array.via.array.size > most) throw unusable(std::string("`") + key + "` has more than " + std::to_string(most));
+    return {array.via.array.ptr, array.via.array.ptr + array.via.array.size};
+}
+
+/// A channel's name becomes part of a path.
+inline std::string channelName(const msgpack::object& endpoint, const char* key) {
+    const auto name = value<std::string>(endpoint, key);
+    const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    });
+    if (name.empty() || !plain) throw unusable(std::string("`endpoints`: `") + key + "` is not a channel's name");
+    return name;
+}
+
+inline std::vector<Endpoint> parseEndpoints(const msgpack::object& body) {
+    std::vector<Endpoint> endpoints;
+    bool usable = false;
+    for (const msgpack::object& entry : entries(body, "endpoints", kMaxSlots)) {
+        Endpoint endpoint;
+        endpoint.slot = value<std::uint8_t>(entry, "slot");
+        endpoint.transport = value<std::string>(entry, "transport");
+        if (endpoint.slot >= kMaxSlots) {
+            throw unusable("`endpoints`: slot " + std::to_string(endpoint.slot) + "; there are " +
+                           std::to_string(kMaxSlots));
+        }
+        if (endpoint.transport == kTransport) {
+            endpoint.state = channelName(entry, "state");
+            endpoint.command = channelName(entry, "command");
+            usable = true;
+        }
+        endpoints.push_back(std::move(endpoint));
+    }
+    if (!usable) throw unusable(std::string("`endpoints` has none with transport ") + kTransport +
+                                ", which is the only one this client knows");
+    return endpoints;
+}
+
+inline std::vector<Policy> parsePolicies(const msgpack::object& body) {
+    std::vector<Policy> policies;
+    for (const msgpack::object& entry : entries(body, "policies", kMaxPolicies)) {
+        policies.push_back({value<std::string>(entry, "id"), value<std::string>(entry, "name"),
+                            value<std::string>(entry, "version")});
+    }
+    return policies;
+}
+
+inline Times parseTimes(const msgpack::object& body) {
+    const msgpack::object& times = field(body, "times");
+    return {value<std::uint64_t>(times, "deadline_ns"), value<std::uint64_t>(times, "first_command_ns"),
+            value<std::uint64_t>(times, "stance_ns")};
+}
+
+/// Refuses what a controller with these joints cannot follow: this client's commands are joint positions.
+inline void checkTargets(const msgpack::object& body, const std::vector<std::string>& joints) {
+    const auto targets = value<std::vector<std::string>>(body, "joint_targets");
+    if (targets.size() != joints.size()) {
+        throw unusable("`joint_targets` has " + std::to_string(targets.size()) + " entries for " +
+                       std::to_string(joints.size()) + " joints");
+    }
+    for (std::size_t i = 0; i < joints.size(); ++i) {
+        if (targets[i] != kJointTarget) {
+            throw unusable("joint " + joints[i] + " is to follow `" + targets[i] + "`; this client knows only `" +
+                           kJointTarget + "`");
+        }
+    }
+}
+
+/// Refuses a policy with named inputs: this client sends none.
+inline void checkInputs(const msgpack::object& body) {
+    std::string names;
+    for (const msgpack::object& entry : entries(body, "inputs", kMaxInputs)) {
+        names += (names.empty() ? "" : ", ") + value<std::string>(entry, "name");
+    }
+    if (!names.empty()) throw unusable("the policy needs inputs that this client does not send: " + names);
+}
+
+inline void checkNumbers(const Contract& contract) {
+    const Times& times = contract.times;
+    if (contract.policy >= contract.policies.size()) {
+        throw unusable("`policy` is " + std::to_string(contract.policy) + " of " +
+                       std::to_string(contract.policies.size()) + " policies");
+    }
+    if (contract.period_ns == 0 || times.deadline_ns < contract.period_ns) {
+        throw unusable("`deadline_ns` is shorter than the period, or both are 0");
+    }
+    if (times.first_command_ns == 0 || times.first_command_ns > kMaxFirstCommand_ns) {
+        throw unusable("`first_command_ns` is 0 or more than 5 seconds");
+    }
+    if (times.stance_ns > kMaxStance_ns) throw unusable("`stance_ns` is more than half a second");
+    if (contract.action_dim == 0 || contract.action_dim > kMaxJoints) {
+        throw unusable("`action_dim` is " + std::to_string(contract.action_dim) + "; 1 to " +
+                       std::to_string(kMaxJoints) + " are possible");
+    }
+}
+
+/// Reads the reply to the hello of a controller with these joints; throws RefusedError when it cannot be worked with.
+inline Contract parseContract(const Reply& reply, const std::vector<std::string>& joints) {
     if (!reply.ok) throw refusal(reply);
-    const msgpack::object& policy = field(reply.body, "policy");
-    const msgpack::object& command = field(reply.body, "velocity_command");
+    const msgpack::object& body = reply.body;
+    const msgpack::object& command = field(body, "velocity_command");
     Contract contract;
-    contract.gaitd_version = value<std::string>(reply.body, "gaitd");
-    contract.policy_id = value<std::string>(policy, "id");
-    contract.policy_name = value<std::string>(policy, "name");
-    contract.policy_version = value<std::string>(policy, "version");
-    contract.period_ns = value<std::uint64_t>(reply.body, "period_ns");
-    contract.deadline_ns = value<std::uint64_t>(reply.body, "deadline_ns");
-    contract.joints = value<std::vector<std::string>>(reply.body, "joints");
-    contract.fields = value<std::vector<std::string>>(reply.body, "fields");
-    contract.observation_dim = value<std::size_t>(reply.body, "observation_dim");
+    contract.gaitd_version = value<std::string>(body, "gaitd");
+    contract.policies = parsePolicies(body);
+    contract.policy = value<std::size_t>(body, "policy");
+    contract.period_ns = value<std::uint64_t>(body, "period_ns");
+    contract.times = parseTimes(body);
+    contract.endpoints = parseEndpoints(body);
+    contract.joints = value<std::vector<std::string>>(body, "joints");
+    checkTargets(body, joints);
+    contract.fields = value<std::vector<std::string>>(body, "fields");
+    checkInputs(body);
+    contract.observation_dim = value<std::size_t>(body, "observation_dim");
+    contract.action_dim = value<std::size_t>(body, "action_dim");
     contract.velocity_command_unit = value<std::string>(command, "unit");
     contract.velocity_command_min = vector3(command, "min");
     contract.velocity_command_max = vector3(command, "max");
-    contract.default_joint_position = jointValues(reply.body, "default_joint_position", joints);
-    contract.stiffness = jointValues(reply.body, "stiffness", joints);
-    contract.damping = jointValues(reply.body, "damping", joints);
-    contract.fallback_damping = jointValues(reply.body, "fallback_damping", joints);
-    contract.stance_ns = value<std::uint64_t>(reply.body, "stance_ns");
-    if (contract.period_ns == 0 || contract.deadline_ns < contract.period_ns) {
-        throw RefusedError(Reason::Contract, "gaitd's reply: the deadline is shorter than the period, or both are 0");
-    }
-    if (contract.stance_ns > kMaxStance_ns) {
-        throw RefusedError(Reason::Contract, "gaitd's reply: `stance_ns` is more than half a second");
-    }
+    contract.default_joint_position = jointValues(body, "default_joint_position", joints.size());
+    contract.stiffness = jointValues(body, "stiffness", joints.size());
+    contract.damping = jointValues(body, "damping", joints.size());
+    contract.fallback_damping = jointValues(body, "fallback_damping", joints.size());
+    checkNumbers(contract);
     return contract;
+}
+
+/// What a new gaitd has otherwise than the one that said hello; empty: nothing that matters to a session.
+inline std::string difference(const Contract& now, const Contract& before) {
+    const auto policy = [](const Contract& contract) {
+        return contract.firstPolicy().name + " (" + contract.firstPolicy().id + ")";
+    };
+    const auto values = [](const Contract& contract) {
+        return std::tie(contract.period_ns, contract.times.deadline_ns, contract.times.first_command_ns,
+                        contract.times.stance_ns);
+    };
+    const auto sizes = [](const Contract& contract) { return std::tie(contract.observation_dim, contract.action_dim); };
+    const auto same = [](const Endpoint& left, const Endpoint& right) {
+        return std::tie(left.slot, left.transport, left.state, left.command) ==
+               std::tie(right.slot, right.transport, right.state, right.command);
+    };
+    const auto samePolicy = [](const Policy& left, const Policy& right) { return left.id == right.id; };
+    if (policy(now) != policy(before)) return "policy " + policy(now) + " instead of " + policy(before);
+    if (!std::equal(now.policies.begin(), now.policies.end(), before.policies.begin(), before.policies.end(),
+                    samePolicy)) {
+        return "other policies beside " + policy(now);
+    }
+    if (values(now) != values(before)) return "policy " + policy(now) + " with other times";
+    if (sizes(now) != sizes(before)) return "policy " + policy(now) + " with other dimensions";
+    if (!std::equal(now.endpoints.begin(), now.endpoints.end(), before.endpoints.begin(), before.endpoints.end(), same)) {
+        return "policy " + policy(now) + " at other endpoints";
+    }
+    return "";
 }
 
 }  // namespace control

@@ -20,36 +20,44 @@ struct Stance {
     JointArray damping{};           ///< Nm s/rad
 };
 
+/// What hello's reply says of the commands to come.
+struct Terms {
+    std::uint64_t deadline_ns = 0;  ///< No command whose state is older is applied.
+    std::uint64_t first_command_ns = kFirstCommand_ns;  ///< How long a session may go without its first active command.
+    std::size_t action_dim = 0;
+    JointArray fallback_damping{};  ///< Nm s/rad, what damping is.
+    Stance stance;
+};
+
 /// IDLE -> ACTIVE -> DAMPING of one session after another. DAMPING is left only by begin(): a new session.
 class Latch {
 public:
-    /// A stamp may lie this far in the future: the caller read its clock a moment before the message came.
-    static constexpr std::uint64_t kFutureTolerance_ns = 1'000'000;
-    /// How long a session may go without its first active command.
-    static constexpr std::uint64_t kFirstCommandLimit_ns = 500'000'000;
-
     /// `damping` [Nm s/rad] is used for every joint until configure().
-    Latch(std::size_t joints, float damping) noexcept : joints_(joints) {
+    Latch(std::size_t joints, float damping) noexcept : joints_(joints), action_dim_(joints) {
         std::fill_n(fallback_damping_.begin(), joints_, damping);
         standDown();
     }
 
-    /// What hello's reply says: no command older than `deadline_ns` is applied, and this is what damping is.
-    void configure(std::uint64_t deadline_ns, const JointArray& fallback_damping, const Stance& stance = {}) noexcept {
-        deadline_ns_ = deadline_ns;
-        fallback_damping_ = fallback_damping;
-        stance_ = stance;
+    void configure(const Terms& terms) noexcept {
+        deadline_ns_ = terms.deadline_ns;
+        first_command_ns_ = terms.first_command_ns;
+        action_dim_ = terms.action_dim;
+        fallback_damping_ = terms.fallback_damping;
+        stance_ = terms.stance;
         if (output_.mode != Mode::Active) standDown();
     }
 
-    /// Starts a session: everything of the one before is forgotten.
-    void begin(std::uint64_t session) noexcept {
+    /// Starts a session, granted to the worker in `slot` under `epoch`: everything of the one before is forgotten.
+    void begin(std::uint64_t session, std::uint64_t epoch, std::uint8_t slot) noexcept {
         session_ = session;
+        epoch_ = epoch;
+        slot_ = slot;
         last_published_seq_ = 0;
         last_applied_seq_ = 0;
         waiting_since_known_ = false;
         output_.mode = Mode::Idle;
         output_.reason = Reason::None;
+        output_.cause = Cause{};
         standDown();
     }
 
@@ -64,10 +72,10 @@ public:
     }
 
     /// Damping from now on; the first reason of a session stands. It begins with the stance if there is one and the
-    /// policy was moving the joints, unless then or later a limit was exceeded (the robot may have fallen), or a person
-    /// or gaitd's end asks for damping: limp at once.
-    void damp(Reason reason) noexcept {
-        const bool limp = reason == Reason::Limit || reason == Reason::Operator || reason == Reason::Shutdown;
+    /// policy was moving the joints, unless then or later a limp reason is given (a limit was exceeded and the robot may
+    /// have fallen, or a person or gaitd's end asks for damping): limp at once.
+    void damp(Reason reason, const Cause& cause = {}) noexcept {
+        const bool limp = isLimp(reason);
         const Mode before = output_.mode;
         if (before == Mode::Damping) {
             if (limp) standDown();
@@ -75,6 +83,7 @@ public:
         }
         output_.mode = Mode::Damping;
         output_.reason = reason;
+        output_.cause = cause;
         standDown();
         if (before == Mode::Active && !limp && stance_.duration_ns > 0) standing_ = Standing::Due;
     }
@@ -92,7 +101,7 @@ public:
         if (command.mode == Mode::Idle) return Refusal::None;  // Says only that gaitd has no session.
         if (command.session != session_) return Refusal::ForeignSession;
         if (command.mode == Mode::Damping) {
-            damp(command.reason);
+            damp(command.reason, command.cause);  // Whatever its epoch: nothing in it can make it unsafe.
             return Refusal::None;
         }
         const Refusal refusal = judgeActive(command, now_ns);
@@ -114,7 +123,7 @@ public:
                 waiting_since_ns_ = now_ns;
                 waiting_since_known_ = true;
             }
-            if (age(waiting_since_ns_, now_ns) > kFirstCommandLimit_ns) expire();
+            if (age(waiting_since_ns_, now_ns) > first_command_ns_) expire();
         }
         if (standing_ != Standing::No) stand(now_ns);
         if (output_.mode != Mode::Active && standing_ == Standing::No) output_.joint_position = measured_position_;
@@ -147,6 +156,10 @@ private:
     [[nodiscard]] Refusal judgeActive(const CommandMessage& command, std::uint64_t now_ns) const noexcept {
         if (session_ == 0) return Refusal::ForeignSession;
         if (output_.mode == Mode::Damping) return Refusal::Latched;
+        // A worker that was replaced may wake up; one without a slot is none.
+        if (command.epoch < epoch_) return Refusal::OldEpoch;
+        if (command.slot >= kMaxSlots) return Refusal::ForeignSlot;
+        if (command.epoch == epoch_ && command.slot != slot_) return Refusal::ForeignSlot;
         if (!finite(command)) return Refusal::NotFinite;
         if (command.seq <= last_applied_seq_) return Refusal::Replayed;
         if (command.seq > last_published_seq_) return Refusal::Unpublished;
@@ -160,20 +173,25 @@ private:
 
     [[nodiscard]] bool finite(const CommandMessage& command) const noexcept {
         for (const JointArray* values : {&command.joint_position, &command.joint_velocity, &command.stiffness,
-                                         &command.damping, &command.torque, &command.action}) {
-            for (std::size_t i = 0; i < joints_; ++i) {
-                if (!std::isfinite((*values)[i])) return false;
-            }
+                                         &command.damping, &command.torque}) {
+            if (!finite(*values, joints_)) return false;
         }
-        return true;
+        return finite(command.action, action_dim_);
+    }
+
+    static bool finite(const JointArray& values, std::size_t count) noexcept {
+        return std::all_of(values.begin(), values.begin() + count, [](float value) { return std::isfinite(value); });
     }
 
     void apply(const CommandMessage& command) noexcept {
+        epoch_ = command.epoch;
+        slot_ = command.slot;
         last_applied_seq_ = command.seq;
         applied_stamp_ns_ = command.state_stamp_ns;
         output_.mode = Mode::Active;
         output_.reason = command.reason;
         output_.session = session_;
+        output_.policy = command.policy;
         output_.seq = command.seq;
         output_.joint_position = command.joint_position;
         output_.joint_velocity = command.joint_velocity;
@@ -217,12 +235,16 @@ private:
     }
 
     std::size_t joints_;
+    std::size_t action_dim_;
     std::uint64_t deadline_ns_ = 0;
+    std::uint64_t first_command_ns_ = kFirstCommand_ns;
     JointArray fallback_damping_{};
     Stance stance_;
     JointArray measured_position_{};
 
     std::uint64_t session_ = 0;
+    std::uint64_t epoch_ = 0;  ///< The newest one taken: the grant's, or an applied command's.
+    std::uint8_t slot_ = 0;    ///< Of the worker that has the joints in this epoch.
     std::uint64_t last_published_seq_ = 0;
     std::uint64_t last_applied_seq_ = 0;
     std::uint64_t applied_stamp_ns_ = 0;

@@ -45,10 +45,12 @@ class Link {
 public:
     using Clock = std::chrono::steady_clock;
 
-    /// A session that gaitd granted, and Posts::epoch() when it was asked for.
+    /// A session that gaitd granted, and Posts::cancellations() when it was asked for.
     struct Grant {
         std::uint64_t session;
         std::uint64_t epoch;
+        std::uint8_t slot;
+        std::uint64_t cancellations;
     };
 
     Link(zmq::context_t& context, Route route, control::Introduction introduction,
@@ -63,6 +65,10 @@ public:
             const bool velocity = std::find(fields.begin(), fields.end(), "linear_velocity") != fields.end();
             message_size_ = stateSize(introduction_.joints.size(), velocity);
             pool_.fill(message_size_);
+        }
+        if (const std::size_t size = control::hello(~std::uint64_t{0}, introduction_).size(); size > kMaxRequestBytes) {
+            throw ConfigError("Config: the names of joints, fields and controller make a hello of " + std::to_string(size) +
+                              " bytes; " + std::to_string(kMaxRequestBytes) + " are possible");
         }
         open();
         // Signals belong to the program's own threads: a handler here would interrupt the waiting.
@@ -97,8 +103,11 @@ public:
 
     /// The newest session granted.
     [[nodiscard]] Grant grant() const noexcept {
-        const std::uint64_t session = granted_session_.load();
-        return {session, granted_epoch_.load()};
+        Grant grant{};
+        do {  // Again when a newer one came meanwhile.
+            grant = {granted_session_.load(), granted_epoch_.load(), granted_slot_.load(), granted_cancellations_.load()};
+        } while (grant.session != granted_session_.load());
+        return grant;
     }
 
     /// Exchanges hello, again and again until gaitd answers. Waits. Throws RefusedError or UnreachableError.
@@ -243,20 +252,23 @@ private:
     void handle(const control::Reply& reply) {
         if (step_ == Step::Activate) {
             if (!reply.ok) throw control::refusal(reply);
-            granted_epoch_.store(posts_.activateEpoch());
-            granted_session_.store(control::value<std::uint64_t>(reply.body, "session"));
+            const auto session = control::value<std::uint64_t>(reply.body, "session");
+            const auto epoch = control::value<std::uint64_t>(reply.body, "epoch");
+            const auto slot = control::value<std::uint8_t>(reply.body, "slot");
+            if (slot >= kMaxSlots) throw control::unusable("`slot` is " + std::to_string(slot));
+            granted_cancellations_.store(posts_.activateCancellations());
+            granted_epoch_.store(epoch);
+            granted_slot_.store(slot);
+            granted_session_.store(session);
             return finishActivation(Activation::Granted, nullptr);
         }
-        Contract contract = control::parseContract(reply, introduction_.joints.size());
+        Contract contract = control::parseContract(reply, introduction_.joints);
         if (step_ == Step::Hello) return finishHello(std::move(contract));
         if (!contract_) throw RefusedError(Reason::Contract, "activate before hello: call hello() first");
-        if (contract.policy_id != contract_->policy_id || contract.period_ns != contract_->period_ns ||
-            contract.deadline_ns != contract_->deadline_ns || contract.stance_ns != contract_->stance_ns) {
-            throw RefusedError(Reason::Contract, "gaitd now runs policy " + contract.policy_name + " (" +
-                                                     contract.policy_id + ") instead of " + contract_->policy_name +
-                                                     " (" + contract_->policy_id + "): call hello() again");
+        if (const std::string difference = control::difference(contract, *contract_); !difference.empty()) {
+            throw RefusedError(Reason::Contract, "gaitd now runs " + difference + ": call hello() again");
         }
-        if (posts_.activateEpoch() != posts_.epoch()) {
+        if (posts_.activateCancellations() != posts_.cancellations()) {
             throw RefusedError(Reason::Operator, "cancelled while activating");
         }
         start(Step::Activate);
@@ -331,6 +343,8 @@ private:
     std::atomic<Activation> activation_{Activation::None};
     std::atomic<std::uint64_t> granted_session_{0};
     std::atomic<std::uint64_t> granted_epoch_{0};
+    std::atomic<std::uint8_t> granted_slot_{0};
+    std::atomic<std::uint64_t> granted_cancellations_{0};
     std::mutex mutex_;
     std::condition_variable changed_;
     std::optional<Contract> hello_contract_;

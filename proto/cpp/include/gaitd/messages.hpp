@@ -4,66 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+
+#include <gaitd/contract.hpp>
 
 namespace gaitd {
-
-inline constexpr std::uint64_t kProtocolVersion = 1;
-inline constexpr std::size_t kMaxJoints = 64;
-inline constexpr std::size_t kPolicyIdLength = 16;
-
-enum class MessageType : std::uint8_t { State = 1, RawObservation = 2, Command = 3, Request = 4, Reply = 5 };
-
-/// What the joints are to do.
-enum class Mode : std::uint8_t {
-    Idle = 0,     ///< No session, or no command of it yet: nothing is asked of the joints.
-    Active = 1,   ///< The policy moves the joints.
-    Damping = 2,  ///< Latched: the robot's damping, after a stance where that is set; until an explicit activate.
-};
-
-/// Why the mode is what it is, or why a request was refused.
-enum class Reason : std::uint8_t {
-    None = 0,
-    Deadline = 1,
-    WorkerDied = 2,
-    StateLost = 3,
-    StateStale = 4,
-    StateInvalid = 5,
-    ActionInvalid = 6,
-    Limit = 7,
-    BackendError = 8,
-    Contract = 9,
-    Operator = 10,
-    ClientDeadline = 11,
-    Shutdown = 12,
-};
-
-constexpr const char* toString(Mode mode) noexcept {
-    switch (mode) {
-        case Mode::Idle: return "idle";
-        case Mode::Active: return "active";
-        case Mode::Damping: return "damping";
-    }
-    return "unknown";
-}
-
-constexpr const char* toString(Reason reason) noexcept {
-    switch (reason) {
-        case Reason::None: return "none";
-        case Reason::Deadline: return "deadline";
-        case Reason::WorkerDied: return "worker_died";
-        case Reason::StateLost: return "state_lost";
-        case Reason::StateStale: return "state_stale";
-        case Reason::StateInvalid: return "state_invalid";
-        case Reason::ActionInvalid: return "action_invalid";
-        case Reason::Limit: return "limit";
-        case Reason::BackendError: return "backend_error";
-        case Reason::Contract: return "contract";
-        case Reason::Operator: return "operator";
-        case Reason::ClientDeadline: return "client_deadline";
-        case Reason::Shutdown: return "shutdown";
-    }
-    return "unknown";
-}
 
 using Vector3 = std::array<float, 3>;
 using Quaternion = std::array<float, 4>;  ///< w, x, y, z
@@ -99,15 +44,26 @@ struct StateMessage {
     RobotState state;
 };
 
+/// Why one state or action was refused: what is behind the reason of a DAMPING.
+struct Cause {
+    CauseKind kind = CauseKind::None;
+    std::uint8_t joint = kNoJoint;  ///< Controller's order; kNoJoint: not about one joint.
+    float number = std::numeric_limits<float>::quiet_NaN();  ///< What was measured or asked for, in unitOf(kind).
+    float bound = std::numeric_limits<float>::quiet_NaN();   ///< What it was held against.
+};
+
 /// COMMAND as it travels; joint arrays in the controller's order, `action` in the policy's.
 struct CommandMessage {
     std::uint64_t session = 0;
+    std::uint64_t epoch = 0;
+    std::uint8_t slot = 0;  ///< The worker's, or kGuardSlot.
     std::uint64_t seq = 0;
     std::uint64_t state_stamp_ns = 0;
     std::uint64_t publish_stamp_ns = 0;
     Mode mode = Mode::Idle;
     Reason reason = Reason::None;
-    std::array<char, kPolicyIdLength + 1> policy_id{};  ///< Zero-terminated.
+    Cause cause;
+    std::uint8_t policy = 0;  ///< Index into Contract::policies.
     JointArray joint_position{};
     JointArray joint_velocity{};
     JointArray stiffness{};
@@ -120,7 +76,9 @@ struct CommandMessage {
 struct JointCommand {
     Mode mode = Mode::Idle;
     Reason reason = Reason::None;
+    Cause cause;                ///< In damping that gaitd asked for: what is behind the reason.
     std::uint64_t session = 0;
+    std::uint8_t policy = 0;    ///< Index into Contract::policies; of the last active command.
     std::uint64_t seq = 0;      ///< Sequence number of the state that this answers; 0 unless active.
     std::uint64_t age_ns = 0;   ///< Age of that state's sample; 0 unless active.
     JointArray joint_position{};  ///< rad; the last published position unless active or in the stance.
@@ -140,13 +98,15 @@ enum class Refusal : std::uint8_t {
     Length,          ///< A blob has another length than the joints call for.
     NotFinite,       ///< NaN or infinity in an active command.
     ForeignSession,  ///< Of a session that is not ours.
+    OldEpoch,        ///< Of a worker that another one has taken over from.
+    ForeignSlot,     ///< Not of the worker that has the joints in this epoch.
     Replayed,        ///< Answers a state that is not newer than the last one answered.
     Unpublished,     ///< Answers a state that was never published, or with another stamp.
     FutureStamp,     ///< Stamped later than now.
     Late,            ///< Answers a state older than the deadline.
     Latched,         ///< Active command after damping of its session.
 };
-inline constexpr std::size_t kRefusals = 12;
+inline constexpr std::size_t kRefusals = 14;
 
 constexpr const char* toString(Refusal refusal) noexcept {
     switch (refusal) {
@@ -157,6 +117,8 @@ constexpr const char* toString(Refusal refusal) noexcept {
         case Refusal::Length: return "length";
         case Refusal::NotFinite: return "not_finite";
         case Refusal::ForeignSession: return "foreign_session";
+        case Refusal::OldEpoch: return "old_epoch";
+        case Refusal::ForeignSlot: return "foreign_slot";
         case Refusal::Replayed: return "replayed";
         case Refusal::Unpublished: return "unpublished";
         case Refusal::FutureStamp: return "future_stamp";

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <gaitd/contract.hpp>
+
 namespace gaitd {
 
 /// One step every period, in a loop that turns faster than that.
@@ -15,6 +17,7 @@ public:
     /// period apart, since gaitd refuses states that follow each other too closely.
     bool due(std::uint64_t now_ns) noexcept {
         if (now_ns < next_ns_) return false;
+        static_assert(kMinStateSpacingPeriods < 0.75);
         next_ns_ = std::max(next_ns_ + period_ns_, now_ns + period_ns_ - period_ns_ / 4);
         return true;
     }

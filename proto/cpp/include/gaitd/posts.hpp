@@ -36,16 +36,16 @@ public:
     // ---- any thread ----
 
     void activate() noexcept {
-        activate_epoch_.store(epoch());
+        activate_cancellations_.store(cancellations());
         activate_.store(true);
         wake();
     }
 
     /// From now on an activation asked for before does not count.
-    void cancelActivation() noexcept { epoch_.fetch_add(1); }
+    void cancelActivation() noexcept { cancellations_.fetch_add(1); }
 
     /// Grows with every cancelActivation().
-    [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(); }
+    [[nodiscard]] std::uint64_t cancellations() const noexcept { return cancellations_.load(); }
 
     void release(std::uint64_t session) noexcept {
         if (session == 0) return;
@@ -83,8 +83,8 @@ public:
 
     [[nodiscard]] bool activateIsWaiting() const noexcept { return activate_.load(); }
     bool takeActivate() noexcept { return activate_.exchange(false); }
-    /// epoch() when the activation was asked for.
-    [[nodiscard]] std::uint64_t activateEpoch() const noexcept { return activate_epoch_.load(); }
+    /// cancellations() when the activation was asked for.
+    [[nodiscard]] std::uint64_t activateCancellations() const noexcept { return activate_cancellations_.load(); }
 
     /// The session to release; 0 for none.
     std::uint64_t takeRelease() noexcept { return release_.exchange(0); }
@@ -102,13 +102,13 @@ private:
 
     const int wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     std::atomic<bool> activate_{false};
-    std::atomic<std::uint64_t> activate_epoch_{0};
-    std::atomic<std::uint64_t> epoch_{0};
+    std::atomic<std::uint64_t> activate_cancellations_{0};
+    std::atomic<std::uint64_t> cancellations_{0};
     std::atomic<std::uint64_t> release_{0};
     std::atomic<Slot> damp_{Slot::Free};
     std::uint64_t damp_session_ = 0;
     Reason damp_reason_ = Reason::None;
-    std::array<char, 128> damp_detail_{};
+    std::array<char, kMaxDetailBytes> damp_detail_{};
     std::size_t damp_detail_size_ = 0;
 };
 

@@ -1,6 +1,7 @@
 // How gaitd is reached: by the sockets on its own machine, or over TCP with keys.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 #include <zmq.hpp>
 
+#include <gaitd/contract.hpp>
 #include <gaitd/errors.hpp>
 
 namespace gaitd {
@@ -18,29 +20,19 @@ namespace gaitd {
 /// A gaitd on the network. The key files are those that `gaitctl keygen` writes.
 struct Remote {
     std::string host;           ///< The robot's address; empty: gaitd is on this machine.
-    std::uint16_t port = 9460;  ///< `network.port` of its gaitd: the first of four.
+    std::uint16_t port = kDefaultPort;  ///< `network.port` of its gaitd: the first of four.
     std::string server_key;     ///< File with the robot's public key, ROBOT.pub.
     std::string key;            ///< File with this controller's secret key, NAME.key; mode 0600.
 };
 
-enum class Channel : std::uint8_t { State, Command, Guard, Control };
-
 class Route {
 public:
     /// Reads the key files. Throws ConfigError.
-    Route(const std::string& directory, const Remote& remote) {
-        constexpr std::array<const char*, 4> kNames{"state", "command", "guard", "control"};
-        if (remote.host.empty()) {
-            for (std::size_t i = 0; i < kNames.size(); ++i) {
-                endpoints_[i] = "ipc://" + directory + "/" + kNames[i] + ".sock";
-            }
-            return;
-        }
-        if (remote.port == 0 || remote.port > 65536 - kNames.size()) {
+    Route(const std::string& directory, const Remote& remote)
+        : directory_(directory), host_(remote.host), port_(remote.port) {
+        if (remote.host.empty()) return;
+        if (remote.port == 0 || remote.port > 65536 - kChannelNames.size()) {
             throw ConfigError("Config::remote.port is " + std::to_string(remote.port) + "; 1 to 65532 are possible");
-        }
-        for (std::size_t i = 0; i < kNames.size(); ++i) {
-            endpoints_[i] = "tcp://" + remote.host + ":" + std::to_string(remote.port + i);
         }
         if (remote.server_key.empty() || remote.key.empty()) {
             throw ConfigError(std::string("Config::remote.") + (remote.key.empty() ? "key" : "server_key") +
@@ -55,19 +47,22 @@ public:
     }
 
     /// Set the socket's other options before. Throws zmq::error_t.
-    void connect(zmq::socket_t& socket, Channel channel) const {
-        socket.set(zmq::sockopt::reconnect_ivl, secret_key_.empty() ? 5 : kRemoteReconnect_ms);
-        if (!secret_key_.empty()) {
-            socket.set(zmq::sockopt::curve_serverkey, server_key_);
-            socket.set(zmq::sockopt::curve_publickey, public_key_);
-            socket.set(zmq::sockopt::curve_secretkey, secret_key_);
-            socket.set(zmq::sockopt::heartbeat_ivl, kHeartbeat_ms);
-        }
-        socket.connect(endpoint(channel));
+    void connect(zmq::socket_t& socket, Channel channel) const { connectTo(socket, endpoint(channel)); }
+
+    /// Connects to a channel that hello's reply names. Throws RefusedError for one that has no TCP port, zmq::error_t.
+    void connect(zmq::socket_t& socket, const std::string& channel) const { connectTo(socket, endpoint(channel)); }
+
+    [[nodiscard]] std::string endpoint(Channel channel) const {
+        return endpoint(kChannelNames[static_cast<std::size_t>(channel)]);
     }
 
-    [[nodiscard]] const std::string& endpoint(Channel channel) const noexcept {
-        return endpoints_[static_cast<std::size_t>(channel)];
+    [[nodiscard]] std::string endpoint(const std::string& channel) const {
+        if (host_.empty()) return "ipc://" + directory_ + "/" + channel + ".sock";
+        const auto found = std::find(kChannelNames.begin(), kChannelNames.end(), channel);
+        if (found == kChannelNames.end()) {
+            throw RefusedError(Reason::Contract, "gaitd's reply: the channel `" + channel + "` has no TCP port");
+        }
+        return "tcp://" + host_ + ":" + std::to_string(port_ + (found - kChannelNames.begin()));
     }
 
     /// What to look at when nobody answers.
@@ -78,11 +73,19 @@ public:
     }
 
 private:
+    void connectTo(zmq::socket_t& socket, const std::string& endpoint) const {
+        socket.set(zmq::sockopt::reconnect_ivl,
+                   static_cast<int>(secret_key_.empty() ? kReconnect_ms : kRemoteReconnect_ms));
+        if (!secret_key_.empty()) {
+            socket.set(zmq::sockopt::curve_serverkey, server_key_);
+            socket.set(zmq::sockopt::curve_publickey, public_key_);
+            socket.set(zmq::sockopt::curve_secretkey, secret_key_);
+            socket.set(zmq::sockopt::heartbeat_ivl, static_cast<int>(kHeartbeat_ms));
+        }
+        socket.connect(endpoint);
+    }
+
     static constexpr std::size_t kKeyLength = 40;
-    // With a wrong server key it goes on for ever, and each attempt costs the robot a handshake.
-    static constexpr int kRemoteReconnect_ms = 100;
-    // A robot that lost its power says no goodbye.
-    static constexpr int kHeartbeat_ms = 1000;
 
     /// A secret key is the file's only word, a public one the second, after its name.
     static std::string readKey(const std::string& path, std::size_t words) {
@@ -114,7 +117,9 @@ private:
                            "and a public key");
     }
 
-    std::array<std::string, 4> endpoints_;
+    std::string directory_;
+    std::string host_;
+    std::uint16_t port_;
     std::string server_key_;
     std::string public_key_;
     std::string secret_key_;

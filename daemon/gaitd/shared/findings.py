@@ -1,0 +1,86 @@
+"""Why a worker refused a state or rejected an action, on its way through its memory to the guardian."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaitd.wire.causes import Cause
+from gaitd.wire.contract import CauseKind
+
+MAX_TEXT_BYTES = 240
+_BLOCK = np.dtype(
+    [
+        ("count", "<u8"),
+        ("at_ns", "<u8"),
+        ("epoch", "<u8"),
+        ("kind", "<u8"),
+        ("joint", "<i8"),
+        ("number", "<f8"),
+        ("bound", "<f8"),
+        ("text", f"S{MAX_TEXT_BYTES}"),
+        ("checksum", "<u8"),
+    ]
+)
+BYTES = 8 + _BLOCK.itemsize
+LAYOUT = str(_BLOCK.descr)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One refusal or rejection."""
+
+    at_ns: int
+    """CLOCK_MONOTONIC."""
+    epoch: int
+    """Of the session in which it happened."""
+    cause: Cause
+    text: str = ""
+    """What the inference runtime said, for a backend error."""
+
+
+class FindingBlock:
+    """The newest finding of one kind: a count, and behind it the finding with a checksum."""
+
+    def __init__(self, mapped: memoryview, joint_count: int) -> None:
+        """``mapped``: BYTES of a worker's memory."""
+        self._joint_count = joint_count
+        self._count = mapped[:8].cast("Q")
+        self._block = np.frombuffer(mapped, _BLOCK, 1, 8)
+        self._scratch = np.zeros(1, _BLOCK)
+        self._seen = 0
+        self._newest: Finding | None = None
+
+    def write(self, finding: Finding) -> None:
+        """Worker: this is the newest one."""
+        count, cause, block = self._count[0] + 1, finding.cause, self._scratch
+        block["count"], block["at_ns"], block["epoch"] = count, finding.at_ns, finding.epoch
+        block["kind"], block["joint"] = int(cause.kind), -1 if cause.joint is None else cause.joint
+        block["number"] = np.nan if cause.number is None else cause.number
+        block["bound"] = np.nan if cause.bound is None else cause.bound
+        block["text"] = finding.text.encode()[:MAX_TEXT_BYTES]
+        block["checksum"] = zlib.crc32(block.tobytes()[:-8])
+        self._block[:] = block
+        self._count[0] = count
+
+    def read(self) -> Finding | None:
+        """The newest finding that is whole, None before the first. One in the making is read next time."""
+        count = self._count[0]
+        if count != self._seen:
+            block = self._block.copy()
+            if block["count"][0] == count and block["checksum"][0] == zlib.crc32(block.tobytes()[:-8]):
+                self._seen, self._newest = count, self._finding(block[0])
+        return self._newest
+
+    def _finding(self, block: np.void) -> Finding:
+        joint, number, bound = int(block["joint"]), float(block["number"]), float(block["bound"])
+        cause = Cause(
+            CauseKind.received(int(block["kind"])),
+            joint if 0 <= joint < self._joint_count else None,
+            None if np.isnan(number) else number,
+            None if np.isnan(bound) else bound,
+        )
+        text = bytes(block["text"]).decode(errors="replace")
+        return Finding(int(block["at_ns"]), int(block["epoch"]), cause, text)

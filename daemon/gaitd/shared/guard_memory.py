@@ -1,0 +1,108 @@
+"""The guardian's memory: the lease, the session, and what it says of itself. Only the guardian writes it."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitd.shared import memory
+from gaitd.shared.memory import Words, aligned
+from gaitd.wire.contract import MAX_JOINTS, Reason
+
+GUARD_WORDS = {
+    "mode": 1,
+    "reason": 1,
+    "worker_ready": 1,
+    "worker_starts": 1,
+    "control_requests": 1,
+    "control_refused": 1,
+    "damping_by_reason": len(Reason),
+}
+"""Name and number of 8-byte words."""
+
+_SESSION = np.dtype(
+    [
+        ("session", "<u8"),
+        ("epoch", "<u8"),
+        ("slot", "<u8"),
+        ("raw", "<u8"),
+        ("policy_from_controller", "<u8", (MAX_JOINTS,)),
+        ("checksum", "<u8"),
+    ]
+)
+_LAYOUT = f"guard {GUARD_WORDS} {_SESSION.descr}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSetup:
+    """What a worker must know of a session."""
+
+    session: int
+    epoch: int
+    slot: int
+    """Of the worker that holds the lease."""
+    raw: bool
+    """The controller sends ready-made observations."""
+    policy_from_controller: npt.NDArray[np.intp]
+    """values_of_controller[policy_from_controller] is in the policy's joint order."""
+
+
+class GuardMemory:
+    """The guardian's memory file, as its owner or as a reader."""
+
+    def __init__(self, fd: int, *, writable: bool) -> None:
+        """Raises RuntimeError when ``fd`` is no such file of this version."""
+        self.fd = fd
+        self.joint_count = memory.read_head(fd, _LAYOUT)
+        mapped = memory.map_memory(fd, writable=writable)
+        self._lease = mapped[_LEASE : _LEASE + 8].cast("Q")
+        self.words = Words(mapped[_WORDS:_BLOCK], GUARD_WORDS)
+        self._session = np.frombuffer(mapped, _SESSION, 1, _BLOCK)
+
+    @classmethod
+    def create(cls, joint_count: int) -> GuardMemory:
+        """Make one; the caller is the only writer there will ever be."""
+        fd = memory.create_memory("gaitd-guard", _SIZE, memory.make_head(_LAYOUT, joint_count))
+        owned = cls(fd, writable=True)
+        memory.forbid_new_writers(fd)
+        return owned
+
+    @property
+    def lease(self) -> int:
+        """The lease word (gaitd.shared.lease)."""
+        return self._lease[0]
+
+    @lease.setter
+    def lease(self, word: int) -> None:
+        self._lease[0] = word
+
+    def write_session(self, setup: SessionSetup) -> None:
+        """Guardian: lay down a session before the lease names its epoch."""
+        block = np.zeros(1, _SESSION)
+        block["session"], block["epoch"], block["slot"] = setup.session, setup.epoch, setup.slot
+        block["raw"] = int(setup.raw)
+        block["policy_from_controller"][0, : self.joint_count] = setup.policy_from_controller
+        block["checksum"] = _checksum(block)
+        self._session[:] = block
+
+    def read_session(self) -> SessionSetup | None:
+        """The newest session, or None while it is not whole."""
+        block = self._session.copy()
+        session, epoch, slot, raw = (int(block[name][0]) for name in ("session", "epoch", "slot", "raw"))
+        if session == 0 or block["checksum"][0] != _checksum(block):
+            return None
+        order = block["policy_from_controller"][0, : self.joint_count].astype(np.intp)
+        return SessionSetup(session, epoch, slot, bool(raw), order)
+
+
+_LEASE = memory.HEAD_BYTES
+_WORDS = _LEASE + 64
+_BLOCK = _WORDS + aligned(8 * sum(GUARD_WORDS.values()))
+_SIZE = _BLOCK + _SESSION.itemsize
+
+
+def _checksum(block: npt.NDArray[np.void]) -> int:
+    return zlib.crc32(block.tobytes()[:-8])

@@ -1,0 +1,50 @@
+"""The launch protocol: what a process is told when it is started, and what a worker reports once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gaitd.backends import BackendName
+from gaitd.system.config import Config, Metrics, Recorder
+
+
+class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker's one argument, as JSON. The descriptors are inherited."""
+
+    bundle: str
+    bundle_id: str
+    backend: BackendName
+    slot: int
+    guard_memory_fd: int
+    worker_memory_fd: int
+    lifeline_fd: int
+    report_fd: int
+    config: Config
+
+
+class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """Telemetry's one argument, as JSON; its descriptors are read-only."""
+
+    guard_memory_fd: int
+    worker_memory_fd: int
+    metrics: Metrics
+    recorder: Recorder
+    period_s: float
+    policy: dict[str, str]
+    backend: str
+    bundle: str
+    """The bundle's file or directory name."""
+    joints: list[str]
+    """In the policy's order."""
+
+
+class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The worker's one line to the guardian: it is ready, or why it cannot be."""
+
+    error: str = ""
+    exit_code: int = 0
+    backend: str = ""
+    versions: dict[str, str] = {}
+    selftest: dict[str, float] = {}
+    realtime: dict[str, str] = {}
+    """Real-time settings that are not available, with the fix."""

@@ -1,0 +1,97 @@
+"""Memory files: each is written by one process and mapped read-only by the others.
+
+A memory file has no name that anybody could delete, and is sealed against shrinking, which would kill whoever
+touches it next. A process that may only read gets a read-only descriptor: a stray write there is SIGSEGV.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import zlib
+from collections.abc import Mapping
+
+HEAD_BYTES = 64
+_MAGIC = 0x6761697464303032
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_SEAL_FUTURE_WRITE = 0x0010
+"""F_SEAL_FUTURE_WRITE (linux/fcntl.h, Linux 5.1): no new writable mapping. Python names it from 3.15 on."""
+
+
+class Words:
+    """Named 8-byte words, read and written whole."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, memory: memoryview, layout: Mapping[str, int]) -> None:
+        cells = memory.cast("Q")
+        self._rows: dict[str, memoryview[int]] = {}
+        start = 0
+        for name, count in layout.items():
+            self._rows[name] = cells[start : start + count]
+            start += count
+
+    def __getitem__(self, name: str) -> int:
+        return self._rows[name][0]
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self._rows[name][0] = value
+
+    def row(self, name: str) -> memoryview[int]:
+        """The words of a name that has several."""
+        return self._rows[name]
+
+
+def create_memory(name: str, size: int, head: bytes) -> int:
+    """Make a memory file, zero but for its head, which no process changes any more; returns its descriptor."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    os.pwrite(fd, head, 0)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return fd
+
+
+def forbid_new_writers(fd: int) -> None:
+    """Nobody maps the file writable from now on; mappings that are there stay as they are."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE)
+    except OSError:
+        return  # a kernel before 5.1: the read-only descriptors that the other processes get must do
+
+
+def read_only(fd: int) -> int:
+    """A descriptor of the same file through which it can only be read."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def map_memory(fd: int, *, writable: bool) -> memoryview:
+    """Map the whole file."""
+    access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+    return memoryview(mmap.mmap(fd, os.fstat(fd).st_size, flags=mmap.MAP_SHARED, prot=access))
+
+
+def make_head(layout: str, joint_count: int) -> bytes:
+    """What a memory file begins with. ``layout`` describes all that lies behind it."""
+    words = (_MAGIC, zlib.crc32(layout.encode()), joint_count)
+    return b"".join(word.to_bytes(8, "little") for word in words)
+
+
+def read_head(fd: int, layout: str) -> int:
+    """The number of joints that the file was made for. Raises RuntimeError when its layout is another one.
+
+    That is so after an upgrade under a running gaitd: a process that starts then must not read old memory.
+    """
+    head = os.pread(fd, 24, 0)
+    joint_count = int.from_bytes(head[16:24], "little")
+    if head != make_head(layout, joint_count):
+        raise RuntimeError(
+            f"file descriptor {fd} holds no memory of this version of gaitd; was gaitd replaced while it ran? "
+            "Restart it"
+        )
+    return joint_count
+
+
+def aligned(size: int) -> int:
+    """The next multiple of a cache line."""
+    return -(-size // 64) * 64

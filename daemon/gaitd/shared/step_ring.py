@@ -1,0 +1,149 @@
+"""The ring of step records: what a worker did, step by step.
+
+A record is staged before its command is sent, and marked once it went out. A worker that dies in between leaves
+a record that says so; nothing that may have reached the controller is missing here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RECORDS = 4096
+"""49 s of steps at 12 ms."""
+COUNTERS_BYTES = 64
+PADDING = "padding"
+TIMES = (
+    "index",
+    "session",
+    "epoch",
+    "seq",
+    "state_stamp_ns",
+    "receive_ns",
+    "infer_start_ns",
+    "infer_end_ns",
+)
+
+
+def step_record_dtype(joint_count: int) -> np.dtype[Any]:
+    """One control step; times are CLOCK_MONOTONIC ns, joints in the policy's order.
+
+    ``sent_ns`` is 0 while the command is not known to have left; it is written later, beside the checksum.
+    """
+    joints = (joint_count,)
+    entries: list[tuple[str, str, tuple[int, ...]]] = [(name, "<u8", ()) for name in TIMES]
+    entries += [
+        ("angular_velocity", "<f4", (3,)),
+        ("orientation", "<f4", (4,)),
+        ("linear_acceleration", "<f4", (3,)),
+        ("velocity_command", "<f4", (3,)),
+        ("joint_position", "<f4", joints),
+        ("joint_velocity", "<f4", joints),
+        ("joint_torque", "<f4", joints),
+        ("action", "<f4", joints),
+        ("target", "<f4", joints),
+        ("checksum", "<u4", ()),
+    ]
+    if (13 + 5 * joint_count) % 2 == 0:
+        entries.append((PADDING, "<u4", ()))
+    return np.dtype([*entries, ("sent_ns", "<u8", ())])
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """The integers of a step record but for its index."""
+
+    session: int
+    epoch: int
+    seq: int
+    state_stamp_ns: int
+    receive_ns: int
+    infer_start_ns: int
+    infer_end_ns: int
+
+
+class StepRing:
+    """A worker's last steps in its memory; one writer, any number of readers."""
+
+    def __init__(self, mapped: memoryview, joint_count: int) -> None:
+        """``mapped``: COUNTERS_BYTES and RECORDS records of a worker's memory."""
+        self.dtype = dtype = step_record_dtype(joint_count)
+        self._size = dtype.itemsize
+        self._counters = mapped[:16].cast("Q")
+        self._memory = mapped[COUNTERS_BYTES : COUNTERS_BYTES + RECORDS * self._size]
+        self._cells = self._memory.cast("Q")
+        self._records = np.frombuffer(self._memory, dtype, RECORDS)
+        fields = dtype.fields or {}
+        self._checked = int(fields["checksum"][1])
+        scratch = bytearray(self._size)
+        self._scratch = memoryview(scratch)
+        self._times = np.frombuffer(scratch, "<u8", len(TIMES))
+        values = (self._checked - 8 * len(TIMES)) // 4
+        self._values = np.frombuffer(scratch, "<f4", values, 8 * len(TIMES))
+
+    @property
+    def staged(self) -> int:
+        """Index of the newest record, 0 before the first."""
+        return self._counters[0]
+
+    @property
+    def settled(self) -> int:
+        """Index up to which it is known what became of the commands."""
+        return self._counters[1]
+
+    def settle(self) -> None:
+        """Worker: nothing more becomes of the newest record; it was withheld, or its writer died."""
+        self._counters[1] = self._counters[0]
+
+    def stage(self, times: StepTimes, values: tuple[npt.NDArray[np.float32], ...]) -> None:
+        """Worker: the next record, not sent. ``values``: its float arrays in order."""
+        index = self._counters[0] + 1
+        self._times[:] = (
+            index,
+            times.session,
+            times.epoch,
+            times.seq,
+            times.state_stamp_ns,
+            times.receive_ns,
+            times.infer_start_ns,
+            times.infer_end_ns,
+        )
+        np.concatenate(values, out=self._values)
+        scratch, checked = self._scratch, self._checked
+        scratch[checked : checked + 4] = zlib.crc32(scratch[:checked]).to_bytes(4, "little")
+        start = index % RECORDS * self._size
+        self._memory[start : start + self._size] = scratch
+        self._counters[0] = index
+
+    def mark_sent(self, now_ns: int) -> None:
+        """Worker: the newest record's command went out."""
+        index = self._counters[0]
+        self._cells[(index % RECORDS + 1) * self._size // 8 - 1] = now_ns
+        self._counters[1] = index
+
+    def read_since(self, index: int, *, unsettled: bool = False) -> tuple[npt.NDArray[Any], int]:
+        """Whole records after ``index``, oldest first, and the index to go on from.
+
+        Records at the end whose bytes have not all arrived are left for the next call. What was overwritten
+        before it was read, or is damaged though a newer one is whole, is skipped; the indices tell.
+        ``unsettled``: also the newest record while it is open what becomes of its command.
+        """
+        newest = self.staged if unsettled else self.settled
+        wanted = np.arange(max(index + 1, newest - RECORDS + 1), newest + 1)
+        records = self._records[wanted % RECORDS]
+        pairs = list(zip(records, wanted.tolist(), strict=True))
+        whole = [self._is_whole(record, number) for record, number in pairs]
+        left = 0
+        for (record, number), is_whole in zip(reversed(pairs), reversed(whole), strict=True):
+            if is_whole or int(record["index"]) > number:
+                break
+            left += 1
+        return records[whole], newest - left
+
+    def _is_whole(self, record: np.void, index: int) -> bool:
+        checksum = int(record["checksum"])
+        return int(record["index"]) == index and checksum == zlib.crc32(record.tobytes()[: self._checked])

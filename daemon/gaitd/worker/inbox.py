@@ -1,0 +1,78 @@
+"""Where states arrive: waits for the next ones, warm and awake when they are due."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+import zmq
+
+from gaitd.worker.step import Frame
+
+MAX_FRAMES = 64
+"""Messages taken in one wake-up: a flood must not keep the loop from answering."""
+STATE_QUEUE = 128
+"""States that wait while the worker is busy; far more than may still be answered."""
+
+
+class Inbox:
+    """The state socket. Its wait is at most one control period."""
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        period_ns: int,
+        anticipate_ns: int,
+        rehearse: Callable[[Frame], None],
+    ) -> None:
+        """``anticipate_ns``: how long before a state is due the worker warms up and stops sleeping; 0: never.
+
+        ``rehearse`` goes through a step with an old message.
+        """
+        socket.set(zmq.SUBSCRIBE, b"")
+        socket.set(zmq.RCVTIMEO, max(1, period_ns // 1_000_000))
+        self._socket = socket
+        self._period_ns = period_ns
+        self._anticipate_ns = anticipate_ns
+        self._rehearse = rehearse
+        self._last: Frame | None = None
+
+    def expect_after(self, frame: Frame, step_ns: int) -> None:
+        """The next state is due a period after this one, which took ``step_ns`` to answer.
+
+        A model that needs most of the time that is left would make the real step late: no rehearsal then.
+        """
+        self._last = frame if step_ns < self._anticipate_ns // 2 else None
+
+    def forget(self) -> None:
+        """Nothing is due."""
+        self._last = None
+
+    def receive(self) -> list[Frame]:
+        """The messages that wait, oldest first, a bounded number; none when a period passes without any."""
+        last, self._last = self._last, None
+        if last is not None:
+            self._anticipate(last)
+        try:
+            data = self._socket.recv()
+        except zmq.Again:
+            return []
+        frames = [Frame(data, time.monotonic_ns())]
+        while len(frames) < MAX_FRAMES and self._has_message():
+            frames.append(Frame(self._socket.recv(zmq.DONTWAIT), time.monotonic_ns()))
+        return frames
+
+    def _anticipate(self, last: Frame) -> None:
+        """Shortly before the next one is due, rehearse and wait without sleeping: a cold step takes twice as long."""
+        due_ns = last.received_ns + self._period_ns
+        asleep_s = (due_ns - self._anticipate_ns - time.monotonic_ns()) / 1e9
+        # The descriptor tells that something came, not what: a second look is needed either way.
+        if asleep_s > 0 and not select.select([self._socket.FD], [], [], asleep_s)[0]:
+            self._rehearse(last)
+            until_ns = due_ns + self._anticipate_ns // 4
+            while not self._has_message() and time.monotonic_ns() < until_ns:
+                pass
+
+    def _has_message(self) -> bool:
+        return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)

@@ -1,0 +1,187 @@
+"""One session in the worker: from the bytes of state messages to a joint command. Pure: time is an argument.
+
+The rooms, in order: decode, joint order, admission, observation, inference, limits, joint order. A session has a
+step of its own, so nothing of an old session can reach a new one. What a command changes (last action, slew
+reference, hidden state) changes in ``confirm``, when it went out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gaitd.bundle import Bundle
+from gaitd.errors import BackendError
+from gaitd.policy.admission import AdmissionLimits, StateAdmission
+from gaitd.policy.contract import Float32Array
+from gaitd.policy.limits import Decision
+from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.shared.guard_memory import SessionSetup
+from gaitd.wire.causes import NO_CAUSE, Cause
+from gaitd.wire.codec import decode_raw_observation, decode_state
+from gaitd.wire.contract import CauseKind, Mode, Reason
+from gaitd.wire.frame import WireError
+from gaitd.wire.messages import JointCommand, RawObservation, RobotState
+
+Infer = Callable[[Float32Array], Float32Array]
+"""Runs the model: normalized observation (observation_dim,) to raw action. Raises BackendError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One state message as it came."""
+
+    data: bytes
+    received_ns: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one step came to: at most one command, and why there is none."""
+
+    command: JointCommand | None = None
+    """``publish_stamp_ns`` is left to the sender."""
+    state: RobotState | RawObservation | None = None
+    """The state that was answered, in the policy's joint order."""
+    received_ns: int = 0
+    """When it came."""
+    decision: Decision | None = None
+    refusals: list[Cause] = field(default_factory=list)
+    """Of states, and of the action if it was rejected."""
+    trip: Cause | None = None
+    """The refusal that asks for damping."""
+    error: str = ""
+    """What the inference runtime said when it failed."""
+    missed: int = 0
+    """Sequence numbers that never came."""
+    superseded: int = 0
+    """States taken into the history, while a newer one was answered."""
+    last_admitted_ns: int = 0
+    """When the last state was admitted; 0 when none was."""
+
+
+class PolicyStep:
+    """Answers the states of one session."""
+
+    def __init__(
+        self, bundle: Bundle, setup: SessionSetup, limits: AdmissionLimits, infer: Infer, adopt: Callable[[], None]
+    ) -> None:
+        """``adopt`` makes the hidden state of the last inference the model's own."""
+        self.setup = setup
+        self._infer = infer
+        self._adopt = adopt
+        self._pipeline = bundle.pipeline()
+        self._understudy = bundle.pipeline()
+        self._admission = StateAdmission(bundle.manifest, limits)
+        self._admission.start(setup.session)
+        self._to_policy = setup.policy_from_controller
+        self._to_controller = np.argsort(setup.policy_from_controller)
+        self._stiffness = self._pipeline.mapper.stiffness[self._to_controller]
+        self._damping = self._pipeline.mapper.damping[self._to_controller]
+        self._zeros = np.zeros(len(self._to_policy), np.float32)
+
+    def step(self, frames: Sequence[Frame], now_ns: int) -> Outcome:
+        """Take the messages into the history, oldest first, and answer the newest admitted one.
+
+        A state that is older at ``now_ns`` than it may be is not answered.
+        """
+        outcome = Outcome()
+        for frame in frames:
+            self._take(frame, outcome)
+        state = outcome.state
+        if state is None:
+            return outcome
+        too_old = self._admission.too_old(state.stamp_ns, now_ns)
+        if too_old is not None:
+            outcome.refusals.append(too_old)
+            return outcome
+        try:
+            action = self._infer(self._pipeline.observation())
+        except BackendError as error:
+            outcome.refusals.append(Cause(CauseKind.BACKEND_ERROR))
+            outcome.error = str(error)
+            return outcome
+        decision = outcome.decision = self._pipeline.decide(action)
+        if decision.cause is None:
+            outcome.command = self._command(state, decision)
+        else:
+            outcome.refusals.append(decision.cause)
+            if decision.cause.reason is Reason.LIMIT:
+                outcome.trip = decision.cause
+        return outcome
+
+    def confirm(self, outcome: Outcome) -> None:
+        """The outcome's command went out."""
+        assert outcome.decision is not None
+        self._pipeline.accept(outcome.decision)
+        self._adopt()
+
+    def rehearse(self, frame: Frame) -> None:
+        """Go through all the rooms with an old message and forget it: code and data then lie in the caches."""
+        try:
+            state = self._decode(frame.data)
+            self._admission.judge(state, frame.received_ns)
+            _observe(self._understudy, state)
+            decision = self._understudy.decide(self._infer(self._understudy.observation()))
+        except (WireError, BackendError):
+            return  # the real step will find it, count it and say so
+        self._command(state, decision)
+
+    def _take(self, frame: Frame, outcome: Outcome) -> None:
+        try:
+            state = self._decode(frame.data)
+        except WireError:
+            outcome.refusals.append(Cause(CauseKind.MALFORMED))
+            return
+        missed = self._admission.missed
+        cause = self._admission.admit(state, frame.received_ns)
+        outcome.missed += self._admission.missed - missed
+        if cause is not None:
+            outcome.refusals.append(cause)
+            return
+        outcome.superseded += outcome.state is not None
+        outcome.state, outcome.received_ns = state, frame.received_ns
+        outcome.last_admitted_ns = frame.received_ns
+        _observe(self._pipeline, state)
+
+    def _decode(self, data: bytes) -> RobotState | RawObservation:
+        """Decode into the policy's joint order."""
+        order = self._to_policy
+        message: RobotState | RawObservation
+        if self.setup.raw:
+            message = decode_raw_observation(data, self._pipeline.builder.dim, len(order))
+        else:
+            message = decode_state(data, len(order))
+            message.joint_torque = message.joint_torque.take(order)
+        message.joint_position = message.joint_position.take(order)
+        message.joint_velocity = message.joint_velocity.take(order)
+        return message
+
+    def _command(self, state: RobotState | RawObservation, decision: Decision) -> JointCommand:
+        return JointCommand(
+            session=self.setup.session,
+            epoch=self.setup.epoch,
+            slot=self.setup.slot,
+            seq=state.seq,
+            state_stamp_ns=state.stamp_ns,
+            publish_stamp_ns=0,
+            mode=Mode.ACTIVE,
+            reason=Reason.NONE,
+            cause=NO_CAUSE,
+            policy=0,
+            joint_position=decision.target[self._to_controller],
+            joint_velocity=self._zeros,
+            stiffness=self._stiffness,
+            damping=self._damping,
+            torque=self._zeros,
+            action=decision.action,
+        )
+
+
+def _observe(pipeline: PolicyPipeline, state: RobotState | RawObservation) -> None:
+    if isinstance(state, RobotState):
+        pipeline.observe(state)
+    else:
+        pipeline.observe_raw(state)

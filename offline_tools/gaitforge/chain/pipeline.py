@@ -1,0 +1,269 @@
+"""From a checkpoint to a verified bundle in one go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gaitd.errors import GateError, InputError
+from gaitd.policy.contract import Manifest
+from gaitforge.bundle import pack
+from gaitforge.chain.resume import Steps
+from gaitforge.common import arrays, console, files
+from gaitforge.common.arrays import Stats
+from gaitforge.common.manifest import checked_manifest, read_manifest
+from gaitforge.data import calibrate, coverage, environment
+from gaitforge.model import export
+from gaitforge.model import torch_policy as policy_torch
+from gaitforge.model.onnx_policy import read_policy
+from gaitforge.rknn import convert, record
+from gaitforge.rknn.toolkit import BuildOptions, Quantization
+from gaitforge.simulate.tour import can_simulate, tour
+from gaitforge.verify import gate, reports
+from gaitforge.verify import verification as verify
+
+SAMPLES = 2048
+HELD_OUT = 512
+"""Observations of an environment that are kept from calibration, to verify with."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a bundle is made of, and how."""
+
+    checkpoint: Path
+    manifest: Path
+    """The contract."""
+    config: Path | None = None
+    """YAML that describes the actor."""
+    activation: str | None = None
+    """Of the hidden layers, where there is no config."""
+    obs_stats: Path | None = None
+    """None takes the checkpoint's own, else the one ``*obs_stats.npz`` beside it."""
+    env: str | None = None
+    """MODULE:FACTORY, for robots without simulation."""
+    samples: int = SAMPLES
+    replace_unsupported: list[str] | None = None
+    """Operators to replace beside those the NPU does not compute; None replaces none at all."""
+    do_quant: bool = False
+    hybrid: bool = False
+    algorithm: str = "normal"
+    target: str = "rk3588"
+    seeds: int = verify.SEEDS
+    gate: Path | None = None
+    training_commit: str | None = None
+
+
+class Places:
+    """Files of a chain."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.onnx = directory / "policy.onnx"
+        self.own_stats = export.stats_path(self.onnx)
+        """Of a normalizer that the checkpoint brings."""
+        self.stats = directory / "obs_stats.npz"
+        self.manifest = directory / "manifest.yaml"
+        self.calibration = directory / "calib_obs.npy"
+        self.raw = directory / "raw_obs.npy"
+        """The same before normalization."""
+        self.held_out = directory / "verify_obs.npy"
+        self.report = directory / "verify" / "report.json"
+        self.page = directory / "verify" / "report.html"
+        self.layers = directory / "verify" / "fp16_layers.yaml"
+        self.rknn = directory / "policy.rknn"
+        self.log = directory / "toolkit.log"
+        self.bundle = directory / f"{name}.gaitd"
+
+
+def make_bundle(options: Options, directory: Path) -> Places:
+    """Make a verified bundle in ``directory``; what has not changed since the last time is skipped.
+
+    Raises InputError for wrong input, GateError when the verification fails, BackendError when the
+    toolkit is missing or refuses.
+    """
+    files.existing(options.checkpoint, "the checkpoint")
+    raw = read_manifest(options.manifest)
+    checked_manifest(raw, str(options.manifest))
+    directory.mkdir(parents=True, exist_ok=True)
+    places = Places(directory, str(raw["name"]))
+    steps = Steps(directory / "chain.json")
+    _export(options, steps, places)
+    manifest = _contract(options, steps, places, raw)
+    _calibrate(options, steps, places, manifest)
+    _verify(options, steps, places, manifest)
+    _convert(options, steps, places)
+    _pack(options, steps, places)
+    return places
+
+
+def _export(options: Options, steps: Steps, places: Places) -> None:
+    def make() -> None:
+        export.export(
+            options.checkpoint,
+            places.onnx,
+            config=options.config,
+            activation=options.activation,
+            separate_normalizer=True,
+        )
+        if options.replace_unsupported is not None:
+            convert.replace_operators(places.onnx, options.replace_unsupported, options.target, places.log)
+
+    steps.run(
+        "export",
+        [options.checkpoint, options.config],
+        {key: getattr(options, key) for key in ("activation", "replace_unsupported", "target")},
+        [places.onnx, places.own_stats],
+        make,
+    )
+
+
+def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any]) -> Manifest:
+    """Write the manifest as this policy needs it, with the statistics beside it."""
+    source = options.manifest
+    own = policy_torch.has_normalizer(options.checkpoint)
+    statistics = places.own_stats if own else options.obs_stats or _found_stats(options.checkpoint)
+    if raw.get("normalization") is not None and statistics is None:
+        raise InputError(
+            f"{source} has a normalization, but neither the checkpoint nor a file beside it has the "
+            "statistics: give --obs-stats"
+        )
+    if own and options.obs_stats is not None:
+        raise InputError("--obs-stats: the checkpoint has its own normalizer")
+
+    def write() -> None:
+        manifest = dict(raw)
+        if own and manifest.get("normalization") is None:
+            console.note("the contract gets a normalization: the checkpoint has a normalizer")
+            manifest["normalization"] = {}
+        if statistics is not None and manifest.get("normalization") is not None:
+            with files.replacing(places.stats) as beside:
+                beside.write_bytes(statistics.read_bytes())
+        files.write_text(places.manifest, yaml.safe_dump(manifest, sort_keys=False))
+
+    steps.run("contract", [source, statistics], {}, [places.manifest, places.stats], write)
+    manifest = checked_manifest(read_manifest(places.manifest), str(source))
+    policy = read_policy(places.onnx)
+    pack.check_fit(manifest, policy)
+    return verify.replace_model(manifest, policy)
+
+
+def _found_stats(checkpoint: Path) -> Path | None:
+    found = sorted(checkpoint.parent.glob("*obs_stats.npz"))
+    return found[0] if len(found) == 1 else None
+
+
+def _stats(places: Places, manifest: Manifest) -> Stats | None:
+    return arrays.read_obs_stats(places.stats) if manifest.normalization is not None else None
+
+
+def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifest) -> None:
+    stats = _stats(places, manifest)
+
+    def collect() -> None:
+        if options.env is not None:
+            made = environment.load_environment(options.env)
+            acting = calibrate.pipeline_actor(manifest, read_policy(places.onnx), stats)
+            raw = calibrate.roll_out(made, acting, options.samples + HELD_OUT)
+            held_out, raw = raw[options.samples :], raw[: options.samples]
+        else:
+            raw = calibrate.simulate(manifest, places.onnx, stats, options.samples)
+            backend = read_policy(places.onnx).backend()
+            held_out = tour(manifest, backend, stats, seed=verify.HELD_OUT_SEED)
+        inputs = calibrate.normalized(manifest, raw, stats)
+        calibrate.save(places.raw, raw)
+        calibrate.save(places.calibration, inputs)
+        calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
+        coverage.report(inputs, manifest)
+
+    if options.env is None and not can_simulate(manifest):
+        raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give an environment with --env")
+    steps.run(
+        "calibrate",
+        [places.onnx, places.manifest, places.stats if stats is not None else None],
+        {"samples": options.samples, "env": options.env},
+        [places.raw, places.calibration, places.held_out],
+        collect,
+    )
+
+
+def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) -> None:
+    stats = _stats(places, manifest)
+    bounds = gate.read_gate(options.gate)
+
+    def check() -> None:
+        policy = read_policy(places.onnx)
+        quantization = None
+        if options.do_quant:
+            inputs = record.calibration_inputs(policy, places.calibration)
+            quantization = Quantization(convert.DTYPE, options.algorithm, inputs)
+        held_out = arrays.read_observations(places.held_out)
+        request = verify.Request(
+            policy=policy,
+            manifest=manifest,
+            stats=stats,
+            inputs=held_out,
+            quantization=quantization,
+            target=options.target,
+            hybrid=options.hybrid,
+            seeds=options.seeds if can_simulate(manifest) else 0,
+            bounds=bounds,
+        )
+        verdict = verify.verify(request, places.log)
+        facts = {f"sha256 of {path.name}": files.sha256(path) for path in (options.checkpoint, places.onnx)}
+        reports.write_reports(places.report.parent, manifest, held_out, verdict, facts)
+        files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
+        if verdict.failures:
+            raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")
+
+    steps.run(
+        "verify",
+        [places.onnx, places.manifest, places.calibration, places.held_out, options.gate],
+        {key: getattr(options, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds")},
+        [places.report, places.page, places.layers],
+        check,
+    )
+
+
+def _convert(options: Options, steps: Steps, places: Places) -> None:
+    def build() -> None:
+        layers = yaml.safe_load(places.layers.read_text())
+        quantization = (
+            Quantization(convert.DTYPE, options.algorithm, {}, layers) if options.do_quant else None
+        )
+        convert.convert(
+            places.onnx,
+            places.rknn,
+            options=BuildOptions(options.target, quantization=quantization),
+            dataset=places.calibration if options.do_quant else None,
+        )
+
+    steps.run(
+        "convert",
+        [places.onnx, places.calibration, places.layers],
+        {key: getattr(options, key) for key in ("do_quant", "algorithm", "target")},
+        [places.rknn, record.path_beside(places.rknn)],
+        build,
+    )
+
+
+def _pack(options: Options, steps: Steps, places: Places) -> None:
+    sources = {
+        "manifest": places.manifest,
+        "onnx": places.onnx,
+        "rknn": places.rknn,
+        "report": places.report,
+        "observations": places.raw,
+        "checkpoint": options.checkpoint,
+    }
+    if read_manifest(places.manifest).get("normalization") is not None:
+        sources["obs_stats"] = places.stats
+    steps.run(
+        "pack",
+        list(sources.values()),
+        {"training_commit": options.training_commit},
+        [places.bundle],
+        lambda: pack.pack(sources, places.bundle, options.training_commit),
+    )

@@ -1,0 +1,170 @@
+"""A whole run of the simulated robot: what happens, what is shown, what is written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gaitd.bundle.read import open_bundle
+from gaitd.errors import GateError, InputError
+from gaitforge.simulate.direct import run_bundle
+from gaitforge.simulate.live import LiveRobot
+from gaitforge.simulate.pacer import Pacer
+from gaitforge.simulate.render import save_filmstrip, save_video
+from gaitforge.simulate.report import direct_report, live_report, summary
+from gaitforge.simulate.robot import Robot
+from gaitforge.simulate.script import CommandScript, Push
+from gaitforge.simulate.trace import Trace
+from gaitforge.simulate.udp import HOST, Ports, RobotSocket
+from gaitforge.simulate.viewer import Viewer
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happens; times count from the hand-over."""
+
+    script: CommandScript
+    pushes: Sequence[Push] = ()
+    seed: int = 0
+    seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files to write, where not None."""
+
+    png: Path | None = None
+    """A filmstrip."""
+    video: Path | None = None
+    trace: Path | None = None
+    report: Path | None = None
+
+    def check(self) -> None:
+        """Raise InputError for a file in a directory that does not exist."""
+        for path in (getattr(self, field.name) for field in fields(self)):
+            if path is not None and not path.parent.is_dir():
+                raise InputError(f"{path}: the directory {path.parent} does not exist")
+
+    def write(self, trace: Trace, report: dict[str, Any]) -> None:
+        """Write them."""
+        if self.report is not None:
+            self.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        if self.trace is not None:
+            trace.save(self.trace)
+        if self.png is not None:
+            save_filmstrip(trace, self.png)
+        if self.video is not None:
+            save_video(trace, self.video)
+
+
+def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, view: bool = False) -> None:
+    """Call a bundle's policy without any sockets, as fast as the machine can; with a view, in real time."""
+    bundle = open_bundle(bundle_path)
+    robot = Robot(scenario.seed)
+    print(
+        f"policy {bundle.manifest.name} {bundle.manifest.version}, called directly; seed {scenario.seed}",
+        flush=True,
+    )
+    viewer = Viewer(robot) if view else None
+    pacer = Pacer()
+
+    def show(robot: Robot) -> None:
+        if viewer is not None:
+            viewer.refresh(robot)
+            pacer.wait()
+
+    try:
+        result = run_bundle(
+            bundle,
+            script=scenario.script,
+            seconds=scenario.seconds,
+            seed=scenario.seed,
+            pushes=scenario.pushes,
+            on_tick=show,
+            robot=robot,
+        )
+    finally:
+        if viewer is not None:
+            viewer.close()
+    print(summary(result.measures), flush=True)
+    outputs.write(result.trace, direct_report(result))
+
+
+def walk_over_udp(
+    scenario: Scenario,
+    outputs: Outputs,
+    *,
+    ports: Ports,
+    wait_s: float,
+    turn_over: bool = False,
+    priority: int | None = None,
+    view: bool = False,
+) -> None:
+    """Run in real time for a controller on the loopback, until the end or a signal to end.
+
+    Raises GateError when the robot does not stand within ``wait_s``.
+    """
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stopped.append(number))
+    robot = Robot(scenario.seed)
+    wire = RobotSocket(ports)
+    try:
+        viewer = Viewer(robot) if view else None
+        print(
+            f"simulated robot at 1 kHz, seed {scenario.seed}: commands on UDP {HOST}:{wire.command_port}, "
+            f"states to port {ports.state}, velocity commands to port {ports.operator}\n"
+            "   0.00 s  lying, motors damped: waiting for a controller",
+            flush=True,
+        )
+        live = LiveRobot(
+            robot,
+            wire,
+            scenario.script,
+            scenario.pushes,
+            say=lambda line: print(line, flush=True),
+            on_tick=viewer.refresh if viewer is not None else lambda robot: None,
+            turn_over=turn_over,
+        )
+        with _realtime(priority):
+            result = live.run(scenario.seconds, wait_s, stop=lambda: bool(stopped))
+        if viewer is not None:
+            viewer.close()
+    finally:
+        wire.close()
+    timing = result.timing
+    print(
+        f"{summary(result.measures)}\n"
+        f"real-time factor {timing.real_time_factor:.3f}, ticks late by p50 {timing.lateness_us['p50']:.0f}, "
+        f"p99 {timing.lateness_us['p99']:.0f}, max {timing.lateness_us['max']:.0f} us; "
+        f"{result.commands} commands, {result.malformed} malformed",
+        flush=True,
+    )
+    outputs.write(result.trace, live_report(result, scenario.seed))
+    if result.handover_s is None and not stopped:
+        raise GateError(
+            f"the robot did not stand up within {wait_s:g} s; {result.commands} commands came in on "
+            f"UDP {HOST}:{ports.command}: is the controller running, and does it send there?"
+        )
+
+
+@contextlib.contextmanager
+def _realtime(priority: int | None) -> Iterator[None]:
+    """Run at a real-time priority, if asked and allowed; pictures are drawn without it."""
+    if priority is None:
+        yield
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (OSError, ValueError) as error:
+        print(f"warning: no real-time priority {priority} ({error}); going on without", flush=True)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -1,0 +1,117 @@
+"""Verifies a model that is a file, with what belongs to it in other files."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaitd.errors import InputError
+from gaitd.policy.contract import Float32Array
+from gaitforge.bundle.pack import check_fit
+from gaitforge.common import arrays, console, files
+from gaitforge.common.manifest import load_manifest
+from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
+from gaitforge.rknn import record
+from gaitforge.rknn.convert import DTYPE
+from gaitforge.rknn.toolkit import Quantization
+from gaitforge.simulate.tour import can_simulate
+from gaitforge.verify import gate
+from gaitforge.verify.reports import Verdict, write_reports
+from gaitforge.verify.verification import SECONDS, SEEDS, Request, common_inputs, replace_model, verify
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The model and what belongs to it."""
+
+    model: Path
+    """The float ONNX model."""
+    manifest: Path
+    """YAML with the policy's contract."""
+    obs_stats: Path | None = None
+    checkpoint: Path | None = None
+    """Also compared with, in torch."""
+    config: Path | None = None
+    """YAML that describes the checkpoint's actor."""
+    activation: str | None = None
+    """Of the checkpoint's hidden layers, where there is no config."""
+    dataset: Path | None = None
+    """Calibration observations; None leaves int8 out."""
+    inputs: Path | None = None
+    """Model inputs to compare on; None asks for a simulated walk."""
+    gate: Path | None = None
+    """YAML with other bounds."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the model is verified; see Request."""
+
+    quant_dtype: str = DTYPE
+    algorithm: str = "normal"
+    fp16_layers: list[str] | None = None
+    target: str = "rk3588"
+    hybrid: bool = False
+    seeds: int = SEEDS
+    seconds: float = SECONDS
+    command: tuple[float, float, float] | None = None
+
+
+def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict:
+    """Verify, and write report.json, report.html and toolkit.log into the directory ``output``.
+
+    Raises InputError for what does not fit, BackendError when the toolkit is missing.
+    """
+    policy = read_policy(given.model)
+    manifest = replace_model(load_manifest(given.manifest), policy)
+    check_fit(manifest, policy)
+    stats = arrays.read_obs_stats(given.obs_stats) if given.obs_stats is not None else None
+    simulated = can_simulate(manifest)
+    if not simulated and settings.seeds:
+        console.note(f"robot {manifest.robot!r} cannot be simulated here: no closed loop")
+    inputs = common_inputs(policy, manifest, stats, given.inputs)
+    torch_actions = _torch_actions(given, inputs)
+    verdict = verify(
+        Request(
+            policy=policy,
+            manifest=manifest,
+            stats=stats,
+            inputs=inputs,
+            quantization=_quantization(given.dataset, settings, policy),
+            target=settings.target,
+            hybrid=settings.hybrid,
+            seeds=settings.seeds if simulated else 0,
+            seconds=settings.seconds,
+            command=settings.command,
+            bounds=gate.read_gate(given.gate),
+        ),
+        output / "toolkit.log",
+        torch_actions,
+    )
+    sources = {"model": given.model, "manifest": given.manifest, "dataset": given.dataset}
+    facts = {f"sha256 of {name}": files.sha256(path) for name, path in sources.items() if path is not None}
+    write_reports(output, manifest, inputs, verdict, facts)
+    return verdict
+
+
+def _quantization(dataset: Path | None, settings: Settings, policy: PolicyOnnx) -> Quantization | None:
+    if dataset is None:
+        console.note("without --dataset int8 is left out")
+        return None
+    inputs = record.calibration_inputs(policy, dataset)
+    return Quantization(settings.quant_dtype, settings.algorithm, inputs, settings.fp16_layers)
+
+
+def _torch_actions(given: ModelFiles, inputs: Float32Array) -> Float32Array | None:
+    from gaitforge.model.torch_policy import load_source, run_torch
+
+    if given.checkpoint is None:
+        return None
+    with contextlib.redirect_stdout(None):
+        source = load_source(given.checkpoint, given.config, given.activation)
+    if source.obs_dim != inputs.shape[1]:
+        raise InputError(
+            f"{given.checkpoint} takes {source.obs_dim} values, the ONNX model {inputs.shape[1]}"
+        )
+    return run_torch(source, inputs)

@@ -1,0 +1,141 @@
+"""C++ and Python hold the same contract, and neither writes a part of it by hand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaitd.wire import contract
+from gaitd.wire.contract import (
+    CAUSE_UNITS,
+    HELLO_REPLY_KEYS,
+    LIMP_REASONS,
+    REASON_TEXTS,
+    CauseKind,
+    MessageType,
+    Mode,
+    Reason,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+CPP = REPOSITORY / "proto/cpp"
+HEADERS = CPP / "include/gaitd"
+WIRE = REPOSITORY / "daemon/gaitd/wire"
+BY_HAND = [
+    *(path for path in HEADERS.glob("*.hpp") if path.name != "contract.hpp"),
+    *(CPP / "vendor").glob("*.hpp"),
+    *(path for path in WIRE.glob("*.py") if path.name != "contract.py"),
+]
+CONSTANTS = {
+    name: value
+    for name, value in vars(contract).items()
+    if name.isupper() and isinstance(value, (int, float, str)) and name != "PROTOCOL_VERSION"
+}
+# Small numbers, powers of ten and 2^16 stand for other things as well, as in the headers of msgpack.
+OWN = {
+    name: value
+    for name, value in CONSTANTS.items()
+    if not isinstance(value, str) and value > 1000 and value not in (65536, 1_000_000_000)
+}
+
+
+def camel(name: str) -> str:
+    return "".join(word.capitalize() for word in name.lower().split("_"))
+
+
+def constant(name: str) -> str:
+    stem, _, unit = name.rpartition("_")
+    return f"k{camel(stem)}_{unit.lower()}" if unit in ("NS", "MS") else f"k{camel(name)}"
+
+
+def statements() -> Iterator[str]:
+    """What C++ must know."""
+    yield f"kProtocolVersion == {contract.PROTOCOL_VERSION}"
+    for name, value in CONSTANTS.items():
+        same = isinstance(value, str)
+        yield f'same({constant(name)}, "{value}")' if same else f"{constant(name)} == {value}"
+    for kind in (MessageType, Mode, Reason, CauseKind):
+        for member in kind:
+            value = f"{kind.__name__}::{camel(member.name)}"
+            yield f"static_cast<int>({value}) == {member.value}"
+            yield f'same(toString({value}), "{member.name.lower()}")'
+    for reason in Reason:
+        yield f"isLimp(Reason::{camel(reason.name)}) == {str(reason in LIMP_REASONS).lower()}"
+        yield f'same(text(Reason::{camel(reason.name)}), "{REASON_TEXTS[reason]}")'
+    for cause in CauseKind:
+        yield f'same(unitOf(CauseKind::{camel(cause.name)}), "{CAUSE_UNITS.get(cause, "")}")'
+    for index, channel in enumerate(contract.CHANNELS):
+        yield f"static_cast<int>(Channel::{camel(channel)}) == {index}"
+        yield f'same(kChannelNames[{index}], "{channel}")'
+    for message in ("STATE", "RAW_OBSERVATION", "COMMAND"):
+        yield f"k{camel(message)}Elements == {len(getattr(contract, f'{message}_FIELDS'))}"
+    yield "!isLimp(static_cast<Reason>(200))"
+    yield 'same(toString(static_cast<CauseKind>(200)), "unknown")'
+
+
+def compile_contract(source: str) -> subprocess.CompletedProcess[str]:
+    same = """constexpr bool same(const char* a, const char* b) {
+        return *a == *b && (*a == 0 || same(a + 1, b + 1));
+    }"""
+    return subprocess.run(
+        ["c++", "-std=c++17", "-fsyntax-only", f"-I{HEADERS.parent}", "-x", "c++", "-"],
+        input=f"#include <gaitd/contract.hpp>\nusing namespace gaitd;\n{same}\n{source}\n",
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_cpp_knows_what_python_knows() -> None:
+    source = "\n".join(f"static_assert({statement});" for statement in statements())
+    assert len(source.splitlines()) > 100
+    done = compile_contract(source)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_constant_that_differs_does_not_compile() -> None:
+    assert compile_contract("static_assert(kMaxJoints == 63);").returncode != 0
+    assert compile_contract('static_assert(same(toString(Mode::Idle), "idlo"));').returncode != 0
+
+
+@pytest.mark.parametrize("path", BY_HAND, ids=lambda path: path.name)
+def test_nothing_of_the_contract_is_written_by_hand(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for number in re.findall(r"(?<![\w.'])\d[\d_']*", text):
+        value = int(re.sub(r"[_']", "", number))
+        names = [name for name, own in OWN.items() if own == value]
+        assert not names, f"{path.name} has {number}: take {names} from the contract"
+    for kind in ("Mode", "Reason", "CauseKind", "MessageType", "Channel"):
+        assert not re.search(rf"\b(enum )?class {kind}\b", text), f"{path.name} defines {kind}"
+
+
+def test_the_clients_package_has_the_version_of_the_contract() -> None:
+    version = re.search(r"project\(gaitd_client VERSION (\d+)\.", (CPP / "CMakeLists.txt").read_text("utf-8"))
+    assert version is not None
+    assert int(version[1]) == contract.PROTOCOL_VERSION
+
+
+def test_the_client_reads_every_key_of_hellos_reply() -> None:
+    text = (HEADERS / "control.hpp").read_text("utf-8")
+    assert [key for key in HELLO_REPLY_KEYS if f'"{key}"' not in text] == []
+
+
+def test_the_client_fills_fields_of_a_state() -> None:
+    text = (HEADERS / "client.hpp").read_text("utf-8")
+    default = re.search(r"fields = \{(.*?)\};", text, re.DOTALL)
+    assert default is not None
+    named = re.findall(r'"(\w+)"', default[1])
+    assert named
+    assert set(named) < set(contract.STATE_FIELDS)
+
+
+def test_the_client_sends_every_key_of_a_request() -> None:
+    text = (HEADERS / "control.hpp").read_text("utf-8")
+    for name in ("hello", "activate", "release", "damp"):
+        packed = re.search(rf'request\(id, "{name}".*?\n\}}\n', text, re.DOTALL)
+        assert packed is not None
+        keys = re.findall(r'packer\.pack\(std::string\("(\w+)"\)\)', packed[0])
+        assert sorted(keys) == sorted(contract.REQUESTS[name])
