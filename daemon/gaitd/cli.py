@@ -57,17 +57,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from gaitd.guardian.main import Guardian
+
     config = _configured(options)
     bundle = _open_bundle(options.bundle)
     check_fit(bundle, config)
-    from gaitd.guardian.main import Supervisor
-
     listener = start_logging()
     for note in notes_of_fit(bundle, config):
         log.warning("%s", note)
     try:
-        supervisor = Supervisor(bundle, config, choose_backend(config.daemon.backend, bundle))
-        supervisor.run()
+        Guardian(bundle, config, choose_backend(config.daemon.backend, bundle)).run()
     finally:
         listener.stop()
     return 0

@@ -142,7 +142,9 @@ def test_a_batch_of_two_is_refused() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"\0" * 1000, mlp_onnx(WEIGHTS)[:500]])
 def test_a_file_that_is_no_model_is_refused_in_one_line(data: bytes) -> None:
-    with pytest.raises(InputError, match=r"^model\.onnx: onnxruntime cannot load it: ") as caught:
+    with pytest.raises(
+        InputError, match=r"^model\.onnx: (onnxruntime cannot load it|no ONNX model)"
+    ) as caught:
         OnnxBackend(data, Model(), OBSERVATION, ACTION)
     assert "\n" not in str(caught.value)
 

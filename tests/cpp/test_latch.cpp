@@ -3,6 +3,7 @@
 #include <limits>
 #include <random>
 
+#include <gaitd/explain.hpp>
 #include <gaitd/latch.hpp>
 
 #include "check.hpp"
@@ -347,6 +348,26 @@ CASE(the_cause_is_shown_with_the_reason_it_came_with) {
     CHECK_EQUAL(command.cause.bound, 0.5F);
     scene.latch.begin(kSession + 1, kEpoch, kSlot);
     CHECK_EQUAL(scene.decide().cause.kind, CauseKind::None);
+}
+
+CASE(a_damping_is_explained_in_one_line) {
+    Scene scene;
+    const std::vector<std::string> joints{"FL_HipX_joint", "FL_HipY_joint"};
+    CommandMessage message = scene.damping(Reason::Limit);
+    message.cause = {CauseKind::SlewLimit, 1, 0.75F, 0.5F};
+    scene.offer(message);
+    CHECK_EQUAL(explain(scene.decide(), joints),
+                "limit: a limit whose response is damping was exceeded "
+                "(a target moves too far in one step; joint FL_HipY_joint; value 0.75 rad; limit 0.5 rad)");
+    CHECK_EQUAL(explain(Cause{CauseKind::Frozen, kNoJoint, std::nanf(""), std::nanf("")}, joints),
+                "a state's sensor values are bit for bit those of the one before");
+    CHECK_EQUAL(explain(Cause{CauseKind::OrientationNorm, 200, 1.5F, 1.1F}, joints),
+                "the orientation is not a unit quaternion; value 1.5; limit 1.1");
+    CHECK_EQUAL(explain(Cause{static_cast<CauseKind>(200), kNoJoint, 1.0F, std::nanf("")}, joints),
+                "an unknown cause; value 1");
+    scene.latch.begin(kSession + 1, kEpoch, kSlot);
+    scene.latch.damp(Reason::Operator);
+    CHECK_EQUAL(explain(scene.decide(), joints), "operator: a person asked for damping");
 }
 
 CASE(a_longer_time_for_the_first_command_is_honoured) {

@@ -183,8 +183,8 @@ class AdmissionRun:
 
     def _refused(self, data: bytes, now_ns: int) -> bool:
         message = decode_either(data, OBSERVATION_DIM, len(self._rules.position))
-        refusal = self._admission.admit(message, now_ns)
-        return refusal is not None or self._admission.too_old(message.stamp_ns, now_ns)
+        cause = self._admission.admit(message, now_ns) or self._admission.too_old(message.stamp_ns, now_ns)
+        return cause is not None
 
 
 Change = Callable[[random.Random, Sample, "Sample | None", Rules], None]

@@ -12,12 +12,15 @@ from typing import ClassVar
 
 from fuzz.oracle import Peers
 from gaitd.bundle.read import Bundle
+from gaitd.guardian.rules import GuardLimits
 from gaitd.guardian.sessions import Sessions
 from gaitd.wire.codec import decode_command, decode_either
+from gaitd.wire.contract import FIRST_COMMAND_NS
 from gaitd.wire.control import Request, decode_reply, decode_request
 from gaitd.wire.frame import WireError
 
 PEER = b"controller"
+LIMITS = GuardLimits(deadline_ns=60_000_000, first_command_ns=FIRST_COMMAND_NS)
 
 
 class PythonReaders:
@@ -82,7 +85,7 @@ class PythonReaders:
         return reply.ok
 
     def _running(self) -> Sessions:
-        sessions = Sessions(self._bundle, 60_000_000, 7, dict)
+        sessions = Sessions(self._bundle, LIMITS, 7, dict)
         sessions.worker_ready = True
         for name, body in (("hello", self._hello), ("activate", {})):
             if not sessions.answer(PEER, Request(1, name, body), 1).ok:

@@ -16,7 +16,8 @@ from fuzz import native
 from fuzz.campaign import run
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
 from gaitd.guardian.sessions import Sessions
-from gaitd.policy.admission import Refusal, StateAdmission
+from gaitd.policy.admission import StateAdmission
+from gaitd.wire.causes import Cause
 from gaitd.wire.contract import CauseKind, Reason
 
 VECTORS = json.loads((native.REPOSITORY / "proto/golden/vectors.json").read_text())
@@ -58,16 +59,12 @@ def _any_length(value: Any, field: str, count: int) -> Any:
     return np.frombuffer((value if type(value) is bytes else b"") + bytes(4 * count), np.float32, count)
 
 
-def _no_check(*arguments: Any) -> bool:
-    return True
-
-
 _admit = StateAdmission.admit
 
 
-def _forgets_replays(admission: StateAdmission, state: Any, now_ns: int) -> Refusal | None:
-    refusal = _admit(admission, state, now_ns)
-    return None if refusal is Refusal.SEQUENCE else refusal
+def _forgets_replays(admission: StateAdmission, state: Any, now_ns: int) -> Cause | None:
+    cause = _admit(admission, state, now_ns)
+    return None if cause is not None and cause.kind is CauseKind.SEQUENCE else cause
 
 
 PLANTED: dict[str, tuple[Any, str, Any, str]] = {
@@ -80,10 +77,10 @@ PLANTED: dict[str, tuple[Any, str, Any, str]] = {
     "later reasons": (Reason, "received", Reason, "raised ValueError"),
     "later causes": (CauseKind, "received", CauseKind, "raised ValueError"),
     "size of a request": (gaitd.wire.control, "MAX_REQUEST_BYTES", 70_000, "accepts what violates"),
-    "age": (StateAdmission, "too_old", lambda *_: False, "takes a state that violates"),
-    "joint range": (StateAdmission, "_joints_in_range", _no_check, "takes a state that violates"),
+    "age": (StateAdmission, "too_old", lambda *_: None, "takes a state that violates"),
+    "joint range": (StateAdmission, "_joints_cause", lambda *_: None, "takes a state that violates"),
     "replay": (StateAdmission, "admit", _forgets_replays, "takes a state that violates"),
-    "all refused": (StateAdmission, "admit", lambda *_: Refusal.OLD, "refuses a good state"),
+    "all refused": (StateAdmission, "admit", lambda *_: Cause(CauseKind.OLD), "refuses a good state"),
 }
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from gaitd.guardian import rules
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.contract import CauseKind, Mode, Reason
+from support.findings import found
 
 MS = 1_000_000
 LIMITS = GuardLimits(deadline_ns=60 * MS, first_command_ns=500 * MS)
@@ -16,8 +17,8 @@ T0 = 10_000 * MS
 EXPIRED = T0 + 59 * MS
 """The client counts from the state's stamp: about a millisecond before our own timer."""
 
-WALKING = GuardState(Mode.ACTIVE, session=5, since_ns=T0 - 5000 * MS, fed_ns=T0, fed_by_command=True)
-IDLE_WORKER = WorkerView(EXPIRED - MS, 0, 0, T0, 5, 0, Reason.NONE, 0, Reason.NONE)
+WALKING = GuardState(Mode.ACTIVE, session=5, epoch=5, since_ns=T0 - 5000 * MS, fed_ns=T0, fed_by_command=True)
+IDLE_WORKER = WorkerView(EXPIRED - MS, 0, 0, T0, 5, None, None)
 
 
 def told(before: GuardState, view: WorkerView, now_ns: int = EXPIRED) -> GuardState:
@@ -33,7 +34,7 @@ def told(before: GuardState, view: WorkerView, now_ns: int = EXPIRED) -> GuardSt
         (replace(IDLE_WORKER, busy_since_ns=T0 + 12 * MS), Reason.DEADLINE),
         (replace(IDLE_WORKER, last_state_ns=T0 + 50 * MS), Reason.DEADLINE),
         (
-            replace(IDLE_WORKER, last_refusal_ns=T0 + 50 * MS, last_refusal_reason=Reason.ACTION_INVALID),
+            replace(IDLE_WORKER, refusal=found(T0 + 50 * MS, CauseKind.ACTION_NOT_FINITE)),
             Reason.ACTION_INVALID,
         ),
         (IDLE_WORKER, Reason.STATE_LOST),
@@ -51,7 +52,7 @@ def test_commands_that_did_go_out_leave_the_clients_word() -> None:
 
 
 def test_before_the_first_command_the_longer_limit_counts() -> None:
-    fresh = rules.activate(5, T0)
+    fresh = rules.activate(5, 5, T0)
     late = replace(IDLE_WORKER, last_command_ns=0, heartbeat_ns=T0 + 498 * MS)
     assert told(fresh, late, T0 + 499 * MS).reason is Reason.STATE_LOST
     assert told(fresh, late, T0 + 100 * MS).reason is Reason.CLIENT_DEADLINE

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import gaitd
 from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.guardian.rules import GuardLimits
 from gaitd.guardian.sessions import MAX_CONTROLLERS, Sessions
 from gaitd.wire.contract import HELLO_REPLY_KEYS, MAX_MESSAGE_BYTES, Mode, Reason
 from gaitd.wire.control import Reply, Request, encode_reply
@@ -21,10 +22,11 @@ from support.bundles import small_manifest, write_small_bundle
 JOINTS = ["hip", "thigh", "knee"]
 FIELDS = ["angular_velocity", "orientation", "velocity_command", "joint_position", "joint_velocity"]
 FIRST = 1000
+LIMITS = GuardLimits(deadline_ns=60_000_000, first_command_ns=500_000_000)
 
 
 def make(bundle: Bundle, *, ready: bool = True) -> Sessions:
-    sessions = Sessions(bundle, 60_000_000, FIRST, lambda: {"extra": "status"})
+    sessions = Sessions(bundle, LIMITS, FIRST, lambda: {"extra": "status"})
     sessions.worker_ready = ready
     return sessions
 
@@ -93,7 +95,7 @@ def test_hello_gives_the_contract(peer: Peer, small_bundle: Bundle) -> None:
 
 
 def test_hello_says_how_long_the_stance_is(small_bundle: Bundle) -> None:
-    sessions = Sessions(small_bundle, 60_000_000, FIRST, dict, stance_ns=300_000_000)
+    sessions = Sessions(small_bundle, replace(LIMITS, stance_ns=300_000_000), FIRST, dict)
     assert Peer(sessions, b"first").hello().body["times"]["stance_ns"] == 300_000_000
 
 
@@ -295,6 +297,7 @@ def test_status_tells_what_holds(peer: Peer, other: Peer) -> None:
         "mode": "idle",
         "reason": "none",
         "detail": "",
+        "cause": None,
         "session": 0,
         "mode_for_s": 0.0,
         "controllers": [],

@@ -18,8 +18,8 @@ T0 = 10_000 * MS
 FAULTS = [reason for reason in Reason if reason is not Reason.NONE]
 STIFF = sorted(set(FAULTS) - LIMP_REASONS)
 
-WALKING = GuardState(Mode.ACTIVE, session=5, since_ns=T0 - 5000 * MS, fed_ns=T0, fed_by_command=True)
-STARTING = rules.activate(5, T0)
+WALKING = GuardState(Mode.ACTIVE, session=5, epoch=5, since_ns=T0 - 5000 * MS, fed_ns=T0, fed_by_command=True)
+STARTING = rules.activate(5, 5, T0)
 
 
 def stands(state: GuardState, now_ns: int) -> bool:
@@ -37,7 +37,7 @@ def test_a_walk_ends_in_a_stance_for_its_time(reason: Reason) -> None:
 
 
 def test_the_guards_own_deadline_and_a_death_have_it_too() -> None:
-    silent = WorkerView(T0 + 63 * MS, 0, 0, T0, 5, 0, Reason.NONE, 0, Reason.NONE)
+    silent = WorkerView(T0 + 63 * MS, 0, 0, T0, 5, None, None)
     late = rules.tick(WALKING, silent, LIMITS, T0 + 63 * MS)
     dead = rules.worker_died(WALKING, "", T0 + 63 * MS)
     named = rules.worker_died(dead, "SIGKILL", T0 + 70 * MS)
@@ -65,13 +65,13 @@ def test_without_a_command_nobody_stands(reason: Reason) -> None:
 
 
 def test_a_new_session_owes_nothing_to_the_last_one() -> None:
-    again = rules.activate(6, T0)
+    again = rules.activate(6, 6, T0)
     assert not stands(rules.damp(again, Reason.WORKER_DIED, "", T0 + MS), T0 + MS)
 
 
 def test_a_frozen_guard_does_not_make_a_robot_jump() -> None:
     woken_ns = T0 + 10_000 * MS
-    view = WorkerView(woken_ns, 0, 0, T0, 5, 0, Reason.NONE, 0, Reason.NONE)
+    view = WorkerView(woken_ns, 0, 0, T0, 5, None, None)
     state = rules.tick(WALKING, view, LIMITS, woken_ns)
     assert state.mode is Mode.DAMPING
     assert not stands(state, woken_ns)

@@ -180,7 +180,7 @@ BUGS = [
     Bug(
         "the client waits for ever for the first command",
         LATCH,
-        {"if (age(waiting_since_ns_, now_ns) > kFirstCommandLimit_ns) expire();": ""},
+        {"if (age(waiting_since_ns_, now_ns) > first_command_ns_) expire();": ""},
         "the first command does not come",
     ),
     Bug(

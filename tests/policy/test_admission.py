@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaitd.errors import InputError
-from gaitd.policy.admission import REFUSAL_REASONS, AdmissionLimits, Refusal, StateAdmission
-from gaitd.wire.contract import Reason
+from gaitd.policy.admission import AdmissionLimits, StateAdmission
+from gaitd.wire.causes import Cause
+from gaitd.wire.contract import CauseKind
 from gaitd.wire.messages import RawObservation, RobotState
 from support.bundles import contract, small_manifest
 from support.states import random_state
@@ -43,10 +44,11 @@ class Session:
         stamps = {"session": 7, "seq": self.count, "stamp_ns": START_NS + self.count * PERIOD_NS}
         return random_state(self.rng, 3, **{**standing, **stamps, **changes})
 
-    def admit(self, state: RobotState | RawObservation, delay_ns: int = MS) -> Refusal | None:
-        return self.admission.admit(state, START_NS + self.count * PERIOD_NS + delay_ns)
+    def admit(self, state: RobotState | RawObservation, delay_ns: int = MS) -> CauseKind | None:
+        cause = self.admission.admit(state, START_NS + self.count * PERIOD_NS + delay_ns)
+        return None if cause is None else cause.kind
 
-    def next(self, **changes: Any) -> Refusal | None:
+    def next(self, **changes: Any) -> CauseKind | None:
         return self.admit(self.state(**changes))
 
 
@@ -62,16 +64,16 @@ def test_a_good_stream_is_admitted() -> None:
 
 def test_a_foreign_session() -> None:
     session = Session()
-    assert session.next(session=6) is Refusal.FOREIGN_SESSION
-    assert session.next(session=0) is Refusal.FOREIGN_SESSION
+    assert session.next(session=6) is CauseKind.FOREIGN_SESSION
+    assert session.next(session=0) is CauseKind.FOREIGN_SESSION
     assert session.next() is None
 
 
 def test_a_state_stamped_0_is_a_state_before_the_next_one() -> None:
     session = Session()
     assert session.next(stamp_ns=0) is None  # Too old to be answered, which is judged elsewhere.
-    assert session.next(stamp_ns=PERIOD_NS * 3 // 5 - 1) is Refusal.EARLY
-    assert session.next(stamp_ns=0) is Refusal.SEQUENCE
+    assert session.next(stamp_ns=PERIOD_NS * 3 // 5 - 1) is CauseKind.EARLY
+    assert session.next(stamp_ns=0) is CauseKind.SEQUENCE
 
 
 @pytest.mark.parametrize("seq", [0, 3, 4, 5, 5 + 84 + 1, 2**64 - 1])
@@ -79,7 +81,7 @@ def test_replayed_reordered_and_jumping_sequences(seq: int) -> None:
     session = Session()
     for _ in range(5):
         assert session.next() is None
-    assert session.next(seq=seq) is Refusal.SEQUENCE
+    assert session.next(seq=seq) is CauseKind.SEQUENCE
     assert session.next() is None
 
 
@@ -96,23 +98,24 @@ def test_a_jump_within_a_second_is_taken_and_counted() -> None:
 def test_a_stamp_that_does_not_rise_is_out_of_sequence() -> None:
     session = Session()
     assert session.next() is None
-    assert session.next(stamp_ns=START_NS + PERIOD_NS) is Refusal.SEQUENCE
-    assert session.next(stamp_ns=START_NS) is Refusal.SEQUENCE
+    assert session.next(stamp_ns=START_NS + PERIOD_NS) is CauseKind.SEQUENCE
+    assert session.next(stamp_ns=START_NS) is CauseKind.SEQUENCE
 
 
 def test_states_at_a_wrong_rate_are_early() -> None:
     session = Session()
     assert session.next() is None
     at = START_NS + PERIOD_NS
-    assert session.next(stamp_ns=at + PERIOD_NS * 3 // 5 - 1) is Refusal.EARLY
+    assert session.next(stamp_ns=at + PERIOD_NS * 3 // 5 - 1) is CauseKind.EARLY
     assert session.next(stamp_ns=at + PERIOD_NS * 3 // 5) is None
 
 
 def test_a_stamp_in_the_future() -> None:
     session = Session()
     state = session.state()
-    for ahead_ns, verdict in ((2 * MS, Refusal.FUTURE), (MS + 1, Refusal.FUTURE), (MS, None)):
-        assert session.admission.admit(state, state.stamp_ns - ahead_ns) is verdict
+    for ahead_ns, verdict in ((2 * MS, CauseKind.FUTURE), (MS + 1, CauseKind.FUTURE), (MS, None)):
+        cause = session.admission.admit(state, state.stamp_ns - ahead_ns)
+        assert (None if cause is None else cause.kind) is verdict
 
 
 def test_a_state_grows_too_old_after_two_periods() -> None:
@@ -134,7 +137,7 @@ def test_frozen_content_with_fresh_stamps() -> None:
             stamp_ns=START_NS + session.count * PERIOD_NS,
             velocity_command=np.ones(3, np.float32),  # the stick moves, the sensors do not
         )
-        assert session.admit(again) is Refusal.FROZEN
+        assert session.admit(again) is CauseKind.FROZEN
     assert session.next() is None
     assert session.admission.missed == 0
 
@@ -163,25 +166,32 @@ def test_what_is_not_finite(field: str, bad: float) -> None:
     session = Session()
     value = np.zeros(4 if field == "orientation" else 3, np.float32)
     value[-1] = bad
-    assert session.next(**{field: value}) is Refusal.NOT_FINITE
+    assert session.next(**{field: value}) is CauseKind.NOT_FINITE
     assert session.next() is None
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "cause"),
     [
-        ("orientation", [0, 0, 0, 0]),
-        ("orientation", [1, 1, 0, 0]),
-        ("orientation", [0.5, 0, 0, 0]),
-        ("joint_position", [0.81, -0.65, 1.3]),
-        ("joint_position", [0.0, -3.71, 1.3]),
-        ("joint_velocity", [0, -50.1, 0]),
-        ("joint_velocity", [0, 0, 1e30]),
+        ("orientation", [0, 0, 0, 0], Cause(CauseKind.ORIENTATION_NORM, None, 0.0)),
+        ("orientation", [1, 1, 0, 0], Cause(CauseKind.ORIENTATION_NORM, None, 2.0)),
+        ("orientation", [0.5, 0, 0, 0], Cause(CauseKind.ORIENTATION_NORM, None, 0.25)),
+        ("joint_position", [0.81, -0.65, 1.3], Cause(CauseKind.OUT_OF_RANGE, 0, 0.81, 0.8)),
+        ("joint_position", [0.0, -3.71, 1.3], Cause(CauseKind.OUT_OF_RANGE, 1, -3.71, -3.7)),
+        ("joint_velocity", [0, -50.1, 0], Cause(CauseKind.VELOCITY_OUT_OF_RANGE, 1, -50.1, -50.0)),
+        ("joint_velocity", [0, 0, 1e30], Cause(CauseKind.VELOCITY_OUT_OF_RANGE, 2, 1e30, 50.0)),
     ],
 )
-def test_what_is_out_of_range(field: str, value: list[float]) -> None:
+def test_what_is_out_of_range(field: str, value: list[float], cause: Cause) -> None:
+    """The cause names the joint, what was measured and the bound."""
     session = Session()
-    assert session.next(**{field: np.array(value, np.float32)}) is Refusal.OUT_OF_RANGE
+    state = session.state(**{field: np.array(value, np.float32)})
+    got = session.admission.admit(state, state.stamp_ns + MS)
+    assert got is not None
+    assert (got.kind, got.joint) == (cause.kind, cause.joint)
+    assert got.number == pytest.approx(cause.number, rel=1e-6)
+    if cause.bound is not None:
+        assert got.bound == pytest.approx(cause.bound, rel=1e-6)
     assert session.next() is None
 
 
@@ -197,7 +207,7 @@ def test_without_a_state_limit_joints_may_be_anywhere() -> None:
 def test_a_needed_linear_velocity_that_is_empty() -> None:
     observation = {"terms": [{"term": "base_linear_velocity"}]}
     session = Session(observation=observation)
-    assert session.next() is Refusal.MISSING_FIELD
+    assert session.next() is CauseKind.MISSING_FIELD
     assert session.next(linear_velocity=np.ones(3, np.float32)) is None
     assert Session().next() is None
 
@@ -213,14 +223,14 @@ def test_raw_observations_are_held_to_the_same() -> None:
         return dataclasses.replace(good, **changes)
 
     assert session.admit(raw()) is None
-    assert session.admit(raw(session=8)) is Refusal.FOREIGN_SESSION
-    assert session.admit(raw(seq=1)) is Refusal.SEQUENCE
-    assert session.admit(raw(observation=np.full(18, np.nan, np.float32))) is Refusal.NOT_FINITE
-    assert session.admit(raw(joint_velocity=np.full(3, 99, np.float32))) is Refusal.OUT_OF_RANGE
+    assert session.admit(raw(session=8)) is CauseKind.FOREIGN_SESSION
+    assert session.admit(raw(seq=1)) is CauseKind.SEQUENCE
+    assert session.admit(raw(observation=np.full(18, np.nan, np.float32))) is CauseKind.NOT_FINITE
+    assert session.admit(raw(joint_velocity=np.full(3, 99, np.float32))) is CauseKind.VELOCITY_OUT_OF_RANGE
     last = raw()
     assert session.admit(last) is None
     frozen = raw(joint_position=last.joint_position, joint_velocity=last.joint_velocity)
-    assert session.admit(frozen) is Refusal.FROZEN
+    assert session.admit(frozen) is CauseKind.FROZEN
 
 
 def test_a_new_session_starts_over() -> None:
@@ -232,7 +242,7 @@ def test_a_new_session_starts_over() -> None:
     assert last is not None
     session.admission.start(8)
     assert session.admission.admit(dataclasses.replace(last, session=8, seq=1), last.stamp_ns) is None
-    assert session.next() is Refusal.FOREIGN_SESSION
+    assert session.next() is CauseKind.FOREIGN_SESSION
 
 
 @given(
@@ -257,16 +267,6 @@ def test_what_is_admitted_rises_in_sequence_and_time(stream: list[tuple[int, int
         assert after.stamp_ns - before.stamp_ns >= PERIOD_NS * 3 // 5
     missing = (admitted[-1].seq if admitted else 0) - len(admitted)
     assert session.admission.missed == missing
-
-
-def test_every_refusal_has_a_reason_that_says_what_is_wrong() -> None:
-    assert set(REFUSAL_REASONS) == set(Refusal)
-    assert set(REFUSAL_REASONS.values()) == {
-        Reason.STATE_INVALID,
-        Reason.STATE_STALE,
-        Reason.CONTRACT,
-        Reason.LIMIT,
-    }
 
 
 @pytest.mark.parametrize(
@@ -307,9 +307,8 @@ def test_a_robot_that_lies_is_not_walked(axis: int, length: float) -> None:
     session = Session(**_limits(**POSTURE))
     for sign in (-1, 1):
         assert session.next(orientation=_tilted(sign * 0.98, axis, length)) is None
-        assert session.next(orientation=_tilted(sign * 1.02, axis, length)) is Refusal.POSTURE
-        assert session.next(orientation=_tilted(sign * math.pi, axis, length)) is Refusal.POSTURE
-    assert REFUSAL_REASONS[Refusal.POSTURE] is Reason.LIMIT
+        assert session.next(orientation=_tilted(sign * 1.02, axis, length)) is CauseKind.TILT
+        assert session.next(orientation=_tilted(sign * math.pi, axis, length)) is CauseKind.TILT
 
 
 def test_the_heading_is_no_tilt() -> None:
@@ -326,13 +325,13 @@ def test_a_session_begins_near_the_default_position(joint: int) -> None:
     near[joint] += 0.95 * allowed[joint]
     far[joint] -= 1.05 * allowed[joint]
     upright = {"orientation": _tilted(0.0)}
-    assert session.next(joint_position=far, **upright) is Refusal.POSTURE
-    assert session.next(joint_position=far, **upright) is Refusal.POSTURE
+    assert session.next(joint_position=far, **upright) is CauseKind.START_POSTURE
+    assert session.next(joint_position=far, **upright) is CauseKind.START_POSTURE
     assert session.next(joint_position=near, **upright) is None
     assert session.next(joint_position=far, **upright) is None, "the policy itself may go there"
     session.admission.start(7)
     session.count = 0
-    assert session.next(joint_position=far, **upright) is Refusal.POSTURE
+    assert session.next(joint_position=far, **upright) is CauseKind.START_POSTURE
 
 
 @pytest.mark.parametrize(

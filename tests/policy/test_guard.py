@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gaitd.errors import InputError
 from gaitd.policy.limits import Decision
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.contract import Reason
+from gaitd.wire.causes import Cause
+from gaitd.wire.contract import CauseKind, Reason
 from support.bundles import contract, small_manifest
 from support.states import random_state
 
@@ -36,17 +37,35 @@ def make(action: dict[str, Any] | None = None, **limits: Any) -> PolicyPipeline:
 def decide(
     pipeline: PolicyPipeline, action: Any, position: np.ndarray = DEFAULT, velocity: Any = (0, 0, 0)
 ) -> Decision:
+    """One step whose command goes out if it is accepted."""
     state = random_state(
         np.random.default_rng(0), 3, joint_position=position, joint_velocity=np.array(velocity, np.float32)
     )
     pipeline.observe(state)
-    return pipeline.decide(np.asarray(action, np.float32))
+    decision = pipeline.decide(np.asarray(action, np.float32))
+    if decision.accepted:
+        pipeline.accept(decision)
+    return decision
+
+
+def test_a_command_that_did_not_go_out_leaves_no_trace() -> None:
+    """Neither last_action nor the reference for slew move with a decision alone."""
+    pipeline = make(None, slew={"max_rad_per_step": 0.1})
+    for _ in range(3):
+        withheld = pipeline.decide(np.full(3, 100, np.float32))
+        assert withheld.accepted
+        np.testing.assert_allclose(withheld.target, DEFAULT + np.float32(0.1), rtol=1e-6)
+        np.testing.assert_array_equal(pipeline.last_action, np.zeros(3))
+    pipeline.accept(withheld)
+    np.testing.assert_array_equal(pipeline.last_action, withheld.action)
+    second = pipeline.decide(np.full(3, 100, np.float32))
+    np.testing.assert_allclose(second.target, DEFAULT + np.float32(0.2), rtol=1e-6)
 
 
 def test_an_action_is_scaled_onto_the_default_position() -> None:
     decision = decide(make(), [1.0, -2.0, 0.5])
     assert decision.accepted
-    assert decision.reason is Reason.NONE
+    assert decision.cause is None
     np.testing.assert_allclose(decision.target, DEFAULT + 0.25 * np.array([1.0, -2.0, 0.5]), rtol=1e-6)
     np.testing.assert_array_equal(decision.action, np.array([1.0, -2.0, 0.5], np.float32))
     assert decision.clamped == {}
@@ -76,14 +95,17 @@ def test_what_is_not_finite_is_rejected_even_where_a_clip_would_hide_it(
         action = np.zeros(3, np.float32)
         action[joint] = bad
         decision = decide(pipeline, action)
-        assert decision.reason is Reason.ACTION_INVALID
+        assert decision.cause is not None
+        assert decision.cause.reason is Reason.ACTION_INVALID
         np.testing.assert_array_equal(pipeline.last_action, np.zeros(3))
 
 
 @pytest.mark.parametrize("shape", [(2,), (4,), (1, 3), (3, 1), (0,), ()])
 def test_another_shape_is_rejected(shape: tuple[int, ...]) -> None:
     pipeline = make()
-    assert pipeline.decide(np.zeros(shape, np.float32)).reason is Reason.ACTION_INVALID
+    cause = pipeline.decide(np.zeros(shape, np.float32)).cause
+    assert cause is not None
+    assert cause.kind is CauseKind.ACTION_SHAPE
 
 
 def test_a_position_limit_that_clamps() -> None:
@@ -94,19 +116,36 @@ def test_a_position_limit_that_clamps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "name"),
+    ("limits", "name", "cause"),
     [
-        ({"position": {**POSITION, "response": "damp"}}, "position"),
-        ({"slew": {"max_rad_per_step": 0.1, "response": "damp"}}, "slew"),
-        ({"torque": {"max_nm": 5.0, "response": "damp"}}, "torque"),
+        (
+            {"position": {**POSITION, "response": "damp"}},
+            "position",
+            Cause(CauseKind.POSITION_LIMIT, 0, 25.0, 0.6),
+        ),
+        (
+            {"slew": {"max_rad_per_step": 0.1, "response": "damp"}},
+            "slew",
+            Cause(CauseKind.SLEW_LIMIT, 0, 24.975, 0.1),
+        ),
+        (
+            {"torque": {"max_nm": 5.0, "response": "damp"}},
+            "torque",
+            Cause(CauseKind.TORQUE_LIMIT, 0, 750.0, 5.0),
+        ),
     ],
 )
-def test_a_limit_that_damps_rejects(limits: dict[str, Any], name: str) -> None:
+def test_a_limit_that_damps_rejects(limits: dict[str, Any], name: str, cause: Cause) -> None:
+    """The cause names the joint, what was asked for and the bound."""
     pipeline = make(None, **limits)
     assert decide(pipeline, [0.1, 0.1, 0.1]).accepted
     before = pipeline.last_action.copy()
     decision = decide(pipeline, [100.0, 0.1, 0.1])
-    assert decision.reason is Reason.LIMIT
+    assert decision.cause is not None
+    assert decision.cause.reason is Reason.LIMIT
+    assert (decision.cause.kind, decision.cause.joint) == (cause.kind, cause.joint)
+    assert decision.cause.number == pytest.approx(cause.number, rel=1e-5)
+    assert decision.cause.bound == pytest.approx(cause.bound, rel=1e-5)
     assert decision.clamped[name] == 1
     np.testing.assert_array_equal(pipeline.last_action, before)
 
@@ -204,6 +243,7 @@ class LastAction(RuleBasedStateMachine):
         self.observed = self.accepted
         decision = self.pipeline.decide(action)
         if decision.accepted:
+            self.pipeline.accept(decision)
             clipped = np.clip(action, -20, 20)
             self.accepted = decision.action.copy()
             if not decision.clamped:
@@ -254,7 +294,8 @@ def test_the_same_answer_while_the_joints_move_is_refused() -> None:
     assert decide(pipeline, same, DEFAULT).accepted
     assert decide(pipeline, same, DEFAULT + np.float32(0.09)).accepted
     refused = decide(pipeline, same, DEFAULT + np.float32(0.11))
-    assert refused.reason is Reason.ACTION_INVALID
+    assert refused.cause is not None
+    assert refused.cause.reason is Reason.ACTION_INVALID
     assert decide(pipeline, [1.0, -2.0, 0.5001], DEFAULT + np.float32(0.11)).accepted
     assert decide(pipeline, same, DEFAULT + np.float32(0.3)).accepted
     pipeline.reset()

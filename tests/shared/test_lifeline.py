@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
+from gaitd.shared.blackboard import Blackboard
 
 from gaitd.shared import lifeline
-from gaitd.shared.blackboard import Blackboard
 
 HOLDER = """
 import sys, time

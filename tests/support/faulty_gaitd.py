@@ -9,6 +9,6 @@ import gaitd.guardian.main
 from gaitd.cli import main
 
 if __name__ == "__main__":
-    faulty = partial(gaitd.guardian.main.Supervisor, worker_module="support.faulty_worker")
-    gaitd.guardian.main.Supervisor = faulty  # type: ignore[misc,assignment]
+    faulty = partial(gaitd.guardian.main.Guardian, worker_entry="support.faulty_worker")
+    gaitd.guardian.main.Guardian = faulty  # type: ignore[misc,assignment]
     sys.exit(main())

@@ -29,9 +29,12 @@ def generate() -> ModuleType:
     spec = importlib.util.spec_from_file_location("proto_generate", PROTO / "generate.py")
     assert spec is not None
     assert spec.loader is not None
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(PROTO)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    monkeypatch.undo()
     return module
 
 

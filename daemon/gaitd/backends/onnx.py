@@ -11,27 +11,34 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from gaitd.backends.base import Float32Array
+from gaitd.backends.onnx_file import check_self_contained
 from gaitd.errors import BackendError, InputError
 from gaitd.policy.contract import Model
+
+
+def open_session(model_bytes: bytes) -> onnxruntime.InferenceSession:
+    """Load a model for one thread. Raises InputError when it cannot be read or refers to other files."""
+    check_self_contained(model_bytes)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else bytes that say so are read in onnxruntime's own format, which nothing here has looked through.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.log_severity_level = 4  # what is wrong comes as an exception
+    try:
+        return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise InputError(f"model.onnx: onnxruntime cannot load it: {_first_line(error)}") from None
 
 
 class OnnxBackend:
     """A bundle's model.onnx (gaitd.backends.base.Backend)."""
 
     def __init__(self, model_bytes: bytes, model: Model, observation_dim: int, action_dim: int) -> None:
-        """Load the model. Raises InputError when it does not fit the contract or cannot be read."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model_bytes, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise InputError(f"model.onnx: onnxruntime cannot load it: {_first_line(error)}") from None
+        """Load the model. Raises InputError when it does not fit the contract, or as open_session does."""
+        self._session = open_session(model_bytes)
         states = model.recurrent
         self._check_names(model)
         self._check_hidden(model)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gaitd.bundle.read import Bundle, fallback_damping
+from gaitd.errors import printable
 from gaitd.policy.contract import Float32Array, Term
 from gaitd.policy.joints import joint_array
 from gaitd.policy.limits import position_range
@@ -40,7 +43,8 @@ def describe_bundle(bundle: Bundle) -> str:
     default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
     low, high = position_range(manifest)
     mapper = pipeline.mapper
-    lines = [f"{bundle.path}: good", *(f"  {name + ':':14} {text}" for name, text in rows)]
+    lines = [f"{bundle.path}: good", f"  gate: {gate_verdict(bundle)}"]
+    lines += [f"  {name + ':':14} {text}" for name, text in rows]
     lines.append(f"  {'joint':20} {'default':>8} {'min':>7} {'max':>7} rad {'kp':>7} {'kd':>6}")
     for index, joint in enumerate(manifest.joints):
         lines.append(
@@ -48,6 +52,30 @@ def describe_bundle(bundle: Bundle) -> str:
             f"{mapper.stiffness[index]:7.2f} {mapper.damping[index]:6.2f}"
         )
     return "\n".join(lines)
+
+
+class _Gate(msgspec.Struct):
+    passed: bool
+    failures: list[str] = []
+    accepted: str = ""
+
+
+class _Report(msgspec.Struct):
+    gate: _Gate
+
+
+def gate_verdict(bundle: Bundle) -> str:
+    """What the verification in report.json found, in one line."""
+    if not bundle.has("report.json"):
+        return "not run"
+    try:
+        gate = msgspec.json.decode(bundle.read_bytes("report.json"), type=_Report).gate
+    except msgspec.DecodeError as error:
+        return printable(f"unknown, report.json is unreadable: {error}")
+    if gate.passed:
+        return "passed"
+    why = f"accepted because {gate.accepted}" if gate.accepted else "and nobody accepted it"
+    return printable(f"failed, {why} ({'; '.join(gate.failures)})")
 
 
 def _term(term: Term) -> str:

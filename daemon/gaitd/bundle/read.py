@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from gaitd.bundle.bounds import check_bounds
+from gaitd.bundle.models import check_models
 from gaitd.bundle.untrusted import load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
@@ -140,6 +141,10 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 
 def _check_contents(bundle: Bundle) -> None:
     manifest, where = bundle.manifest, f"{bundle.path}: {MANIFEST}"
+    try:
+        check_models(bundle.files)
+    except InputError as error:
+        raise InputError(f"{bundle.path}: {error}") from None
     try:
         check_same_joints(manifest.joints, manifest.joints, "joints")
         if not 1e-3 <= manifest.control_period_s <= 1.0:

@@ -1,4 +1,4 @@
-"""Child processes of the supervisor: start, see their death at once, restart with back-off."""
+"""Child processes of the guardian: start, see their death at once, restart with back-off."""
 
 from __future__ import annotations
 
@@ -93,10 +93,14 @@ class Child:
 
     def has_died(self) -> bool:
         """Whether the process in this slot is dead and not yet reaped."""
-        return self._pidfd >= 0 and bool(select.select([self._pidfd], [], [], 0)[0])
+        if self._pidfd < 0:
+            return False
+        poll = select.poll()  # unlike select, for descriptors of any number
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def reap(self, now_ns: int) -> str:
-        """Take leave of a dead process: plan the restart and say how it ended."""
+        """Reap a dead process: plan the restart and say how it ended."""
         assert self._process is not None
         code = self._process.wait()
         self.forget()

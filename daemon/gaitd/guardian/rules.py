@@ -73,17 +73,13 @@ def release(state: GuardState, now_ns: int) -> GuardState:
     return GuardState(mode=Mode.IDLE, epoch=state.epoch, since_ns=now_ns)
 
 
-def damp(
-    state: GuardState, reason: Reason, detail: str, now_ns: int, cause: Cause = NO_CAUSE
-) -> GuardState:
+def damp(state: GuardState, reason: Reason, detail: str, now_ns: int, cause: Cause = NO_CAUSE) -> GuardState:
     """DAMPING for the session, from any mode. The first reason stays."""
     if reason in LIMP_REASONS and state.limp_by is Reason.NONE:
         state = replace(state, limp_by=reason)
     if state.mode is Mode.DAMPING:
         return state
-    return replace(
-        state, mode=Mode.DAMPING, reason=reason, detail=detail, cause=cause, since_ns=now_ns
-    )
+    return replace(state, mode=Mode.DAMPING, reason=reason, detail=detail, cause=cause, since_ns=now_ns)
 
 
 def stands(state: GuardState, limits: GuardLimits, now_ns: int) -> bool:
@@ -111,7 +107,7 @@ def worker_died(state: GuardState, detail: str, now_ns: int) -> GuardState:
 
 
 def tick(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> GuardState:
-    """Look at the worker: damp for a limit that it met, feed the timer with its commands, or let the timer run out."""
+    """Damp for a limit that the worker met, feed the timer with its commands, or let the timer run out."""
     if state.mode is not Mode.ACTIVE:
         return state
     if view.trip is not None and view.trip.epoch == state.epoch:

@@ -16,15 +16,18 @@ import gaitd
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError, printable
 from gaitd.guardian import rules
-from gaitd.guardian.rules import GuardState
+from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
-from gaitd.shared.blackboard import SessionSetup
-from gaitd.wire.contract import FIRST_COMMAND_NS, JOINT_TARGET, TRANSPORT, Mode, Reason
+from gaitd.shared.guard_memory import SessionSetup
+from gaitd.wire.causes import NO_CAUSE, Cause
+from gaitd.wire.contract import JOINT_TARGET, STATE_FIELDS, TRANSPORT, Mode, Reason
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
 from gaitd.wire.frame import WireError
 from gaitd.wire.messages import Float32Array
 
+SLOT = 0
+"""Of the one worker."""
 MAX_CONTROLLERS = 16
 """Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
 
@@ -58,6 +61,8 @@ class JointOrder:
     """A controller's joint order against the policy's, and the guardian's commands in it."""
 
     setup: SessionSetup
+    controller_from_policy: tuple[int, ...]
+    """Index in the controller's order of each joint of the policy's."""
     limp: JointGoal
     """Nothing but the robot's damping."""
     stance: JointGoal
@@ -75,25 +80,23 @@ class Sessions:
     def __init__(
         self,
         bundle: Bundle,
-        deadline_ns: int,
+        limits: GuardLimits,
         first_session: int,
         status: Callable[[], dict[str, Any]],
-        *,
-        first_command_ns: int = FIRST_COMMAND_NS,
-        stance_ns: int = 0,
     ) -> None:
         """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply."""
         self.state = GuardState()
         self._bundle = bundle
         self._pipeline = bundle.pipeline()
-        self.order = self._order_of(bundle.manifest.joints, 0, raw=False)
+        self.order = self._order_of(bundle.manifest.joints, 0, 0, raw=False)
         """Joint order of the latest session; the policy's own before the first."""
         self._times = {
-            "deadline_ns": deadline_ns,
-            "first_command_ns": first_command_ns,
-            "stance_ns": stance_ns,
+            "deadline_ns": limits.deadline_ns,
+            "first_command_ns": limits.first_command_ns,
+            "stance_ns": limits.stance_ns,
         }
         self._next_session = first_session
+        self._epoch = 0
         self._status = status
         self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
         self._owner: bytes = b""
@@ -124,6 +127,13 @@ class Sessions:
         hello = read_body(request, Hello)
         manifest = self._bundle.manifest
         check_same_joints(manifest.joints, hello.joints, f"hello of {hello.controller[:40]!r}")
+        for field in hello.fields:
+            if field not in STATE_FIELDS:
+                raise RefusedError(
+                    Reason.CONTRACT,
+                    f"hello of {hello.controller[:40]!r}: a state has no field {field[:40]!r}; known are "
+                    f"{', '.join(STATE_FIELDS)}",
+                )
         needed = required_fields(manifest) if hello.message == "state" else []
         for field in needed:
             if field not in hello.fields:
@@ -137,7 +147,7 @@ class Sessions:
         while len(self._hellos) > MAX_CONTROLLERS:
             self._hellos.popitem(last=False)
         pipeline = self._pipeline
-        order = self._order_of(hello.joints, 0, raw=False)
+        order = self._order_of(hello.joints, 0, 0, raw=False)
         command = manifest.velocity_command
         return {
             "gaitd": gaitd.__version__,
@@ -145,7 +155,7 @@ class Sessions:
             "policy": 0,
             "period_ns": round(manifest.control_period_s * 1e9),
             "times": self._times,
-            "endpoints": [{"slot": 0, "transport": TRANSPORT, "state": "state", "command": "command"}],
+            "endpoints": [{"slot": SLOT, "transport": TRANSPORT, "state": "state", "command": "command"}],
             "joints": manifest.joints,
             "joint_targets": [JOINT_TARGET] * len(manifest.joints),
             "fields": needed,
@@ -177,11 +187,12 @@ class Sessions:
             raise RefusedError(Reason.BACKEND_ERROR, "the worker is not ready yet; try again in a moment")
         session = self._next_session
         self._next_session += 1
+        self._epoch += 1
         self._owner = peer
         raw = hello.message == "raw_observation"
-        self.order = self._order_of(hello.joints, session, raw=raw)
-        self.state = rules.activate(session, now_ns)
-        return {"session": session, "epoch": 0, "slot": 0}
+        self.order = self._order_of(hello.joints, session, self._epoch, raw=raw)
+        self.state = rules.activate(session, self._epoch, now_ns)
+        return {"session": session, "epoch": self._epoch, "slot": SLOT}
 
     def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         session = read_body(request, Release).session
@@ -210,13 +221,26 @@ class Sessions:
             "mode": state.mode.name.lower(),
             "reason": state.reason.name.lower(),
             "detail": state.detail,
+            "cause": self._cause(state.cause),
             "session": state.session,
             "mode_for_s": (now_ns - state.since_ns) / 1e9 if state.since_ns else 0.0,
             "controllers": [one_line(hello.controller, 40) for hello in self._hellos.values()],
             **self._status(),
         }
 
-    def _order_of(self, joints: list[str], session: int, *, raw: bool) -> JointOrder:
+    def _cause(self, cause: Cause) -> dict[str, Any] | None:
+        if cause is NO_CAUSE:
+            return None
+        joints = self._bundle.manifest.joints
+        return {
+            "kind": cause.kind.name.lower(),
+            "joint": None if cause.joint is None else joints[cause.joint],
+            "number": cause.number,
+            "bound": cause.bound,
+            "text": cause.text(joints),
+        }
+
+    def _order_of(self, joints: list[str], session: int, epoch: int, *, raw: bool) -> JointOrder:
         manifest, mapper = self._bundle.manifest, self._pipeline.mapper
         policy = manifest.joints
         to_controller = order_from(policy, joints)
@@ -224,7 +248,8 @@ class Sessions:
         damping = fallback_damping(manifest)
         zeros = np.zeros_like(damping)
         return JointOrder(
-            SessionSetup(session, raw, order_from(joints, policy)),
+            SessionSetup(session, epoch, SLOT, raw, order_from(joints, policy)),
+            tuple(joints.index(joint) for joint in policy),
             JointGoal(zeros, zeros, damping[to_controller]),
             JointGoal(default[to_controller], mapper.stiffness[to_controller], mapper.damping[to_controller]),
         )

@@ -102,7 +102,7 @@ class StateAdmission:
         self._last_content = b""
 
     def admit(self, state: RobotState | RawObservation, now_ns: int) -> Cause | None:
-        """Take note of the state and return None, or return why it is refused. Age is judged by ``too_old``."""
+        """Take note of the state and return None, or say why it is refused. Age is judged by ``too_old``."""
         joints, others = _sensors(state)
         cause = self._judge(state, joints, others, now_ns)
         if cause is not None:
@@ -127,11 +127,14 @@ class StateAdmission:
         if not self._last_seq < state.seq <= self._last_seq + self._max_seq_jump:
             return Cause(CauseKind.SEQUENCE, number=float(state.seq), bound=float(self._last_seq))
         if state.stamp_ns > now_ns + FUTURE_TOLERANCE_NS:
-            return Cause(CauseKind.FUTURE, number=_ms(state.stamp_ns - now_ns), bound=_ms(FUTURE_TOLERANCE_NS))
+            return Cause(
+                CauseKind.FUTURE, number=_ms(state.stamp_ns - now_ns), bound=_ms(FUTURE_TOLERANCE_NS)
+            )
         spacing_ns = state.stamp_ns - self._last_stamp_ns
         if self._last_seq and spacing_ns < self._min_spacing_ns:
-            kind = CauseKind.SEQUENCE if spacing_ns <= 0 else CauseKind.EARLY
-            return Cause(kind, number=_ms(spacing_ns), bound=_ms(self._min_spacing_ns))
+            if spacing_ns <= 0:
+                return Cause(CauseKind.SEQUENCE)
+            return Cause(CauseKind.EARLY, number=_ms(spacing_ns), bound=_ms(self._min_spacing_ns))
         if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
             return Cause(CauseKind.MISSING_FIELD)
         # NaN is in no range.
@@ -142,7 +145,9 @@ class StateAdmission:
         if isinstance(state, RobotState):
             norm, upright = _norm_and_upright(state)
             if not MIN_ORIENTATION_NORM_SQUARED < norm < MAX_ORIENTATION_NORM_SQUARED:
-                return Cause(CauseKind.ORIENTATION_NORM, number=norm)
+                low = norm <= MIN_ORIENTATION_NORM_SQUARED
+                bound = MIN_ORIENTATION_NORM_SQUARED if low else MAX_ORIENTATION_NORM_SQUARED
+                return Cause(CauseKind.ORIENTATION_NORM, number=norm, bound=bound)
             if upright < self._min_upright:
                 tilt = math.acos(max(-1.0, upright))
                 return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
@@ -192,7 +197,7 @@ def _sensors(state: RobotState | RawObservation) -> tuple[Float32Array, Float32A
 
 
 def _norm_and_upright(state: RobotState) -> tuple[float, float]:
-    """Squared norm of the orientation, and the cosine of the angle between the base's and the world's vertical."""
+    """Squared norm of the orientation; cosine of the angle between the base's and the world's vertical."""
     w, x, y, z = state.orientation.tolist()
     norm = w * w + x * x + y * y + z * z
     return norm, (w * w - x * x - y * y + z * z) / norm if norm else -1.0

@@ -4,9 +4,9 @@
     bits 43..40  slot of the worker that holds it
     bits 39..0   expiry on CLOCK_MONOTONIC, in units of 131,072 ns: enough for 4.5 years of uptime
 
-The guardian writes it at each tick; a worker reads it once, between its step and the sending. One read, so there
-is no order of two words to get wrong. A command that was checked just before a change may still leave: epoch,
-sequence and age at the client are the authority.
+The guardian writes it at each tick; a worker reads it once, between its step and the sending. One read, so
+there is no order of two words to get wrong. A command that was checked just before a change may still leave:
+epoch, sequence and age at the client are the authority.
 """
 
 from __future__ import annotations

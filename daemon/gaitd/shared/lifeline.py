@@ -30,7 +30,7 @@ LifelineMemory = ctypes.Array[ctypes.c_char]
 
 
 def create_lifeline() -> int:
-    """Make the lock in a memory file of its own, since holder and watcher both write it; returns its descriptor.
+    """Make the lock in a memory file of its own: holder and watcher both write it. Returns its descriptor.
 
     Damage there hides a death from the lock only: the pidfd still tells. Raises OSError.
     """

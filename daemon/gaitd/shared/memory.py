@@ -44,7 +44,7 @@ class Words:
 
 
 def create_memory(name: str, size: int, head: bytes) -> int:
-    """Make a memory file, zero but for its head, which no process changes any more; returns its descriptor."""
+    """Make a memory file, zero but for its head, which nobody changes any more; returns its descriptor."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
     os.pwrite(fd, head, 0)
@@ -86,8 +86,8 @@ def read_head(fd: int, layout: str) -> int:
     joint_count = int.from_bytes(head[16:24], "little")
     if head != make_head(layout, joint_count):
         raise RuntimeError(
-            f"file descriptor {fd} holds no memory of this version of gaitd; was gaitd replaced while it ran? "
-            "Restart it"
+            f"file descriptor {fd} holds no memory of this version of gaitd; was gaitd replaced while it "
+            "ran? Restart it"
         )
     return joint_count
 

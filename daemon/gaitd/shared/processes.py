@@ -18,8 +18,8 @@ class Process:
     realtime: Literal["guardian", "worker", None]
     """Whose priority and CPUs of ``[realtime]`` it gets; None: normal scheduling on all CPUs."""
     max_deaths_in_a_row: int | None
-    """It is restarted, after the first death at once, then with back-off; so many deaths in a row end gaitd, and
-    the service manager takes over. None: restarted for ever. 0: it is gaitd."""
+    """It is restarted, after the first death at once, then with back-off; so many deaths in a row end gaitd,
+    and the service manager takes over. None: restarted for ever. 0: it is gaitd itself."""
 
     def priority(self, realtime: Realtime) -> int:
         """SCHED_FIFO priority; 0 for normal scheduling."""

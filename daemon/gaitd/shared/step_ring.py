@@ -1,7 +1,7 @@
 """The ring of step records: what a worker did, step by step.
 
-A record is staged before its command is sent, and marked once it went out. A worker that dies in between leaves
-a record that says so; nothing that may have reached the controller is missing here.
+A record is staged before its command is sent, and marked once it went out. A worker that dies in between
+leaves a record that says so; nothing that may have reached the controller is missing here.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class StepRing:
         self._memory = mapped[COUNTERS_BYTES : COUNTERS_BYTES + RECORDS * self._size]
         self._cells = self._memory.cast("Q")
         self._records = np.frombuffer(self._memory, dtype, RECORDS)
-        fields = dtype.fields or {}
-        self._checked = int(fields["checksum"][1])
+        assert dtype.fields is not None
+        self._checked = int(dtype.fields["checksum"][1])
         scratch = bytearray(self._size)
         self._scratch = memoryview(scratch)
         self._times = np.frombuffer(scratch, "<u8", len(TIMES))

@@ -30,9 +30,9 @@ WORKER_WORDS = {
 }
 """Name and number of 8-byte words.
 
-Every received state ends in exactly one of: standby (session 0, before activate), refused (itself or the action
-that came of it, by cause), superseded (into the history, a newer one was answered), withheld (the lease was
-gone), steps.
+Every received state ends in exactly one of: standby (session 0, before activate), refused (itself or the
+action that came of it, by cause), superseded (into the history, a newer one was answered), withheld (the
+lease was gone), steps.
 """
 
 
@@ -65,4 +65,6 @@ class WorkerMemory:
         return cls(fd, writable=False)
 
 
-_LAYOUT = f"worker {WORKER_WORDS} {findings.LAYOUT} {step_ring.step_record_dtype(1).descr} {step_ring.RECORDS}"
+_LAYOUT = (
+    f"worker {WORKER_WORDS} {findings.LAYOUT} {step_ring.step_record_dtype(1).descr} {step_ring.RECORDS}"
+)

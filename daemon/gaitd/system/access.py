@@ -3,7 +3,7 @@
 A CURVE option holds for what is bound after it: the Unix socket, bound first, stays without keys. libzmq
 asks its ZAP handler about each new TCP connection. That is a socket of ours in the same context, answered
 between two turns of the process's own loop: no thread competes with the hot one, and where nobody answers,
-nobody gets in.
+nobody is let in.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from gaitd.wire.endpoints import Endpoints
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 HANDSHAKE_MS = 2000
-"""A stranger who connects and says nothing holds a file descriptor no longer than this."""
+"""A peer that connects and says nothing holds a file descriptor no longer than this."""
 MAX_ADMISSIONS_PER_TURN = 4
-"""A crowd at the door must not keep the loop from its work; the others wait."""
-TCP_MEND = "set network.address and network.port; under systemd add the drop-in examples/network.conf"
+"""Many peers that connect at once must not keep the loop from its work; the others wait."""
+TCP_FIX = "set network.address and network.port; under systemd add the drop-in examples/network.conf"
 
 T = TypeVar("T")
 
 
-class Stranger(NamedTuple):
+class UnauthorizedPeer(NamedTuple):
     """A peer that was refused."""
 
     address: str
     key: str
 
 
-class Doors:
+class AccessControl:
     """Binds the channels of one process and decides about new TCP connections."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
-        """Raises InputError when TCP is wanted and its keys cannot be had."""
+        """Raises InputError when TCP is wanted and its keys are unavailable."""
         self._local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
         self._zap: zmq.Socket[bytes] | None = None
         network = config.network
@@ -70,11 +70,11 @@ class Doors:
         bound.set(zmq.ZAP_DOMAIN, b"gaitd")
         bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
         bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        _bind(bound, getattr(self._remote, channel), TCP_MEND)
+        _bind(bound, getattr(self._remote, channel), TCP_FIX)
 
-    def admit(self) -> Stranger | None:
-        """Answer who waits at the TCP door, a bounded number; returns the last one refused. Never waits."""
-        stranger = None
+    def admit(self) -> UnauthorizedPeer | None:
+        """Answer who waits on TCP, a bounded number; returns the last one refused. Never waits."""
+        refused = None
         for _ in range(MAX_ADMISSIONS_PER_TURN):
             if self._zap is None or not int(self._zap.get(zmq.EVENTS)) & zmq.POLLIN:
                 break
@@ -83,8 +83,8 @@ class Doors:
             status, text = (b"200", b"OK") if allowed else (b"400", b"key not on the list")
             self._zap.send_multipart([version, request_id, status, text, b"", b""], zmq.DONTWAIT)
             if not allowed:
-                stranger = Stranger(address.decode(), z85.encode(key).decode())
-        return stranger
+                refused = UnauthorizedPeer(address.decode(), z85.encode(key).decode())
+        return refused
 
 
 @contextlib.contextmanager
@@ -113,11 +113,11 @@ def _try_tcp() -> None:
         for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_NETLINK, socket.SOCK_RAW)):
             socket.socket(family, kind).close()
     except OSError as error:
-        raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_MEND}") from None
+        raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None
 
 
-def _bind(bound: zmq.Socket[bytes], endpoint: str, mend: str) -> None:
+def _bind(bound: zmq.Socket[bytes], endpoint: str, fix: str) -> None:
     try:
         bound.bind(endpoint)
     except zmq.ZMQError as error:
-        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {mend}") from None
+        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None

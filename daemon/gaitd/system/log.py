@@ -1,4 +1,7 @@
-"""Log lines for people and for journald. Written by a thread of its own, never by a hot loop."""
+"""Log lines for people and for journald: ``text key=value ...``.
+
+A thread of its own writes them, never a hot loop.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ import logging.handlers
 import os
 import queue
 import sys
+from typing import Any
+
+import structlog
 
 _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+_logfmt = structlog.processors.LogfmtRenderer(bool_as_flag=False)
 
 
 class _Formatter(logging.Formatter):
-    """``text key=value ...``; under journald with its priority prefix, else with the time."""
+    """Under journald with the line's priority as a prefix (sd-daemon(3)), else with the time."""
 
     def __init__(self, *, journal: bool) -> None:
         super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
@@ -32,8 +39,19 @@ class _DroppingHandler(logging.handlers.QueueHandler):
             self.queue.put_nowait(record)
 
 
+def _render(logger: object, method: str, values: Any) -> str:
+    text = values.pop("event")
+    return f"{text} {_logfmt(logger, method, values)}".rstrip()
+
+
+log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+    logging.getLogger("gaitd"), processors=[_render], wrapper_class=structlog.stdlib.BoundLogger
+)
+"""gaitd's log: ``log.info("worker ready", pid=12)``."""
+
+
 def start_logging() -> logging.handlers.QueueListener:
-    """Route the ``gaitd`` logger to standard error through a queue; the caller stops the listener."""
+    """Route gaitd's log to standard error through a queue; the caller stops the listener."""
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(_Formatter(journal="JOURNAL_STREAM" in os.environ))
     lines: queue.Queue[logging.LogRecord] = queue.Queue(maxsize=1000)
@@ -44,12 +62,3 @@ def start_logging() -> logging.handlers.QueueListener:
     logger.propagate = False
     listener.start()
     return listener
-
-
-def fields(**values: object) -> str:
-    """``key=value`` pairs for a log line; values with blanks are quoted."""
-    parts = []
-    for key, value in values.items():
-        text = str(value)
-        parts.append(f'{key}="{text}"' if " " in text or not text else f"{key}={text}")
-    return " ".join(parts)

@@ -1,4 +1,4 @@
-"""Real-time settings of the calling process. Each that cannot be had is reported, with the mend."""
+"""Real-time settings of the calling process. Each that is not available is reported, with the fix."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def apply_realtime(config: Realtime, cpus: Sequence[int], priority: int) -> list
 
 
 def realtime_context(config: Realtime, priority: int) -> zmq.Context[zmq.Socket[bytes]]:
-    """A ZeroMQ context whose I/O thread has the hot threads' priority, where that can be had.
+    """A ZeroMQ context whose I/O thread has the hot threads' priority, where that is allowed.
 
     libzmq aborts when its thread may not take a priority, so the permission is tried first.
     """
@@ -101,8 +101,8 @@ def _set_fifo(priority: int) -> Setting:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setscheduler(thread, policy, os.sched_param(priority))
     except OSError as error:
-        mend = f"allow it with LimitRTPRIO={priority} in the unit, or `ulimit -r {priority}`"
-        return Setting("sched_fifo", False, f"SCHED_FIFO {priority}: {error.strerror}; {mend}")
+        fix = f"allow it with LimitRTPRIO={priority} in the unit, or `ulimit -r {priority}`"
+        return Setting("sched_fifo", False, f"SCHED_FIFO {priority}: {error.strerror}; {fix}")
     return Setting("sched_fifo", True, f"SCHED_FIFO {priority}")
 
 
@@ -111,8 +111,8 @@ def _pin(cpus: Sequence[int]) -> Setting:
         os.sched_setaffinity(0, cpus)
     except OSError as error:
         usable = sorted(os.sched_getaffinity(0))
-        mend = f"usable here are {usable}; set realtime.*_cpus in gaitd.toml"
-        return Setting("affinity", False, f"cpus {list(cpus)}: {error.strerror}; {mend}")
+        fix = f"usable here are {usable}; set realtime.*_cpus in gaitd.toml"
+        return Setting("affinity", False, f"cpus {list(cpus)}: {error.strerror}; {fix}")
     return Setting("affinity", True, f"cpus {list(cpus)}")
 
 
@@ -130,6 +130,6 @@ def _hold_cpu_awake() -> Setting:
         fd = os.open("/dev/cpu_dma_latency", os.O_WRONLY)
         os.write(fd, struct.pack("=i", 0))  # holds while the descriptor is open: until the process ends
     except OSError as error:
-        mend = "give the group gaitd write access with the udev rule that gaitd ships"
-        return Setting("cpu_dma_latency", False, f"{error.strerror}; {mend}")
+        fix = "give the group gaitd write access with the udev rule that gaitd ships"
+        return Setting("cpu_dma_latency", False, f"{error.strerror}; {fix}")
     return Setting("cpu_dma_latency", True, "0 us")

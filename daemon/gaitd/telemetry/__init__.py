@@ -1,1 +1,1 @@
-"""Telemetry: reads the blackboard from a process of its own, so that nothing here can delay a step."""
+"""Telemetry: reads the others' memory in a process of its own: nothing here can delay a step."""

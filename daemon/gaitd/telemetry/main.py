@@ -10,16 +10,17 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from gaitd.errors import GaitdError
-from gaitd.shared.blackboard import Blackboard
-from gaitd.shared.telemetry_launch import TelemetryOrder
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.realtime import die_with_parent, name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
-from gaitd.telemetry.metrics import BlackboardCollector, StepHistograms
+from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
 from gaitd.telemetry.recorder import FlightRecorder
 
 FEED_S = 0.1
 RETRY_TURNS = 10
-"""A metrics address that cannot be had is tried again after so many turns; the recorder runs meanwhile."""
+"""A metrics address that is not available is tried again after so many turns; the recorder runs meanwhile."""
 
 
 def main() -> int:
@@ -31,25 +32,26 @@ def main() -> int:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: done.set())
     use_all_cpus()
-    order = msgspec.json.decode(sys.argv[1], type=TelemetryOrder)
-    board = Blackboard.attach(order.blackboard_fd)
-    recorder = FlightRecorder(board, order) if order.recorder.wanted else None
+    launch = msgspec.json.decode(sys.argv[1], type=TelemetryLaunch)
+    guard = GuardMemory(launch.guard_memory_fd, writable=False)
+    worker = WorkerMemory(launch.worker_memory_fd, writable=False)
+    recorder = FlightRecorder(guard, worker.steps, launch) if launch.recorder.wanted else None
     if recorder is not None:
         signal.signal(signal.SIGUSR1, lambda *_: recorder.request())
     registry = CollectorRegistry()
-    histograms = StepHistograms(registry, order.period_s)
-    registry.register(BlackboardCollector(board, order))
-    index, turn, served = 0, 0, not order.metrics.enabled
+    histograms = StepHistograms(registry, launch.period_s)
+    registry.register(MemoryCollector(guard, worker, launch))
+    index, turn, served = 0, 0, not launch.metrics.enabled
     while not done.wait(FEED_S if turn else 0.0):
         if not served and turn % RETRY_TURNS == 0:
             try:
-                serve_metrics(order.metrics, registry)
+                serve_metrics(launch.metrics, registry)
                 served = True
             except GaitdError as error:
                 if turn == 0:
                     print(f"gaitd-telemetry: {error}; trying again every second", file=sys.stderr, flush=True)
         turn += 1
-        index = histograms.feed(board, index)
+        index = histograms.feed(worker.steps, index)
         if recorder is not None:
             recorder.look()
     if recorder is not None:

@@ -1,22 +1,25 @@
-"""The blackboard as Prometheus metrics, in base units."""
+"""The processes' memory as Prometheus metrics, in base units."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import gaitd
-from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.shared.blackboard import Blackboard
-from gaitd.shared.telemetry_launch import TelemetryOrder
-from gaitd.wire.contract import Mode, Reason
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.step_ring import StepRing
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.wire.contract import CauseKind, Mode, Reason
 
 BUCKETS_OF_PERIOD = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Histogram buckets as multiples of the control period."""
+STATE_CAUSES = [kind for kind in CauseKind if CauseKind.NONE < kind < CauseKind.ACTION_NOT_FINITE]
+ACTION_CAUSES = [kind for kind in CauseKind if kind >= CauseKind.ACTION_NOT_FINITE]
 
 
 class StepHistograms:
@@ -33,44 +36,45 @@ class StepHistograms:
         self._transport = histogram(
             "gaitd_state_transport_seconds", "From the state's own stamp to its reception."
         )
-        self._inference = histogram("gaitd_inference_seconds", "Observation and inference.")
+        self._inference = histogram("gaitd_inference_seconds", "Inference.")
         self._interval = histogram("gaitd_step_interval_seconds", "Between commands of one session.")
         self._last = (0, 0)
 
-    def feed(self, board: Blackboard, index: int) -> int:
-        """Observe the records after ``index``; returns the index to go on from."""
-        records, newest = board.read_since(index)
-        for record in records:
-            stamp, publish = int(record["state_stamp_ns"]), int(record["publish_ns"])
+    def feed(self, steps: StepRing, index: int) -> int:
+        """Observe the commands sent after ``index``; returns the index to go on from."""
+        records, newest = steps.read_since(index)
+        for record in records[records["sent_ns"] != 0]:
+            stamp, sent = int(record["state_stamp_ns"]), int(record["sent_ns"])
             session = int(record["session"])
-            self._age.observe((publish - stamp) / 1e9)
+            self._age.observe((sent - stamp) / 1e9)
             self._transport.observe((int(record["receive_ns"]) - stamp) / 1e9)
             self._inference.observe((int(record["infer_end_ns"]) - int(record["infer_start_ns"])) / 1e9)
             if session == self._last[0]:
-                self._interval.observe((publish - self._last[1]) / 1e9)
-            self._last = (session, publish)
+                self._interval.observe((sent - self._last[1]) / 1e9)
+            self._last = (session, sent)
         return newest
 
 
-class BlackboardCollector(Collector):
-    """Counters and gauges, read from the blackboard at each scrape."""
+class MemoryCollector(Collector):
+    """Counters and gauges, read from the memory files at each scrape."""
 
-    def __init__(self, board: Blackboard, order: TelemetryOrder) -> None:
-        self._board = board
-        self._order = order
+    def __init__(self, guard: GuardMemory, worker: WorkerMemory, launch: TelemetryLaunch) -> None:
+        self._guard = guard.words
+        self._worker = worker.words
+        self._launch = launch
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
-        worker, guard = self._board.worker, self._board.guard
+        worker, guard = self._worker, self._guard
         yield InfoMetricFamily(
             "gaitd",
             "What runs.",
             {
                 "version": gaitd.__version__,
-                "policy": self._order.policy["name"],
-                "policy_version": self._order.policy["version"],
-                "policy_id": self._order.policy["id"],
-                "backend": self._order.backend,
+                "policy": self._launch.policy["name"],
+                "policy_version": self._launch.policy["version"],
+                "policy_id": self._launch.policy["id"],
+                "backend": self._launch.backend,
             },
         )
         for name, word, text in (
@@ -78,7 +82,7 @@ class BlackboardCollector(Collector):
             ("gaitd_states_standby", "standby", "States received before activate."),
             ("gaitd_states_missed", "missed", "Sequence numbers that never came."),
             ("gaitd_states_superseded", "superseded", "States taken into the history; a newer was answered."),
-            ("gaitd_commands_withheld", "withheld", "Commands not published because the session was over."),
+            ("gaitd_commands_withheld", "withheld", "Commands not published because the lease was gone."),
             ("gaitd_steps", "steps", "Commands published."),
             (
                 "gaitd_late_steps",
@@ -87,11 +91,19 @@ class BlackboardCollector(Collector):
             ),
         ):
             yield CounterMetricFamily(name, text, value=worker[word])
-        yield _by("gaitd_states_refused", "States refused.", "why", _names(Refusal), worker.row("refused"))
-        yield _by("gaitd_actions_rejected", "Rejected.", "reason", _names(Reason), worker.row("rejected"))
+        refused = worker.row("refused")
+        for name, text, causes in (
+            ("gaitd_states_refused", "States refused.", STATE_CAUSES),
+            ("gaitd_actions_rejected", "Actions rejected.", ACTION_CAUSES),
+        ):
+            yield _by(name, text, "why", _names(causes), (refused[cause] for cause in causes))
         yield _by("gaitd_joints_clamped", "Joint targets held.", "limit", LIMIT_NAMES, worker.row("clamped"))
         yield _by(
-            "gaitd_damping", "Times damping began.", "reason", _names(Reason), guard.row("damping_by_reason")
+            "gaitd_damping",
+            "Times damping began.",
+            "reason",
+            _names(list(Reason)),
+            guard.row("damping_by_reason"),
         )
         yield CounterMetricFamily(
             "gaitd_control_requests", "Requests on the control channel.", value=guard["control_requests"]
@@ -106,11 +118,11 @@ class BlackboardCollector(Collector):
         for candidate in Mode:
             mode.add_metric([candidate.name.lower()], float(guard["mode"] == candidate))
         yield mode
-        yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=worker["ready"])
+        yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
 
 
-def _names(kind: type[Refusal] | type[Reason]) -> list[str]:
-    return [member.name.lower() for member in kind]
+def _names(members: Sequence[CauseKind] | Sequence[Reason]) -> list[str]:
+    return [member.name.lower() for member in members]
 
 
 def _by(name: str, text: str, label: str, names: Iterable[str], values: Iterable[int]) -> CounterMetricFamily:

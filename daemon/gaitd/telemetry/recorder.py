@@ -8,8 +8,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from gaitd.shared.blackboard import Blackboard
-from gaitd.shared.telemetry_launch import TelemetryOrder
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
 from gaitd.wire.contract import Reason
 
@@ -24,10 +25,11 @@ class FlightRecorder:
     Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept.
     """
 
-    def __init__(self, board: Blackboard, order: TelemetryOrder) -> None:
-        self._board = board
-        self._order = order
-        self._directory = Path(order.recorder.directory)
+    def __init__(self, guard: GuardMemory, steps: StepRing, launch: TelemetryLaunch) -> None:
+        self._guard = guard.words
+        self._steps = steps
+        self._launch = launch
+        self._directory = Path(launch.recorder.directory)
         self._dampings = self._count_dampings()
         self._cause: str | None = None
         self._newest_written = 0
@@ -45,7 +47,7 @@ class FlightRecorder:
         dampings = self._count_dampings()
         if dampings != self._dampings:
             self._dampings = dampings
-            self._cause = Reason(self._board.guard["reason"]).name.lower()
+            self._cause = Reason(self._guard["reason"]).name.lower()
             # Damped and already released: the guard's words speak of the release.
             if self._cause == Reason.NONE.name.lower():
                 self._cause = "damping"
@@ -59,19 +61,19 @@ class FlightRecorder:
         self.look()
 
     def _count_dampings(self) -> int:
-        return sum(self._board.guard.row("damping_by_reason"))
+        return sum(self._guard.row("damping_by_reason"))
 
     def _record(self, cause: str) -> None:
-        records, newest = self._board.read_since(0)
+        records, newest = self._steps.read_since(0, unsettled=True)
         if newest == self._newest_written or not len(records):
             return  # nothing that is not in a file already
-        order = self._order
+        launch = self._launch
         info = RecordingInfo(
-            policy_id=order.policy["id"],
-            policy=f"{order.policy['name']} {order.policy['version']}",
-            bundle=order.bundle,
-            period_s=order.period_s,
-            joints=order.joints,
+            policy_id=launch.policy["id"],
+            policy=f"{launch.policy['name']} {launch.policy['version']}",
+            bundle=launch.bundle,
+            period_s=launch.period_s,
+            joints=launch.joints,
             cause=cause,
             clock_offset_ns=wall_clock_offset_ns(),
         )
@@ -102,7 +104,7 @@ class FlightRecorder:
 
     def _keep_newest(self) -> None:
         numbered = self._numbered()
-        for number in sorted(numbered)[: -self._order.recorder.keep]:
+        for number in sorted(numbered)[: -self._launch.recorder.keep]:
             numbered[number].unlink(missing_ok=True)
         for path in self._directory.glob(f"gaitd-*.mcap{_SUFFIX_BESIDE}"):
             path.unlink(missing_ok=True)  # of a process that was killed

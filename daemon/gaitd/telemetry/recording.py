@@ -21,7 +21,7 @@ from mcap.writer import CompressionType, Writer
 
 import gaitd
 from gaitd.errors import InputError
-from gaitd.shared.blackboard import step_record_dtype
+from gaitd.shared.step_ring import PADDING, step_record_dtype
 
 TOPIC = "/gaitd/step"
 METADATA = "gaitd"
@@ -69,9 +69,9 @@ class Recording:
 
 
 def recorded_dtype(joint_count: int) -> np.dtype[Any]:
-    """One recorded step: a step record without the checksum of its place in memory."""
+    """One recorded step: a step record without what belongs to its place in memory."""
     dtype = step_record_dtype(joint_count)
-    return np.dtype([entry for entry in dtype.descr if entry[0] != "checksum"])
+    return np.dtype([entry for entry in dtype.descr if entry[0] not in ("checksum", PADDING)])
 
 
 def wall_clock_offset_ns() -> int:
@@ -93,7 +93,7 @@ def write_recording(stream: IO[bytes], records: npt.NDArray[Any], info: Recordin
         step = dict(zip(names, values, strict=True))
         writer.add_message(
             channel,
-            log_time=step["publish_ns"] + info.clock_offset_ns,
+            log_time=(step["sent_ns"] or step["infer_end_ns"]) + info.clock_offset_ns,
             data=encode(step),
             publish_time=step["state_stamp_ns"] + info.clock_offset_ns,
             sequence=step["seq"] & 0xFFFFFFFF,

@@ -1,6 +1,6 @@
 """The wire contract's numbers, names and texts. Generated from proto/contract.yaml by `make proto`: do not edit."""
-
 # ruff: noqa: E501
+
 from __future__ import annotations
 
 import enum

@@ -64,7 +64,7 @@ class Inbox:
         return frames
 
     def _anticipate(self, last: Frame) -> None:
-        """Shortly before the next one is due, rehearse and wait without sleeping: a cold step takes twice as long."""
+        """Shortly before the next one is due, rehearse, then wait awake: a cold step takes twice as long."""
         due_ns = last.received_ns + self._period_ns
         asleep_s = (due_ns - self._anticipate_ns - time.monotonic_ns()) / 1e9
         # The descriptor tells that something came, not what: a second look is needed either way.

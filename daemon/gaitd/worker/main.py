@@ -16,6 +16,7 @@ from gaitd.errors import GaitdError, InputError
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import WorkerLaunch, WorkerReport
 from gaitd.shared.lifeline import hold_lifeline, map_lifeline
+from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.realtime import apply_realtime, die_with_parent, freeze_garbage, name_process, use_all_cpus
 from gaitd.worker.loop import Worker
@@ -35,7 +36,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     memory = WorkerMemory(launch.worker_memory_fd, writable=True)
     worker = Worker(bundle, backend, launch.slot, guard, memory, config)
     realtime = config.realtime
-    settings = apply_realtime(realtime, realtime.worker_cpus, realtime.worker_priority)
+    settings = apply_realtime(realtime, WORKER.cpus(realtime), WORKER.priority(realtime))
     return worker, WorkerReport(
         backend=launch.backend,
         versions=backend.versions(),

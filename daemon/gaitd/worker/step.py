@@ -1,8 +1,8 @@
 """One session in the worker: from the bytes of state messages to a joint command. Pure: time is an argument.
 
-The rooms, in order: decode, joint order, admission, observation, inference, limits, joint order. A session has a
-step of its own, so nothing of an old session can reach a new one. What a command changes (last action, slew
-reference, hidden state) changes in ``confirm``, when it went out.
+The rooms, in order: decode, joint order, admission, observation, inference, limits, joint order. A session
+has a step of its own, so nothing of an old session can reach a new one. What a command changes (last action,
+slew reference, hidden state) changes in ``confirm``, when it went out.
 """
 
 from __future__ import annotations
@@ -66,7 +66,12 @@ class PolicyStep:
     """Answers the states of one session."""
 
     def __init__(
-        self, bundle: Bundle, setup: SessionSetup, limits: AdmissionLimits, infer: Infer, adopt: Callable[[], None]
+        self,
+        bundle: Bundle,
+        setup: SessionSetup,
+        limits: AdmissionLimits,
+        infer: Infer,
+        adopt: Callable[[], None],
     ) -> None:
         """``adopt`` makes the hidden state of the last inference the model's own."""
         self.setup = setup
@@ -119,7 +124,7 @@ class PolicyStep:
         self._adopt()
 
     def rehearse(self, frame: Frame) -> None:
-        """Go through all the rooms with an old message and forget it: code and data then lie in the caches."""
+        """Go through all the rooms with an old message and forget it, so that code and data lie in caches."""
         try:
             state = self._decode(frame.data)
             self._admission.judge(state, frame.received_ns)

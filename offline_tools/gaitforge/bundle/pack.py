@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,10 +12,12 @@ import msgspec
 import numpy as np
 
 from gaitd import __version__
+from gaitd.backends.rknn_file import read_rknn_file
+from gaitd.bundle.models import CHIP, check_models
 from gaitd.errors import InputError
 from gaitd.policy.contract import Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
-from gaitforge.bundle import golden
+from gaitforge.bundle import golden, report
 from gaitforge.bundle.write import write_bundle
 from gaitforge.common import arrays, console, files
 from gaitforge.common.manifest import checked_manifest, read_manifest
@@ -30,53 +31,77 @@ TOLERANCE_MARGIN = 1.5
 TOOLS = ("torch", "onnx", "onnxruntime", "mujoco", "numpy")
 
 
-def pack(sources: Mapping[str, Path], output: Path, training_commit: str | None = None) -> Path:
+def pack(
+    sources: Mapping[str, Path],
+    output: Path,
+    training_commit: str | None = None,
+    accept_failed_gate: str | None = None,
+) -> Path:
     """Write a bundle from files by kind: manifest and onnx, and rknn, obs_stats, report, observations,
-    checkpoint where there are any. Returns its path. Raises InputError.
+    checkpoint where there are any. Returns its path.
+
+    Raises InputError, or GateError for a report whose gate failed unless ``accept_failed_gate`` says why
+    that is good enough.
     """
+    if accept_failed_gate is not None and "report" not in sources:
+        raise InputError("--accept-failed-gate needs the report whose gate failed: give --report")
     for name, path in sources.items():
         files.existing(path, f"the {name.replace('_', ' ')} file")
     policy = read_policy(sources["onnx"])
     raw = read_manifest(sources["manifest"])
     raw["model"] = msgspec.to_builtins(policy.model)
-    raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, training_commit)}
+    raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, policy, training_commit)}
+    verified = report.read(sources["report"]) if "report" in sources else None
     if "rknn" in sources:
-        _fit_rknn(raw, sources)
+        _fit_rknn(raw, sources, policy, verified)
     manifest = checked_manifest(raw, str(sources["manifest"]))
     check_fit(manifest, policy)
     contents: dict[str, Path | bytes] = {"model.onnx": policy.content}
-    for kind, name in (("rknn", "model.rknn"), ("obs_stats", "obs_stats.npz"), ("report", "report.json")):
+    for kind, name in (("rknn", "model.rknn"), ("obs_stats", "obs_stats.npz")):
         if kind in sources:
             contents[name] = sources[kind]
+    if verified is not None:
+        kinds = {"manifest": "manifest", "statistics": "obs_stats"}
+        digests = {name: files.sha256(sources[kind]) for name, kind in kinds.items() if kind in sources}
+        digests["model"] = policy.sha256
+        contents["report.json"] = report.admit(sources["report"], verified, digests, accept_failed_gate)
     with console.step("Sampling golden vectors"):
         contents["golden.npz"] = _golden(manifest, policy, sources)
     return write_bundle(output, raw, contents)
 
 
-def _fit_rknn(raw: dict[str, Any], sources: Mapping[str, Path]) -> None:
-    """Check that the .rknn model is of this ONNX model, and set how exact the NPU has to be.
+def _fit_rknn(
+    raw: dict[str, Any], sources: Mapping[str, Path], policy: PolicyOnnx, verified: report.Report | None
+) -> None:
+    """Check that the .rknn model is one for the robot and of this ONNX model, and set how exact the NPU has
+    to be.
 
     The robot's self-test compares the NPU with the float actions: a quantized model cannot be closer than
     what its report measured.
     """
+    content = sources["rknn"].read_bytes()
+    try:
+        check_models({"model.rknn": content})
+    except InputError as error:
+        raise InputError(f"{sources['rknn']}: {error}") from error
+    toolkit = read_rknn_file(content).toolkit
+    console.say(f"{sources['rknn']}: for the {CHIP}, by rknn-toolkit2 {toolkit}; librknnrt must be as new")
     if not record.path_beside(sources["rknn"]).is_file():
         console.note(
             f"no {record.path_beside(sources['rknn'])}: what {sources['rknn']} was made from is unknown"
         )
         return
     made = record.read(sources["rknn"])
-    if made.onnx_sha256 != files.sha256(sources["onnx"]):
+    if made.onnx_sha256 != policy.sha256:
         raise InputError(
             f"{sources['rknn']} was not made from {sources['onnx']} but from {made.onnx}: pack that, or "
             "convert again"
         )
-    if "golden" in raw or "report" not in sources:
+    if "golden" in raw or verified is None:
         return
-    precisions = json.loads(sources["report"].read_text())["precisions"]
     name = "fp16" if made.quant_dtype is None else "hybrid" if made.fp16_layers else "int8"
-    if name in precisions:
-        parts = [precisions[name], precisions[name]["closed_loop"] or {}]
-        largest = max(part["action_error"]["max"] for part in parts if part)
+    if name in verified.precisions:
+        largest = verified.precisions[name].largest_error()
         tolerance = max(Golden().rknn_tolerance, round(TOLERANCE_MARGIN * largest, 3))
         raw["golden"] = {"rknn_tolerance": tolerance}
 
@@ -95,6 +120,7 @@ def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
 
 def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path]) -> bytes:
     stats = arrays.read_obs_stats(sources["obs_stats"]) if "obs_stats" in sources else None
+    arrays.check_stats(manifest, stats, str(sources["manifest"]))
     backend = policy.backend()
     if "observations" in sources:
         observations = arrays.read_observations(sources["observations"], policy.observation_dim)
@@ -110,8 +136,11 @@ def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path])
     return buffer.getvalue()
 
 
-def _provenance(sources: Mapping[str, Path], training_commit: str | None) -> dict[str, str]:
+def _provenance(
+    sources: Mapping[str, Path], policy: PolicyOnnx, training_commit: str | None
+) -> dict[str, str]:
     provenance = {f"sha256_{name}": files.sha256(path) for name, path in sorted(sources.items())}
+    provenance["sha256_onnx"] = policy.sha256
     provenance["gaitforge"] = __version__
     for tool in TOOLS:
         try:

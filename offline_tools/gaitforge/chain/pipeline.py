@@ -21,7 +21,7 @@ from gaitforge.model import torch_policy as policy_torch
 from gaitforge.model.onnx_policy import read_policy
 from gaitforge.rknn import convert, record
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
-from gaitforge.simulate.tour import can_simulate, tour
+from gaitforge.simulate.tour import can_simulate
 from gaitforge.verify import gate, reports
 from gaitforge.verify import verification as verify
 
@@ -168,14 +168,12 @@ def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifes
             acting = calibrate.pipeline_actor(manifest, read_policy(places.onnx), stats)
             raw = calibrate.roll_out(made, acting, options.samples + HELD_OUT)
             held_out, raw = raw[options.samples :], raw[: options.samples]
+            calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
         else:
             raw = calibrate.simulate(manifest, places.onnx, stats, options.samples)
-            backend = read_policy(places.onnx).backend()
-            held_out = tour(manifest, backend, stats, seed=verify.HELD_OUT_SEED)
         inputs = calibrate.normalized(manifest, raw, stats)
         calibrate.save(places.raw, raw)
         calibrate.save(places.calibration, inputs)
-        calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
         coverage.report(inputs, manifest)
 
     if options.env is None and not can_simulate(manifest):
@@ -184,9 +182,14 @@ def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifes
         "calibrate",
         [places.onnx, places.manifest, places.stats if stats is not None else None],
         {"samples": options.samples, "env": options.env},
-        [places.raw, places.calibration, places.held_out],
+        [places.raw, places.calibration, *_held_out(options, places)],
         collect,
     )
+
+
+def _held_out(options: Options, places: Places) -> list[Path]:
+    """Inputs to verify with that come from an environment; those of the simulated robot are walked for."""
+    return [places.held_out] if options.env is not None else []
 
 
 def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) -> None:
@@ -197,30 +200,45 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
         policy = read_policy(places.onnx)
         quantization = None
         if options.do_quant:
-            inputs = record.calibration_inputs(policy, places.calibration)
-            quantization = Quantization(convert.DTYPE, options.algorithm, inputs)
-        held_out = arrays.read_observations(places.held_out)
+            dataset = record.calibration_inputs(policy, places.calibration)
+            quantization = Quantization(convert.DTYPE, options.algorithm, dataset)
+        seeds = options.seeds if can_simulate(manifest) else 0
+        recorded = places.held_out if options.env is not None else None
+        inputs, tour = verify.common_inputs(policy, manifest, stats, recorded, walk=seeds > 0)
         request = verify.Request(
             policy=policy,
             manifest=manifest,
             stats=stats,
-            inputs=held_out,
+            inputs=inputs,
+            tour=tour,
             quantization=quantization,
             target=options.target,
             hybrid=options.hybrid,
-            seeds=options.seeds if can_simulate(manifest) else 0,
+            seeds=seeds,
             bounds=bounds,
         )
         verdict = verify.verify(request, places.log)
-        facts = {f"sha256 of {path.name}": files.sha256(path) for path in (options.checkpoint, places.onnx)}
-        reports.write_reports(places.report.parent, manifest, held_out, verdict, facts)
+        sources = {
+            "manifest": places.manifest,
+            "statistics": places.stats if stats is not None else None,
+            "checkpoint": options.checkpoint,
+        }
+        facts = verify.made_from(policy, sources)
+        reports.write_reports(places.report.parent, manifest, inputs, verdict, facts)
         files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
         if verdict.failures:
             raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")
 
     steps.run(
         "verify",
-        [places.onnx, places.manifest, places.calibration, places.held_out, options.gate],
+        [
+            places.onnx,
+            places.manifest,
+            places.stats if stats is not None else None,
+            places.calibration,
+            *_held_out(options, places),
+            options.gate,
+        ],
         {key: getattr(options, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds")},
         [places.report, places.page, places.layers],
         check,

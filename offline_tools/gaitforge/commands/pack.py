@@ -26,6 +26,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
     parser.add_argument("--report", type=Path, help="report.json of gaitforge verify")
     parser.add_argument(
+        "--accept-failed-gate", metavar="WHY", help="pack although the report says that the gate failed"
+    )
+    parser.add_argument(
         "--observations",
         type=Path,
         help="recorded observations before normalization, to take golden vectors from "
@@ -52,5 +55,6 @@ def run(args: argparse.Namespace) -> None:
         sources={name: path for name, path in sources.items() if path is not None},
         output=args.output,
         training_commit=args.training_commit,
+        accept_failed_gate=args.accept_failed_gate,
     )
     console.say(f"packed {path}")

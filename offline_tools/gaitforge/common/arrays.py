@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.contract import Float32Array, Manifest
 from gaitforge.common import files
 
 Stats = tuple[Float32Array, Float32Array]
@@ -69,6 +69,19 @@ def read_obs_stats(path: Path, dim: int | None = None) -> Stats:
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
         raise InputError(f"{path}: mean and std must be finite, and std not negative")
     return mean, std
+
+
+def check_stats(manifest: Manifest, stats: Stats | None, where: str) -> None:
+    """Raise InputError that begins with ``where`` for a normalization without statistics or the reverse."""
+    if manifest.normalization is not None and stats is None:
+        raise InputError(
+            f"{where} has a normalization, which needs the statistics of training (obs_stats.npz): "
+            "give --obs-stats"
+        )
+    if manifest.normalization is None and stats is not None:
+        raise InputError(
+            f"{where} has no normalization, but --obs-stats gives statistics: drop one or add the other"
+        )
 
 
 def normalize(observations: Float32Array, stats: Stats | None, floor: float = STD_FLOOR) -> Float32Array:

@@ -49,12 +49,14 @@ def collect_simulated(
 ) -> Collected:
     """Collect from walks of the simulated robot with an ONNX model. Raises InputError."""
     contract = load_manifest(manifest)
+    arrays.check_stats(contract, stats, str(manifest))
     return _of_contract(contract, simulate(contract, policy, stats, samples, seed), stats)
 
 
 def collect_recorded(recording: Path, manifest: Path, stats: Stats | None, samples: int) -> Collected:
     """Collect from a robot's recording, evenly, by a contract. Raises InputError."""
     contract = load_manifest(manifest)
+    arrays.check_stats(contract, stats, str(manifest))
     return _of_contract(contract, arrays.thin(from_recording(recording, contract), samples), stats)
 
 

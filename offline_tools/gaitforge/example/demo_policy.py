@@ -54,7 +54,7 @@ def manifest() -> dict[str, Any]:
             "history": {"length": JOINT_HISTORY, "layout": "term_major"},
         },
         "normalization": {"std_floor": 1e-3, "clip": 10.0},
-        "velocity_command": {"unit": "normalized", "min": [-1.0, -1.0, -1.0], "max": [1.0, 1.0, 1.0]},
+        "velocity_command": {"unit": "normalized", "min": [0.0, 0.0, 0.0], "max": [0.0, 0.0, 0.0]},
         "action": {
             "scale": 0.02,
             "clip": [-3.0, 3.0],

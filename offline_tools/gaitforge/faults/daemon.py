@@ -14,7 +14,7 @@ STABLE_NS = 2_000_000_000
 
 if __name__ == "__main__":
     gaitd.guardian.child.STABLE_NS = STABLE_NS
-    gaitd.guardian.main.Supervisor = partial(  # type: ignore[misc,assignment]
-        gaitd.guardian.main.Supervisor, worker_module="gaitforge.faults.worker"
+    gaitd.guardian.main.Guardian = partial(  # type: ignore[misc,assignment]
+        gaitd.guardian.main.Guardian, worker_entry="gaitforge.faults.worker"
     )
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Faults of the blackboard: what a debugger, a wild pointer or another process of root could do to it."""
+"""Faults of the shared memory: what a debugger, a wild pointer or another process of root could do to it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,46 @@ import signal
 from collections.abc import Callable
 
 from gaitd.errors import GaitdError
-from gaitd.shared.blackboard import GUARD_WORDS, WORKER_WORDS
-from gaitforge.faults.board import open_board
+from gaitd.shared.memory import HEAD_BYTES
+from gaitd.shared.worker_memory import WORKER_WORDS
+from gaitforge.faults import shared_memory
 from gaitforge.faults.rig import Rig
 
 FAR_FUTURE_NS = 2**62
 
 
 def truncate(rig: Rig) -> None:
-    """Truncate it; the seal must refuse that."""
-    with open_board(rig.pid("gaitd")) as board:
-        try:
-            os.ftruncate(board.fd, 64)
-        except PermissionError:
-            return
-    raise GaitdError("the shared memory could be truncated")
+    """Truncate both files; the seals must refuse that."""
+    for name in (shared_memory.GUARD_FILE, shared_memory.WORKER_FILE):
+        with shared_memory.open_memory_file(rig.pid("gaitd"), name, os.O_RDWR) as fd:
+            try:
+                os.ftruncate(fd, 64)
+            except PermissionError:
+                continue
+            raise GaitdError(f"{name} could be truncated")
 
 
 def scramble(words: str) -> Callable[[Rig], None]:
-    """Overwrite one side's words with random bits, once."""
-    layout = {"guard": GUARD_WORDS, "worker": WORKER_WORDS}[words]
-
-    def inject(rig: Rig) -> None:
-        with open_board(rig.pid("gaitd")) as board:
-            side = {"guard": board.guard, "worker": board.worker}[words]
-            for name, count in layout.items():
-                for index in range(count):
-                    side.row(name)[index] = secrets.randbits(63)
-
-    return inject
+    """Overwrite one side's memory with random bits, once."""
+    return {"guard": _scramble_guard, "worker": _scramble_worker}[words]
 
 
 def far_future(rig: Rig) -> None:
     """Stop the worker, and set its stamps a hundred years into the future."""
     rig.signal("worker", signal.SIGSTOP)
-    with open_board(rig.pid("gaitd")) as board:
+    with shared_memory.open_worker_memory(rig.pid("gaitd"), writable=True) as memory:
         for name in ("heartbeat_ns", "last_command_ns", "last_state_ns"):
-            board.worker[name] = FAR_FUTURE_NS
+            memory.words[name] = FAR_FUTURE_NS
+
+
+def _scramble_guard(rig: Rig) -> None:
+    with shared_memory.open_guard_memory(rig.pid("gaitd")) as memory:
+        size = os.fstat(memory.fd).st_size - HEAD_BYTES
+    shared_memory.overwrite_guard_memory(rig.pid("gaitd"), secrets.token_bytes(size))
+
+
+def _scramble_worker(rig: Rig) -> None:
+    with shared_memory.open_worker_memory(rig.pid("gaitd"), writable=True) as memory:
+        for name, count in WORKER_WORDS.items():
+            for index in range(count):
+                memory.words.row(name)[index] = secrets.randbits(63)

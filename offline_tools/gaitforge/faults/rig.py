@@ -21,16 +21,15 @@ from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.admission import Refusal
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
 from gaitd.wire.codec import decode_command
-from gaitd.wire.contract import Mode
+from gaitd.wire.contract import CauseKind, Mode
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.frame import WireError
 from gaitd.wire.messages import JointCommand
-from gaitforge.faults.board import open_board
 from gaitforge.faults.orders import Orders
+from gaitforge.faults.shared_memory import open_worker_memory
 from gaitforge.faults.worker import ORDERS
 from gaitforge.simulate.model import JOINTS
 from gaitforge.stack.processes import Chain, Walk
@@ -208,15 +207,14 @@ class Rig:
         return int(status["worker"]["pid"] if name == "worker" else status[f"{name}_pid"])
 
     def accounts(self) -> dict[str, int]:
-        """The worker's counters, from its blackboard."""
-        with open_board(self.chain.pid("gaitd")) as board:
-            words = board.worker
+        """The worker's counters, from its memory."""
+        with open_worker_memory(self.chain.pid("gaitd")) as memory:
+            words = memory.words
             names = ("received", "standby", "steps", "superseded", "withheld", "missed")
             return {
                 **{name: words[name] for name in names},
                 "refused": sum(words.row("refused")),
-                "rejected": sum(words.row("rejected")),
-                "foreign": words.row("refused")[Refusal.FOREIGN_SESSION],
+                "foreign": words.row("refused")[CauseKind.FOREIGN_SESSION],
             }
 
     # ---- acting ----

@@ -157,7 +157,7 @@ class _ForeignPublisher:
 
 
 def _judge(tally: Tally, accounts: dict[str, int], monitor: ResourceMonitor, output: Path) -> None:
-    parts = ("standby", "refused", "superseded", "rejected", "withheld", "steps")
+    parts = ("standby", "refused", "superseded", "withheld", "steps")
     open_items = accounts["received"] - sum(accounts[name] for name in parts)
     if not 0 <= open_items <= tally.worker_deaths:
         tally.misses.append(

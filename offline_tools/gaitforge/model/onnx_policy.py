@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Model, RecurrentState
-from gaitforge.common import files
+from gaitforge.model.intake import OnnxFile, read_model
 
 if TYPE_CHECKING:
     import onnx
@@ -30,6 +30,9 @@ class PolicyOnnx:
 
     path: Path
     content: bytes
+    """The model in one piece, as intake.read_model makes it."""
+    sha256: str
+    """Of the file, as in intake.OnnxFile."""
     model: Model
     observation_dim: int
     action_dim: int
@@ -49,25 +52,17 @@ class PolicyOnnx:
 
 
 def read_policy(path: Path) -> PolicyOnnx:
-    """Read an ONNX policy.
+    """Read an ONNX policy, as intake.read_model does.
 
     Raises InputError when it is no ONNX file or has inputs, outputs or shapes that the robot cannot feed.
     """
-    import onnx
-
-    content = files.existing(path, "the ONNX model").read_bytes()
-    try:
-        proto = onnx.load_model_from_string(content)
-        onnx.checker.check_model(proto)
-    except Exception as error:  # protobuf and onnx raise kinds of their own
-        raise InputError(f"{path} is no valid ONNX model: {_first_line(error)}") from error
-    return _describe(path, content, proto)
+    return _describe(path, read_model(path))
 
 
-def _describe(path: Path, content: bytes, proto: onnx.ModelProto) -> PolicyOnnx:
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    inputs = {item.name: _shape(path, item) for item in proto.graph.input if item.name not in constants}
-    outputs = {item.name: _shape(path, item) for item in proto.graph.output}
+def _describe(path: Path, read: OnnxFile) -> PolicyOnnx:
+    proto = read.proto
+    inputs = {item.name: _shape(item) for item in proto.graph.input}
+    outputs = {item.name: _shape(item) for item in proto.graph.output}
     recurrent = _recurrent(path, proto, inputs, outputs)
     plain_inputs = [name for name in inputs if name not in {state.input for state in recurrent}]
     plain_outputs = [name for name in outputs if name not in {state.output for state in recurrent}]
@@ -84,27 +79,11 @@ def _describe(path: Path, content: bytes, proto: onnx.ModelProto) -> PolicyOnnx:
             raise InputError(f"{path}: {name} has shape {shape}, expected [1, n] or [batch, n]")
         dims.append(shape[-1])
     operators = tuple(dict.fromkeys(node.op_type for node in proto.graph.node))
-    return PolicyOnnx(path, content, model, dims[0], dims[1], operators)
+    return PolicyOnnx(path, read.content, read.sha256, model, dims[0], dims[1], operators)
 
 
-def _shape(path: Path, value: onnx.ValueInfoProto) -> list[int]:
-    """Return the shape with a symbolic first axis, the batch, as 1."""
-    import onnx
-
-    tensor = value.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-        raise InputError(f"{path}: {value.name} holds {kind}, expected FLOAT")
-    shape = [dim.dim_value for dim in tensor.shape.dim]
-    if shape and shape[0] == 0:
-        shape[0] = 1
-    if not shape or 0 in shape:
-        named = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
-        raise InputError(
-            f"{path}: {value.name} has the dynamic shape {named}; only the batch may be dynamic: "
-            "export with a fixed number of values"
-        )
-    return shape
+def _shape(value: onnx.ValueInfoProto) -> list[int]:
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def _recurrent(
@@ -114,9 +93,17 @@ def _recurrent(
     metadata = {item.key: item.value for item in proto.metadata_props}
     if RECURRENT_KEY in metadata:
         try:
-            return msgspec.json.decode(metadata[RECURRENT_KEY], type=list[RecurrentState])
+            told = msgspec.json.decode(metadata[RECURRENT_KEY], type=list[RecurrentState])
         except msgspec.DecodeError as error:
             raise InputError(f"{path}: metadata {RECURRENT_KEY}: {error}") from error
+        for state in told:
+            if not inputs.get(state.input) == outputs.get(state.output) == state.shape:
+                raise InputError(
+                    f"{path}: metadata {RECURRENT_KEY} says that {state.input} and {state.output} have shape "
+                    f"{state.shape}, but the model has {inputs.get(state.input)} and "
+                    f"{outputs.get(state.output)}: export it again"
+                )
+        return told
     states = []
     for name, shape in inputs.items():
         partner = name.removesuffix("_in") + "_out"
@@ -143,8 +130,3 @@ def run_rows(backend: Backend, observations: Float32Array) -> Float32Array:
         actions.append(np.array(backend.infer(row)))
         backend.accept()
     return np.stack(actions)
-
-
-def _first_line(error: Exception) -> str:
-    lines: list[Any] = [line for line in str(error).strip().splitlines() if line.strip()]
-    return str(lines[0]) if lines else type(error).__name__

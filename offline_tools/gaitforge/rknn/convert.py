@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitd.errors import InputError
+from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Float32Array
 from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.hybrid import Trial, search
+from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, BuildReport, Toolkit
 
 DTYPE = "w8a8"
@@ -25,8 +26,16 @@ ALGORITHMS = ("normal", "mmse", "kl_divergence")
 HYBRID_MEAN_ERROR = 0.05
 """What --hybrid aims at: mean action error, raw action units."""
 
+ANOTHER_POLICY = {"float16": 0.02, "integers": 0.5}
+"""Root mean square of the error over that of the actions. Rounding stays ten times below; what is above was
+not converted but changed. How good a model is, `gaitforge verify` says.
+"""
+
 TRIAL_SAMPLES = 8
 JUDGED_ROWS = 512
+COMPARED_ROWS = 64
+SMALL_ACTION = 1e-2
+"""Actions smaller than this, raw units, are compared as if they were of this size."""
 
 
 def convert(
@@ -41,7 +50,8 @@ def convert(
 ) -> BuildReport:
     """Write the .rknn model and its record; nothing is written when a step fails.
 
-    Raises InputError for wrong input, BackendError when the toolkit is missing or refuses.
+    Raises InputError for wrong input, BackendError when the toolkit is missing or refuses, GateError when
+    what it made is another policy.
     """
     policy = read_policy(model)
     inputs = record.calibration_inputs(policy, dataset, samples) if dataset is not None else {}
@@ -55,11 +65,31 @@ def convert(
         with files.replacing(output) as beside:
             what = "float16" if options.quantization is None else options.quantization.dtype
             with console.step(f"Converting to {what} for {options.target}"):
-                report = toolkit.build(policy.path, policy.toolkit_inputs(), options, beside)
+                report = toolkit.build(policy, options, beside)
+            check_converted(toolkit, policy, options, judged)
         version = toolkit.versions()["rknn-toolkit2"]
     record.write(output, _record(output, policy, options, dataset, samples, report, version))
     _say_result(output, options, report)
     return report
+
+
+def check_converted(
+    toolkit: Toolkit, policy: PolicyOnnx, options: BuildOptions, judged: Float32Array
+) -> None:
+    """Compare what the toolkit has built with the ONNX model. Raises GateError when it is another policy."""
+    rows = arrays.thin(judged, COMPARED_ROWS)
+    with console.step(f"Comparing with the ONNX model on {len(rows)} inputs"):
+        expected = run_rows(policy.backend(), rows)
+        got = SimulatorBackend(toolkit, policy).run_rows(rows)
+    error = float(np.sqrt(np.mean((got - expected) ** 2)))
+    size = float(np.sqrt(np.mean(expected**2)))
+    allowed = ANOTHER_POLICY["float16" if options.quantization is None else "integers"]
+    if not error <= allowed * max(size, SMALL_ACTION):
+        raise GateError(
+            f"what rknn-toolkit2 made of {policy.path} is another policy: its actions, of size {size:.3g}, "
+            f"are off by {error:.3g} (root mean square; allowed is {100 * allowed:g} %): not written. "
+            "If the inputs were unlike what the robot meets, give recorded ones with --dataset"
+        )
 
 
 def replace_operators(model: Path, names: list[str], target: str, log: Path) -> None:
@@ -86,7 +116,7 @@ def check_operators(
 
     proto = onnx.load_model_from_string(policy.content)
     with console.step("Checking operators"):
-        report = toolkit.build(policy.path, policy.toolkit_inputs(), _trial(options), trial=True)
+        report = toolkit.build(policy, _trial(options), trial=True)
     away = {layer.op for layer in report.on_cpu()} | set(report.unsupported)
     for op in sorted(away):
         where = "has no implementation there at all" if op in report.unsupported else "runs on the CPU"
@@ -144,7 +174,7 @@ def _with_layers(
 
     console.say("Searching layers to keep in float16:")
     reference = run_rows(policy.backend(), judged)
-    trial = search(toolkit, policy.path, policy, options, judged, reference, passes)
+    trial = search(toolkit, policy, options, judged, reference, passes)
     assert options.quantization is not None
     return replace(options, quantization=replace(options.quantization, fp16_layers=trial.fp16_layers))
 
@@ -185,7 +215,7 @@ def _record(
         observation_dim=policy.observation_dim,
         action_dim=policy.action_dim,
         onnx=os.path.relpath(policy.path, output.parent),
-        onnx_sha256=files.sha256(policy.path),
+        onnx_sha256=policy.sha256,
         target=options.target,
         opt_level=options.opt_level,
         output_optimize=options.output_optimize,

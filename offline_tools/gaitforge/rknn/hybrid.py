@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +26,6 @@ class Trial:
 
 def search(
     toolkit: Toolkit,
-    onnx: Path,
     policy: PolicyOnnx,
     options: BuildOptions,
     inputs: Float32Array,
@@ -44,7 +42,7 @@ def search(
     def attempt(layers: list[str]) -> tuple[Trial, list[str]]:
         assert options.quantization is not None
         chosen = replace(options, quantization=replace(options.quantization, fp16_layers=layers))
-        report = toolkit.build(onnx, policy.toolkit_inputs(), chosen)
+        report = toolkit.build(policy, chosen)
         error = np.abs(SimulatorBackend(toolkit, policy).run_rows(inputs) - reference)
         trial = Trial(layers, float(error.mean()), float(error.max()))
         named = ", ".join(layers) or "no layer"

@@ -32,6 +32,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     onnx: str
     """Path of the model it was made from, relative to the record."""
     onnx_sha256: str
+    """As PolicyOnnx.sha256."""
     target: str
     opt_level: int
     output_optimize: bool
@@ -84,8 +85,10 @@ def read(rknn: Path) -> Record:
 
 def sources(rknn: Path, record: Record) -> tuple[PolicyOnnx, BuildOptions]:
     """Return what the .rknn file was built from. Raises InputError when it is gone or has changed."""
-    onnx = _unchanged(rknn, record.onnx, record.onnx_sha256)
+    onnx = rknn.parent / record.onnx
     policy = read_policy(onnx)
+    if policy.sha256 != record.onnx_sha256:
+        raise _changed(rknn, onnx)
     quantization = None
     if record.quant_dtype is not None and record.algorithm is not None and record.dataset is not None:
         dataset = _unchanged(rknn, record.dataset, record.dataset_sha256)
@@ -101,8 +104,12 @@ def sources(rknn: Path, record: Record) -> tuple[PolicyOnnx, BuildOptions]:
 def _unchanged(rknn: Path, relative: str, sha256: str | None) -> Path:
     path = rknn.parent / relative
     if not path.is_file() or files.sha256(path) != sha256:
-        raise InputError(f"{path}, which {rknn.name} was made from, is gone or has changed: convert it again")
+        raise _changed(rknn, path)
     return path
+
+
+def _changed(rknn: Path, path: Path) -> InputError:
+    return InputError(f"{path}, which {rknn.name} was made from, is gone or has changed: convert it again")
 
 
 def calibration_inputs(
@@ -124,9 +131,9 @@ def calibration_inputs(
 
 
 def _hidden_states(policy: PolicyOnnx, observations: Float32Array) -> dict[str, Float32Array]:
-    import onnxruntime
+    from gaitd.backends.onnx import open_session
 
-    session = onnxruntime.InferenceSession(policy.content, providers=["CPUExecutionProvider"])
+    session = open_session(policy.content)
     names = [policy.model.output, *(state.output for state in policy.model.recurrent)]
     states = {state.input: np.zeros(state.shape, np.float32) for state in policy.model.recurrent}
     met: dict[str, list[Float32Array]] = {name: [] for name in states}

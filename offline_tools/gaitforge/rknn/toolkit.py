@@ -17,7 +17,10 @@ import numpy as np
 
 from gaitd.errors import BackendError
 from gaitd.policy.contract import Float32Array
-from gaitforge.rknn import environment
+from gaitforge.common import console
+from gaitforge.model import equality
+from gaitforge.model.onnx_policy import PolicyOnnx
+from gaitforge.rknn import dialect, environment
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,10 @@ class Toolkit:
         python = environment.python(venv)
         self.log = log.absolute()
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        # The toolkit writes intermediate graphs to its working directory.
+        # The toolkit writes intermediate graphs to its working directory and copies of the model to TMPDIR.
         self._scratch = tempfile.TemporaryDirectory(prefix="gaitforge-rknn-")
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        self._written: dict[bytes, Path] = {}
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "TMPDIR": self._scratch.name}
         self._process = subprocess.Popen(
             [str(python), str(environment.SIDE / "server.py"), str(self.log)],
             stdin=subprocess.PIPE,
@@ -123,14 +127,13 @@ class Toolkit:
 
     def build(
         self,
-        onnx: Path,
-        inputs: Mapping[str, Sequence[int]],
+        policy: PolicyOnnx,
         options: BuildOptions,
         output: Path | None = None,
         *,
         trial: bool = False,
     ) -> BuildReport:
-        """Build an ONNX model with these inputs (name: shape), ready for ``infer``; write it to ``output``.
+        """Build a policy, ready for ``infer``; write it to ``output``.
 
         Raises BackendError with the toolkit's reason, also for unsupported operators unless it is a trial.
         """
@@ -148,8 +151,8 @@ class Toolkit:
             }
         answer = self._call(
             "build",
-            onnx=str(onnx.absolute()),
-            inputs={name: list(shape) for name, shape in inputs.items()},
+            onnx=str(self._write(policy)),
+            inputs=policy.toolkit_inputs(),
             target=options.target,
             quantization=quantization,
             opt_level=options.opt_level,
@@ -170,6 +173,22 @@ class Toolkit:
         """
         answer = self._call("infer", inputs=[_encode(array) for array in inputs])
         return [_decode(array) for array in answer["outputs"]]
+
+    def _write(self, policy: PolicyOnnx) -> Path:
+        """Write the model in the toolkit's dialect, once; returns the path. Raises InputError."""
+        import onnx
+
+        if policy.content not in self._written:
+            proto = onnx.load_model_from_string(policy.content)
+            new, changes = dialect.for_toolkit(proto)
+            if changes:
+                what = f"for rknn-toolkit2, {policy.path}: {'; '.join(changes)}"
+                console.note(what)
+                equality.check_same(proto, new, what)
+            path = Path(self._scratch.name) / f"policy{len(self._written)}.onnx"
+            path.write_bytes(new.SerializeToString())
+            self._written[policy.content] = path
+        return self._written[policy.content]
 
     def _call(self, name: str, **arguments: Any) -> dict[str, Any]:
         assert self._process.stdin is not None

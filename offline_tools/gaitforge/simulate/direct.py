@@ -140,13 +140,15 @@ def run_direct(
             clamped[limit] = clamped.get(limit, 0) + count
         if decision.accepted and waiting < PATIENCE_PERIODS:
             waiting, held = 0, decision.target
+            pipeline.accept(decision)
             robot.command = _motor_command(pipeline, held, to_robot)
             if backend is not None:
                 backend.accept()
         else:
             # A limit whose response is to damp does so at once, other refusals only when they last.
             rejected += 1
-            waiting = PATIENCE_PERIODS if decision.reason is Reason.LIMIT else waiting + 1
+            limit_met = decision.cause is not None and decision.cause.reason is Reason.LIMIT
+            waiting = PATIENCE_PERIODS if limit_met else waiting + 1
             if waiting >= PATIENCE_PERIODS:
                 robot.command = MotorCommand.damped()
         if on_step is not None:

@@ -163,11 +163,20 @@ def _tracking(
 ) -> tuple[float, float]:
     if not up.any():
         return 0.0, 0.0
-    w, x, y, z = orientation[up].T
+    error = planar_velocity(velocity[up], orientation[up], angular_velocity[up]) - asked[up]
+    return float(np.sqrt((error[:, :2] ** 2).sum(axis=1).mean())), float(error[:, 2].mean())
+
+
+def planar_velocity(
+    velocity: Float64Array, orientation: Float64Array, angular_velocity: Float64Array
+) -> Float64Array:
+    """(N, 3) forward and left [m/s] in the heading's frame, and the turn rate to the left [rad/s].
+
+    From the trunk's velocity (N, 3) in the world frame, quaternion (N, 4) w, x, y, z and angular velocity
+    (N, 3) in its own frame; while the trunk is level, the turn rate is the latter's z.
+    """
+    w, x, y, z = orientation.T
     yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-    forward = np.cos(yaw) * velocity[up, 0] + np.sin(yaw) * velocity[up, 1]
-    left = -np.sin(yaw) * velocity[up, 0] + np.cos(yaw) * velocity[up, 1]
-    error = np.column_stack((forward, left)) - asked[up, :2]
-    rmse = float(np.sqrt((error**2).sum(axis=1).mean()))
-    # While the trunk is level the turn rate is the angular velocity about its own upward axis.
-    return rmse, float((angular_velocity[up, 2] - asked[up, 2]).mean())
+    forward = np.cos(yaw) * velocity[:, 0] + np.sin(yaw) * velocity[:, 1]
+    left = -np.sin(yaw) * velocity[:, 0] + np.cos(yaw) * velocity[:, 1]
+    return np.column_stack((forward, left, angular_velocity[:, 2]))

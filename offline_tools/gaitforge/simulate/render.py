@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from gaitd.errors import InputError
 from gaitforge.simulate.model import model_xml
+from gaitforge.simulate.physics import mujoco
 from gaitforge.simulate.trace import Trace
 
 Frame = npt.NDArray[np.uint8]
@@ -35,11 +39,19 @@ class Camera:
         self._data = mujoco.MjData(self._model)
         width, height = (_SUPERSAMPLING * pixels for pixels in size)
         self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
+        if sys.platform == "linux" and not os.environ.get("MUJOCO_GL"):
+            os.environ["MUJOCO_GL"] = "egl"  # draws also where there is no display
         try:
-            self._renderer = mujoco.Renderer(self._model, height, width)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                # What physics.py left out; it imports the platform that MUJOCO_GL names.
+                importlib.reload(sys.modules[mujoco.Renderer.__module__].gl_context)
+                self._renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:  # each of MuJoCo's GL platforms raises something else
+            reason = " ".join(str(error).split())
             raise InputError(
-                f"cannot draw offscreen: {error}; install libegl1 and libgl1-mesa-dri, or set MUJOCO_GL"
+                f"cannot draw offscreen with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')}: {reason}; install "
+                "libegl1 and libgl1-mesa-dri and set MUJOCO_GL=egl, or another platform that is installed"
             ) from error
         self._view = mujoco.MjvCamera()
         self._view.distance = 1.45

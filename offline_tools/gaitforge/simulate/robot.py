@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from gaitforge.simulate.model import (
     TORQUE_LIMIT_NM,
     model_xml,
 )
+from gaitforge.simulate.physics import mujoco
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]

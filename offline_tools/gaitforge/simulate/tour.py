@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from gaitd.backends.base import Backend
@@ -9,6 +11,9 @@ from gaitd.policy.contract import Float32Array, Manifest
 from gaitforge.common.arrays import Stats
 from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.script import CommandScript
+
+if TYPE_CHECKING:
+    from gaitforge.simulate.direct import DirectRun
 
 TOUR_S = 14.0
 """Simulated time of the tour below."""
@@ -30,21 +35,33 @@ def can_simulate(manifest: Manifest) -> bool:
     return sorted(manifest.joints) == sorted(JOINTS)
 
 
+def tour_script(manifest: Manifest) -> CommandScript:
+    """Every kind of velocity command in turn, within the range of the contract."""
+    low, high = np.array(manifest.velocity_command.min), np.array(manifest.velocity_command.max)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    commands = tuple(tuple(np.clip(np.multiply(part, largest), low, high).tolist()) for _, part in _TOUR)
+    return CommandScript(tuple(time for time, _ in _TOUR), commands)
+
+
 def tour(manifest: Manifest, backend: Backend, stats: Stats | None,
          seconds: float = TOUR_S, seed: int = 0) -> Float32Array:  # fmt: skip
     """Observations (steps, dim), before normalization, of a simulated walk that shows every command.
 
     Raises InputError when the policy cannot be simulated.
     """
+    return walk_tour(manifest, backend, stats, seconds, seed)[0]
+
+
+def walk_tour(manifest: Manifest, backend: Backend, stats: Stats | None,
+              seconds: float = TOUR_S, seed: int = 0) -> tuple[Float32Array, DirectRun]:  # fmt: skip
+    """The observations of ``tour``, and the run that they come from."""
     from gaitforge.simulate.direct import Step, run_direct
 
-    largest = np.maximum(np.abs(manifest.velocity_command.min), np.abs(manifest.velocity_command.max))
-    commands = tuple(tuple(float(x) for x in np.multiply(part, largest)) for _, part in _TOUR)
-    script = CommandScript(tuple(time for time, _ in _TOUR), commands)  # type: ignore[arg-type]
     observations: list[Float32Array] = []
 
     def keep(step: Step) -> None:
         observations.append(step.observation)
 
-    run_direct(manifest, backend, script=script, seconds=seconds, seed=seed, obs_stats=stats, on_step=keep)
-    return np.stack(observations)
+    run = run_direct(manifest, backend, script=tour_script(manifest), seconds=seconds, seed=seed,
+                     obs_stats=stats, on_step=keep)  # fmt: skip
+    return np.stack(observations), run

@@ -92,7 +92,7 @@ def _open_rknn(path: Path, dim: int) -> Iterator[tuple[Backend, str, Record | No
     policy, options = record.sources(path, made)
     with Toolkit(path.with_name(f"{path.name}.log")) as toolkit:
         with console.step("Building the model for the simulator"):
-            toolkit.build(policy.path, policy.toolkit_inputs(), options)
+            toolkit.build(policy, options)
         yield SimulatorBackend(toolkit, policy), "the toolkit's simulator (its time is not the NPU's)", made
 
 

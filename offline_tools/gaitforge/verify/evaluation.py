@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from gaitd.policy.action import ActionMapper
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common.arrays import Stats
+from gaitforge.verify.walking import Walk, judge
 
 if TYPE_CHECKING:
     from gaitforge.simulate.direct import DirectRun
@@ -54,6 +55,9 @@ class ClosedLoop:
     action_mean: float
     """Mean absolute difference from what the float model would have done in the same states."""
     action_max: float
+    joint_max_rad: float
+    """Largest difference of a joint position target from the float model's in the same states."""
+    walks: Sequence[Walk]
 
     @property
     def distance_m(self) -> float:
@@ -124,9 +128,12 @@ def closed_loop(
     from gaitforge.simulate.script import CommandScript
 
     script = CommandScript.constant(*command)
+    mapper = ActionMapper(manifest)
     pipeline = PolicyPipeline(manifest, stats)
     runs: list[DirectRun] = []
+    walks: list[Walk] = []
     errors: list[Float32Array] = []
+    joint_max_rad = 0.0
     for seed in range(seeds):
         steps: list[Step] = []
         runs.append(
@@ -140,10 +147,14 @@ def closed_loop(
                 on_step=steps.append,
             )
         )
+        walks.append(judge(manifest, runs[-1], script, seconds))
         met = np.stack([pipeline.normalize(step.observation).copy() for step in steps])
-        errors.append(np.abs(np.stack([step.action for step in steps]) - float_rows(met)))
+        actions, expected = np.stack([step.action for step in steps]), float_rows(met)
+        errors.append(np.abs(actions - expected))
+        radians = mapper.target(mapper.clip(actions)) - mapper.target(mapper.clip(expected))
+        joint_max_rad = max(joint_max_rad, float(np.abs(radians).max()))
     every = np.concatenate(errors)
-    return ClosedLoop(runs, float(every.mean()), float(every.max()))
+    return ClosedLoop(runs, float(every.mean()), float(every.max()), joint_max_rad, walks)
 
 
 def summary(result: Result) -> dict[str, object]:
@@ -159,5 +170,7 @@ def summary(result: Result) -> dict[str, object]:
             "velocity_rmse": loop.velocity_rmse,
             "yaw_bias": loop.yaw_bias,
             "action_error": {"mean": loop.action_mean, "max": loop.action_max},
+            "joint_max_rad": loop.joint_max_rad,
+            "walks": [asdict(walk) for walk in loop.walks],
         },
     }

@@ -1,14 +1,31 @@
-"""What a converted model must reach, and whether it does."""
+"""What a policy must do by itself, what a converted model must reach, and whether they do."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from gaitd.errors import InputError
 from gaitforge.common import files
 from gaitforge.verify.evaluation import Result
+from gaitforge.verify.walking import Leg, Velocity, Walk, in_words
+
+NOTHING_ASKED = 0.1
+"""A velocity command below this, m/s or rad/s, asks for nothing in that direction."""
+
+
+class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What the float model itself must do: a model cannot pass by being as bad as it was trained."""
+
+    falls: int = 0
+    """Walks that may end on the floor."""
+    tracking_fraction: float = 0.5
+    """The part of each commanded velocity that must be reached, in its direction."""
+    drift: float = 0.3
+    """How much more than commanded it may move, m/s and rad/s; half as much again is always allowed."""
 
 
 class Bounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -19,7 +36,7 @@ class Bounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     cosine_min: float
     """Smallest cosine between the actions of one step."""
     joint_max_rad: float
-    """Largest error of a joint position target."""
+    """Largest error of a joint position target, also in closed loop."""
     distance_fraction: float = 0.05
     """How much shorter or longer than float's the way may be in closed loop."""
     yaw_bias_rad_per_s: float = 0.05
@@ -33,8 +50,11 @@ class Gate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     closed loop makes it on a policy that walks.
     """
 
+    floor: Floor = Floor()
     torch: float = 1e-4
     """Largest action error of ONNX against torch."""
+    torch_joint_rad: float = 1e-4
+    """Largest error of a joint position target of ONNX against torch."""
     fp16: Bounds = Bounds(action_mean=0.002, action_max=0.01, cosine_min=0.999, joint_max_rad=0.005)
     int8: Bounds = Bounds(action_mean=0.08, action_max=0.8, cosine_min=0.9, joint_max_rad=0.2)
 
@@ -47,7 +67,7 @@ def read_gate(path: Path | None) -> Gate:
         raw = files.read_yaml(path, "the gate")
         defaults = msgspec.to_builtins(Gate())
         for key in raw.keys() & {"fp16", "int8"}:
-            raw[key] = {**defaults[key], **raw[key]}
+            raw[key] = {**defaults[key], **raw[key]}  # their bounds have no defaults of their own
         return msgspec.convert(raw, Gate)
     except TypeError as error:
         raise InputError(f"{path}: fp16 and int8 must hold keys and values") from error
@@ -76,6 +96,7 @@ def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:
         return found
     most("mean action error in closed loop", loop.action_mean, bounds.action_mean)
     most("largest action error in closed loop", loop.action_max, bounds.action_max)
+    most("largest joint error in closed loop [rad]", loop.joint_max_rad, bounds.joint_max_rad)
     most("falls", loop.falls, reference.falls + bounds.extra_falls)
     # A robot that hardly moves has no distance to compare.
     if reference.distance_m > 1.0:
@@ -83,3 +104,50 @@ def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:
         most("change of the distance walked", change, bounds.distance_fraction)
     most("change of the yaw rate [rad/s]", abs(loop.yaw_bias - reference.yaw_bias), bounds.yaw_bias_rad_per_s)
     return found
+
+
+def torch_failures(result: Result, bounds: Gate) -> list[str]:
+    """Say how ONNX differs from torch; empty when it does not."""
+    error = result.action_error
+    measured = (
+        ("largest action error", error.max, bounds.torch),
+        ("largest joint error [rad]", error.joint_max_rad, bounds.torch_joint_rad),
+    )
+    return [
+        f"{result.name}: {what} is {value:.4g}, allowed is {bound:.4g}"
+        for what, value, bound in measured
+        if not value <= bound
+    ]
+
+
+def floor_failures(walks: Sequence[Walk], bounds: Floor) -> list[str]:
+    """Say where the float model itself falls or does not follow its command; empty when it walks well."""
+    down = [walk for walk in walks if not walk.kept_up]
+    found = []
+    if len(down) > bounds.falls:
+        outcomes = ", ".join(dict.fromkeys(walk.outcome for walk in down))
+        found.append(
+            f"float: {len(down)} of {len(walks)} walks failed ({outcomes}), allowed is {bounds.falls}"
+        )
+    legs: dict[Velocity, list[Leg]] = {}
+    for walk in walks:
+        for leg in walk.legs if walk.kept_up else ():
+            legs.setdefault(leg.asked, []).append(leg)
+    for asked, same in legs.items():
+        forward, left, turn = np.mean([leg.walked for leg in same], axis=0).tolist()
+        if not _follows(asked, (forward, left, turn), bounds):
+            found.append(
+                f"float: asked to {in_words(asked)}, it did {in_words((forward, left, turn))}; if it was not "
+                "trained for that, narrow velocity_command in the manifest"
+            )
+    return found
+
+
+def _follows(asked: Velocity, walked: Velocity, bounds: Floor) -> bool:
+    for wanted, got in zip(asked, walked, strict=True):
+        along = got if wanted >= 0.0 else -got
+        least = bounds.tracking_fraction * abs(wanted) if abs(wanted) >= NOTHING_ASKED else -bounds.drift
+        most = abs(wanted) + max(bounds.drift, 0.5 * abs(wanted))
+        if not least <= along <= most:
+            return False
+    return True

@@ -9,7 +9,7 @@ from pathlib import Path
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
 from gaitforge.bundle.pack import check_fit
-from gaitforge.common import arrays, console, files
+from gaitforge.common import arrays, console
 from gaitforge.common.manifest import load_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn import record
@@ -18,7 +18,15 @@ from gaitforge.rknn.toolkit import Quantization
 from gaitforge.simulate.tour import can_simulate
 from gaitforge.verify import gate
 from gaitforge.verify.reports import Verdict, write_reports
-from gaitforge.verify.verification import SECONDS, SEEDS, Request, common_inputs, replace_model, verify
+from gaitforge.verify.verification import (
+    SECONDS,
+    SEEDS,
+    Request,
+    common_inputs,
+    made_from,
+    replace_model,
+    verify,
+)
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,12 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
     manifest = replace_model(load_manifest(given.manifest), policy)
     check_fit(manifest, policy)
     stats = arrays.read_obs_stats(given.obs_stats) if given.obs_stats is not None else None
+    arrays.check_stats(manifest, stats, str(given.manifest))
     simulated = can_simulate(manifest)
     if not simulated and settings.seeds:
         console.note(f"robot {manifest.robot!r} cannot be simulated here: no closed loop")
-    inputs = common_inputs(policy, manifest, stats, given.inputs)
+    seeds = settings.seeds if simulated else 0
+    inputs, tour = common_inputs(policy, manifest, stats, given.inputs, walk=seeds > 0)
     torch_actions = _torch_actions(given, inputs)
     verdict = verify(
         Request(
@@ -78,10 +88,11 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
             manifest=manifest,
             stats=stats,
             inputs=inputs,
+            tour=tour,
             quantization=_quantization(given.dataset, settings, policy),
             target=settings.target,
             hybrid=settings.hybrid,
-            seeds=settings.seeds if simulated else 0,
+            seeds=seeds,
             seconds=settings.seconds,
             command=settings.command,
             bounds=gate.read_gate(given.gate),
@@ -89,9 +100,13 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
         output / "toolkit.log",
         torch_actions,
     )
-    sources = {"model": given.model, "manifest": given.manifest, "dataset": given.dataset}
-    facts = {f"sha256 of {name}": files.sha256(path) for name, path in sources.items() if path is not None}
-    write_reports(output, manifest, inputs, verdict, facts)
+    sources = {
+        "manifest": given.manifest,
+        "statistics": given.obs_stats,
+        "dataset": given.dataset,
+        "checkpoint": given.checkpoint,
+    }
+    write_reports(output, manifest, inputs, verdict, made_from(policy, sources))
     return verdict
 
 

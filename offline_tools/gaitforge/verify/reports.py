@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+
+import msgspec
 
 from gaitd import __version__
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitforge.common import console, files
 from gaitforge.verify import evaluation, html_report
 from gaitforge.verify.evaluation import Result
+from gaitforge.verify.gate import Gate
+from gaitforge.verify.walking import Walk
 
 
 @dataclass(frozen=True)
@@ -24,13 +30,17 @@ class Verdict:
     fp16_layers: list[str] | None
     """The layers that a search kept in float16."""
     versions: dict[str, str]
+    bounds: Gate
+    tour: Walk | None
+    """How the float model followed every kind of command; None where nobody walked."""
 
 
 def write_reports(
     directory: Path, manifest: Manifest, inputs: Float32Array, verdict: Verdict, facts: dict[str, str]
 ) -> None:
     """Write report.json and report.html, and print the numbers."""
-    facts = {**facts, "gaitforge": __version__, **verdict.versions}
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = {**facts, "date": date, "gaitforge": __version__, **verdict.versions}
     if verdict.fp16_layers is not None:
         facts["layers in float16"] = ", ".join(verdict.fp16_layers)
     document = {
@@ -39,7 +49,9 @@ def write_reports(
         "precisions": {result.name: evaluation.summary(result) for result in verdict.results},
         "joints": {result.name: _by_joint(manifest, result) for result in verdict.results[1:]},
         "inputs": len(inputs),
+        "tour": None if verdict.tour is None else asdict(verdict.tour),
         "gate": {"passed": not verdict.failures, "failures": verdict.failures},
+        "bounds": msgspec.to_builtins(verdict.bounds),
         "made_from": facts,
     }
     files.write_text(directory / "report.json", json.dumps(document, indent=2) + "\n")
@@ -49,7 +61,26 @@ def write_reports(
         )
         files.write_text(directory / "report.html", page)
     console.say(console.table(_rows(verdict.results)))
+    for line in _ways(verdict):
+        console.say(line)
+    for failure in verdict.failures:
+        console.say(f"failed: {failure}")
+    console.say(f"gate: {'failed' if verdict.failures else 'passed'}")
     console.say(f"wrote {directory / 'report.json'} and {directory / 'report.html'}")
+
+
+def _ways(verdict: Verdict) -> Iterator[str]:
+    """Who walked how far in which direction."""
+    for result in verdict.results:
+        for walk in result.closed_loop.walks if result.closed_loop else ():
+            yield (
+                f"{result.name}, seed {walk.seed}: {walk.outcome}; in {walk.seconds:g} s "
+                f"{walk.forward_m:+.2f} m forward, {walk.left_m:+.2f} m to the left, turned left by "
+                f"{math.degrees(walk.turned_rad):+.0f} deg"
+            )
+    if verdict.tour is not None:
+        for leg in verdict.tour.legs:
+            yield f"float, {leg.start_s:g} to {leg.end_s:g} s: {leg.describe()}"
 
 
 def _by_joint(manifest: Manifest, result: Result) -> dict[str, object]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array, Manifest
-from gaitforge.common import arrays, console
+from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
 from gaitforge.data.calibrate import normalized
 from gaitforge.model.onnx_policy import PolicyOnnx, run_rows
 from gaitforge.rknn.hybrid import Trial, search
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, Quantization, Toolkit
-from gaitforge.simulate.tour import can_simulate, tour
+from gaitforge.simulate.tour import TOUR_S, can_simulate, tour_script, walk_tour
 from gaitforge.verify import evaluation, gate
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.reports import Verdict
+from gaitforge.verify.walking import Walk, judge
 
 SEEDS = 5
 SECONDS = 10.0
@@ -35,6 +37,8 @@ class Request:
     stats: Stats | None
     inputs: Float32Array
     """(N, observation_dim) model inputs common to all precisions."""
+    tour: Walk | None = None
+    """How the float model followed every kind of command, where it can be simulated."""
     quantization: Quantization | None = None
     """None leaves int8 out."""
     target: str = "rk3588"
@@ -55,16 +59,26 @@ def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
 
 
 def common_inputs(
-    policy: PolicyOnnx, manifest: Manifest, stats: Stats | None, recorded: Path | None
-) -> Float32Array:
-    """Model inputs (N, dim): recorded ones, else those of a simulated walk. Raises InputError."""
-    if recorded is not None:
-        return arrays.read_observations(recorded, policy.observation_dim)
+    policy: PolicyOnnx, manifest: Manifest, stats: Stats | None, recorded: Path | None, walk: bool
+) -> tuple[Float32Array, Walk | None]:
+    """Model inputs (N, dim): recorded ones, else those of a simulated walk; and how that went, if it was to
+    be walked. Raises InputError.
+    """
+    inputs = None if recorded is None else arrays.read_observations(recorded, policy.observation_dim)
+    if inputs is not None and not walk:
+        return inputs, None
     if not can_simulate(manifest):
         raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give --inputs")
-    with console.step("Walking with the float model for common inputs"):
-        raw = tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
-    return normalized(manifest, raw, stats)
+    with console.step("Walking in all directions with the float model"):
+        raw, run = walk_tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
+    tour = judge(manifest, run, tour_script(manifest), TOUR_S) if walk else None
+    return normalized(manifest, raw, stats) if inputs is None else inputs, tour
+
+
+def made_from(policy: PolicyOnnx, sources: Mapping[str, Path | None]) -> dict[str, str]:
+    """What a report was made from, by digest; packing compares those of bundle.report.DECISIVE."""
+    digests = {name: files.sha256(path) for name, path in sources.items() if path is not None}
+    return {f"sha256 of {name}": digest for name, digest in {"model": policy.sha256, **digests}.items()}
 
 
 def verify(request: Request, log: Path, torch_actions: Float32Array | None = None) -> Verdict:
@@ -76,14 +90,13 @@ def verify(request: Request, log: Path, torch_actions: Float32Array | None = Non
     if request.seeds:
         with console.step(f"Walking {request.seeds} times with the float model"):
             floating = replace(floating, closed_loop=_walk(request, float_backend))
-    results, failures = [floating], list[str]()
+    walks = [*(floating.closed_loop.walks if floating.closed_loop else ()), request.tour]
+    failures = gate.floor_failures([walk for walk in walks if walk is not None], request.bounds.floor)
+    results = [floating]
     if torch_actions is not None:
         error = evaluation.action_error(manifest, torch_actions, reference)
         results.append(Result("torch", torch_actions, error))
-        if not error.max <= request.bounds.torch:
-            failures.append(
-                f"torch: largest action error is {error.max:.4g}, allowed {request.bounds.torch:g}"
-            )
+        failures += gate.torch_failures(results[-1], request.bounds)
     fp16_layers = None
     with Toolkit(log) as toolkit:
         versions = toolkit.versions()
@@ -101,7 +114,7 @@ def verify(request: Request, log: Path, torch_actions: Float32Array | None = Non
                 results.append(hybrid)
                 missed = []
             failures += missed
-    return Verdict(results, failures, fp16_layers, versions)
+    return Verdict(results, failures, fp16_layers, versions, request.bounds, request.tour)
 
 
 def _measure(
@@ -109,7 +122,7 @@ def _measure(
 ) -> Result:
     policy = request.policy
     with console.step(f"Building {name} and running it on {len(request.inputs)} inputs"):
-        toolkit.build(policy.path, policy.toolkit_inputs(), options)
+        toolkit.build(policy, options)
         backend = SimulatorBackend(toolkit, policy)
         actions = backend.run_rows(request.inputs)
     result = Result(name, actions, evaluation.action_error(request.manifest, reference, actions))
@@ -137,7 +150,7 @@ def _find_hybrid(
         return not gate.failures(found[-1], floating, bounds)
 
     console.say("int8 fails the gate; searching layers to keep in float16:")
-    trial = search(toolkit, policy.path, policy, options, request.inputs, floating.actions, passes)
+    trial = search(toolkit, policy, options, request.inputs, floating.actions, passes)
     console.say(f"passes with --fp16-layers {' '.join(trial.fp16_layers)}")
     return found[-1], trial.fp16_layers
 

@@ -1,6 +1,7 @@
 // Why the robot is in damping, for people. Not for the control loop: it allocates.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -12,10 +13,11 @@ namespace gaitd {
 
 /// A cause in one line; `joints` are the controller's.
 inline std::string explain(const Cause& cause, const std::vector<std::string>& joints) {
+    const std::string unit = unitOf(cause.kind);
     const auto number = [&](float value) {
-        std::array<char, 64> text{};
-        std::snprintf(text.data(), text.size(), "%.6g %s", static_cast<double>(value), unitOf(cause.kind));
-        return std::string(text.data());
+        std::array<char, 32> digits{};
+        std::snprintf(digits.data(), digits.size(), "%.6g", static_cast<double>(value));
+        return digits.data() + (unit.empty() ? "" : " " + unit);
     };
     std::string line = text(cause.kind);
     if (cause.joint < joints.size()) line += "; joint " + joints[cause.joint];

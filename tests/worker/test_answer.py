@@ -9,17 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gaitd.shared.blackboard import Blackboard, SessionSetup
-from gaitd.worker.runner import SessionRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitd.backends import open_backend
 from gaitd.bundle.read import Bundle
-from gaitd.policy.admission import AdmissionLimits, Refusal
+from gaitd.policy.admission import AdmissionLimits
+from gaitd.shared import lease
+from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.codec import decode_command, encode_raw_observation, encode_state
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.contract import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
+from gaitd.worker.answer import Answerer
+from gaitd.worker.model import TimedModel
+from gaitd.worker.step import Frame, PolicyStep
 from support.controller import standing_state
 from support.fakes import FAKES, Honest
 
@@ -48,52 +52,58 @@ class Switched(Honest):
 
 
 class Bench:
-    """A runner with a blackboard whose guardian has the session active, on stamps of the near past."""
+    """A worker's step and answers without sockets, under a guardian that grants the lease."""
 
     def __init__(self, bundle: Bundle, *, order: tuple[int, ...] = (0, 1, 2), raw: bool = False) -> None:
-        self.board = Blackboard.create(3)
+        self.bundle, self.order, self.raw = bundle, order, raw
+        self.guard = GuardMemory.create(3)
+        self.memory = WorkerMemory(WorkerMemory.create(3).fd, writable=True)
+        self.words = self.memory.words
         self.backend = Switched(open_backend("onnx", bundle))
-        self.board.guard["active_session"] = SESSION
-        self.beat()
-        setup = SessionSetup(SESSION, raw, np.array(order, np.intp))
-        self.limits = AdmissionLimits(max_age_ns=10**12)  # stamps are made up here
-        self.runner = SessionRunner(bundle, self.backend, self.board, setup, self.limits, 60_000_000)
+        self.model = TimedModel(self.backend, self.words)
+        self.sent: list[bytes] = []
+        self.answerer = Answerer(self.guard, self.memory, self.model, PERIOD_NS, self.sent.append)
         self.begin_ns = time.monotonic_ns() - 100 * 10**9
         self.seq = 0
+        self.waiting: list[Frame] = []
+        self.start(SESSION)
 
-    def beat(self) -> None:
-        """The guardian is alive, for longer than any test."""
-        self.board.guard["heartbeat_ns"] = time.monotonic_ns() + 3600 * 10**9
+    def start(self, session: int, max_age_ns: int = 10**12) -> None:
+        """A session; its stamps are made up here, so they may be old."""
+        self.setup = SessionSetup(session, session + 100, 0, self.raw, np.array(self.order, np.intp))
+        self.model.reset()
+        limits = AdmissionLimits(max_age_ns)
+        self.step_of = PolicyStep(self.bundle, self.setup, limits, self.model.infer, self.model.accept)
+        self.grant(session + 100)
+
+    def grant(self, epoch: int, slot: int = 0, for_ns: int = 3600 * 10**9) -> None:
+        """The guardian grants the lease, by default for longer than any test."""
+        self.guard.lease = lease.grant(epoch, slot, time.monotonic_ns() + for_ns)
 
     def state(self, **changes: object) -> RobotState:
         self.seq += 1
         stamps = {"session": SESSION, "seq": self.seq, "stamp_ns": self.begin_ns + self.seq * PERIOD_NS}
         return replace(standing_state(DEFAULT, self.seq), **{**stamps, **changes})  # type: ignore[arg-type]
 
-    def take(self, frame: bytes) -> None:
-        self.runner.take(frame, self.begin_ns + self.seq * PERIOD_NS + 1_000_000)
+    def take(self, data: bytes) -> None:
+        self.waiting.append(Frame(data, self.begin_ns + self.seq * PERIOD_NS + 1_000_000))
+        self.words["received"] += 1
 
     def answer(self) -> JointCommand | None:
-        data = self.runner.answer()
-        if data is None:
-            return None
-        self.runner.published()
-        return decode_command(data, 3)
+        frames, self.waiting, before = self.waiting, [], len(self.sent)
+        assert self.answerer.answer(self.step_of, frames) == (len(self.sent) > before)
+        return decode_command(self.sent[-1], 3) if len(self.sent) > before else None
 
     def step(self, **changes: object) -> JointCommand | None:
         self.take(encode_state(self.state(**changes)))
         return self.answer()
 
-    def refused(self, refusal: Refusal) -> int:
-        return self.board.worker.row("refused")[refusal]
-
-    def rejected(self, reason: Reason) -> int:
-        return self.board.worker.row("rejected")[reason]
+    def refused(self, kind: CauseKind) -> int:
+        return self.words.row("refused")[kind]
 
     def accounted(self) -> int:
-        words = self.board.worker
-        ends = sum(words[name] for name in ("standby", "superseded", "withheld", "steps"))
-        return ends + sum(words.row("refused")) + sum(words.row("rejected"))
+        ends = sum(self.words[name] for name in ("standby", "superseded", "withheld", "steps"))
+        return ends + sum(self.words.row("refused"))
 
 
 @pytest.fixture
@@ -110,8 +120,8 @@ def test_an_answer_carries_the_state_that_it_answers(bench: Bench, small_bundle:
     assert (command.session, command.seq, command.state_stamp_ns) == (SESSION, state.seq, state.stamp_ns)
     assert command.policy == 0
     np.testing.assert_array_equal(command.torque, np.zeros(3))
-    assert bench.board.worker["last_command_session"] == SESSION
-    assert bench.board.worker["last_command_ns"] >= command.publish_stamp_ns
+    assert bench.words["last_command_epoch"] == SESSION + 100
+    assert bench.words["last_command_ns"] >= command.publish_stamp_ns
 
 
 def test_without_a_state_there_is_no_answer(bench: Bench) -> None:
@@ -127,6 +137,7 @@ def test_the_answer_is_the_policys(bench: Bench, small_bundle: Bundle) -> None:
         command = bench.answer()
         pipeline.observe(state)
         expected = pipeline.decide(backend.infer(pipeline.observation()))
+        pipeline.accept(expected)
         assert command is not None
         np.testing.assert_array_equal(command.joint_position, expected.target)
         np.testing.assert_array_equal(command.action, expected.action)
@@ -159,7 +170,7 @@ def test_of_several_states_the_newest_is_answered(bench: Bench) -> None:
     command = bench.answer()
     assert command is not None
     assert command.seq == 4
-    assert bench.board.worker["superseded"] == 3
+    assert bench.words["superseded"] == 3
     assert bench.answer() is None
 
 
@@ -167,24 +178,31 @@ def test_gaps_are_counted(bench: Bench) -> None:
     assert bench.step() is not None
     bench.seq += 4
     assert bench.step() is not None
-    assert bench.board.worker["missed"] == 4
+    assert bench.words["missed"] == 4
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("nan", Reason.ACTION_INVALID), ("short", Reason.ACTION_INVALID), ("failing", Reason.BACKEND_ERROR)],
+    ("fault", "kind"),
+    [
+        ("nan", CauseKind.ACTION_NOT_FINITE),
+        ("short", CauseKind.ACTION_SHAPE),
+        ("failing", CauseKind.BACKEND_ERROR),
+    ],
 )
 def test_a_rejected_action_leaves_no_trace(
-    bench: Bench, small_bundle: Bundle, fault: str, reason: Reason
+    bench: Bench, small_bundle: Bundle, fault: str, kind: CauseKind
 ) -> None:
     first = bench.step()
     assert first is not None
     bench.backend.fault = fault
     for _ in range(3):
         assert bench.step() is None
-    assert bench.rejected(reason) == 3
+    assert bench.refused(kind) == 3
     assert bench.backend.accepted == 1
-    assert bench.board.worker["last_refusal_reason"] == reason
+    finding = bench.memory.refusal.read()
+    assert finding is not None
+    assert (finding.cause.kind, finding.epoch) == (kind, SESSION + 100)
+    assert bool(finding.text) == (kind is CauseKind.BACKEND_ERROR), "what the runtime said travels"
     bench.backend.fault = "honest"
     after = bench.step()
     assert after is not None
@@ -192,39 +210,87 @@ def test_a_rejected_action_leaves_no_trace(
     assert bench.backend.accepted == 2
 
 
-def test_a_command_is_withheld_once_the_guardian_has_another_mind(bench: Bench) -> None:
+def test_a_command_is_withheld_without_the_lease(bench: Bench) -> None:
+    """Of nobody, of another epoch or slot, or expired: nothing leaves, and nothing is changed by it."""
     assert bench.step() is not None
-    for active in (0, SESSION + 1):
-        bench.board.guard["active_session"] = active
+    take_away = [
+        lambda: setattr(bench.guard, "lease", lease.NOBODY),
+        lambda: bench.grant(SESSION + 101),
+        lambda: bench.grant(SESSION + 99),
+        lambda: bench.grant(SESSION + 100, slot=1),
+        lambda: bench.grant(SESSION + 100, for_ns=-1),
+    ]
+    for take in take_away:
+        take()
         assert bench.step() is None
-    bench.board.guard["active_session"] = SESSION
-    bench.board.guard["heartbeat_ns"] = (
-        time.monotonic_ns() - 61_000_000
-    )  # frozen for longer than the deadline
-    assert bench.step() is None
-    bench.beat()
+    bench.grant(SESSION + 100)
     assert bench.step() is not None
-    assert bench.board.worker["withheld"] == 3
-    assert bench.board.worker["steps"] == 2
+    assert bench.words["withheld"] == len(take_away)
+    assert bench.words["steps"] == 2
+    assert bench.backend.accepted == 2
+    records, _ = bench.memory.steps.read_since(0)
+    assert (records["sent_ns"] != 0).tolist() == [True, *[False] * len(take_away), True]
 
 
-def test_a_state_that_grew_old_is_not_answered(bench: Bench, small_bundle: Bundle) -> None:
-    impatient = AdmissionLimits(max_age_ns=24_000_000)
-    setup = SessionSetup(SESSION, False, np.arange(3))
-    runner = SessionRunner(small_bundle, bench.backend, bench.board, setup, impatient, 60_000_000)
-    state = bench.state()
-    runner.take(encode_state(state), state.stamp_ns)
-    assert runner.answer() is None
-    assert bench.refused(Refusal.OLD) == 1
+def test_a_withheld_command_leaves_no_trace(small_bundle: Bundle) -> None:
+    """What follows is as if its state had come without being answered."""
+    withheld, superseded = Bench(small_bundle), Bench(small_bundle)
+    for bench in (withheld, superseded):
+        assert bench.step() is not None
+    states = [withheld.state(), withheld.state()]
+    withheld.guard.lease = lease.NOBODY
+    withheld.take(encode_state(states[0]))
+    assert withheld.answer() is None
+    withheld.grant(SESSION + 100)
+    withheld.take(encode_state(states[1]))
+    one = withheld.answer()
+    superseded.seq = withheld.seq
+    for state in states:
+        superseded.take(encode_state(state))
+    other = superseded.answer()
+    assert one is not None
+    assert other is not None
+    np.testing.assert_array_equal(one.joint_position, other.joint_position)
+    np.testing.assert_array_equal(one.action, other.action)
+
+
+def test_a_rehearsal_leaves_no_trace(small_bundle: Bundle) -> None:
+    """Any message, any number of times: the session's answers are the same, and nothing is counted."""
+    rehearsed, plain = Bench(small_bundle), Bench(small_bundle)
+    for _ in range(5):
+        state = rehearsed.state()
+        plain.seq = rehearsed.seq
+        answers = []
+        for bench in (rehearsed, plain):
+            bench.take(encode_state(state))
+            answers.append(bench.answer())
+        assert answers[0] is not None
+        assert answers[1] is not None
+        np.testing.assert_array_equal(answers[0].joint_position, answers[1].joint_position)
+        for data in (encode_state(state), encode_state(replace(state, seq=0)), b"junk"):
+            rehearsed.step_of.rehearse(Frame(data, state.stamp_ns))
+        rehearsed.backend.fault = "failing"
+        rehearsed.step_of.rehearse(Frame(encode_state(state), state.stamp_ns))
+        rehearsed.backend.fault = "honest"
+    assert rehearsed.accounted() == plain.accounted() == 5
+    assert rehearsed.backend.accepted == plain.backend.accepted
+
+
+def test_a_state_that_grew_old_is_not_answered(bench: Bench) -> None:
+    bench.start(SESSION, max_age_ns=24_000_000)
+    assert bench.step() is None
+    assert bench.refused(CauseKind.OLD) == 1
 
 
 def test_a_foreign_state_is_no_sign_of_trouble(bench: Bench) -> None:
     """The guardian looks at refusals when the session is silent; another peer's must not explain it."""
     bench.step(session=SESSION + 1)
-    assert bench.refused(Refusal.FOREIGN_SESSION) == 1
-    assert bench.board.worker["last_refusal_ns"] == 0
+    assert bench.refused(CauseKind.FOREIGN_SESSION) == 1
+    assert bench.memory.refusal.read() is None
     bench.step(seq=0)
-    assert bench.board.worker["last_refusal_reason"] == Reason.STATE_INVALID
+    finding = bench.memory.refusal.read()
+    assert finding is not None
+    assert finding.cause.kind is CauseKind.SEQUENCE
 
 
 def test_raw_observations_go_straight_to_the_model(small_bundle: Bundle) -> None:
@@ -238,24 +304,21 @@ def test_raw_observations_go_straight_to_the_model(small_bundle: Bundle) -> None
         command = bench.answer()
         assert command is not None
         np.testing.assert_allclose(command.action, expected, atol=1e-5)
-    bench.take(encode_state(bench.state()))
-    assert bench.refused(Refusal.MALFORMED) == 1
+    assert bench.step() is None
+    assert bench.refused(CauseKind.MALFORMED) == 1
 
 
 def test_a_new_session_knows_nothing_of_the_old_one(bench: Bench, small_bundle: Bundle) -> None:
     states = [bench.state() for _ in range(3)]
     fresh = []
     for session in (SESSION, SESSION + 1):
-        setup = SessionSetup(session, False, np.arange(3))
-        runner = SessionRunner(small_bundle, bench.backend, bench.board, setup, bench.limits, 60_000_000)
-        bench.board.guard["active_session"] = session
+        bench.start(session)
         answers = []
         for state in states:
-            runner.take(encode_state(replace(state, session=session)), state.stamp_ns)
-            data = runner.answer()
-            assert data is not None
-            runner.published()
-            answers.append(decode_command(data, 3).joint_position)
+            bench.take(encode_state(replace(state, session=session)))
+            command = bench.answer()
+            assert command is not None
+            answers.append(command.joint_position)
         fresh.append(answers)
     np.testing.assert_array_equal(fresh[0], fresh[1])
     assert bench.backend.resets == 3
@@ -264,12 +327,12 @@ def test_a_new_session_knows_nothing_of_the_old_one(bench: Bench, small_bundle: 
 def test_every_step_is_recorded(bench: Bench) -> None:
     for _ in range(3):
         bench.step()
-    records, _ = bench.board.read_since(0)
+    records, _ = bench.memory.steps.read_since(0)
     assert records["seq"].tolist() == [1, 2, 3]
     assert set(records["session"].tolist()) == {SESSION}
     for record in records:
         assert record["state_stamp_ns"] < record["receive_ns"] < record["infer_start_ns"]
-        assert record["infer_start_ns"] <= record["infer_end_ns"] <= record["publish_ns"]
+        assert record["infer_start_ns"] <= record["infer_end_ns"] <= record["sent_ns"]
         assert np.isfinite(record["target"]).all()
 
 
@@ -288,7 +351,9 @@ def test_every_state_ends_in_exactly_one_way(
     answered: list[int] = []
     for frames, fault, active in wakes:
         bench.backend.fault = fault
-        bench.board.guard["active_session"] = SESSION if active else 0
+        bench.guard.lease = lease.NOBODY
+        if active:
+            bench.grant(SESSION + 100)
         for kind in frames:
             sent += 1
             state = bench.state()
@@ -307,7 +372,7 @@ def test_every_state_ends_in_exactly_one_way(
             assert fault in ("honest", "huge")
             assert np.isfinite(command.joint_position).all()
             answered.append(command.seq)
-        assert bench.board.worker["received"] == sent == bench.accounted()
+        assert bench.words["received"] == sent == bench.accounted()
     assert answered == sorted(set(answered))
 
 
@@ -333,9 +398,8 @@ def test_memory_does_not_grow_over_100_000_steps(small_bundle: Bundle) -> None:
             bench.seq += 1
             stamp_ns = bench.begin_ns + bench.seq * PERIOD_NS
             state = replace(sensors[bench.seq % 50], session=SESSION, seq=bench.seq, stamp_ns=stamp_ns)
-            bench.runner.take(encode_state(state), stamp_ns)
-            assert bench.runner.answer() is not None
-            bench.runner.published()
+            bench.answerer.answer(bench.step_of, [Frame(encode_state(state), stamp_ns)])
+            bench.sent.clear()
             gc.collect(0)
 
     gc.collect()
@@ -349,5 +413,5 @@ def test_memory_does_not_grow_over_100_000_steps(small_bundle: Bundle) -> None:
     finally:
         gc.enable()
         gc.unfreeze()
-    assert bench.board.worker["steps"] == 110_000
+    assert bench.words["steps"] == 110_000
     assert grown_kb < 1000

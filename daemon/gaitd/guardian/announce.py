@@ -1,0 +1,38 @@
+"""What people hear of the guardian: log lines at each change, and one line of service status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gaitd.guardian.rules import GuardState
+from gaitd.system.log import log
+from gaitd.wire.causes import NO_CAUSE
+from gaitd.wire.contract import Mode
+
+
+def explain(state: GuardState, joints: Sequence[str]) -> str:
+    """What exactly happened: the guardian's own words, and the cause with its joint and numbers."""
+    cause = "" if state.cause is NO_CAUSE else state.cause.text(joints)
+    return "; ".join(part for part in (state.detail, cause) if part)
+
+
+def log_mode(state: GuardState, joints: Sequence[str]) -> None:
+    """One line for a change of mode."""
+    say = log.warning if state.mode is Mode.DAMPING else log.info
+    say(
+        "mode",
+        mode=state.mode.name.lower(),
+        reason=state.reason.name.lower(),
+        session=state.session,
+        detail=explain(state, joints) or "-",
+    )
+
+
+def status_line(state: GuardState, joints: Sequence[str], starting: int, running: str) -> str:
+    """For `systemctl status`. ``starting``: which start of the worker is under way, 0: ready."""
+    text = state.mode.name
+    if state.mode is Mode.DAMPING:
+        text += f" because of {state.reason.name.lower()} ({explain(state, joints)})"
+    if starting:
+        text += f"; worker not ready (start {starting})"
+    return f"{text}; {running}"

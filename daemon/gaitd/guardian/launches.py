@@ -1,0 +1,67 @@
+"""What the children are given at their start: one JSON argument, and the descriptors that they inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from gaitd.backends import BackendName
+from gaitd.bundle import Bundle
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.launch import TelemetryLaunch, WorkerLaunch
+from gaitd.shared.memory import read_only
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.system.config import Config
+
+Launch = tuple[Callable[[int], str], list[int]]
+"""Makes the argument, given the descriptor that the child may report to; and what else it inherits."""
+
+
+def worker_launch(
+    bundle: Bundle,
+    backend: BackendName,
+    config: Config,
+    slot: int,
+    guard: GuardMemory,
+    memory: WorkerMemory,
+    lifeline_fd: int,
+) -> Launch:
+    """The worker writes its slot's memory and reads the guardian's."""
+    guard_fd = read_only(guard.fd)
+
+    def argument(report_fd: int) -> str:
+        launch = WorkerLaunch(
+            bundle=str(bundle.path.resolve()),
+            bundle_id=bundle.id,
+            backend=backend,
+            slot=slot,
+            guard_memory_fd=guard_fd,
+            worker_memory_fd=memory.fd,
+            lifeline_fd=lifeline_fd,
+            report_fd=report_fd,
+            config=config,
+        )
+        return msgspec.json.encode(launch).decode()
+
+    return argument, [guard_fd, memory.fd, lifeline_fd]
+
+
+def telemetry_launch(
+    bundle: Bundle, backend: BackendName, config: Config, guard: GuardMemory, memory: WorkerMemory
+) -> Launch:
+    """Telemetry only reads; it has nothing to report."""
+    manifest = bundle.manifest
+    launch = TelemetryLaunch(
+        guard_memory_fd=read_only(guard.fd),
+        worker_memory_fd=read_only(memory.fd),
+        metrics=config.metrics,
+        recorder=config.recorder,
+        period_s=manifest.control_period_s,
+        policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
+        backend=backend,
+        bundle=bundle.path.name,
+        joints=manifest.joints,
+    )
+    text = msgspec.json.encode(launch).decode()
+    return lambda report_fd: text, [launch.guard_memory_fd, launch.worker_memory_fd]

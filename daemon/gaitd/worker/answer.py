@@ -1,0 +1,114 @@
+"""From a step's outcome to the controller: stage the record, look at the lease, send, mark it sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gaitd.policy.limits import LIMIT_NAMES
+from gaitd.shared import lease
+from gaitd.shared.findings import Finding
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.step_ring import StepTimes
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.wire.causes import Cause
+from gaitd.wire.codec import encode_command
+from gaitd.wire.contract import CauseKind
+from gaitd.wire.messages import JointCommand, RobotState
+from gaitd.worker.model import TimedModel
+from gaitd.worker.step import Frame, Outcome, PolicyStep
+
+
+class Answerer:
+    """Makes one step at a time and publishes its command while the lease permits; counts everything."""
+
+    def __init__(
+        self,
+        guard: GuardMemory,
+        memory: WorkerMemory,
+        model: TimedModel,
+        period_ns: int,
+        send: Callable[[bytes], object],
+    ) -> None:
+        """``send`` publishes a command's bytes and never waits."""
+        self._guard = guard
+        self._memory = memory
+        self._words = memory.words
+        self._model = model
+        self._period_ns = period_ns
+        self._send = send
+        self._no_body = np.zeros(13, np.float32)
+        self._no_torque = np.zeros(memory.joint_count, np.float32)
+
+    def answer(self, step: PolicyStep, frames: Sequence[Frame]) -> bool:
+        """Answer the newest state of ``frames``; returns whether a command was sent."""
+        outcome = step.step(frames, time.monotonic_ns())
+        command, sent = outcome.command, False
+        if command is not None:
+            self._stage(outcome, command)
+            now_ns = time.monotonic_ns()
+            sent = lease.permits(self._guard.lease, command.epoch, command.slot, now_ns)
+            if sent:
+                command.publish_stamp_ns = now_ns
+                self._send(encode_command(command))
+                self._note_sent(command)
+                step.confirm(outcome)
+            else:
+                self._memory.steps.settle()
+                self._words["withheld"] += 1
+        self._account(outcome, step.setup.epoch)
+        return sent
+
+    def _stage(self, outcome: Outcome, command: JointCommand) -> None:
+        """The record is there before its command can leave."""
+        state, decision, model = outcome.state, outcome.decision, self._model
+        assert state is not None
+        assert decision is not None
+        times = StepTimes(
+            command.session,
+            command.epoch,
+            command.seq,
+            command.state_stamp_ns,
+            outcome.received_ns,
+            model.start_ns,
+            model.end_ns,
+        )
+        joints = state.joint_position, state.joint_velocity
+        outputs = decision.action, decision.target
+        if isinstance(state, RobotState):
+            body = state.angular_velocity, state.orientation, state.linear_acceleration
+            values = (*body, state.velocity_command, *joints, state.joint_torque, *outputs)
+            self._memory.steps.stage(times, values)
+        else:
+            self._memory.steps.stage(times, (self._no_body, *joints, self._no_torque, *outputs))
+
+    def _note_sent(self, command: JointCommand) -> None:
+        words, sent_ns = self._words, time.monotonic_ns()
+        self._memory.steps.mark_sent(sent_ns)
+        words["last_command_epoch"] = command.epoch
+        words["last_command_ns"] = sent_ns
+        words["steps"] += 1
+        words["late_steps"] += sent_ns - command.state_stamp_ns > self._period_ns
+
+    def _account(self, outcome: Outcome, epoch: int) -> None:
+        words = self._words
+        if outcome.last_admitted_ns:
+            words["last_state_ns"] = outcome.last_admitted_ns
+        words["missed"] += outcome.missed
+        words["superseded"] += outcome.superseded
+        if outcome.decision is not None:
+            for name, count in outcome.decision.clamped.items():
+                words.row("clamped")[LIMIT_NAMES.index(name)] += count
+        for cause in outcome.refusals:
+            words.row("refused")[cause.kind] += 1
+            if cause.kind is not CauseKind.FOREIGN_SESSION:  # another peer's state explains no silence
+                text = outcome.error if cause.kind is CauseKind.BACKEND_ERROR else ""
+                self._memory.refusal.write(_now(cause, epoch, text))
+        if outcome.trip is not None:
+            self._memory.trip.write(_now(outcome.trip, epoch))
+
+
+def _now(cause: Cause, epoch: int, text: str = "") -> Finding:
+    return Finding(time.monotonic_ns(), epoch, cause, text)
