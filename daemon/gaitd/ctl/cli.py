@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     damp.add_argument("--detail", default="gaitctl damp", help="why, for the log")
     route.add_options(damp)
     damp.set_defaults(command=_damp)
-    release = commands.add_parser("release", help="end the session, also one in damping: gaitd is idle again")
+    release = commands.add_parser("release", help="end the session that is in damping: gaitd is idle again")
     route.add_options(release)
     release.set_defaults(command=_release)
     safe = commands.add_parser(
