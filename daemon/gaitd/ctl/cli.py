@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
-from gaitd.ctl import bench, doctor, keygen, policies, robot, route, selftest
+from gaitd.ctl import bench, doctor, keygen, policies, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import printable
 from gaitd.system.command_line import run_command
@@ -77,7 +77,8 @@ def _release(options: argparse.Namespace) -> int:
 
 
 def _safe_to_stop(options: argparse.Namespace) -> int:
-    robot.refuse_while_walking(options, "stopping gaitd would drop the robot into damping")
+    then = f"stop it by hand: sudo systemctl stop {service.UNIT}"
+    robot.refuse_while_walking(options, "stopping gaitd would drop the robot into damping", then)
     print("no session is active")
     return 0
 
