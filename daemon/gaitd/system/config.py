@@ -86,8 +86,8 @@ class Guard(_Section, frozen=True, kw_only=True):
     0: damping at once."""
     fallback_damping_min_nms_per_rad: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.5
     """A policy whose fallback_damping_nms_per_rad has a joint below it does not run: the robot would drop.
-    In simulation a walking Lite3 goes down with 0.4 m/s at 2.5, 1 m/s at 0.5, 1.7 m/s at 0. Set both bounds for
-    a robot of another size."""
+    In simulation a walking Lite3 sinks with 0.4 m/s at 2.5, 1 m/s at 0.5, 1.7 m/s at 0. Set both bounds for a
+    robot of another size."""
     fallback_damping_max_nms_per_rad: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 20.0
     """The same above it: the joints shake instead of giving way; the Lite3 no longer lies down at 30."""
 
@@ -108,7 +108,7 @@ class Guard(_Section, frozen=True, kw_only=True):
 
 
 class Realtime(_Section, frozen=True, kw_only=True):
-    """Scheduling of the hot threads. What cannot be had is a warning, never silence."""
+    """Scheduling of the hot threads. What is not available is a warning, never silence."""
 
     enabled: bool = True
     worker_cpus: list[Cpu] = []
