@@ -7,6 +7,9 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+MODEL_BYTES = 256 * 1024 * 1024
+"""Of a model on the CPU, to be loaded and again to be run; gaitd.service has 768 MB for all its processes."""
+
 
 @contextlib.contextmanager
 def memory_limit(more_bytes: int) -> Iterator[None]:
