@@ -192,6 +192,7 @@ def test_the_command_prints_and_checks(tmp_path: Path, capsys: pytest.CaptureFix
     ("option", "message"),
     [
         (["--metrics-port", "70000"], r"<= 65535 - at `\$\.metrics\.port`"),
+        (["--runtime-dir", "/" + "p" * 110], r"a socket's path of 124 bytes, a Unix socket may have 107"),
         (["--metrics-port", "-1"], r">= 1 - at `\$\.metrics\.port`"),
     ],
 )
