@@ -16,7 +16,7 @@ from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.fit import check_fit, notes_of_fit
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
-from gaitd.errors import BackendError, InputError
+from gaitd.errors import BackendError, InputError, printable
 from gaitd.system.command_line import run_command
 from gaitd.system.config import Config, load_config
 from gaitd.system.log import start_logging
@@ -80,20 +80,20 @@ def _open_bundle(path: Path | None) -> Bundle:
 
 
 def _configured(options: argparse.Namespace) -> Config:
-    config = load_config(options.config)
-    daemon, metrics = config.daemon, config.metrics
+    """The file's configuration with what the command line says instead. Raises InputError."""
+    values = msgspec.to_builtins(load_config(options.config))
+    daemon, metrics = values["daemon"], values["metrics"]
     if options.runtime_dir:
-        daemon = msgspec.structs.replace(daemon, runtime_dir=options.runtime_dir)
+        daemon["runtime_dir"] = options.runtime_dir
     if options.backend:
-        daemon = msgspec.structs.replace(daemon, backend=options.backend)
+        daemon["backend"] = options.backend
     if options.metrics_port is not None:
-        port = options.metrics_port
-        metrics = msgspec.structs.replace(metrics, enabled=port != 0, port=port or metrics.port)
-    changed = msgspec.structs.replace(config, daemon=daemon, metrics=metrics)
+        metrics["enabled"] = options.metrics_port != 0
+        metrics["port"] = options.metrics_port or metrics["port"]
     try:
-        return msgspec.convert(msgspec.to_builtins(changed), Config)
+        return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
-        raise InputError(f"command line: {error}") from None
+        raise InputError(f"command line: {printable(str(error))}") from None
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from gaitd.bundle.bounds import check_bounds
 from gaitd.bundle.models import check_models
 from gaitd.bundle.untrusted import array_names, load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
@@ -23,11 +24,15 @@ from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, gain_array
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.replay import STATE_FIELDS, StateTrace, check_terms, check_trace
-from gaitd.wire.contract import MAX_JOINTS
+from gaitd.system.memory import memory_limit
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
 SUFFIX = ".gaitd"
+MAX_MEMORY_BYTES = 256 * 1024 * 1024
+"""What verifying a bundle may take; gaitd.service has 768 MB for all its processes."""
+MAX_GOLDEN_ROWS = 10_000
+"""The self-test infers each before gaitd is ready: 10 s at 1 ms."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,14 @@ def open_bundle(path: Path) -> Bundle:
     Raises InputError, one line naming file and key, for anything missing, unknown, altered or
     contradictory.
     """
+    try:
+        with memory_limit(MAX_MEMORY_BYTES):
+            return _open_bundle(path)
+    except MemoryError:
+        raise InputError(f"{path}: takes more than {MAX_MEMORY_BYTES} bytes of memory to verify") from None
+
+
+def _open_bundle(path: Path) -> Bundle:
     files = read_files(path, KNOWN_FILES)
     if MANIFEST not in files:
         raise InputError(f"{path}: {MANIFEST} is missing; is this a policy bundle?")
@@ -110,9 +123,11 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     if isinstance(value, dict) and value.get("format") != FORMAT:
         raise InputError(f"{where}: format: expected {FORMAT}, got {reprlib.repr(value.get('format'))}")
     try:
-        return msgspec.convert(value, Manifest)
-    except msgspec.ValidationError as error:
+        manifest = msgspec.convert(value, Manifest)
+        check_bounds(manifest)
+    except (msgspec.ValidationError, InputError) as error:
         raise InputError(f"{where}: {printable(str(error))}") from None
+    return manifest
 
 
 def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -144,8 +159,6 @@ def _check_contents(bundle: Bundle) -> None:
     except InputError as error:
         raise InputError(f"{bundle.path}: {error}") from None
     try:
-        if not 1 <= len(manifest.joints) <= MAX_JOINTS:
-            raise InputError(f"joints: expected 1 to {MAX_JOINTS}, got {len(manifest.joints)}")
         check_same_joints(manifest.joints, manifest.joints, "joints")
         if not 1e-3 <= manifest.control_period_s <= 1.0:
             raise InputError(f"control_period_s: expected 0.001 to 1 s, got {manifest.control_period_s}")
@@ -170,6 +183,10 @@ def _check_contents(bundle: Bundle) -> None:
         raise InputError(
             f"{bundle.path}: golden.npz: observation has shape {observation.shape}, expected at least 2 rows "
             f"of {pipeline.builder.dim}, as the manifest's terms make"
+        )
+    if rows > MAX_GOLDEN_ROWS:
+        raise InputError(
+            f"{bundle.path}: golden.npz: {rows} vectors, more than the {MAX_GOLDEN_ROWS} allowed"
         )
     if action.shape != (rows, len(manifest.joints)):
         raise InputError(
