@@ -26,6 +26,8 @@ from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, S
 from gaitd.wire.frame import WireError
 from gaitd.wire.messages import Float32Array
 
+MEASURED_FIELDS = STATE_FIELDS[STATE_FIELDS.index("angular_velocity") :]
+"""What a controller may fill, behind the message's head."""
 SLOT = 0
 """Of the one worker."""
 MAX_CONTROLLERS = 16
@@ -128,11 +130,11 @@ class Sessions:
         manifest = self._bundle.manifest
         check_same_joints(manifest.joints, hello.joints, f"hello of {hello.controller[:40]!r}")
         for field in hello.fields:
-            if field not in STATE_FIELDS:
+            if field not in MEASURED_FIELDS:
                 raise RefusedError(
                     Reason.CONTRACT,
                     f"hello of {hello.controller[:40]!r}: a state has no field {field[:40]!r}; known are "
-                    f"{', '.join(STATE_FIELDS)}",
+                    f"{', '.join(MEASURED_FIELDS)}",
                 )
         needed = required_fields(manifest) if hello.message == "state" else []
         for field in needed:

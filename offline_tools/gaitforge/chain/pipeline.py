@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from gaitd.bundle.untrusted import load_yaml
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Manifest
 from gaitd.policy.observation import ObservationBuilder
@@ -17,7 +17,7 @@ from gaitforge.chain.resume import Steps
 from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
-from gaitforge.common.manifest import checked_manifest, read_manifest
+from gaitforge.common.manifest import checked_manifest, dump_yaml, read_manifest
 from gaitforge.data import calibrate, coverage, environment
 from gaitforge.model import export
 from gaitforge.model.onnx_policy import read_policy
@@ -161,7 +161,7 @@ def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any
         if statistics is not None and manifest.get("normalization") is not None:
             with files.replacing(places.stats) as beside:
                 beside.write_bytes(statistics.read_bytes())
-        files.write_text(places.manifest, yaml.safe_dump(manifest, sort_keys=False))
+        files.write_text(places.manifest, dump_yaml(manifest).decode())
 
     steps.run("contract", [source, statistics], {}, [places.manifest, places.stats], write)
     manifest = checked_manifest(read_manifest(places.manifest), str(source))
@@ -251,7 +251,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
         }
         facts = verify.made_from(policy, sources)
         reports.write_reports(places.report.parent, manifest, inputs, verdict, facts)
-        files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
+        files.write_text(places.layers, dump_yaml(verdict.fp16_layers).decode())
         if verdict.failures:
             raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")
 
@@ -273,7 +273,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
 
 def _convert(options: Options, steps: Steps, places: Places) -> None:
     def build() -> None:
-        layers = yaml.safe_load(places.layers.read_text())
+        layers = load_yaml(places.layers.read_bytes())
         quantization = (
             Quantization(convert.DTYPE, options.algorithm, {}, layers) if options.do_quant else None
         )

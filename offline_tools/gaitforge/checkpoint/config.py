@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from gaitd.errors import InputError
 from gaitforge.checkpoint import activations
+from gaitforge.common import files
 
 CONFIG_KEY = "actor_config"
 """A checkpoint may carry the content of its YAML description under this key."""
@@ -36,12 +36,7 @@ class ActorConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
 
 def read_config(path: Path) -> ActorConfig:
     """Read the YAML. Raises InputError that names the key."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    raw = files.read_yaml(path, "the actor's description")
     return convert(raw, str(path))
 
 
