@@ -190,7 +190,7 @@ class Guardian:
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
             if state.reason in WORKER_REPLACING_REASONS:
-                self._worker.give_up(announce.explain(state, self._joints))
+                self._worker.give_up(state.explanation(self._joints))
                 self._note_readiness()
 
     def _say_status(self) -> None:

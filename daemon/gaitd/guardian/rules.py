@@ -6,6 +6,7 @@ release. One timer: ``deadline_ns`` without a fresh valid command. DAMPING may b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gaitd.shared.findings import Finding
@@ -61,6 +62,11 @@ class GuardState:
     fed_by_command: bool = False
     limp_by: Reason = Reason.NONE
     """The first of LIMP_REASONS for which DAMPING was asked; it may come after ``reason``."""
+
+    def explanation(self, joints: Sequence[str]) -> str:
+        """What exactly happened, for people: the detail, and the cause with its joint and numbers."""
+        cause = "" if self.cause is NO_CAUSE else self.cause.text(joints)
+        return "; ".join(part for part in (self.detail, cause) if part)
 
 
 def activate(session: int, epoch: int, now_ns: int) -> GuardState:

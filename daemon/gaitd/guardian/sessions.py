@@ -222,7 +222,7 @@ class Sessions:
         return {
             "mode": state.mode.name.lower(),
             "reason": state.reason.name.lower(),
-            "detail": state.detail,
+            "detail": state.explanation(self._bundle.manifest.joints),
             "cause": self._cause(state.cause),
             "session": state.session,
             "mode_for_s": (now_ns - state.since_ns) / 1e9 if state.since_ns else 0.0,
