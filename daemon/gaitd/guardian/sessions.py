@@ -198,9 +198,11 @@ class Sessions:
 
     def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         session = read_body(request, Release).session
-        if session != self.state.session or session == 0:
+        damped = self.state.mode is Mode.DAMPING
+        if session not in (self.state.session, 0) or (session == 0 and not damped):
             raise RefusedError(Reason.CONTRACT, f"session {session} is not the running one")
-        if peer != self._owner:
+        # In DAMPING nothing moves any more: whoever sees to the robot may end the session.
+        if peer != self._owner and not damped:
             raise RefusedError(Reason.CONTRACT, f"session {session} was activated by another connection")
         self.state = rules.release(self.state, now_ns)
         return {}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import trainers as t
-from trainers import ACT, ELU, OBS, RELU, SILU, Array, below, forward, linears, numbered
+from checkpoint_files import ACT, ELU, OBS, RELU, SILU, Array, below, forward, linears, numbered
 
 from gaitforge.model.onnx_policy import read_policy, run_rows
 

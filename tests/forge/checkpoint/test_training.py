@@ -11,8 +11,8 @@ import pytest
 import torch
 import trainers as t
 import yaml
+from checkpoint_files import ACT, ELU, OBS, RELU, Array, forward, linears, numbered
 from torch import nn
-from trainers import ACT, ELU, OBS, RELU, Array, forward, linears, numbered
 
 from gaitforge.model.onnx_policy import read_policy, run_rows
 
