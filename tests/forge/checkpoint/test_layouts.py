@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import checkpoint_files as t
 import numpy as np
 import pytest
 import torch
-import trainers as t
 from checkpoint_files import ACT, ELU, OBS, RELU, SILU, Array, below, forward, linears, numbered
 
 from gaitforge.model.onnx_policy import read_policy, run_rows

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import checkpoint_files as t
 import numpy as np
 import pytest
 import torch
-import trainers as t
 import yaml
 from checkpoint_files import ACT, ELU, OBS, RELU, Array, forward, linears, numbered
 from torch import nn
