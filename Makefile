@@ -19,7 +19,7 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-target deb rknn lint format bench faults soak evidence fuzz proto cpp clean
+.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults soak evidence fuzz proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,6 +34,9 @@ test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root als
 test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04 and on a whole emulated arm64 board
 	@tools/debian-packages $(BOARD_PACKAGES)
 	$(BIN)/python -m pytest tests/target -m board
+
+test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
+	$(BIN)/python -m pytest tests/training -m trainers
 
 deb: $(VENV)/.demo  ## the packages for the robot (arm64) and for trying on a PC (amd64), in dist/
 	@tools/debian-packages $(DEB_PACKAGES)
@@ -80,6 +83,15 @@ cpp:  ## build the C++ client's examples
 
 clean:  ## remove what was built, the virtual environment too
 	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+build/trainers/.made: tests/training/requirements.txt
+	$(PYTHON) -m venv build/trainers/venv
+	build/trainers/venv/bin/pip install -q -r $<
+	for version in 3.3.0 5.5.1; do \
+	    build/trainers/venv/bin/pip install -q --upgrade --no-deps \
+	        --target build/trainers/rsl_rl_$${version%%.*} rsl-rl-lib==$$version || exit 1; \
+	done
+	touch $@
 
 $(VENV)/.made:
 	@tools/debian-packages python3-venv

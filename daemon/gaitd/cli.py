@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 
 import gaitd
-from gaitd.backends import choose_backend
+from gaitd.backends import choose_backend, open_backend
+from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.fit import check_fit, notes_of_fit
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
-from gaitd.errors import InputError
+from gaitd.errors import BackendError, InputError, printable
 from gaitd.system.command_line import run_command
 from gaitd.system.config import Config, load_config
 from gaitd.system.log import start_logging
@@ -79,20 +80,20 @@ def _open_bundle(path: Path | None) -> Bundle:
 
 
 def _configured(options: argparse.Namespace) -> Config:
-    config = load_config(options.config)
-    daemon, metrics = config.daemon, config.metrics
+    """The file's configuration with what the command line says instead. Raises InputError."""
+    values = msgspec.to_builtins(load_config(options.config))
+    daemon, metrics = values["daemon"], values["metrics"]
     if options.runtime_dir:
-        daemon = msgspec.structs.replace(daemon, runtime_dir=options.runtime_dir)
+        daemon["runtime_dir"] = options.runtime_dir
     if options.backend:
-        daemon = msgspec.structs.replace(daemon, backend=options.backend)
+        daemon["backend"] = options.backend
     if options.metrics_port is not None:
-        port = options.metrics_port
-        metrics = msgspec.structs.replace(metrics, enabled=port != 0, port=port or metrics.port)
-    changed = msgspec.structs.replace(config, daemon=daemon, metrics=metrics)
+        metrics["enabled"] = options.metrics_port != 0
+        metrics["port"] = options.metrics_port or metrics["port"]
     try:
-        return msgspec.convert(msgspec.to_builtins(changed), Config)
+        return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
-        raise InputError(f"command line: {error}") from None
+        raise InputError(f"command line: {printable(str(error))}") from None
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -100,9 +101,26 @@ def _check(options: argparse.Namespace) -> int:
     bundle = PolicyStore().open_active() if options.bundle is None else open_bundle(options.bundle)
     check_fit(bundle, config)
     print(describe_bundle(bundle))
+    _replay_capture(bundle)
     for note in notes_of_fit(bundle, config):
         print(f"  note: {note}")
     return 0
+
+
+def _replay_capture(bundle: Bundle) -> None:
+    """Ask the float model what the capture asked it. Raises InputError when it answers something else."""
+    if bundle.captured_states() is None or not bundle.has("model.onnx"):
+        return
+    try:
+        backend = open_backend("onnx", bundle)
+    except BackendError as error:
+        print(f"  note: the captured actions are not compared: {error}")
+        return
+    try:
+        result = run_selftest(backend, bundle, bundle.manifest.golden.onnx_tolerance)
+    finally:
+        backend.close()
+    print(f"  replayed:      model.onnx answers all {result.count} captured observations as captured")
 
 
 def _config(options: argparse.Namespace) -> int:

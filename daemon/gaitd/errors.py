@@ -15,7 +15,7 @@ def printable(text: str, length: int = 1000) -> str:
 
 
 class GaitdError(Exception):
-    """Base of every error that a user can mend; ``exit_code`` is what the program ends with."""
+    """Base of every error that a user can fix; ``exit_code`` is what the program ends with."""
 
     exit_code: ClassVar[int] = 1
 
@@ -33,7 +33,7 @@ class GateError(GaitdError):
 
 
 class BackendError(GaitdError):
-    """The inference runtime or its hardware cannot be had, or failed."""
+    """The inference runtime or its hardware is not available, or failed."""
 
     exit_code = 4
 

@@ -19,6 +19,8 @@ COMMANDS = (
     "verify",
     "import_manifest",
     "pack",
+    "capture",
+    "parity",
     "agent",
     "chain",
     "simulate",

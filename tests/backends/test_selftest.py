@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,7 @@ from gaitd.backends.base import Backend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import BackendError, InputError
-from support.bundles import npz, recurrent_onnx, small_manifest, write_small_bundle
+from support.bundles import greedy_onnx, npz, recurrent_onnx, small_manifest, write_small_bundle
 from support.fakes import FAKES, Honest
 
 
@@ -99,3 +102,13 @@ def test_a_recurrent_model_is_tested_as_one_sequence_and_left_reset(
     shuffled = open_bundle(write_small_bundle(path, manifest, model=model, golden=swapped))
     with pytest.raises(InputError, match="above the tolerance"):
         run_selftest(backend, shuffled, 1e-5)
+
+
+def test_a_model_that_takes_more_memory_than_a_robot_has_room_for(tmp_path: Path) -> None:
+    """A few hundred bytes of a graph may ask for any amount; gaitd must not meet the kernel's OOM killer."""
+    for values, fits in ((10**6, True), (10**8, False)):
+        path = write_small_bundle(tmp_path / str(values), model=greedy_onnx(18, 3, values))
+        bundle = open_bundle(path)
+        backend = open_backend("onnx", bundle)
+        with contextlib.nullcontext() if fits else pytest.raises(BackendError, match="onnxruntime failed"):
+            assert run_selftest(backend, bundle, 1e9).count == 16

@@ -14,12 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from gaitd.bundle.read import decode_manifest, open_bundle
-from gaitd.bundle.untrusted import MAX_ARRAY_BYTES, MAX_FILE_BYTES, MAX_TEXT_BYTES
+from gaitd.bundle.read import MAX_GOLDEN_ROWS, decode_manifest, open_bundle
+from gaitd.bundle.untrusted import (
+    MAX_ARRAY_BYTES,
+    MAX_BUNDLE_BYTES,
+    MAX_ENTRIES,
+    MAX_TEXT_BYTES,
+    MAX_YAML_NODES,
+)
 from gaitd.errors import InputError
-from support.bundles import edit_manifest, small_manifest, write_small_bundle
+from support.bundles import edit_manifest, npz, small_manifest, write_small_bundle
 
 MB = 1024 * 1024
 CENTRAL, CENTRAL_SIZE = b"PK\x01\x02", 24
@@ -67,8 +74,8 @@ def test_a_zip_bomb_that_tells_a_small_size(tmp_path: Path, name: str) -> None:
 
 def test_a_zip_bomb_that_tells_its_size(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gaitd"
-    path.write_bytes(zeros_zip("model.onnx", MB, told=MAX_FILE_BYTES + 1))
-    assert f"more than the {MAX_FILE_BYTES} that it may have" in refused(path)
+    path.write_bytes(zeros_zip("model.onnx", MB, told=MAX_BUNDLE_BYTES + 1))
+    assert f"more than the {MAX_BUNDLE_BYTES} that it may have" in refused(path)
 
 
 def test_a_file_that_does_not_belong_there_is_not_even_unpacked(tmp_path: Path) -> None:
@@ -133,6 +140,45 @@ def test_a_zip_of_very_many_files(tmp_path: Path) -> None:
     assert time.monotonic() - start_s < 20
 
 
+def test_a_directory_of_very_many_files(tmp_path: Path) -> None:
+    path = write_small_bundle(tmp_path / "small")
+    for index in range(MAX_ENTRIES):
+        (path / f"{index}").touch()
+    assert f"more than {MAX_ENTRIES} files" in refused(path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "directory"])
+def test_files_that_are_too_large_only_together(tmp_path: Path, kind: str) -> None:
+    part = MAX_BUNDLE_BYTES // 2 + 1
+    path = tmp_path / "large"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in ("model.onnx", "model.rknn"):
+                archive.writestr(name, bytes(part))
+    else:
+        path.mkdir()
+        for name in ("model.onnx", "model.rknn"):
+            with (path / name).open("wb") as file:
+                file.truncate(part)
+    with memory_below(40 * MB):
+        assert "that it may have" in refused(path)
+
+
+def test_a_huge_file_is_not_even_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.gaitd"
+    with path.open("wb") as file:
+        file.truncate(10**11)
+    with memory_below(MB):
+        assert f"100000000000 bytes, more than the {MAX_BUNDLE_BYTES}" in refused(path)
+
+
+def test_very_many_golden_vectors(tmp_path: Path) -> None:
+    rows = MAX_GOLDEN_ROWS + 1
+    golden = npz(observation=np.zeros((rows, 18), np.int8), action=np.zeros((rows, 3), np.int8))
+    path = with_golden(write_small_bundle(tmp_path / "small"), golden)
+    assert f"{rows} vectors, more than the {MAX_GOLDEN_ROWS} allowed" in refused(path)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
 def test_an_unusual_packing_is_refused(tmp_path: Path, method: int) -> None:
     """LZMA lets the file say how much memory unpacking takes."""
@@ -166,10 +212,26 @@ def test_a_huge_manifest_is_refused_unread() -> None:
         decode_manifest(b"a: [" + b"1," * MAX_TEXT_BYTES, "here")
 
 
+@pytest.mark.parametrize(
+    "text", [b"a: [" + b"1," * 120_000 + b"]", b"".join(b"k%d: 1\n" % index for index in range(22_000))]
+)
+def test_very_many_values_are_refused(text: bytes) -> None:
+    with memory_below(40 * MB), pytest.raises(InputError, match=f"more than {MAX_YAML_NODES} values in it"):
+        decode_manifest(text, "here")
+
+
+@pytest.mark.parametrize(
+    "number", ["0x" + "f" * 200_000, "1" + ":1" * 100_000, "9" * 200_000, "1" * 90_000 + ".5"]
+)
+def test_a_huge_number_is_refused_unmade(number: str) -> None:
+    with pytest.raises(InputError, match=r"a number of \d+ characters"):
+        decode_manifest(f"format: {number}".encode(), "here")
+
+
 def test_aliases_are_refused_before_they_grow() -> None:
     levels = [b"l0: &l0 [x, x]"]
     levels += [b"l%d: &l%d [%s]" % (n, n, b", ".join([b"*l%d" % (n - 1)] * 10)) for n in range(1, 12)]
-    with memory_below(20 * MB), pytest.raises(InputError, match=r"not valid YAML: an alias .* line 2"):
+    with memory_below(20 * MB), pytest.raises(InputError, match=r"line 2, column \d+: an alias"):
         decode_manifest(b"\n".join([*levels, b"format: *l11"]), "here")
 
 
@@ -211,6 +273,9 @@ def test_yaml_that_trips_its_parser_is_an_input_error(text: str) -> None:
         "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1 << 62, 4), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (-4, 18), }",
+        "{'descr': '|S0', 'fortran_order': False, 'shape': (2000000000,), }",
+        "{'descr': '|V0', 'fortran_order': False, 'shape': (2000000000,), }",
+        "{'descr': ('<f4', (1000000,)), 'fortran_order': False, 'shape': (1,), }",
         "{'descr': '|O', 'fortran_order': False, 'shape': (4, 18), }",
         "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (4, 18), }",
         *("(((", "'''", "(" * 300, "-" * 9000 + "1", "[" * 9000, "\0", "{[]: 1}", "a\n b", "x" * 60_000),

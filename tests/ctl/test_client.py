@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 import zmq
 
+from gaitd.bundle.store import PolicyStore
+from gaitd.ctl.cli import main
 from gaitd.ctl.client import ControlClient, read_status
 from gaitd.errors import UnreachableError
 from gaitd.wire.control import Reply, decode_request, encode_reply
@@ -59,3 +67,41 @@ def test_nobody_there(tmp_path: Path) -> None:
         pytest.raises(UnreachableError, match="no gaitd answers"),
     ):
         client.ask("status")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["damp"], ["status"], ["release"], ["doctor"], ["selftest"], ["bench"], ["safe-to-stop"]),
+        ["activate", "ab", "--no-restart"],
+    ],
+)
+def test_a_runtime_directory_too_long_for_a_socket(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PolicyStore.__init__, "__defaults__", (tmp_path,))
+    store = ["--store", str(tmp_path)] if command[0] == "activate" else []
+    code = main(["--runtime-dir", "/" + "p" * 110, *command, *store])
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.count("\n") == 1
+    if not store:
+        assert "a Unix socket may have 107; take a shorter directory" in error
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+def test_a_user_without_rights_is_told_about_the_group() -> None:
+    """As somebody who is not in the group gaitd."""
+    directory = Path(tempfile.mkdtemp(prefix="gaitd-test-"))
+    directory.chmod(0o750)
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(directory / "control.sock"))
+        code = (
+            "import os, sys; from gaitd.ctl.cli import main; os.setgroups([]); os.setgid(65534); "
+            f"os.setuid(65534); sys.exit(main(['--runtime-dir', {str(directory)!r}, 'status']))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    shutil.rmtree(directory)
+    assert done.returncode == UnreachableError.exit_code
+    assert "usermod --append --groups gaitd" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -73,6 +73,12 @@ def locks(name: str) -> Sickness:
     [
         ("config", writes("/etc/gaitd/gaitd.toml", "[daemon]\nspeed = 3"), Level.FAIL, "speed"),
         ("policy", removes("/var/lib/gaitd/selection.json"), Level.FAIL, "no policy is active"),
+        (
+            "policy",
+            writes("/etc/gaitd/gaitd.toml", "[guard]\nfallback_damping_min_nms_per_rad = 2.6"),
+            Level.FAIL,
+            "joint 'hip' has 2.5",
+        ),
         ("chip", writes("/proc/device-tree/compatible", "raspberrypi,5\0"), Level.WARN, "no RK3588"),
         ("NPU node", removes("/dev/dri/renderD129"), Level.FAIL, "No such file"),
         ("NPU node", locks("/dev/dri/renderD129"), Level.FAIL, "may not open"),
@@ -102,7 +108,7 @@ def test_each_sickness_is_found_and_comes_with_its_mend(
     check = one(look(fake), name)
     assert check.level is level
     assert found in check.found
-    assert check.mend
+    assert check.fix
 
 
 def test_kernel_messages_of_the_npu_are_found(fake: FakeSystem) -> None:
@@ -129,7 +135,7 @@ def test_a_running_gaitd_is_judged_by_what_it_got() -> None:
         "sched_fifo": "SCHED_FIFO 60: not permitted; allow it with LimitRTPRIO"
     }
     check = list(check_service(missing))[-1]
-    assert (check.level, check.mend) == (Level.WARN, "allow it with LimitRTPRIO")
+    assert (check.level, check.fix) == (Level.WARN, "allow it with LimitRTPRIO")
 
 
 def test_the_command_prints_every_check_and_fails_for_programs(
@@ -138,7 +144,7 @@ def test_the_command_prints_every_check_and_fails_for_programs(
     options = ["--runtime-dir", str(fake.root / "run"), "doctor", "--system-root", str(fake.root)]
     assert main(options) == 3
     text = capsys.readouterr().out
-    assert "to mend before walking" in text
+    assert "to fix before walking" in text
     assert main([*options, "--json"]) == 3
     checks = json.loads(capsys.readouterr().out)
     assert {check["check"] for check in checks} >= {"policy", "NPU runtime", "gaitd"}

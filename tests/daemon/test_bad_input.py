@@ -126,7 +126,7 @@ BAD_STATES: dict[str, tuple[str, Callable[[Controller], bytes]]] = {
     "NaN in a joint": ("not_finite", changed(10, np.full(3, np.nan, "<f4").tobytes())),
     "NaN in the command": ("not_finite", changed(9, np.full(3, np.nan, "<f4").tobytes())),
     "infinite rates": ("not_finite", changed(5, np.full(3, np.inf, "<f4").tobytes())),
-    "no attitude": ("out_of_range", changed(6, b"\0" * 16)),
+    "no attitude": ("orientation_norm", changed(6, b"\0" * 16)),
     "a joint beyond its range": ("out_of_range", changed(10, np.full(3, 9, "<f4").tobytes())),
     "another session": ("foreign_session", foreign),
     "an old session": ("foreign_session", changed(2, 1)),

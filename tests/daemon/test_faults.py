@@ -178,11 +178,11 @@ def test_states_that_are_always_late(daemon: Gaitd, walker: Controller) -> None:
 
 
 def test_a_nan_that_passes_is_rejected_and_survived(daemon: Gaitd, walker: Controller) -> None:
-    before = daemon.metrics()['gaitd_actions_rejected_total{reason="action_invalid"}']
+    before = daemon.metrics()['gaitd_actions_rejected_total{why="action_not_finite"}']
     daemon.set_fault("nan")
     assert walker.walk(4) is not None
     daemon.set_fault("")
-    assert daemon.metrics()['gaitd_actions_rejected_total{reason="action_invalid"}'] > before
+    assert daemon.metrics()['gaitd_actions_rejected_total{why="action_not_finite"}'] > before
     answer = wait_until(walker.step, what="an answer after the NaN")
     assert answer.mode is Mode.ACTIVE
     assert np.isfinite(answer.joint_position).all()
@@ -219,7 +219,7 @@ def test_a_slow_backend_is_late_and_walks_on(daemon: Gaitd, walker: Controller) 
     ("fault", "reason", "words"),
     [
         ("hanging", Reason.DEADLINE, "inference has been running for"),
-        ("failing", Reason.BACKEND_ERROR, "backend_error"),
+        ("failing", Reason.BACKEND_ERROR, "the inference runtime reported an error"),
         ("crashing", Reason.WORKER_DIED, "exit code 1"),
     ],
 )

@@ -72,7 +72,7 @@ def test_the_end_is_damping_and_then_exit_code_0(gaitd: Gaitd, mode: Mode, numbe
     np.testing.assert_array_equal(last.stiffness, np.zeros(3))
     assert "STOPPING=1" in gaitd.read_notified()
     assert not Path(f"/proc/{worker}").exists()
-    assert "Traceback" not in gaitd.system.log
+    assert "Traceback" not in gaitd.log
 
 
 def test_the_end_comes_in_time_though_the_worker_hangs(gaitd: Gaitd) -> None:
@@ -243,9 +243,8 @@ NAN_WEIGHTS = [*WEIGHTS[:2], np.full_like(WEIGHTS[2], np.nan)]
             mlp_onnx(WEIGHTS, output="actions"),
             "outputs are actions, but the manifest's model section says action",
         ),
-        (b"no model", "model.onnx: onnxruntime cannot load it"),
     ],
-    ids=["nan", "constant", "other weights", "observation size", "action size", "name", "junk"],
+    ids=["nan", "constant", "other weights", "observation size", "action size", "name"],
 )
 def test_a_model_that_is_not_what_the_bundle_says_never_gets_ready(
     tmp_path: Path, model: bytes, words: str

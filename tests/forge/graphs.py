@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,17 @@ def dense(
     helper.set_model_props(proto, metadata or {})
     onnx.save(proto, str(path))
     return path
+
+
+def with_factors(source: bytes, target: Path, factors: Sequence[float]) -> Path:
+    """Write a model that first multiplies its observation (1, n) by n factors."""
+    proto = onnx.load_model_from_string(source)
+    name = proto.graph.input[0].name
+    for node in proto.graph.node:
+        for index, tensor in enumerate(node.input):
+            if tensor == name:
+                node.input[index] = "changed"
+    proto.graph.node.insert(0, helper.make_node("Mul", [name, "factors"], ["changed"]))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(factors, np.float32), "factors"))
+    target.write_bytes(proto.SerializeToString())
+    return target

@@ -255,10 +255,25 @@ def test_damp_is_for_the_named_or_whatever_session(
 def test_damp_without_a_session_or_a_hello(peer: Peer, sessions: Sessions) -> None:
     assert peer.ask("damp", session=0, reason=int(Reason.OPERATOR)).ok
     assert (sessions.state.mode, sessions.state.session) == (Mode.DAMPING, 0)
-    refused(peer.ask("release", session=0), Reason.CONTRACT, "not the running one")
+    assert peer.ask("release", session=0).ok
+    assert sessions.state.mode is Mode.IDLE
     peer.hello()
     peer.activate()
     assert sessions.state.mode is Mode.ACTIVE
+
+
+def test_anybody_releases_a_damped_session_but_no_walking_one(
+    peer: Peer, other: Peer, sessions: Sessions
+) -> None:
+    peer.hello()
+    session = peer.activate()
+    refused(other.ask("release", session=session), Reason.CONTRACT, "another connection")
+    refused(other.ask("release", session=0), Reason.CONTRACT, "not the running one")
+    assert sessions.state.mode is Mode.ACTIVE
+    assert peer.ask("damp", session=session, reason=int(Reason.OPERATOR)).ok
+    refused(other.ask("release", session=session + 1), Reason.CONTRACT, "not the running one")
+    assert other.ask("release", session=session).ok
+    assert sessions.state.mode is Mode.IDLE
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in (10, 11)] + [99, -1])

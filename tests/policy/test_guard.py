@@ -85,6 +85,29 @@ def test_the_policys_own_clip_is_before_the_scale_and_is_what_is_remembered() ->
     np.testing.assert_array_equal(pipeline.last_action, np.array([1.0, -1.0, 0.5], np.float32))
 
 
+def test_zero_gains_on_purpose() -> None:
+    everywhere = ["hip", "thigh", "knee"]
+    action = {"damping_nms_per_rad": 0.0, "allow_zero_damping": everywhere}
+    assert decide(make(action), [1.0, 1.0, 1.0]).accepted
+
+
+def test_the_trainers_clip_of_the_target_leaves_the_feedback_alone() -> None:
+    pipeline = make({"target_clip": {"min_rad": [-0.1, -1.0, 1.0], "max_rad": [0.1, 0.0, 2.0]}})
+    decision = decide(pipeline, [10.0, -20.0, 0.4])
+    np.testing.assert_allclose(decision.target, [0.1, -1.0, 1.4], rtol=1e-6)
+    np.testing.assert_array_equal(pipeline.last_action, np.array([10.0, -20.0, 0.4], np.float32))
+    assert decision.clamped == {}
+
+
+def test_a_limit_inside_the_trainers_clip_is_remembered_as_held() -> None:
+    clip = {"min_rad": [-1.0, -4.0, 0.0], "max_rad": [1.0, 4.0, 4.0]}
+    pipeline = make({"target_clip": clip})
+    decision = decide(pipeline, [10.0, 0.0, 0.0])
+    np.testing.assert_allclose(decision.target, [0.6, -0.65, 1.3], rtol=1e-6)
+    np.testing.assert_allclose(pipeline.last_action, [0.6 / 0.25, 0.0, 0.0], rtol=1e-6)
+    assert decision.clamped == {"position": 1}
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("clip", [None, [-1.0, 1.0]])
 def test_what_is_not_finite_is_rejected_even_where_a_clip_would_hide_it(
@@ -213,8 +236,26 @@ def test_position_has_the_last_word(steps: list[tuple[np.ndarray, np.ndarray]]) 
         ({"position": {"min_rad": 1.0, "max_rad": 1.0}}, r"^limits\.position: joint 'hip' has min 1"),
         ({"position": {"min_rad": 0.1, "max_rad": 3.0}}, r"^default_joint_position_rad: joint 'hip' is 0"),
         (
-            {"action": {"stiffness_nm_per_rad": 0.0}, "torque": {"max_nm": 1.0}},
+            {
+                "action": {
+                    "stiffness_nm_per_rad": 0.0,
+                    "allow_zero_stiffness": ["hip", "thigh", "knee"],
+                },
+                "torque": {"max_nm": 1.0},
+            },
             r"^limits\.torque: .*stiffness",
+        ),
+        ({"action": {"stiffness_nm_per_rad": [1.0, 0.0, 1.0]}}, r"'thigh' is 0, .*allow_zero_stiffness"),
+        ({"action": {"damping_nms_per_rad": [1.0, 1.0, -0.0]}}, r"joint 'knee' is 0, .*allow_zero_damping"),
+        (
+            {"action": {"damping_nms_per_rad": 0.0, "allow_zero_damping": ["hip", "knee"]}},
+            r"joint 'thigh' is 0",
+        ),
+        ({"action": {"damping_nms_per_rad": -1.0, "allow_zero_damping": ["hip"]}}, r"joint 'hip' is -1"),
+        ({"action": {"allow_zero_damping": ["toe"]}}, r"^action\.allow_zero_damping: joint 'toe' is unknown"),
+        (
+            {"action": {"target_clip": {"min_rad": 1.0, "max_rad": [2.0, 2.0, 1.0]}}},
+            r"^action\.target_clip: joint 'knee' has min 1",
         ),
     ],
 )

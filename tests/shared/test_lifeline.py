@@ -9,16 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from gaitd.shared.blackboard import Blackboard
 
 from gaitd.shared import lifeline
 
 HOLDER = """
 import sys, time
-from gaitd.shared.blackboard import Blackboard
-from gaitd.shared.lifeline import hold_lifeline
-board = Blackboard.attach(int(sys.argv[1]))
-hold_lifeline(board.lifeline)
+from gaitd.shared.lifeline import hold_lifeline, map_lifeline
+hold_lifeline(map_lifeline(int(sys.argv[1])))
 print("held", flush=True)
 time.sleep(60 if len(sys.argv) == 2 else 0)
 """
@@ -28,10 +25,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def start_holder(board: Blackboard, *arguments: str) -> subprocess.Popen[str]:
+def start_holder(fd: int, *arguments: str) -> subprocess.Popen[str]:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(board.fd), *arguments],
-        pass_fds=[board.fd],
+        [sys.executable, "-c", HOLDER, str(fd), *arguments],
+        pass_fds=[fd],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -41,15 +38,18 @@ def start_holder(board: Blackboard, *arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_broken(fd: int, timeout_s: float = 10.0) -> bool:
-    return bool(select.select([fd], [], [], timeout_s)[0])
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
 
 
 def test_death_is_heard_once_for_each_of_several_workers() -> None:
-    board = Blackboard.create(3)
+    fd = lifeline.create_lifeline()
+    memory = lifeline.map_lifeline(fd)
     for _ in range(3):
         broken = os.eventfd(0)
-        holder = start_holder(board)
-        lifeline.watch_lifeline(board.lifeline, broken, None)
+        holder = start_holder(fd)
+        lifeline.watch_lifeline(memory, broken, None)
         assert not wait_broken(broken, 0.1)
         holder.send_signal(signal.SIGKILL)
         assert wait_broken(broken)
@@ -59,23 +59,24 @@ def test_death_is_heard_once_for_each_of_several_workers() -> None:
 
 
 def test_an_ordinary_end_is_a_death_too() -> None:
-    board = Blackboard.create(3)
+    fd = lifeline.create_lifeline()
+    memory = lifeline.map_lifeline(fd)
     broken = os.eventfd(0)
-    holder = start_holder(board, "end at once")
-    lifeline.watch_lifeline(board.lifeline, broken, None)
+    holder = start_holder(fd, "end at once")
+    lifeline.watch_lifeline(memory, broken, None)
     assert wait_broken(broken)
     holder.wait()
     os.close(broken)
-    second = start_holder(board)
+    second = start_holder(fd)
     second.kill()
     second.wait()
 
 
 def test_a_death_that_nobody_watched_does_not_block_the_next_worker() -> None:
-    board = Blackboard.create(3)
-    first = start_holder(board)
+    fd = lifeline.create_lifeline()
+    first = start_holder(fd)
     first.kill()
     first.wait()
-    second = start_holder(board)
+    second = start_holder(fd)
     second.kill()
     second.wait()

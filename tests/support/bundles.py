@@ -147,6 +147,24 @@ def constant_onnx(observation_dim: int, value: np.ndarray) -> bytes:
     return _onnx(nodes, inputs, outputs, {"zeros": zeros, "value": value.astype(np.float32)})
 
 
+def greedy_onnx(observation_dim: int, action_dim: int, values: int) -> bytes:
+    """obs @ w, and beside it a sum over so many values that are made at run time."""
+    weights = {
+        "w": np.zeros((observation_dim, action_dim), np.float32),
+        "shape": np.array([values], np.int64),
+        "zero": np.zeros(1, np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["obs", "w"], ["answer"]),
+        helper.make_node("ReduceSum", ["obs"], ["sum"], keepdims=0),
+        helper.make_node("Expand", ["sum", "shape"], ["many"]),
+        helper.make_node("ReduceSum", ["many"], ["total"], keepdims=0),
+        helper.make_node("Mul", ["total", "zero"], ["nothing"]),
+        helper.make_node("Add", ["answer", "nothing"], ["action"]),
+    ]
+    return _onnx(nodes, {"obs": [1, observation_dim]}, {"action": [1, action_dim]}, weights)
+
+
 def _onnx(
     nodes: list[Any],
     inputs: dict[str, list[Any]],

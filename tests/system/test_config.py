@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,31 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
         ("[guard]\nstance_s = 1", r"<= 0\.5 - at `\$\.guard\.stance_s`"),
         ("[guard]\nstance_s = -0.1", r">= 0\.0 - at `\$\.guard\.stance_s`"),
         ("[guard]\nstance_s = nan", r"at `\$\.guard\.stance_s`"),
+        (
+            "[guard]\ndeadline_periods = 3\nstate_max_age_periods = 4",
+            r"state_max_age_periods is 4 and deadline_periods 3: .*set deadline_periods above .* `\$\.guard`",
+        ),
+        ("[guard]\ndeadline_periods = 2", r"state_max_age_periods is 2 and deadline_periods 2"),
+        (
+            "[guard]\nfallback_damping_min_nms_per_rad = 30",
+            r"fallback_damping_min_nms_per_rad is 30 and fallback_damping_max_nms_per_rad 20: no policy",
+        ),
+        ("[guard]\nfallback_damping_max_nms_per_rad = inf", r"<= 1000\.0 - at `\$\.guard\.fall"),
+        ("[guard]\nfallback_damping_min_nms_per_rad = -1", r">= 0\.0 - at `\$\.guard\.fall"),
+        (
+            "[realtime]\nworker_priority = 70",
+            r"guardian_priority is 70 and worker_priority 70: .*set guardian_priority above",
+        ),
+        ('[daemon]\nruntime_dir = "/' + "p" * 110 + '"', r"a socket's path of 124 bytes, .* may have 107"),
+        ('[metrics]\naddress = "/' + "p" * 110 + '"', r"a socket's path of 111 bytes, .* may have 107"),
+        ('[metrics]\naddress = "run/metrics.sock"', r"'run/metrics\.sock' is neither an IP address nor"),
+        ('[metrics]\naddress = "robot.local"', r"'robot\.local' is neither an IP address nor"),
+        ('[metrics]\naddress = "/etc/passwd"', r"metrics\.address: /etc/passwd is there and no socket"),
+        (
+            '[metrics]\naddress = "0.0.0.0"\nport = 9462\n[network]\naddress = "10.0.0.1"\n'
+            'server_key = "/k"\nallowed_keys = "/l"',
+            r"metrics\.port is 9462, and network\.port 9460 takes 9460 to 9463 of 10\.0\.0\.1",
+        ),
         ("[realtime]\nworker_priority = 99", r"<= 98 - at `\$\.realtime\.worker_priority`"),
         ("[realtime]\nworker_cpus = [-1]", r">= 0 - at `\$\.realtime\.worker_cpus\[.*\]`"),
         ('[realtime]\nenabled = "yes"', r"Expected `bool`.*`\$\.realtime\.enabled`"),
@@ -124,6 +150,26 @@ def test_a_mistake_is_named(
         assert capsys.readouterr().err == f"gaitd: error: {caught.value}\n"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[guard]\ndeadline_periods = 2.5\nstate_max_age_periods = 2.4",
+        '[metrics]\naddress = "::1"',
+        '[metrics]\naddress = "/nowhere/metrics.sock"',
+        '[metrics]\nenabled = false\naddress = "/etc/passwd"',
+        '[metrics]\nport = 9462\n[network]\naddress = "10.0.0.1"\nserver_key = "/k"\nallowed_keys = "/l"',
+    ],
+)
+def test_what_is_no_contradiction(tmp_path: Path, text: str) -> None:
+    load_config(write(tmp_path, text))
+
+
+def test_a_socket_that_an_earlier_gaitd_left_is_no_mistake(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "metrics.sock"))
+        load_config(write(tmp_path, f'[metrics]\naddress = "{tmp_path}/metrics.sock"'))
+
+
 def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.toml: cannot be read: No such file"):
         load_config(tmp_path / "nothing.toml")
@@ -146,6 +192,7 @@ def test_the_command_prints_and_checks(tmp_path: Path, capsys: pytest.CaptureFix
     ("option", "message"),
     [
         (["--metrics-port", "70000"], r"<= 65535 - at `\$\.metrics\.port`"),
+        (["--runtime-dir", "/" + "p" * 110], r"a socket's path of 124 bytes, a Unix socket may have 107"),
         (["--metrics-port", "-1"], r">= 1 - at `\$\.metrics\.port`"),
     ],
 )

@@ -18,7 +18,7 @@ import zmq
 from gaitd.ctl.client import ControlClient
 from gaitd.ctl.route import Route
 from gaitd.errors import UnreachableError
-from gaitd.system.access import Doors
+from gaitd.system.access import AccessControl
 from gaitd.system.config import Config, load_config
 from gaitd.wire.codec import encode_state
 from gaitd.wire.contract import CHANNELS, Mode
@@ -122,7 +122,7 @@ def test_gaitctl_with_a_foreign_key(daemon: Gaitd, network: Network) -> None:
     wait_until(lambda: zmq.curve_public(public.secret).decode() in daemon.log, what="a line in the log")
 
 
-class Stranger:
+class UnauthorizedPeer:
     """Opens every channel, sends what would be good from a friend, and keeps what comes back."""
 
     def __init__(self, route: Route) -> None:
@@ -163,7 +163,7 @@ STRANGERS: dict[str, Callable[[Network], Route]] = {
 @pytest.mark.parametrize("kind", STRANGERS)
 def test_a_stranger_gets_nothing(daemon: Gaitd, network: Network, walker: Controller, kind: str) -> None:
     before = daemon.metrics()
-    stranger = Stranger(STRANGERS[kind](network))
+    stranger = UnauthorizedPeer(STRANGERS[kind](network))
     junk = encode_state(walker.next_state(session=walker.session + 1))
 
     def refused_everywhere() -> bool:
@@ -191,7 +191,7 @@ def test_a_friend_who_does_the_same_is_heard(daemon: Gaitd, network: Network) ->
     assert any(controller.walk(3))
     name = 'gaitd_states_refused_total{why="foreign_session"}'
     before = daemon.metrics()[name]
-    friend = Stranger(network.route("alice"))
+    friend = UnauthorizedPeer(network.route("alice"))
     junk = encode_state(controller.next_state(session=controller.session + 1))
     try:
         assert controller.wait_for(Mode.DAMPING).session == controller.session
@@ -298,7 +298,7 @@ def test_without_an_answer_from_the_loop_nobody_gets_in(
     (tmp_path / "gaitd.toml").write_text(f'[daemon]\nruntime_dir = "{tmp_path}"\n{text}')
     config = load_config(tmp_path / "gaitd.toml")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    doors = Doors(context, config)
+    doors = AccessControl(context, config)
     publisher = context.socket(zmq.PUB)
     doors.open(publisher, "command")
     if handler == "gone":

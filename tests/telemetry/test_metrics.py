@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import gaitd as package
-from gaitd.policy.admission import Refusal
 from gaitd.policy.limits import LIMIT_NAMES
+from gaitd.telemetry.metrics import ACTION_CAUSES, STATE_CAUSES
 from gaitd.wire.contract import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, ask_metrics, samples, scrape, wait_until
@@ -81,8 +81,8 @@ def test_a_scrape_over_tcp_shows_the_walk(small_bundle_path: Path) -> None:
             )  # a bucket at the period
         assert metrics["gaitd_command_age_seconds_sum"] > metrics["gaitd_inference_seconds_sum"]
         for family, label, members in (
-            ("gaitd_states_refused_total", "why", Refusal),
-            ("gaitd_actions_rejected_total", "reason", Reason),
+            ("gaitd_states_refused_total", "why", STATE_CAUSES),
+            ("gaitd_actions_rejected_total", "why", ACTION_CAUSES),
             ("gaitd_damping_total", "reason", Reason),
         ):
             for member in members:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gaitd.shared.blackboard import RING_RECORDS, Blackboard
-from gaitd.shared.telemetry_launch import TelemetryOrder
 
 from gaitd.errors import InputError
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.step_ring import RECORDS, StepTimes
+from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
@@ -23,33 +25,39 @@ from support.daemon import PATIENT, Gaitd, wait_until
 JOINTS = ["hip", "thigh", "knee"]
 
 
-def order(directory: Path, keep: int = 20) -> TelemetryOrder:
-    return TelemetryOrder(
-        blackboard_fd=-1,
-        metrics=Metrics(),
-        recorder=Recorder(directory=str(directory), keep=keep),
-        period_s=0.012,
-        policy={"id": "0123456789abcdef", "name": "small", "version": "1.0.0"},
-        backend="onnx",
-        bundle="small.gaitd",
-        joints=JOINTS,
-    )
+class Board:
+    """What guardian and worker leave in their memory for the recorder."""
 
+    def __init__(self) -> None:
+        self.guard = GuardMemory.create(len(JOINTS))
+        self.steps = WorkerMemory(WorkerMemory.create(len(JOINTS)).fd, writable=True).steps
 
-def add_steps(board: Blackboard, count: int) -> None:
-    for seq in range(1, count + 1):
-        record = board.new_record()
-        record["session"], record["seq"] = 2**59 + 1, seq
-        record["publish_ns"] = record["state_stamp_ns"] = seq
-        record["orientation"] = (1, 0, 0, 0)
-        record["action"] = np.float32(0.1) * seq
-        board.append(record)
+    def recorder(self, directory: Path, keep: int = 20) -> FlightRecorder:
+        launch = TelemetryLaunch(
+            guard_memory_fd=-1,
+            worker_memory_fd=-1,
+            metrics=Metrics(),
+            recorder=Recorder(directory=str(directory), keep=keep),
+            period_s=0.012,
+            policy={"id": "0123456789abcdef", "name": "small", "version": "1.0.0"},
+            backend="onnx",
+            bundle="small.gaitd",
+            joints=JOINTS,
+        )
+        return FlightRecorder(self.guard, self.steps, launch)
 
+    def add_steps(self, count: int) -> None:
+        for seq in range(1, count + 1):
+            values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3)]
+            values[1][0] = 1
+            values[7][:] = np.float32(0.1) * seq
+            self.steps.stage(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
+            self.steps.mark_sent(seq)
 
-def damp(board: Blackboard, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:
-    board.guard["reason"] = reason
-    board.guard.row("damping_by_reason")[reason] += 1
-    recorder.finish()
+    def damp(self, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:
+        self.guard.words["reason"] = reason
+        self.guard.words.row("damping_by_reason")[reason] += 1
+        recorder.finish()
 
 
 def written(directory: Path) -> list[str]:
@@ -57,15 +65,15 @@ def written(directory: Path) -> list[str]:
 
 
 def test_a_damping_is_written_as_it_was(tmp_path: Path) -> None:
-    board = Blackboard.create(len(JOINTS))
-    recorder = FlightRecorder(board, order(tmp_path / "new"))
-    add_steps(board, 7)
+    board = Board()
+    recorder = board.recorder(tmp_path / "new")
+    board.add_steps(7)
     recorder.finish()
     assert not (tmp_path / "new").exists()
-    damp(board, recorder)
+    board.damp(recorder)
     assert written(tmp_path / "new") == ["gaitd-000001-deadline.mcap"]
     recording = read_recording(tmp_path / "new/gaitd-000001-deadline.mcap")
-    expected, _ = board.read_since(0)
+    expected, _ = board.steps.read_since(0)
     for name in recording.records.dtype.names or ():
         np.testing.assert_array_equal(recording.records[name], expected[name])
     info = recording.info
@@ -74,35 +82,35 @@ def test_a_damping_is_written_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:
-    board = Blackboard.create(len(JOINTS))
-    recorder = FlightRecorder(board, order(tmp_path))
-    add_steps(board, RING_RECORDS + 10)
-    damp(board, recorder)
+    board = Board()
+    recorder = board.recorder(tmp_path)
+    board.add_steps(RECORDS + 10)
+    board.damp(recorder)
     seqs = read_recording(tmp_path / "gaitd-000001-deadline.mcap").records["seq"]
-    np.testing.assert_array_equal(seqs, np.arange(11, RING_RECORDS + 11))
+    np.testing.assert_array_equal(seqs, np.arange(11, RECORDS + 11))
 
 
 def test_only_the_newest_stay_and_nothing_is_written_twice(tmp_path: Path) -> None:
-    board = Blackboard.create(len(JOINTS))
-    recorder = FlightRecorder(board, order(tmp_path, keep=2))
+    board = Board()
+    recorder = board.recorder(tmp_path, keep=2)
     (tmp_path / "gaitd-000009-limit.mcap").write_bytes(b"old")
     (tmp_path / "gaitd-000008-limit.mcap.part").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("not ours")
     for reason in (Reason.DEADLINE, Reason.OPERATOR):
-        add_steps(board, 1)
-        damp(board, recorder, reason)
-        damp(board, recorder, reason)
+        board.add_steps(1)
+        board.damp(recorder, reason)
+        board.damp(recorder, reason)
     assert written(tmp_path) == ["gaitd-000010-deadline.mcap", "gaitd-000011-operator.mcap", "notes.txt"]
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    board = Blackboard.create(len(JOINTS))
+    board = Board()
     (tmp_path / "file").write_text("in the way")
-    recorder = FlightRecorder(board, order(tmp_path / "file"))
-    add_steps(board, 1)
-    damp(board, recorder)
+    recorder = board.recorder(tmp_path / "file")
+    board.add_steps(1)
+    board.damp(recorder)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"gaitd-telemetry: recording not written to {tmp_path / 'file'}: File exists"]
 
@@ -113,24 +121,24 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    board = Blackboard.create(len(JOINTS))
-    recorder = FlightRecorder(board, order(tmp_path))
-    add_steps(board, 1)
+    board = Board()
+    recorder = board.recorder(tmp_path)
+    board.add_steps(1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        damp(board, recorder)
+        board.damp(recorder)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"gaitd-telemetry: recording not written to {tmp_path}: No space left on device"]
     assert written(tmp_path) == []
-    damp(board, recorder)
+    board.damp(recorder)
     assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
 
 
 def test_a_file_that_is_not_whole_is_refused_in_one_line(tmp_path: Path) -> None:
-    board = Blackboard.create(len(JOINTS))
-    add_steps(board, 50)
-    recorder = FlightRecorder(board, order(tmp_path))
-    damp(board, recorder)
+    board = Board()
+    board.add_steps(50)
+    recorder = board.recorder(tmp_path)
+    board.damp(recorder)
     whole = (tmp_path / "gaitd-000001-deadline.mcap").read_bytes()
     broken = tmp_path / "broken.mcap"
     cuts = [whole[:size] for size in (*range(0, len(whole), 997), len(whole) - 1)]

@@ -8,6 +8,7 @@ from gaitd.backends.base import Backend
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.bundle.read import Bundle
 from gaitd.errors import BackendError
+from gaitd.system.memory import MODEL_BYTES, memory_limit
 
 BackendName: TypeAlias = Literal["onnx", "rknn"]
 
@@ -37,4 +38,5 @@ def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", 
         from gaitd.backends.onnx import OnnxBackend
     except ImportError:
         raise BackendError("onnxruntime is not installed: pip install 'gaitd[onnx]'") from None
-    return OnnxBackend(bundle.read_bytes("model.onnx"), manifest.model, *dims)
+    with memory_limit(MODEL_BYTES):
+        return OnnxBackend(bundle.read_bytes("model.onnx"), manifest.model, *dims)

@@ -26,7 +26,7 @@ class Backend(Protocol):
         ...
 
     def accept(self) -> None:
-        """The last action passed the guard: adopt the hidden state that came with it."""
+        """The last action's command went out: adopt the hidden state that came with it."""
         ...
 
     def reset(self) -> None:

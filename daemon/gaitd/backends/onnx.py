@@ -11,7 +11,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from gaitd.backends.base import Float32Array
-from gaitd.backends.onnx_file import check_self_contained
+from gaitd.bundle.onnx_file import check_self_contained
 from gaitd.errors import BackendError, InputError
 from gaitd.policy.contract import Model
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from gaitd.backends import rknn_api as api
 from gaitd.backends.base import Float32Array
-from gaitd.backends.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.backends.rknn_host import RknnHost, library_path, library_version
+from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.errors import BackendError, InputError
 from gaitd.policy import contract
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
+from gaitd.system.memory import MODEL_BYTES, memory_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,10 @@ class SelfTest:
 
 
 def run_selftest(backend: Backend, bundle: Bundle, tolerance: float) -> SelfTest:
-    """Run all golden vectors in order, from reset. The backend is reset again afterwards.
+    """Run all golden vectors in order, from reset; those of a capture also from each of its resets.
+
+    The backend is reset again afterwards. That the captured states make these observations is checked when
+    the bundle is opened.
 
     Raises InputError, naming the worst vector and joint, when an action is not finite or further than
     ``tolerance`` from the recorded one; BackendError when a run fails.
@@ -34,11 +39,16 @@ def run_selftest(backend: Backend, bundle: Bundle, tolerance: float) -> SelfTest
     observations, expected = bundle.golden()
     actions = np.zeros_like(expected)
     durations_ns = np.zeros(len(expected), np.int64)
+    trace = bundle.captured_states()
     backend.reset()
     for index, observation in enumerate(observations):
+        if trace is not None and trace.reset[index]:
+            backend.reset()
         normalized = pipeline.normalize(observation)
         start_ns = time.monotonic_ns()
-        action = backend.infer(normalized)
+        # The first takes the memory for all the others.
+        with memory_limit(MODEL_BYTES) if index == 0 else contextlib.nullcontext():
+            action = backend.infer(normalized)
         durations_ns[index] = time.monotonic_ns() - start_ns
         if action.shape != expected[index].shape:
             raise InputError(

@@ -37,6 +37,7 @@ def describe_bundle(bundle: Bundle) -> str:
         ("limits", ", ".join(_limits(bundle))),
         ("damping", f"in DAMPING {_range(fallback_damping(manifest))} Nm s/rad"),
         ("golden", f"{len(bundle.golden()[0])} recorded vectors"),
+        ("terms", terms_verdict(bundle)),
         ("files", ", ".join(f"{name} ({len(data)} B)" for name, data in sorted(bundle.files.items()))),
         *((f"from {key}", value) for key, value in manifest.provenance.items()),
     ]
@@ -61,7 +62,16 @@ class _Gate(msgspec.Struct):
 
 
 class _Report(msgspec.Struct):
-    gate: _Gate
+    gate: _Gate | None = None
+    tour: object = msgspec.UNSET
+
+
+def terms_verdict(bundle: Bundle) -> str:
+    """Whether a capture from outside gaitd proves the observation's terms, in one line."""
+    trace = bundle.captured_states()
+    if trace is None:
+        return "not proven: no capture (gaitforge capture, then gaitforge pack --capture)"
+    return f"proven by a capture of {len(trace)} steps, replayed"
 
 
 def gate_verdict(bundle: Bundle) -> str:
@@ -69,11 +79,14 @@ def gate_verdict(bundle: Bundle) -> str:
     if not bundle.has("report.json"):
         return "not run"
     try:
-        gate = msgspec.json.decode(bundle.read_bytes("report.json"), type=_Report).gate
+        report = msgspec.json.decode(bundle.read_bytes("report.json"), type=_Report)
     except msgspec.DecodeError as error:
         return printable(f"unknown, report.json is unreadable: {error}")
+    gate = report.gate
+    if gate is None:
+        return "not run"
     if gate.passed:
-        return "passed"
+        return "passed" if report.tour is not None else "passed, without walking in simulation"
     why = f"accepted because {gate.accepted}" if gate.accepted else "and nobody accepted it"
     return printable(f"failed, {why} ({'; '.join(gate.failures)})")
 

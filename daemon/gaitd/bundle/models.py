@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gaitd.bundle.onnx_file import check_self_contained
+from gaitd.bundle.rknn_file import read_rknn_file, version_numbers
 from gaitd.errors import InputError
 
 CHIP = "rk3588"
@@ -15,10 +17,6 @@ def check_models(files: Mapping[str, bytes]) -> None:
 
     Raises InputError, which does not know where the bundle is.
     """
-    # Here, as the backends read bundles themselves.
-    from gaitd.backends.onnx_file import check_self_contained
-    from gaitd.backends.rknn_file import read_rknn_file, version_numbers
-
     if "model.onnx" in files:
         check_self_contained(files["model.onnx"])
     if "model.rknn" in files:

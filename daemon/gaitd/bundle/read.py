@@ -15,18 +15,24 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from gaitd.bundle.bounds import check_bounds
 from gaitd.bundle.models import check_models
-from gaitd.bundle.untrusted import load_arrays, load_yaml, read_files
+from gaitd.bundle.untrusted import array_names, load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.contract import FORMAT, Float32Array, Manifest
-from gaitd.policy.joints import check_same_joints, joint_array
+from gaitd.policy.joints import check_same_joints, gain_array
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.contract import MAX_JOINTS
+from gaitd.policy.replay import STATE_FIELDS, StateTrace, check_terms, check_trace
+from gaitd.system.memory import memory_limit
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
 SUFFIX = ".gaitd"
+MAX_MEMORY_BYTES = 256 * 1024 * 1024
+"""What verifying a bundle may take; gaitd.service has 768 MB for all its processes."""
+MAX_GOLDEN_ROWS = 10_000
+"""The self-test infers each before gaitd is ready: 10 s at 1 ms."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,18 @@ class Bundle:
         arrays = _load_npz(self.path, "golden.npz", self.read_bytes("golden.npz"), names)
         return arrays["observation"], arrays["action"]
 
+    def captured_states(self) -> StateTrace | None:
+        """The states that the golden observations were made from outside gaitd; None without a capture."""
+        data = self.read_bytes("golden.npz")
+        names = array_names(data)
+        states = [name for name in STATE_FIELDS if f"state_{name}" in names]
+        if "state_reset" not in names:
+            return None
+        keys = ["state_reset", *(f"state_{name}" for name in states)]
+        arrays = _load_npz(self.path, "golden.npz", data, tuple(keys))
+        fields = {name: arrays[f"state_{name}"] for name in states}
+        return StateTrace(fields, arrays["state_reset"] > 0)
+
     def pipeline(self) -> PolicyPipeline:
         """A fresh pipeline of this policy."""
         return PolicyPipeline(self.manifest, self.obs_stats())
@@ -78,6 +96,14 @@ def open_bundle(path: Path) -> Bundle:
     Raises InputError, one line naming file and key, for anything missing, unknown, altered or
     contradictory.
     """
+    try:
+        with memory_limit(MAX_MEMORY_BYTES):
+            return _open_bundle(path)
+    except MemoryError:
+        raise InputError(f"{path}: takes more than {MAX_MEMORY_BYTES} bytes of memory to verify") from None
+
+
+def _open_bundle(path: Path) -> Bundle:
     files = read_files(path, KNOWN_FILES)
     if MANIFEST not in files:
         raise InputError(f"{path}: {MANIFEST} is missing; is this a policy bundle?")
@@ -97,9 +123,11 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     if isinstance(value, dict) and value.get("format") != FORMAT:
         raise InputError(f"{where}: format: expected {FORMAT}, got {reprlib.repr(value.get('format'))}")
     try:
-        return msgspec.convert(value, Manifest)
-    except msgspec.ValidationError as error:
+        manifest = msgspec.convert(value, Manifest)
+        check_bounds(manifest)
+    except (msgspec.ValidationError, InputError) as error:
         raise InputError(f"{where}: {printable(str(error))}") from None
+    return manifest
 
 
 def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -131,8 +159,6 @@ def _check_contents(bundle: Bundle) -> None:
     except InputError as error:
         raise InputError(f"{bundle.path}: {error}") from None
     try:
-        if not 1 <= len(manifest.joints) <= MAX_JOINTS:
-            raise InputError(f"joints: expected 1 to {MAX_JOINTS}, got {len(manifest.joints)}")
         check_same_joints(manifest.joints, manifest.joints, "joints")
         if not 1e-3 <= manifest.control_period_s <= 1.0:
             raise InputError(f"control_period_s: expected 0.001 to 1 s, got {manifest.control_period_s}")
@@ -140,7 +166,7 @@ def _check_contents(bundle: Bundle) -> None:
         for low, high in zip(manifest.velocity_command.min, manifest.velocity_command.max, strict=True):
             if not -np.inf < low <= high < np.inf:
                 raise InputError(f"velocity_command: expected finite min <= max, got {low} and {high}")
-        for key in ("onnx_tolerance", "rknn_tolerance"):
+        for key in ("onnx_tolerance", "rknn_tolerance", "observation_tolerance"):
             if not 0 < getattr(manifest.golden, key) < np.inf:
                 raise InputError(f"golden.{key}: expected above 0, got {getattr(manifest.golden, key)}")
         pipeline = bundle.pipeline()
@@ -158,6 +184,10 @@ def _check_contents(bundle: Bundle) -> None:
             f"{bundle.path}: golden.npz: observation has shape {observation.shape}, expected at least 2 rows "
             f"of {pipeline.builder.dim}, as the manifest's terms make"
         )
+    if rows > MAX_GOLDEN_ROWS:
+        raise InputError(
+            f"{bundle.path}: golden.npz: {rows} vectors, more than the {MAX_GOLDEN_ROWS} allowed"
+        )
     if action.shape != (rows, len(manifest.joints)):
         raise InputError(
             f"{bundle.path}: golden.npz: action has shape {action.shape}, "
@@ -165,15 +195,31 @@ def _check_contents(bundle: Bundle) -> None:
         )
     if not (np.isfinite(observation).all() and np.isfinite(action).all()):
         raise InputError(f"{bundle.path}: golden.npz holds values that are not finite")
+    _check_captured(bundle)
+
+
+def _check_captured(bundle: Bundle) -> None:
+    """Prove the terms: the captured states must make the captured observations."""
+    try:
+        trace = bundle.captured_states()
+        if trace is None:
+            return
+        observation, action = bundle.golden()
+        check_trace(bundle.manifest, trace, len(observation))
+        check_terms(bundle.manifest, bundle.pipeline(), trace, observation, action)
+    except InputError as error:
+        raise InputError(f"{bundle.path}: golden.npz: {error}") from None
 
 
 def fallback_damping(manifest: Manifest) -> Float32Array:
     """Damping (n,) Nm s/rad of each motor in DAMPING. Raises InputError."""
-    key = "fallback_damping_nms_per_rad"
-    damping = joint_array(manifest.fallback_damping_nms_per_rad, manifest.joints, key)
-    if (damping < 0).any():
-        raise InputError(f"{key}: joint {manifest.joints[int(np.argmin(damping))]!r} is {damping.min()}")
-    return damping
+    return gain_array(
+        manifest.fallback_damping_nms_per_rad,
+        manifest.joints,
+        "fallback_damping_nms_per_rad",
+        manifest.allow_zero_fallback_damping,
+        "allow_zero_fallback_damping",
+    )
 
 
 def _load_npz(path: Path, name: str, data: bytes, arrays: tuple[str, ...]) -> dict[str, Float32Array]:

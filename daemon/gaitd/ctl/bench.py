@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _contend(bundle: Bundle, name: BackendName, core: Core, load: str, seconds: float) -> dict[str, Any]:
-    """Measure one backend and show it; one that cannot be had says why."""
+    """Measure one backend and show it; one that is not available says why."""
     title = f"{'NPU core ' + core if name == 'rknn' else 'CPU (onnx)'}, {load}"
     entry: dict[str, Any] = {"backend": name, "npu_core": core if name == "rknn" else None, "load": load}
     try:

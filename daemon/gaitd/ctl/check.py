@@ -26,7 +26,7 @@ class Check:
     name: str
     level: Level
     found: str
-    mend: str = ""
+    fix: str = ""
     """What to do; empty when nothing is."""
 
 
@@ -35,14 +35,14 @@ def ok(name: str, found: str) -> Check:
     return Check(name, Level.OK, found)
 
 
-def warn(name: str, found: str, mend: str) -> Check:
-    """Worth mending."""
-    return Check(name, Level.WARN, found, mend)
+def warn(name: str, found: str, fix: str) -> Check:
+    """Worth fixing."""
+    return Check(name, Level.WARN, found, fix)
 
 
-def fail(name: str, found: str, mend: str) -> Check:
-    """Must be mended."""
-    return Check(name, Level.FAIL, found, mend)
+def fail(name: str, found: str, fix: str) -> Check:
+    """Must be fixed."""
+    return Check(name, Level.FAIL, found, fix)
 
 
 def _kernel_log() -> str:

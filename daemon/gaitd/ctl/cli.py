@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
-from gaitd.ctl import bench, doctor, keygen, policies, route, selftest
+from gaitd.ctl import bench, doctor, keygen, policies, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient
+from gaitd.errors import printable
 from gaitd.system.command_line import run_command
 from gaitd.wire.contract import Reason
 
@@ -41,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     damp.add_argument("--detail", default="gaitctl damp", help="why, for the log")
     route.add_options(damp)
     damp.set_defaults(command=_damp)
+    release = commands.add_parser("release", help="end the session that is in damping: gaitd is idle again")
+    route.add_options(release)
+    release.set_defaults(command=_release)
+    safe = commands.add_parser(
+        "safe-to-stop", help="exit code 0 when stopping gaitd disturbs no session, 2 when it does or may"
+    )
+    safe.set_defaults(command=_safe_to_stop, force=False)
     policies.add_parsers(commands)
     for module in (doctor, selftest, bench, keygen):
         module.add_parser(commands)
@@ -61,11 +69,27 @@ def _damp(options: argparse.Namespace) -> int:
     return 0
 
 
+def _release(options: argparse.Namespace) -> int:
+    with ControlClient(route.of_options(options)) as client:
+        client.demand("release", session=client.demand("status")["session"])
+    print("idle")
+    return 0
+
+
+def _safe_to_stop(options: argparse.Namespace) -> int:
+    then = f"stop it by hand: sudo systemctl stop {service.UNIT}"
+    robot.refuse_while_walking(options, "stopping gaitd would drop the robot into damping", then)
+    print("no session is active")
+    return 0
+
+
 def _in_words(status: dict[str, Any]) -> str:
     worker, policy, counters = status["worker"], status["policy"], status["counters"]
     mode = f"{status['mode']} for {status['mode_for_s']:.1f} s"
     if status["reason"] != "none":
         mode += f", because of {status['reason']}: {status['detail']}"
+    if status.get("damped_by"):
+        mode += f", by {status['damped_by']}"
     ready = "ready" if worker["ready"] else "not ready"
     versions = " ".join(f"{name} {version}" for name, version in worker["versions"].items())
     lines = [
@@ -78,7 +102,7 @@ def _in_words(status: dict[str, Any]) -> str:
     ]
     for process, missing in status["missing_realtime"].items():
         lines += [f"no {name} for the {process}: {detail}" for name, detail in missing.items()]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,17 @@ from gaitd.wire.contract import MAX_MESSAGE_BYTES
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
 from gaitd.wire.frame import WireError
 
+STATUS_TIMEOUT_S = 2.0
+"""Of a look at whether a gaitd walks: a busy one answers within a control period."""
 
-def read_status(runtime_dir: Path, timeout_s: float = 2.0) -> dict[str, Any] | None:
+
+def read_status(runtime_dir: Path, timeout_s: float | None = None) -> dict[str, Any] | None:
     """The status of the gaitd with that runtime directory; None when none answers. Raises InputError."""
     route = Route.local(runtime_dir)
     if not os.path.lexists(runtime_dir / "control.sock"):
         return None
     try:
-        with ControlClient(route, timeout_s) as client:
+        with ControlClient(route, STATUS_TIMEOUT_S if timeout_s is None else timeout_s) as client:
             return client.demand("status")
     except GaitdError:
         return None

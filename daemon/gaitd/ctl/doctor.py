@@ -22,7 +22,7 @@ from gaitd.system.config import Config, load_config
 
 def add_parser(commands: Any) -> None:
     """Add the command to gaitctl."""
-    parser = commands.add_parser("doctor", help="check board, system and gaitd; every finding with its mend")
+    parser = commands.add_parser("doctor", help="check board, system and gaitd; every finding with its fix")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--config", type=Path, default=CONFIG, help=str(CONFIG))
     parser.add_argument("--system-root", type=Path, default=Path("/"), help="look at the system below it")
@@ -42,14 +42,14 @@ def examine(system: System, config_path: Path, runtime_dir: Path) -> list[Check]
 
 
 def in_words(checks: list[Check]) -> str:
-    """The report: one line for each check, with the mend below it."""
+    """The report: one line for each check, with the fix below it."""
     lines = []
     for check in checks:
         lines.append(f"{check.level.value:4}  {check.name:12}  {check.found}")
-        if check.mend:
-            lines.append(f"{'':20}-> {check.mend}")
+        if check.fix:
+            lines.append(f"{'':20}-> {check.fix}")
     counts = [sum(check.level is level for check in checks) for level in Level]
-    lines.append(f"{counts[0]} good, {counts[1]} to improve, {counts[2]} to mend before walking")
+    lines.append(f"{counts[0]} good, {counts[1]} to improve, {counts[2]} to fix before walking")
     return "\n".join(lines)
 
 
@@ -57,7 +57,7 @@ def _examine(system: System, config_path: Path, runtime_dir: Path) -> Iterator[C
     config, check = _configuration(system.path(str(config_path)))
     yield check
     bundle, error = _active_policy(system)
-    yield check_policy(bundle, error)
+    yield check_policy(bundle, error, config)
     yield from check_npu(system, bundle)
     yield from check_system(system, config)
     yield from check_service(read_status(runtime_dir))
@@ -79,4 +79,4 @@ def _active_policy(system: System) -> tuple[Bundle | None, str]:
 
 def as_map(check: Check) -> dict[str, str]:
     """A check for programs."""
-    return {"check": check.name, "level": check.level.value, "found": check.found, "mend": check.mend}
+    return {"check": check.name, "level": check.level.value, "found": check.found, "fix": check.fix}

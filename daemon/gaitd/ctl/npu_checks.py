@@ -8,9 +8,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from gaitd.backends.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.backends.rknn_host import RknnHost, library_version
 from gaitd.bundle.read import Bundle
+from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.ctl.check import Check, System, fail, ok, warn
 from gaitd.errors import GaitdError
 
@@ -55,17 +55,17 @@ def _check_nodes(host: RknnHost) -> Iterator[Check]:
 
 
 def _check_node(node: Path) -> Check:
-    mend = "install /usr/lib/udev/rules.d/60-gaitd.rules, then `sudo udevadm trigger`"
+    fix = "install /usr/lib/udev/rules.d/60-gaitd.rules, then `sudo udevadm trigger`"
     try:
         status = node.stat()
     except OSError as error:
-        return fail("NPU node", f"{node}: {error.strerror}", mend)
+        return fail("NPU node", f"{node}: {error.strerror}", fix)
     group = _group_name(status.st_gid)
     mode = stat.S_IMODE(status.st_mode)
     text = f"{node} group {group} {mode:04o}"
     if mode & 0o006 == 0o006 or (mode & 0o060 == 0o060 and group in SERVICE_GROUPS):
         return ok("NPU node", text)
-    return fail("NPU node", f"{text}: gaitd may not open it", mend)
+    return fail("NPU node", f"{text}: gaitd may not open it", fix)
 
 
 def _group_name(gid: int) -> str:

@@ -45,10 +45,11 @@ def read_bundle(options: argparse.Namespace) -> Bundle:
     return open_bundle(options.bundle) if options.bundle else PolicyStore().open_active()
 
 
-def refuse_while_walking(options: argparse.Namespace, what: str) -> None:
+def refuse_while_walking(options: argparse.Namespace, what: str, then: str = "add --force") -> None:
     """Raise InputError while a session is active, or may be: no answer is no sign of standing still.
 
     Only where nobody holds the runtime directory's lock, and no service runs elsewhere, is there no gaitd.
+    ``then``: how to do it all the same.
     """
     if options.force:
         return
@@ -64,12 +65,12 @@ def refuse_while_walking(options: argparse.Namespace, what: str) -> None:
     if is_claimed(runtime_dir):
         raise InputError(
             f"{runtime_dir}: a gaitd runs here but does not answer, so the robot may be walking: {what}; "
-            "see that it lies, then add --force"
+            f"see that it lies, then {then}"
         )
     if service.is_active():
         raise InputError(
             f"{service.UNIT} runs, but no gaitd has {runtime_dir}, so the robot may be walking: {what}; "
-            "name its daemon.runtime_dir with --runtime-dir, or see that it lies and add --force"
+            f"name its daemon.runtime_dir with --runtime-dir, or see that it lies, then {then}"
         )
 
 

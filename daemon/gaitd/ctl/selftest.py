@@ -54,5 +54,5 @@ def _run(options: argparse.Namespace) -> int:
     print(f"inference       {latency.in_words(durations)}, every {manifest.control_period_s * 1000:g} ms")
     print(latency.histogram(durations))
     for text in missing:
-        print(f"not had: {text}")
+        print(f"not available: {text}")
     return 0

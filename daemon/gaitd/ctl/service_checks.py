@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gaitd.bundle.fit import check_fit
 from gaitd.bundle.read import Bundle
 from gaitd.ctl.check import Check, fail, ok, warn
+from gaitd.errors import InputError
+from gaitd.system.config import Config
 
 
-def check_policy(bundle: Bundle | None, error: str) -> Check:
-    """The active policy, opened, or why it cannot be."""
+def check_policy(bundle: Bundle | None, error: str, config: Config) -> Check:
+    """The active policy, opened, or why it cannot be; and whether the configuration lets it run."""
     if bundle is None:
         return fail("policy", error, "sudo gaitctl install BUNDLE --activate")
+    try:
+        check_fit(bundle, config)
+    except InputError as refusal:
+        return fail("policy", str(refusal), "gaitd does not start with it; sudo gaitctl rollback")
     manifest = bundle.manifest
     return ok("policy", f"{manifest.name} {manifest.version} ({bundle.policy_id}), every file verified")
 
@@ -23,8 +30,8 @@ def check_service(status: dict[str, Any] | None) -> Iterator[Check]:
     What it could not get at its start counts, not what a unit file promises.
     """
     if status is None:
-        mend = "sudo systemctl enable --now gaitd; journalctl -u gaitd says why if it does not start"
-        yield fail("gaitd", "does not answer", mend)
+        fix = "sudo systemctl enable --now gaitd; journalctl -u gaitd says why if it does not start"
+        yield fail("gaitd", "does not answer", fix)
         return
     worker = status["worker"]
     text = f"{status['mode']}, worker {'ready' if worker['ready'] else 'not ready'} on {worker['backend']}"
@@ -43,5 +50,5 @@ def check_service(status: dict[str, Any] | None) -> Iterator[Check]:
     if not missing:
         yield ok("real time", "priority, cores and memory lock are as configured")
     for name, detail in missing.items():
-        found, _, mend = detail.partition("; ")
-        yield warn("real time", f"no {name}: {found}", mend)
+        found, _, fix = detail.partition("; ")
+        yield warn("real time", f"no {name}: {found}", fix)

@@ -37,15 +37,15 @@ def check_system(system: System, config: Config) -> Iterator[Check]:
 def _check_cores(system: System, config: Config) -> Check:
     online = cpu_list(system.text(f"{CPU}/online"))
     wanted = set(config.realtime.worker_cpus)
-    mend = "set realtime.worker_cpus and guardian_cpus in gaitd.toml to fast cores that are there"
+    fix = "set realtime.worker_cpus and guardian_cpus in gaitd.toml to fast cores that are there"
     if not wanted:
-        return warn("cores", "no core is set for the worker", mend)
+        return warn("cores", "no core is set for the worker", fix)
     if missing := (wanted | set(config.realtime.guardian_cpus)) - online:
-        return warn("cores", f"{_cpus(missing)} not among the {len(online)} online", mend)
+        return warn("cores", f"{_cpus(missing)} not among the {len(online)} online", fix)
     speed = {cpu: system.number(f"{CPU}/cpu{cpu}/cpu_capacity") or 0 for cpu in online}
     slow = {cpu for cpu in wanted if speed[cpu] < max(speed.values())}
     if slow:
-        return warn("cores", f"{_cpus(slow)} for the worker: not one of the fast ones", mend)
+        return warn("cores", f"{_cpus(slow)} for the worker: not one of the fast ones", fix)
     return ok("cores", f"worker on {_cpus(wanted)}, of the fastest kind here")
 
 
@@ -53,8 +53,8 @@ def _check_isolation(system: System, cpus: list[int]) -> Check:
     isolated = cpu_list(system.text(f"{CPU}/isolated"))
     shared = set(cpus) - isolated
     if not cpus or shared:
-        mend = f"add isolcpus={','.join(map(str, cpus)) or '5,6'} to the kernel's command line and reboot"
-        return warn("isolation", "other programs share gaitd's cores", f"{mend} (docs: realtime)")
+        fix = f"add isolcpus={','.join(map(str, cpus)) or '5,6'} to the kernel's command line and reboot"
+        return warn("isolation", "other programs share gaitd's cores", f"{fix} (docs: realtime)")
     return ok("isolation", f"{_cpus(set(cpus))} are gaitd's alone")
 
 
@@ -75,8 +75,8 @@ def _check_kernel(system: System) -> Check:
         return ok("kernel", "PREEMPT_RT")
     if "PREEMPT" in system.text("/proc/version"):
         return ok("kernel", "preemptible, not PREEMPT_RT: late steps of some ms are possible under load")
-    mend = "use the board vendor's kernel with PREEMPT or PREEMPT_RT (docs: realtime)"
-    return warn("kernel", "not preemptible", mend)
+    fix = "use the board vendor's kernel with PREEMPT or PREEMPT_RT (docs: realtime)"
+    return warn("kernel", "not preemptible", fix)
 
 
 def _check_throttling(system: System) -> Check:
@@ -84,13 +84,13 @@ def _check_throttling(system: System) -> Check:
     period = system.number("/proc/sys/kernel/sched_rt_period_us")
     if runtime is None or period is None or runtime < 0 or runtime >= period * 0.9:
         return ok("RT budget", "real-time threads may use their core")
-    mend = "sudo sysctl kernel.sched_rt_runtime_us=950000"
-    return warn("RT budget", f"real-time threads get {runtime} of {period} us", mend)
+    fix = "sudo sysctl kernel.sched_rt_runtime_us=950000"
+    return warn("RT budget", f"real-time threads get {runtime} of {period} us", fix)
 
 
 def _check_wakefulness(system: System) -> Check:
     node = system.path("/dev/cpu_dma_latency")
-    mend = "install /usr/lib/udev/rules.d/60-gaitd.rules, then `sudo udevadm trigger --subsystem-match=misc`"
+    fix = "install /usr/lib/udev/rules.d/60-gaitd.rules, then `sudo udevadm trigger --subsystem-match=misc`"
     try:
         status = node.stat()
         group = grp.getgrgid(status.st_gid).gr_name
@@ -98,7 +98,7 @@ def _check_wakefulness(system: System) -> Check:
         return warn("sleep states", "no /dev/cpu_dma_latency", "the kernel lacks CONFIG_CPU_IDLE or PM QoS")
     if stat.S_IMODE(status.st_mode) & 0o020 and group == "gaitd":
         return ok("sleep states", "gaitd may keep the cores awake")
-    return warn("sleep states", f"/dev/cpu_dma_latency is of group {group}", mend)
+    return warn("sleep states", f"/dev/cpu_dma_latency is of group {group}", fix)
 
 
 def _check_clock_source(system: System) -> Check:
@@ -122,7 +122,7 @@ def _check_temperature(system: System) -> Check:
     text = ", ".join(f"{name} {degrees:.0f}" for name, degrees in zones.items()) + " C"
     hottest = max(zones.values())
     if hottest >= TOO_HOT_C:
-        return fail("temperature", text, "let it cool down and mend the cooling")
+        return fail("temperature", text, "let it cool down and fix the cooling")
     if hottest >= HOT_C:
         return warn("temperature", text, "better cooling: the clocks go down soon")
     return ok("temperature", text)
@@ -144,11 +144,11 @@ def _check_disk(system: System) -> Check:
         return fail("disk", f"/var/lib/gaitd: {error.strerror}", "sudo systemd-tmpfiles --create gaitd.conf")
     free_mib = status.f_bavail * status.f_frsize // 2**20
     text = f"{free_mib} MiB free for policies and recordings"
-    mend = "gaitctl list, gaitctl remove ID; delete old recordings in /var/lib/gaitd/recordings"
+    fix = "gaitctl list, gaitctl remove ID; delete old recordings in /var/lib/gaitd/recordings"
     if free_mib < NO_DISK_MIB:
-        return fail("disk", text, mend)
+        return fail("disk", text, fix)
     if free_mib < LOW_DISK_MIB:
-        return warn("disk", text, mend)
+        return warn("disk", text, fix)
     return ok("disk", text)
 
 
@@ -156,8 +156,8 @@ def _check_uptime(system: System) -> Check:
     seconds = float((system.text("/proc/uptime").split() or ["0"])[0])
     text = f"{seconds / 86400:.1f} days since boot"
     if seconds > LONG_UPTIME_DAYS * 86400:
-        mend = "reboot at the next occasion: NPU drivers were reported to hang after weeks"
-        return warn("uptime", text, mend)
+        fix = "reboot at the next occasion: NPU drivers were reported to hang after weeks"
+        return warn("uptime", text, fix)
     return ok("uptime", text)
 
 

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 
 from gaitd.guardian.rules import GuardState
 from gaitd.system.log import log
-from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.contract import Mode
-
-
-def explain(state: GuardState, joints: Sequence[str]) -> str:
-    """What exactly happened: the guardian's own words, and the cause with its joint and numbers."""
-    cause = "" if state.cause is NO_CAUSE else state.cause.text(joints)
-    return "; ".join(part for part in (state.detail, cause) if part)
 
 
 def log_mode(state: GuardState, joints: Sequence[str]) -> None:
@@ -24,7 +17,7 @@ def log_mode(state: GuardState, joints: Sequence[str]) -> None:
         mode=state.mode.name.lower(),
         reason=state.reason.name.lower(),
         session=state.session,
-        detail=explain(state, joints) or "-",
+        detail=state.explanation(joints) or "-",
     )
 
 
@@ -32,7 +25,7 @@ def status_line(state: GuardState, joints: Sequence[str], starting: int, running
     """For `systemctl status`. ``starting``: which start of the worker is under way, 0: ready."""
     text = state.mode.name
     if state.mode is Mode.DAMPING:
-        text += f" because of {state.reason.name.lower()} ({explain(state, joints)})"
+        text += f" because of {state.reason.name.lower()} ({state.explanation(joints)})"
     if starting:
         text += f"; worker not ready (start {starting})"
     return f"{text}; {running}"

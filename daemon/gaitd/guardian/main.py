@@ -161,7 +161,7 @@ class Guardian:
         """Make the guardian's state true: the lease first, then the controllers, then people."""
         state, before = self._sessions.state, self._applied
         if state is not before:
-            if state.mode is Mode.ACTIVE:
+            if state.mode is Mode.ACTIVE and state.epoch != before.epoch:
                 self._guard.write_session(self._sessions.order.setup)
             self._applied = state
             self._renew_lease(now_ns)
@@ -190,7 +190,7 @@ class Guardian:
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
             if state.reason in WORKER_REPLACING_REASONS:
-                self._worker.give_up(announce.explain(state, self._joints))
+                self._worker.give_up(state.explanation(self._joints))
                 self._note_readiness()
 
     def _say_status(self) -> None:

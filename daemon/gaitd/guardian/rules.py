@@ -6,6 +6,7 @@ release. One timer: ``deadline_ns`` without a fresh valid command. DAMPING may b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gaitd.shared.findings import Finding
@@ -61,6 +62,11 @@ class GuardState:
     fed_by_command: bool = False
     limp_by: Reason = Reason.NONE
     """The first of LIMP_REASONS for which DAMPING was asked; it may come after ``reason``."""
+
+    def explanation(self, joints: Sequence[str]) -> str:
+        """What exactly happened, for people: the detail, and the cause with its joint and numbers."""
+        cause = "" if self.cause is NO_CAUSE else self.cause.text(joints)
+        return "; ".join(part for part in (self.detail, cause) if part)
 
 
 def activate(session: int, epoch: int, now_ns: int) -> GuardState:
@@ -146,7 +152,7 @@ def _limit_ns(state: GuardState, limits: GuardLimits) -> int:
     return limits.deadline_ns if state.fed_by_command else limits.first_command_ns
 
 
-def _standing_refusal(state: GuardState, view: WorkerView, recent_ns: int, now_ns: int) -> Finding | None:
+def _lasting_refusal(state: GuardState, view: WorkerView, recent_ns: int, now_ns: int) -> Finding | None:
     """A refusal since the last command counts, unless good states went on to come long after it.
 
     Not just later: an action is refused after its state was taken, and the next state may be in hand.
@@ -160,7 +166,7 @@ def _standing_refusal(state: GuardState, view: WorkerView, recent_ns: int, now_n
 def _damp_for_silence(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> GuardState:
     silence = f"no command for {(now_ns - state.fed_ns) / 1e6:.0f} ms"
     stuck_ns = limits.deadline_ns // 2
-    refusal = _standing_refusal(state, view, stuck_ns, now_ns)
+    refusal = _lasting_refusal(state, view, stuck_ns, now_ns)
     reason, cause = Reason.DEADLINE, NO_CAUSE
     if view.busy_since_ns and now_ns - view.busy_since_ns > stuck_ns:
         why = f"inference has been running for {(now_ns - view.busy_since_ns) / 1e6:.0f} ms"

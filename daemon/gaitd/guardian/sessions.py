@@ -26,6 +26,8 @@ from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, S
 from gaitd.wire.frame import WireError
 from gaitd.wire.messages import Float32Array
 
+MEASURED_FIELDS = STATE_FIELDS[STATE_FIELDS.index("angular_velocity") :]
+"""What a controller may fill, behind the message's head."""
 SLOT = 0
 """Of the one worker."""
 MAX_CONTROLLERS = 16
@@ -128,11 +130,11 @@ class Sessions:
         manifest = self._bundle.manifest
         check_same_joints(manifest.joints, hello.joints, f"hello of {hello.controller[:40]!r}")
         for field in hello.fields:
-            if field not in STATE_FIELDS:
+            if field not in MEASURED_FIELDS:
                 raise RefusedError(
                     Reason.CONTRACT,
                     f"hello of {hello.controller[:40]!r}: a state has no field {field[:40]!r}; known are "
-                    f"{', '.join(STATE_FIELDS)}",
+                    f"{', '.join(MEASURED_FIELDS)}",
                 )
         needed = required_fields(manifest) if hello.message == "state" else []
         for field in needed:
@@ -196,9 +198,11 @@ class Sessions:
 
     def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         session = read_body(request, Release).session
-        if session != self.state.session or session == 0:
+        damped = self.state.mode is Mode.DAMPING
+        if session not in (self.state.session, 0) or (session == 0 and not damped):
             raise RefusedError(Reason.CONTRACT, f"session {session} is not the running one")
-        if peer != self._owner:
+        # In DAMPING nothing moves any more: whoever sees to the robot may end the session.
+        if peer != self._owner and not damped:
             raise RefusedError(Reason.CONTRACT, f"session {session} was activated by another connection")
         self.state = rules.release(self.state, now_ns)
         return {}
@@ -220,7 +224,7 @@ class Sessions:
         return {
             "mode": state.mode.name.lower(),
             "reason": state.reason.name.lower(),
-            "detail": state.detail,
+            "detail": state.explanation(self._bundle.manifest.joints),
             "cause": self._cause(state.cause),
             "session": state.session,
             "mode_for_s": (now_ns - state.since_ns) / 1e9 if state.since_ns else 0.0,

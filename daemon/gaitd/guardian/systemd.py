@@ -6,6 +6,8 @@ import os
 
 import sdnotify
 
+from gaitd.errors import printable
+
 FEEDS_PER_LIMIT = 4
 
 
@@ -29,7 +31,7 @@ class ServiceManager:
 
     def say_status(self, text: str) -> None:
         """One line for `systemctl status`."""
-        self._notifier.notify(f"STATUS={text}")
+        self._notifier.notify(f"STATUS={printable(text)}")
 
     def watchdog_is_due(self, now_ns: int) -> bool:
         """Whether the watchdog wants to be fed."""

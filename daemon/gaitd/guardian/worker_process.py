@@ -74,14 +74,17 @@ class WorkerProcess:
         """Kill it, once. No session starts with it any more, however long it takes to die."""
         if self.child.pid == 0 or self._given_up:
             return
-        self.hear_of_death()
         log.error("worker replaced", pid=self.child.pid, why=why)
-        self.child.send(signal.SIGKILL)
+        self.hear_of_death()
 
     def hear_of_death(self) -> None:
-        """It is dead, though the kernel may not be done with it yet."""
+        """It is dead, though the kernel may not be done with it yet. Kill it all the same.
+
+        The word may come late, when a fresh worker has its place: that one would be given up, but live on.
+        """
         self._given_up = True
         self.ready = False
+        self.child.send(signal.SIGKILL)
 
     def is_making_progress(self, now_ns: int) -> bool:
         """Its heartbeat is fresh, or a new worker is on its way."""

@@ -113,15 +113,27 @@ class VelocityCommand(_Strict, frozen=True, kw_only=True):
     max: tuple[float, float, float]
 
 
+class TargetClip(_Strict, frozen=True, kw_only=True):
+    """The trainer's own range of the joint position target. The raw action stays the feedback."""
+
+    min_rad: JointValues
+    max_rad: JointValues
+
+
 class Action(_Strict, frozen=True, kw_only=True):
-    """joint position target = clip(raw action) * scale + offset, as PD motors follow it."""
+    """joint position target = clip(raw action) * scale + offset, then target_clip, as PD motors follow it."""
 
     scale: JointValues
     offset: JointValues | Literal["default_joint_position"] = "default_joint_position"
     clip: tuple[float, float] | None = None
-    """Of the raw action, before scaling."""
+    """Of the raw action, before scaling. The clipped action is the feedback."""
+    target_clip: TargetClip | None = None
     stiffness_nm_per_rad: JointValues
     damping_nms_per_rad: JointValues
+    allow_zero_stiffness: list[str] = []
+    """Joints whose stiffness is 0 on purpose; of any other joint it must be above 0."""
+    allow_zero_damping: list[str] = []
+    """The same of the damping."""
 
 
 Response: TypeAlias = Literal["clamp", "damp"]
@@ -203,10 +215,13 @@ class Model(_Strict, frozen=True, kw_only=True):
 
 
 class Golden(_Strict, frozen=True, kw_only=True):
-    """How far a backend may be from the recorded float actions (raw action units), largest error."""
+    """How far the policy on the robot may be from what was recorded: actions in raw action units."""
 
     onnx_tolerance: float = 1e-4
     rknn_tolerance: float = 0.05
+    observation_tolerance: float = 5e-4
+    """Between the observations of a capture and gaitd's own of the same states: a fraction of each value's
+    largest, and at least of 1 in the state's unit."""
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
@@ -226,7 +241,9 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     velocity_command: VelocityCommand
     action: Action
     fallback_damping_nms_per_rad: JointValues
-    """Damping of each motor in DAMPING."""
+    """Damping of each motor in DAMPING; where it is 0, DAMPING drops the joint."""
+    allow_zero_fallback_damping: list[str] = []
+    """Joints whose fallback damping is 0 on purpose."""
     limits: Limits
     model: Model = msgspec.field(default_factory=Model)
     golden: Golden = msgspec.field(default_factory=Golden)

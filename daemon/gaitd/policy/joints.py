@@ -41,6 +41,24 @@ def positive_joint_array(values: JointValues, joints: Sequence[str], key: str) -
     return array
 
 
+def gain_array(
+    values: JointValues, joints: Sequence[str], key: str, allowed: Sequence[str], allow_key: str
+) -> Float32Array:
+    """Like ``positive_joint_array``; a joint that is ``allowed`` to, named under ``allow_key``, may be 0."""
+    array = joint_array(values, joints, key)
+    for joint in allowed:
+        if joint not in joints:
+            raise InputError(f"{allow_key}: joint {joint!r} is unknown; the policy has {', '.join(joints)}")
+    for joint, value in zip(joints, array, strict=True):
+        if value < 0:
+            raise InputError(f"{key}: joint {joint!r} is {value}, expected above 0")
+        if value == 0 and joint not in allowed:
+            raise InputError(
+                f"{key}: joint {joint!r} is 0, expected above 0; if that is meant, name it under {allow_key}"
+            )
+    return array
+
+
 def check_same_joints(expected: Sequence[str], got: Sequence[str], where: str) -> None:
     """Raise InputError naming the first joint that is doubled, missing or unknown in ``got``."""
     doubled = [name for name, count in Counter(got).items() if count > 1]

@@ -7,7 +7,10 @@ import signal
 import sys
 from collections.abc import Callable
 
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, printable
+
+MAX_ERROR_CHARACTERS = 4000
+"""An error may quote names from a bundle or a peer: it stays one line, and not a long one."""
 
 
 def run_command(program: str, command: Callable[[], int]) -> int:
@@ -19,7 +22,7 @@ def run_command(program: str, command: Callable[[], int]) -> int:
         code = command()
         sys.stdout.flush()
     except GaitdError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {printable(str(error), MAX_ERROR_CHARACTERS)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at its end

@@ -36,7 +36,7 @@ def make_key_pair(name: str, directory: Path) -> tuple[Path, Path]:
 
 def read_secret_key(path: Path) -> bytes:
     """The secret key in a file. Raises InputError, also when others than its owner may read it."""
-    text = _read(path, forbidden=0o077, mend=f"others may use it; chmod 600 {path}").strip()
+    text = _read(path, forbidden=0o077, fix=f"others may use it; chmod 600 {path}").strip()
     if not _is_key(text):
         raise InputError(
             f"{path}: holds no secret key, which is {KEY_LENGTH} characters alone; gaitctl keygen makes one"
@@ -47,7 +47,7 @@ def read_secret_key(path: Path) -> bytes:
 def read_public_keys(path: Path) -> dict[str, bytes]:
     """The public keys in a file by their names; at least one. Raises InputError naming the line."""
     keys: dict[str, bytes] = {}
-    text = _read(path, forbidden=0o022, mend=f"others may add keys to it; chmod go-w {path}")
+    text = _read(path, forbidden=0o022, fix=f"others may add keys to it; chmod go-w {path}")
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -83,12 +83,12 @@ def _write_new(path: Path, mode: int, text: str) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _read(path: Path, forbidden: int, mend: str) -> str:
+def _read(path: Path, forbidden: int, fix: str) -> str:
     try:
         with path.open() as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             if mode & forbidden:
-                raise InputError(f"{path}: has mode {mode:04o}: {mend}")
+                raise InputError(f"{path}: has mode {mode:04o}: {fix}")
             return file.read(1 << 20)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None

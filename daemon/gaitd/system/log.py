@@ -15,8 +15,13 @@ from typing import Any
 
 import structlog
 
+from gaitd.errors import printable
+
 _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _logfmt = structlog.processors.LogfmtRenderer(bool_as_flag=False)
+
+MAX_CHARACTERS = 4000
+"""Of a line."""
 
 
 class _Formatter(logging.Formatter):
@@ -32,7 +37,12 @@ class _Formatter(logging.Formatter):
 
 
 class _DroppingHandler(logging.handlers.QueueHandler):
-    """Never waits: when the queue is full, the line is lost."""
+    """Never waits: when the queue is full, the line is lost. Whoever wrote what is in it, it is one line."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        record.msg, record.args = printable(record.getMessage(), MAX_CHARACTERS), None
+        prepared: logging.LogRecord = super().prepare(record)
+        return prepared
 
     def enqueue(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(queue.Full):

@@ -42,36 +42,37 @@ class Answerer:
         self._no_body = np.zeros(13, np.float32)
         self._no_torque = np.zeros(memory.joint_count, np.float32)
 
-    def answer(self, step: PolicyStep, frames: Sequence[Frame]) -> bool:
-        """Answer the newest state of ``frames``; returns whether a command was sent."""
+    def answer(self, step: PolicyStep, frames: Sequence[Frame]) -> Frame | None:
+        """Answer the newest state of ``frames``; returns its message when a command was sent."""
         outcome = step.step(frames, time.monotonic_ns())
         command, sent = outcome.command, False
         if command is not None:
+            command.publish_stamp_ns = time.monotonic_ns()
+            data = encode_command(command)
             self._stage(outcome, command)
-            now_ns = time.monotonic_ns()
-            sent = lease.permits(self._guard.lease, command.epoch, command.slot, now_ns)
+            sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             if sent:
-                command.publish_stamp_ns = now_ns
-                self._send(encode_command(command))
+                self._send(data)
                 self._note_sent(command)
                 step.confirm(outcome)
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1
         self._account(outcome, step.setup.epoch)
-        return sent
+        return outcome.frame if sent else None
 
     def _stage(self, outcome: Outcome, command: JointCommand) -> None:
         """The record is there before its command can leave."""
         state, decision, model = outcome.state, outcome.decision, self._model
         assert state is not None
+        assert outcome.frame is not None
         assert decision is not None
         times = StepTimes(
             command.session,
             command.epoch,
             command.seq,
             command.state_stamp_ns,
-            outcome.received_ns,
+            outcome.frame.received_ns,
             model.start_ns,
             model.end_ns,
         )
@@ -94,8 +95,8 @@ class Answerer:
 
     def _account(self, outcome: Outcome, epoch: int) -> None:
         words = self._words
-        if outcome.last_admitted_ns:
-            words["last_state_ns"] = outcome.last_admitted_ns
+        if outcome.frame is not None:
+            words["last_state_ns"] = outcome.frame.received_ns
         words["missed"] += outcome.missed
         words["superseded"] += outcome.superseded
         if outcome.decision is not None:

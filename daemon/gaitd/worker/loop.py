@@ -88,8 +88,9 @@ class Worker:
                 self._count_standby(frames)
                 self._keep_warm()
             elif frames:
-                if self._answerer.answer(self._step, frames):
-                    self._inbox.expect_after(frames[0], self._model.end_ns - self._model.start_ns)
+                answered = self._answerer.answer(self._step, frames)
+                if answered is not None:
+                    self._inbox.expect_after(answered, self._model.end_ns - self._model.start_ns)
                 gc.collect(0)  # automatic collection is off; here there is slack
             self._words["heartbeat_ns"] = time.monotonic_ns()
 

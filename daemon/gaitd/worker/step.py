@@ -45,8 +45,8 @@ class Outcome:
     """``publish_stamp_ns`` is left to the sender."""
     state: RobotState | RawObservation | None = None
     """The state that was answered, in the policy's joint order."""
-    received_ns: int = 0
-    """When it came."""
+    frame: Frame | None = None
+    """The message of that state; of the last admitted one where none was answered."""
     decision: Decision | None = None
     refusals: list[Cause] = field(default_factory=list)
     """Of states, and of the action if it was rejected."""
@@ -58,8 +58,6 @@ class Outcome:
     """Sequence numbers that never came."""
     superseded: int = 0
     """States taken into the history, while a newer one was answered."""
-    last_admitted_ns: int = 0
-    """When the last state was admitted; 0 when none was."""
 
 
 class PolicyStep:
@@ -147,8 +145,7 @@ class PolicyStep:
             outcome.refusals.append(cause)
             return
         outcome.superseded += outcome.state is not None
-        outcome.state, outcome.received_ns = state, frame.received_ns
-        outcome.last_admitted_ns = frame.received_ns
+        outcome.state, outcome.frame = state, frame
         _observe(self._pipeline, state)
 
     def _decode(self, data: bytes) -> RobotState | RawObservation:

@@ -12,16 +12,17 @@ import msgspec
 import numpy as np
 
 from gaitd import __version__
-from gaitd.backends.rknn_file import read_rknn_file
 from gaitd.bundle.models import CHIP, check_models
+from gaitd.bundle.rknn_file import read_rknn_file
 from gaitd.errors import InputError
-from gaitd.policy.contract import Golden, Manifest
+from gaitd.policy.contract import Float32Array, Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden, report
 from gaitforge.bundle.write import write_bundle
 from gaitforge.common import arrays, console, files
 from gaitforge.common.manifest import checked_manifest, read_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
+from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import record
 from gaitforge.simulate.tour import can_simulate, tour
 
@@ -66,7 +67,11 @@ def pack(
         digests["model"] = policy.sha256
         contents["report.json"] = report.admit(sources["report"], verified, digests, accept_failed_gate)
     with console.step("Sampling golden vectors"):
-        contents["golden.npz"] = _golden(manifest, policy, sources)
+        contents["golden.npz"], error = _golden(manifest, policy, sources)
+    if error > manifest.golden.onnx_tolerance:
+        tolerance = float(f"{TOLERANCE_MARGIN * error:.2g}")
+        raw["golden"] = {**raw.get("golden", {}), "onnx_tolerance": tolerance}
+        console.note(f"golden.onnx_tolerance is {tolerance:g}: so far the trainer's own actions are")
     return write_bundle(output, raw, contents)
 
 
@@ -118,10 +123,15 @@ def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
         raise InputError(f"{policy.path} gives {policy.action_dim} actions for {len(manifest.joints)} joints")
 
 
-def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path]) -> bytes:
+def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path]) -> tuple[bytes, float]:
+    """golden.npz, and how far the model is from captured actions."""
     stats = arrays.read_obs_stats(sources["obs_stats"]) if "obs_stats" in sources else None
     arrays.check_stats(manifest, stats, str(sources["manifest"]))
     backend = policy.backend()
+    if "capture" in sources:
+        captured = read_capture(sources["capture"])
+        contents, error = golden.from_capture(manifest, backend, captured, stats)
+        return _npz(contents), error
     if "observations" in sources:
         observations = arrays.read_observations(sources["observations"], policy.observation_dim)
     elif can_simulate(manifest):
@@ -129,10 +139,14 @@ def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path])
     else:
         raise InputError(
             f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: "
-            "give recorded observations with --observations"
+            "give a capture of the trainer with --capture, or recorded observations with --observations"
         )
+    return _npz(golden.sample(manifest, backend, observations, stats)), 0.0
+
+
+def _npz(contents: Mapping[str, Float32Array]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **golden.sample(manifest, backend, observations, stats))  # type: ignore[arg-type]
+    np.savez(buffer, **contents)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+import numpy as np
 
+from gaitd.bundle.untrusted import load_yaml
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Manifest
+from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import pack
 from gaitforge.chain.resume import Steps
+from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
-from gaitforge.common.manifest import checked_manifest, read_manifest
+from gaitforge.common.manifest import checked_manifest, dump_yaml, read_manifest
 from gaitforge.data import calibrate, coverage, environment
 from gaitforge.model import export
-from gaitforge.model import torch_policy as policy_torch
 from gaitforge.model.onnx_policy import read_policy
 from gaitforge.rknn import convert, record
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
@@ -39,8 +41,8 @@ class Options:
     """The contract."""
     config: Path | None = None
     """YAML that describes the actor."""
-    activation: str | None = None
-    """Of the hidden layers, where there is no config."""
+    choices: Choices = field(default_factory=Choices)
+    """What the checkpoint does not tell."""
     obs_stats: Path | None = None
     """None takes the checkpoint's own, else the one ``*obs_stats.npz`` beside it."""
     env: str | None = None
@@ -86,11 +88,11 @@ def make_bundle(options: Options, directory: Path) -> Places:
     """
     files.existing(options.checkpoint, "the checkpoint")
     raw = read_manifest(options.manifest)
-    checked_manifest(raw, str(options.manifest))
+    contract = checked_manifest(raw, str(options.manifest))
     directory.mkdir(parents=True, exist_ok=True)
     places = Places(directory, str(raw["name"]))
     steps = Steps(directory / "chain.json")
-    _export(options, steps, places)
+    _export(options, steps, places, contract)
     manifest = _contract(options, steps, places, raw)
     _calibrate(options, steps, places, manifest)
     _verify(options, steps, places, manifest)
@@ -99,13 +101,21 @@ def make_bundle(options: Options, directory: Path) -> Places:
     return places
 
 
-def _export(options: Options, steps: Steps, places: Places) -> None:
+def _export(options: Options, steps: Steps, places: Places, contract: Manifest) -> None:
+    from gaitforge.checkpoint.training import used_files
+
+    choices = replace(
+        options.choices,
+        obs_dim=ObservationBuilder(contract).dim,
+        act_dim=len(contract.joints),
+    )
+
     def make() -> None:
         export.export(
             options.checkpoint,
             places.onnx,
             config=options.config,
-            activation=options.activation,
+            choices=choices,
             separate_normalizer=True,
         )
         if options.replace_unsupported is not None:
@@ -113,8 +123,11 @@ def _export(options: Options, steps: Steps, places: Places) -> None:
 
     steps.run(
         "export",
-        [options.checkpoint, options.config],
-        {key: getattr(options, key) for key in ("activation", "replace_unsupported", "target")},
+        [options.checkpoint, options.config, *used_files(options.checkpoint)],
+        {
+            "choices": asdict(choices),
+            **{key: getattr(options, key) for key in ("replace_unsupported", "target")},
+        },
         [places.onnx, places.own_stats],
         make,
     )
@@ -123,7 +136,7 @@ def _export(options: Options, steps: Steps, places: Places) -> None:
 def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any]) -> Manifest:
     """Write the manifest as this policy needs it, with the statistics beside it."""
     source = options.manifest
-    own = policy_torch.has_normalizer(options.checkpoint)
+    own = places.own_stats.is_file()
     statistics = places.own_stats if own else options.obs_stats or _found_stats(options.checkpoint)
     if raw.get("normalization") is not None and statistics is None:
         raise InputError(
@@ -132,22 +145,35 @@ def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any
         )
     if own and options.obs_stats is not None:
         raise InputError("--obs-stats: the checkpoint has its own normalizer")
+    said = raw.get("normalization")
+    needed = _own_normalization(places.own_stats) if own else {}
+    if own and said and said != needed:
+        raise InputError(
+            f"{source}: normalization is {said}, but the checkpoint's own normalizer needs {needed}: leave "
+            "it out"
+        )
 
     def write() -> None:
         manifest = dict(raw)
-        if own and manifest.get("normalization") is None:
-            console.note("the contract gets a normalization: the checkpoint has a normalizer")
-            manifest["normalization"] = {}
+        if own:
+            console.note(f"the contract's normalization is the checkpoint's own: {needed}")
+            manifest["normalization"] = needed
         if statistics is not None and manifest.get("normalization") is not None:
             with files.replacing(places.stats) as beside:
                 beside.write_bytes(statistics.read_bytes())
-        files.write_text(places.manifest, yaml.safe_dump(manifest, sort_keys=False))
+        files.write_text(places.manifest, dump_yaml(manifest).decode())
 
     steps.run("contract", [source, statistics], {}, [places.manifest, places.stats], write)
     manifest = checked_manifest(read_manifest(places.manifest), str(source))
     policy = read_policy(places.onnx)
     pack.check_fit(manifest, policy)
     return verify.replace_model(manifest, policy)
+
+
+def _own_normalization(path: Path) -> dict[str, float]:
+    """Return the contract's normalization with exported statistics, whose std has the epsilon in it."""
+    with np.load(path) as stats:
+        return {"clip": float(stats["clip"])} if "clip" in stats.files else {}
 
 
 def _found_stats(checkpoint: Path) -> Path | None:
@@ -225,7 +251,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
         }
         facts = verify.made_from(policy, sources)
         reports.write_reports(places.report.parent, manifest, inputs, verdict, facts)
-        files.write_text(places.layers, yaml.safe_dump(verdict.fp16_layers))
+        files.write_text(places.layers, dump_yaml(verdict.fp16_layers).decode())
         if verdict.failures:
             raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")
 
@@ -247,7 +273,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
 
 def _convert(options: Options, steps: Steps, places: Places) -> None:
     def build() -> None:
-        layers = yaml.safe_load(places.layers.read_text())
+        layers = load_yaml(places.layers.read_bytes())
         quantization = (
             Quantization(convert.DTYPE, options.algorithm, {}, layers) if options.do_quant else None
         )

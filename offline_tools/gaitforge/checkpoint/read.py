@@ -1,222 +1,135 @@
-"""Training checkpoints: load without running code, unwrap, and find the actor in them."""
+"""From a checkpoint file to the actor that was trained, or a refusal that says what to do."""
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import msgspec
-import torch
-
 from gaitd.errors import InputError
-from gaitforge.checkpoint.actor import ActorConfig, Layer
-from gaitforge.common import files
-
-WRAPPERS = ("actor_state_dict", "model_state_dict", "state_dict", "actor_critic", "policy", "model", "actor")
-"""Keys under which a checkpoint holds its weights, first one first."""
-
-CONFIG_KEY = "actor_config"
-"""A checkpoint may carry the content of its YAML description under this key."""
-
-ACTOR_NAMES = ("actor", "mlp", "policy", "net", "")
-"""What an actor's Sequential is called, first one first; "" is a bare Sequential."""
-
-_IGNORED = re.compile(
-    r"(^|\.)(critic|value|std|log_std|distribution|memory_c|count|num_batches_tracked|sigma)"
-)
-"""Weights that acting without exploration does not need."""
-
-_RNN = re.compile(r"^(?P<owner>.*?)(?P<name>(weight|bias)_[ih]h_l\d+)$")
-_NORMALIZER = re.compile(
-    r"^(?P<owner>(|.*\.)\w*(normalizer|norm_state|running_mean_std)\w*)\.(?P<name>_?\w+)$"
-)
-
-RSL_EPSILON = 1e-2
-"""What rsl_rl's empirical normalizer adds to the standard deviation; the checkpoint does not tell."""
+from gaitforge.checkpoint import activations, training
+from gaitforge.checkpoint.actor import Actor, build
+from gaitforge.checkpoint.choices import Choices
+from gaitforge.checkpoint.claims import Claims
+from gaitforge.checkpoint.config import CONFIG_KEY, ActorConfig, convert
+from gaitforge.checkpoint.content import Content
+from gaitforge.checkpoint.layouts import LAYOUTS, told
+from gaitforge.checkpoint.recipe import Head, Recipe
+from gaitforge.common import console
 
 
-@dataclass
-class Checkpoint:
-    """The actor's part of a checkpoint."""
+def rebuild(
+    content: Content, choices: Choices, config: ActorConfig | None, where: str
+) -> tuple[Actor, Recipe]:
+    """Rebuild the actor; its normalizer is in the recipe only. Raises InputError.
 
-    layers: list[Layer]
-    prefix: str
-    """What stands before the layers' numbers, such as ``actor.``."""
-    rnn: dict[str, torch.Tensor]
-    normalizer: tuple[torch.Tensor, torch.Tensor] | None
-    """Mean and standard deviation (dim,)."""
-    config: dict[str, Any] | None
-    """The description that the checkpoint carries itself."""
-    of_rsl_rl: bool
-    """Whether its form is that of rsl_rl and legged_gym."""
-    ignored: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-
-
-def is_torchscript(path: Path) -> bool:
-    """Tell whether a file is a TorchScript archive."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
-
-
-def load(path: Path) -> Any:
-    """Load a .pt file that holds only data. Raises InputError for anything else."""
-    with files.existing(path, "the checkpoint").open("rb") as stream:
-        is_pickle = stream.read(1) == b"\x80"
-    if not is_pickle and not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is truncated or no PyTorch checkpoint")
+    ``where`` names the description in errors.
+    """
+    if config is None and CONFIG_KEY in content.values:
+        where = f"{content.path}: {CONFIG_KEY}"
+        config = convert(content.values[CONFIG_KEY], where)
+    config = config or ActorConfig()
+    beside = training.find(content.path)
+    claims = Claims(content, choices, config)
+    recipe = _recipe(claims, beside)
+    claims.close()
+    _check_widths(claims, recipe, config)
+    activation = _activation(claims, recipe, config, where)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        match = re.search(r"GLOBAL (\S+)", str(error))
-        named = f" ({match[1]})" if match else ""
-        raise InputError(
-            f"{path} is a pickle that wants to run code{named}, which is refused: save only tensors, "
-            "as with torch.save(model.state_dict(), ...)"
-        ) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError and others for damage
-        raise InputError(f"{path} is truncated or no PyTorch checkpoint") from error
+        actor = build(recipe, activation, config)
+    except InputError as error:
+        raise InputError(f"{content.path}: {error}") from error
+    _check_config(actor, recipe, config, where)
+    if recipe.normalizer is not None and len(recipe.normalizer.mean) != actor.obs_dim:
+        claims.refuse(
+            f"has a normalizer {recipe.normalizer.key} of {len(recipe.normalizer.mean)} values, the actor "
+            f"takes {actor.obs_dim}"
+        )
+    _tell(content, actor, recipe)
+    return actor, recipe
 
 
-def read(path: Path) -> Checkpoint:
-    """Find the actor in a checkpoint. Raises InputError when there is none, or more than one."""
-    raw = load(path)
-    if not isinstance(raw, Mapping):
-        raise InputError(f"{path} holds a {type(raw).__name__}, expected a dictionary of weights")
-    weights = _flatten(raw)
-    if not weights:
-        raise InputError(f"{path} holds no weights; its keys are {', '.join(map(str, raw)) or 'none'}")
-    rnn, owner = _take_rnn(path, weights)
-    normalizer, normalizer_keys = _normalizer(weights)
-    prefix = _actor_prefix(path, weights)
-    layers = _layers(path, weights, prefix)
-    used = {f"{prefix}{layer.index}.{name}" for layer in layers for name in layer.weights}
-    rest = [key for key in weights if key not in used and key not in normalizer_keys]
-    rest = [key for key in rest if not (owner is not None and key.startswith(owner))]
-    return Checkpoint(
-        layers=layers,
-        prefix=prefix,
-        rnn=rnn,
-        normalizer=normalizer,
-        config=raw.get(CONFIG_KEY),
-        of_rsl_rl=bool({"actor_state_dict", "model_state_dict"} & set(raw)) and "optimizer_state_dict" in raw,
-        ignored=[key for key in rest if _IGNORED.search(key)],
-        unexpected=[key for key in rest if not _IGNORED.search(key)],
-    )
+def _recipe(claims: Claims, beside: training.Training) -> Recipe:
+    if claims.choices.actor:
+        return told.read(claims)
+    layout = next((layout for layout in LAYOUTS if layout.recognise(claims.content)), None)
+    if layout is None:
+        claims.refuse(
+            "is of no known layout: say the actor's parts in order, such as --actor policy.trunk --actor "
+            "policy.head"
+        )
+    recipe = layout.read(claims, beside)
+    if claims.choices.head is not None and recipe.head.kind == "plain":
+        recipe.head = Head(claims.choices.head)
+    if beside.agent_path is not None and str(beside.agent_path) in recipe.activations:
+        console.note(f"read {beside.agent_path}")
+    return recipe
 
 
-def _flatten(raw: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
-    """Unwrap to one dictionary of tensors without module. and _orig_mod. in its keys."""
-    inner = next((raw[key] for key in WRAPPERS if isinstance(raw.get(key), Mapping)), None)
-    if inner is None:
-        tensors = {str(key): value for key, value in raw.items() if isinstance(value, torch.Tensor)}
-        return {_clean(key): value.detach().float() for key, value in tensors.items()}
-    weights = _flatten(inner)
-    for key, value in raw.items():  # rsl_rl once kept its normalizer beside the weights
-        if str(key).startswith("obs_norm_state") and isinstance(value, Mapping):
-            weights.update({f"{key}.{name}": tensor for name, tensor in _flatten(value).items()})
-    return weights
-
-
-def _clean(key: str) -> str:
-    return ".".join(part for part in key.split(".") if part not in ("module", "_orig_mod"))
-
-
-def _take_rnn(path: Path, weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str | None]:
-    """Return the actor's recurrent layer and what stands before its names; ({}, None) if there is none."""
-    owners: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in weights.items():
-        match = _RNN.match(key)
-        if match and not _IGNORED.search(match["owner"]):
-            owners.setdefault(match["owner"], {})[match["name"]] = tensor
-    if len(owners) > 1:
-        raise InputError(f"{path} has several recurrent layers: {', '.join(owners)}; one is supported")
-    if not owners:
-        return {}, None
-    owner, rnn = next(iter(owners.items()))
-    return rnn, owner
-
-
-def _normalizer(
-    weights: dict[str, torch.Tensor],
-) -> tuple[tuple[torch.Tensor, torch.Tensor] | None, set[str]]:
-    found: dict[str, torch.Tensor] = {}
-    keys = set()
-    for key, tensor in weights.items():
-        match = _NORMALIZER.match(key)
-        if match and not re.search(r"critic|value|privileged|reward", match["owner"]):
-            found[match["name"].strip("_").removeprefix("running_")] = tensor
-            keys.add(key)
-    if "mean" not in found or not {"std", "var"} & set(found):
-        return None, set()
-    std = found["std"] if "std" in found else found["var"].sqrt()
-    return (found["mean"].flatten(), std.flatten()), keys
-
-
-def _actor_prefix(path: Path, weights: dict[str, torch.Tensor]) -> str:
-    """Return what stands before the numbers of the actor's layers."""
-    prefixes = dict.fromkeys(
-        match[1] for key in weights if (match := re.match(r"^(.*?)\d+\.weight$", key)) is not None
-    )
-    candidates = [prefix for prefix in prefixes if not _IGNORED.search(prefix)]
-    for name in ACTOR_NAMES:
-        matching = [prefix for prefix in candidates if name in prefix.rstrip(".").split(".")]
-        if len(matching) == 1:
-            return matching[0]
-    if len(candidates) == 1:
-        return candidates[0]
-    named = ", ".join(repr(prefix) for prefix in candidates) or "none"
-    raise InputError(
-        f"{path}: cannot tell the actor's layers, named like actor.0.weight; numbered layers found: {named}"
-    )
-
-
-def _layers(path: Path, weights: dict[str, torch.Tensor], prefix: str) -> list[Layer]:
-    parts: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in weights.items():
-        match = re.match(r"^(\d+)\.(\w+)$", key.removeprefix(prefix)) if key.startswith(prefix) else None
-        if match:
-            parts.setdefault(int(match[1]), {})[match[2]] = tensor
-    layers = []
-    for index, tensors in sorted(parts.items()):
-        if "weight" not in tensors or tensors["weight"].dim() not in (1, 2):
-            raise InputError(
-                f"{path}: {prefix}{index} has {', '.join(tensors)}, which is no linear layer or norm"
+def _check_widths(claims: Claims, recipe: Recipe, config: ActorConfig) -> None:
+    """Raise InputError when the action has another width than somebody says."""
+    width = recipe.output_width
+    if recipe.head.kind in ("gaussian", "beta"):
+        if width % 2:
+            claims.refuse(f"has {width} outputs, which is no two for each action (--head {recipe.head.kind})")
+        width //= 2
+    said = {"the manifest": claims.choices.act_dim}
+    if recipe.exploration is not None:
+        said[f"the exploration's {recipe.exploration[0]}"] = recipe.exploration[1]
+    for who, wanted in said.items():
+        if wanted is not None and wanted != width:
+            last = ", ".join(branch[-1].name for branch in recipe.branches)
+            claims.refuse(
+                f"has {width} actions by the layer taken as the last one ({last}), but {wanted} by {who}: "
+                "say the actor's parts in order as --actor PREFIX"
             )
-        kind = "linear" if tensors["weight"].dim() == 2 else "layer_norm"
-        if "running_mean" in tensors:
-            kind = "batch_norm"
-        layers.append(Layer(index, kind, tensors))
-    if not any(layer.kind == "linear" for layer in layers):
-        raise InputError(f"{path}: {prefix} has no linear layer")
-    return layers
 
 
-def expected_keys(config: ActorConfig, prefix: str) -> list[str]:
-    """Keys of the actor's layers as described; none where the description leaves the widths open."""
-    if config.hidden_sizes is None:
-        return []
-    stride = 3 if config.layer_norm else 2
-    weighted = range(0, stride * len(config.hidden_sizes) + 1, stride)
-    norms = [index + 1 for index in weighted[:-1]] if config.layer_norm else []
-    return [f"{prefix}{index}.{name}" for index in sorted([*weighted, *norms]) for name in ("weight", "bias")]
+def _activation(claims: Claims, recipe: Recipe, config: ActorConfig, where: str) -> str | None:
+    """Return the activation that all who say one agree on; None where none is needed. Raises InputError."""
+    said = dict(recipe.activations)
+    if config.activation is not None:
+        said[where] = config.activation
+    if claims.choices.activation is not None:
+        activations.check(claims.choices.activation, "--activation")
+        said["--activation"] = claims.choices.activation
+    if not said:
+        exported = training.exported_activation(claims.content.path)
+        if exported is not None:
+            said[str(exported[1])] = exported[0]
+            console.note(f"the activation is that of {exported[1]}: {exported[0]}")
+    names = {"silu" if name == "swish" else name for name in said.values()}
+    if len(names) > 1:
+        told = ", but ".join(f"{who} says {name}" for who, name in reversed(said.items()))
+        raise InputError(f"{claims.content.path}: activations disagree: {told}")
+    needed = any(len(branch) > 1 for branch in recipe.branches) or recipe.encoder
+    if not names and needed:
+        claims.refuse(
+            "does not tell its activation, and a wrong one gives wrong actions: say --activation, such as "
+            "elu, or keep params/agent.yaml or exported/policy.pt beside it"
+        )
+    return names.pop() if names else None
 
 
-def own_config(path: Path, found: Checkpoint) -> ActorConfig | None:
-    """Return the description that the checkpoint carries itself, if any. Raises InputError."""
-    if found.config is None:
-        return None
-    try:
-        return msgspec.convert(found.config, ActorConfig)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {CONFIG_KEY}: {error}") from error
+def _check_config(actor: Actor, recipe: Recipe, config: ActorConfig, where: str) -> None:
+    """Raise InputError when the description says something else than the weights."""
+    linears = actor.linear_layers()
+    found = {
+        "obs_dim": actor.obs_dim,
+        "act_dim": actor.act_dim,
+        "hidden_sizes": [layer.out_features for layer in linears[:-1]],
+    }
+    for key, value in found.items():
+        wanted = getattr(config, key)
+        if wanted is not None and wanted != value:
+            raise InputError(f"{where}: {key} is {wanted}, but the checkpoint's weights say {value}")
+    if config.layer_norm and not any(layer.kind != "linear" for layer in recipe.branches[0]):
+        raise InputError(f"{where}: layer_norm is true, but the checkpoint has none")
+
+
+def _tell(content: Content, actor: Actor, recipe: Recipe) -> None:
+    console.say(f"layout: {recipe.layout}")
+    console.say(f"actor: {actor.describe()}")
+    if recipe.normalizer is not None:
+        console.note(f"normalizer {recipe.normalizer.key}: {recipe.normalizer.formula}")
+    for text in recipe.notes:
+        console.note(text)
+    terms = training.observation_terms(content.path)
+    if terms is not None:
+        console.note(f"{terms[0]}: the observation is {', '.join(terms[1])}")

@@ -30,6 +30,12 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="FILE",
         help="a robot's recording (needs --bundle or --manifest)",
     )
+    source.add_argument(
+        "--capture",
+        type=Path,
+        metavar="FILE",
+        help="a trainer's capture (gaitforge capture); with --bundle or --manifest as that normalizes",
+    )
     parser.add_argument(
         "--policy",
         help="what acts: an ONNX file or module:Class; 'random' for noise (default with --env)",
@@ -67,6 +73,8 @@ def _collect(args: argparse.Namespace) -> calibrate.Collected:
         if args.manifest is None or args.policy is None:
             raise InputError("--simulate needs --manifest and --policy")
         return calibrate.collect_simulated(args.manifest, Path(args.policy), stats, args.samples, args.seed)
+    if args.capture is not None:
+        return calibrate.collect_captured(args.capture, args.manifest, args.bundle, stats, args.samples)
     if args.recording is None:
         return calibrate.collect_environment(args.env, args.policy, stats, args.samples, args.seed)
     if args.manifest is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gaitd.errors import InputError
 from gaitforge.chain.pipeline import SAMPLES, Options, make_bundle
+from gaitforge.commands.checkpoint import add_choices, choices_of
 from gaitforge.common import console
 from gaitforge.rknn.convert import ALGORITHMS
 from gaitforge.verify.verification import SEEDS
@@ -25,8 +26,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "skipped.",
     )
     parser.add_argument("checkpoint", type=Path, help="training checkpoint")
-    parser.add_argument("--config", type=Path, help="YAML that describes the actor")
-    parser.add_argument("--activation", help="activation of the hidden layers, where there is no --config")
+    add_choices(parser)
     parser.add_argument(
         "--manifest", type=Path, help="the contract (default: manifest.yaml beside CHECKPOINT)"
     )
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         checkpoint=args.checkpoint,
         manifest=args.manifest or args.checkpoint.with_name("manifest.yaml"),
         config=args.config,
-        activation=args.activation,
+        choices=choices_of(args),
         obs_stats=args.obs_stats,
         env=args.env,
         samples=args.samples,

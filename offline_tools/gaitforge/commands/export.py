@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitd.errors import InputError
+from gaitforge.commands.checkpoint import add_choices, choices_of
 from gaitforge.model.export import OPSET, TOLERANCE, export
 
 if TYPE_CHECKING:
@@ -20,18 +22,16 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Rebuild the actor of a checkpoint, export it to ONNX and check that both agree.",
     )
     parser.add_argument("checkpoint", type=Path, help=".pt: state dict, training checkpoint or TorchScript")
-    parser.add_argument("--config", type=Path, help="YAML that describes the actor")
-    parser.add_argument("--activation", help="activation of the hidden layers, where there is no --config")
+    add_choices(parser)
     parser.add_argument("--output", type=Path, default=Path("policy.onnx"), help="default: %(default)s")
     parser.add_argument("--dynamic-batch", action="store_true", help="leave the batch size open")
     parser.add_argument("--opset", type=int, default=OPSET, help="ONNX operator set (default: %(default)s)")
-    parser.add_argument("--strict", action="store_true", help="refuse missing and unexpected keys")
+    parser.add_argument("--strict", action="store_true", help="refuse --ignore: every key must be understood")
     parser.add_argument(
-        "--normalizer",
-        choices=("graph", "separate"),
-        default="graph",
-        help="where a normalizer of the checkpoint goes: into the graph, or into OUTPUT_obs_stats.npz, "
-        "which quantizes better (default: %(default)s)",
+        "--separate-normalizer",
+        action="store_true",
+        help="write a normalizer of the checkpoint to OUTPUT_obs_stats.npz, which quantizes better, "
+        "instead of into the graph",
     )
     parser.add_argument("--observations", type=Path, help="recorded model inputs to check with as well")
     parser.add_argument(
@@ -42,15 +42,16 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export and check."""
+    if args.strict and args.ignore:
+        raise InputError(f"--strict: every key must be understood, but --ignore names {args.ignore[0]}")
     export(
         args.checkpoint,
         args.output,
         config=args.config,
-        activation=args.activation,
+        choices=choices_of(args),
         dynamic_batch=args.dynamic_batch,
         opset=args.opset,
-        strict=args.strict,
-        separate_normalizer=args.normalizer == "separate",
+        separate_normalizer=args.separate_normalizer,
         observations=args.observations,
         tolerance=args.tolerance,
     )

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from gaitforge.bundle.importers import formats
+from gaitforge.bundle.importers.draft import Source
 from gaitforge.common import console, files
-from gaitforge.common.manifest import checked_manifest
+from gaitforge.common.manifest import dump_yaml
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -29,6 +28,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--complete", type=Path, metavar="YAML", help="keys of the manifest to add or to put in their place"
     )
+    parser.add_argument(
+        "--ignore",
+        nargs="+",
+        default=[],
+        metavar="KEY",
+        help="keys of the trainer's files that the importer does not know and that change nothing",
+    )
     parser.add_argument("--name", help="name of the policy (default: that of the output's directory)")
     parser.add_argument("--output", type=Path, default=Path("manifest.yaml"), help="default: %(default)s")
     parser.set_defaults(run=run)
@@ -38,13 +44,11 @@ def run(args: argparse.Namespace) -> None:
     """Read, complete, write."""
     additions = files.read_yaml(args.complete, "the file") if args.complete is not None else {}
     name = args.name or args.output.absolute().parent.name
-    imported = formats.read(args.format, args.files, args.joints, additions, name)
-    for text in imported.lost:
+    source = Source(args.files, args.joints, args.ignore)
+    imported = formats.read(args.format, source, additions, name, str(args.output))
+    for text in imported.notes:
         console.note(f"not taken over: {text}")
     if imported.missing:
         console.note(f"still to be given (--complete, or by hand): {', '.join(imported.missing)}")
-    else:
-        checked_manifest(imported.manifest, str(args.output))
-    text = yaml.safe_dump(imported.manifest, sort_keys=False, default_flow_style=None, width=100)
-    files.write_text(args.output, text)
+    files.write_text(args.output, dump_yaml(imported.manifest, short_lists=True).decode())
     console.say(f"wrote {args.output}")

@@ -34,6 +34,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="recorded observations before normalization, to take golden vectors from "
         "(default: a simulated closed loop, for robots that can be simulated)",
     )
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        help="capture of the trainer (gaitforge capture): golden vectors that prove the observation's terms",
+    )
     parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
     parser.add_argument("--checkpoint", type=Path, help="the checkpoint, for its hash in the provenance")
     parser.add_argument("--output", type=Path, required=True, help="bundle to write")
@@ -50,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
         "obs_stats": args.obs_stats,
         "report": args.report,
         "observations": args.observations,
+        "capture": args.capture,
     }
     path = pack(
         sources={name: path for name, path in sources.items() if path is not None},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitd.errors import GateError, InputError
+from gaitforge.commands.checkpoint import add_choices, choices_of
 from gaitforge.rknn.convert import ALGORITHMS, ALIASES, DTYPE
 from gaitforge.simulate.script import parse_command
 from gaitforge.verify.model_files import ModelFiles, Settings, verify_files
@@ -27,8 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="YAML with the policy's contract")
     parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
     parser.add_argument("--checkpoint", type=Path, help="also compare with this checkpoint in torch")
-    parser.add_argument("--config", type=Path, help="YAML that describes the checkpoint's actor")
-    parser.add_argument("--activation", help="activation of the checkpoint, where there is no --config")
+    add_choices(parser)
     parser.add_argument(
         "--dataset", type=Path, help="calibration observations; without them int8 is left out"
     )
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         obs_stats=args.obs_stats,
         checkpoint=args.checkpoint,
         config=args.config,
-        activation=args.activation,
+        choices=choices_of(args),
         dataset=args.dataset,
         inputs=args.inputs,
         gate=args.gate,

@@ -19,7 +19,8 @@ STD_FLOOR = 1e-3
 
 
 def read_observations(path: Path, dim: int | None = None) -> Float32Array:
-    """Read observations (samples, dim) from .npy, or .npz with ``obs`` or whatever comes first.
+    """Read observations (samples, dim) from .npy, or .npz with ``obs``, a capture's
+    ``observation``, or whatever comes first.
 
     Raises InputError when the file is not such an array, is empty, or holds values that are not finite.
     """
@@ -29,7 +30,8 @@ def read_observations(path: Path, dim: int | None = None) -> Float32Array:
         if isinstance(loaded, np.lib.npyio.NpzFile):
             if not loaded.files:
                 raise InputError(f"{path} holds no array")
-            loaded = loaded["obs" if "obs" in loaded.files else loaded.files[0]]
+            keys = [key for key in ("obs", "observation") if key in loaded.files]
+            loaded = loaded[keys[0] if keys else loaded.files[0]]
         observations = np.asarray(loaded, np.float32)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a readable .npy or .npz: {error}") from error

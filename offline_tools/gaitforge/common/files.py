@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gaitd.bundle.untrusted import load_yaml
 from gaitd.errors import InputError
+from gaitforge.common.trainer_yaml import TrainerLoader
 
 
 @contextmanager
@@ -37,11 +37,15 @@ def write_text(target: Path, text: str) -> None:
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """Read a YAML file of keys and values. Raises InputError."""
+    """Read a YAML file of keys and values, as a person or a trainer wrote it. Raises InputError."""
     try:
-        raw = yaml.safe_load(existing(path, what).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raw = load_yaml(existing(path, what).read_bytes(), TrainerLoader)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
+    if raw is None:
+        raise InputError(f"{path}: is empty")
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected keys and values, got {type(raw).__name__}")
     return raw

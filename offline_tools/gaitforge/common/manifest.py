@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from gaitd.bundle.read import decode_manifest
+from gaitd.bundle.untrusted import YAML_FLOAT, YAML_FLOAT_STARTS
+from gaitd.errors import InputError
 from gaitd.policy.contract import Manifest
 from gaitforge.common import files
 
@@ -27,15 +29,32 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
     """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
-    return decode_manifest(dump_yaml({**raw, "files": {}}), where)
+    try:
+        data = dump_yaml({**raw, "files": {}})
+    except yaml.representer.RepresenterError as error:  # a slice
+        raise InputError(f"{where}: {error.args[1]!r} has no place in a manifest") from None
+    return decode_manifest(data, where)
 
 
-def dump_yaml(value: Mapping[str, Any]) -> bytes:
-    """YAML that the daemon reads: without aliases, which it refuses."""
-    text: str = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
+def dump_yaml(value: Any, *, short_lists: bool = False) -> bytes:
+    """YAML that the daemon reads: without aliases, which it refuses.
+
+    ``short_lists`` puts each list of plain values into one line.
+    """
+    text: str = yaml.dump(
+        value,
+        Dumper=_PlainDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None if short_lists else False,
+    )
     return text.encode()
 
 
 class _PlainDumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+_PlainDumper.add_implicit_resolver("tag:yaml.org,2002:float", YAML_FLOAT, YAML_FLOAT_STARTS)

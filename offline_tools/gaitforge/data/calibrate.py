@@ -19,6 +19,8 @@ from gaitforge.data import acting
 from gaitforge.data.environment import Environment, load_environment
 from gaitforge.data.recorded import from_recording
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
+from gaitforge.parity.capture import read_capture
+from gaitforge.parity.normalizers import denormalize
 from gaitforge.simulate.tour import TOUR_S, can_simulate, tour
 
 SAMPLES = 1024
@@ -67,6 +69,30 @@ def collect_recorded_of_bundle(recording: Path, bundle: Path, samples: int) -> C
     return _of_contract(
         contract, arrays.thin(from_recording(recording, contract), samples), opened.obs_stats()
     )
+
+
+def collect_captured(
+    capture: Path, manifest: Path | None, bundle: Path | None, stats: Stats | None, samples: int
+) -> Collected:
+    """Collect the observations that a trainer's policy saw, evenly. Raises InputError."""
+    captured = read_capture(capture)
+    raw = arrays.thin(captured.observation, samples)
+    if manifest is None and bundle is None:
+        if captured.meta.observation == "normalized":
+            return Collected(raw, raw, None)
+        return Collected(raw, arrays.normalize(raw, stats), None)
+    if bundle is not None:
+        opened = open_bundle(bundle)
+        contract, stats = opened.manifest, opened.obs_stats()
+    elif manifest is not None:
+        contract = load_manifest(manifest)
+        arrays.check_stats(contract, stats, str(manifest))
+    dim = PolicyPipeline(contract, None).builder.dim
+    if raw.shape[1] != dim:
+        raise InputError(f"{capture}: {raw.shape[1]} observation values, but the policy observes {dim}")
+    if captured.meta.observation == "normalized" and contract.normalization is not None and stats is not None:
+        return Collected(denormalize(raw, contract.normalization, stats), raw, contract)
+    return _of_contract(contract, raw, stats)
 
 
 def _of_contract(manifest: Manifest, raw: Float32Array, stats: Stats | None) -> Collected:

@@ -6,9 +6,9 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from gaitforge.common import files
+from gaitforge.common.manifest import dump_yaml
 from gaitforge.example import demo_policy as demo
 
 CONFIG_COMMENT = "# The actor of a training run, for gaitforge export --config.\n"
@@ -34,6 +34,6 @@ def write(directory: Path, seed: int = 0) -> list[Path]:
     with files.replacing(stats) as beside:
         np.savez(beside, **demo.obs_stats())  # type: ignore[arg-type]
     config, manifest = directory / "example_actor_config.yaml", directory / "manifest.yaml"
-    files.write_text(config, CONFIG_COMMENT + yaml.safe_dump(demo.ACTOR_CONFIG, sort_keys=False))
-    files.write_text(manifest, MANIFEST_COMMENT + yaml.safe_dump(demo.manifest(), sort_keys=False))
+    files.write_text(config, CONFIG_COMMENT + dump_yaml(demo.ACTOR_CONFIG).decode())
+    files.write_text(manifest, MANIFEST_COMMENT + dump_yaml(demo.manifest()).decode())
     return [policy, stats, config, manifest]

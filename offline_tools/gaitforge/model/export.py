@@ -14,6 +14,7 @@ import numpy as np
 
 from gaitd.errors import GateError, InputError
 from gaitd.policy.contract import Float32Array, RecurrentState
+from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows, set_metadata
 from gaitforge.model.torch_policy import Source, last_line, load_source, run_torch
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 OPSET = 13
 TOLERANCE = 1e-4
-"""Largest difference between torch and onnxruntime, in raw action units."""
+"""Largest difference between torch and onnxruntime, in raw action units; of the action's largest value, where
+that is above 1: float32 keeps seven digits."""
 
 CHECK_ROWS = 1000
 
@@ -36,6 +38,8 @@ class Consistency:
     max_error: Float32Array
     mean_error: Float32Array
     cosine: Float32Array
+    largest: Float32Array
+    """Magnitude of the action."""
     rows: int
 
 
@@ -49,18 +53,19 @@ def export(
     output: Path,
     *,
     config: Path | None = None,
-    activation: str | None = None,
+    choices: Choices | None = None,
     dynamic_batch: bool = False,
     opset: int = OPSET,
-    strict: bool = False,
     separate_normalizer: bool = False,
     observations: Path | None = None,
     tolerance: float = TOLERANCE,
 ) -> Consistency:
     """Write the ONNX model. Raises InputError, or GateError when torch and onnxruntime disagree."""
-    source = load_source(checkpoint, config, activation, strict, separate_normalizer)
+    source = load_source(checkpoint, config, choices, separate_normalizer)
     if dynamic_batch and source.hidden:
         raise InputError("--dynamic-batch: a recurrent policy carries the hidden state of one robot")
+    if dynamic_batch and source.one_row:
+        raise InputError(f"--dynamic-batch: {checkpoint} was traced for a batch of one")
     with files.replacing(output) as beside:
         with console.step(f"Exporting to opset {opset}"):
             beside.write_bytes(to_onnx(source, opset, dynamic_batch))
@@ -133,7 +138,8 @@ def compare(reference: Float32Array, other: Float32Array) -> Consistency:
     error = np.abs(reference - other)
     norms = np.linalg.norm(reference, axis=0) * np.linalg.norm(other, axis=0)
     cosine = np.divide((reference * other).sum(axis=0), norms, out=np.ones_like(norms), where=norms > 0)
-    return Consistency(error.max(axis=0), error.mean(axis=0), cosine, len(reference))
+    largest = np.abs(reference).max(axis=0)
+    return Consistency(error.max(axis=0), error.mean(axis=0), cosine, largest, len(reference))
 
 
 def _report(result: Consistency, tolerance: float) -> None:
@@ -142,21 +148,27 @@ def _report(result: Consistency, tolerance: float) -> None:
     for index, (largest, mean, cosine) in enumerate(columns):
         rows.append([str(index), f"{largest:.2e}", f"{mean:.2e}", f"{cosine:.7f}"])
     console.say(console.table(rows))
-    worst = int(result.max_error.argmax())
-    if not result.max_error[worst] <= tolerance:
+    relative = result.max_error / np.maximum(result.largest, 1.0)
+    worst = int(relative.argmax())
+    if not relative[worst] <= tolerance:
         raise GateError(
             f"action {worst} differs by {result.max_error[worst]:.2e} between torch and onnxruntime, "
-            f"more than the tolerance {tolerance:g}"
+            f"more than the tolerance {tolerance:g} for values up to {result.largest[worst]:.2g}"
         )
 
 
 def _write_stats(source: Source, output: Path) -> None:
-    if source.separate_stats is None:
+    """Write the statistics, or remove those of an earlier export, which would not fit."""
+    stats = source.separate_stats
+    if stats is None:
+        stats_path(output).unlink(missing_ok=True)
         return
-    mean, std = source.separate_stats
+    clip = {} if stats.clip is None else {"clip": np.float32(stats.clip)}
     with files.replacing(stats_path(output)) as beside:
-        np.savez(beside, mean=mean, std=std)
+        np.savez(beside, mean=stats.mean, std=stats.divisor, **clip)
     console.say(f"wrote {stats_path(output)}: the model takes normalized observations")
+    if clip:
+        console.note(f"the manifest's normalization needs clip: {stats.clip:g}")
 
 
 def _signature(policy: PolicyOnnx) -> str:

@@ -73,6 +73,13 @@ def expand(proto: onnx.ModelProto, operators: list[str]) -> onnx.ModelProto:
         typed.graph.value_info.append(
             onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
         )
+    # They leave out attributes that are not there, defaults or not.
+    for node in typed.graph.node:
+        if node.domain in STANDARD and node.op_type in operators:
+            schema = onnx.defs.get_schema(node.op_type, _opset(typed))
+            given = {attribute.name for attribute in node.attribute}
+            defaults = [item.default_value for name, item in schema.attributes.items() if name not in given]
+            node.attribute.extend(default for default in defaults if default.type)
     typed = onnx.shape_inference.infer_shapes(typed)
     expanded = inliner.inline_selected_functions(
         typed, [("", name) for name in operators], inline_schema_functions=True

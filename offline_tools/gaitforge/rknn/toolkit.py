@@ -95,7 +95,7 @@ class Toolkit:
         self._written: dict[bytes, Path] = {}
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "TMPDIR": self._scratch.name}
         self._process = subprocess.Popen(
-            [str(python), str(environment.SIDE / "server.py"), str(self.log)],
+            [str(python), str(environment.SIDE / "server.py"), str(self.log), self._scratch.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

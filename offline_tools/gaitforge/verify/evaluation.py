@@ -40,6 +40,8 @@ class ActionError:
     worst_row: int
     """The input with the largest error."""
     worst_joint: int
+    size: float
+    """Root mean square of the float model's actions, raw action units."""
 
     @property
     def joint_max_rad(self) -> float:
@@ -108,6 +110,7 @@ def action_error(manifest: Manifest, reference: Float32Array, actions: Float32Ar
         joint_worst_rad=np.abs(radians).max(axis=0),
         worst_row=int(worst_row),
         worst_joint=int(worst_joint),
+        size=float(np.sqrt(np.mean(reference**2))),
     )
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gaitd.policy.contract import Float32Array, Manifest
 from gaitforge.verify import figures
 from gaitforge.verify.evaluation import Result
+from gaitforge.verify.gate import Gate
+from gaitforge.verify.walking import Walk, in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +35,9 @@ class Report:
     failures: Sequence[str]
     facts: dict[str, str]
     """Names and values for the foot of the page."""
+    bounds: Gate = field(default_factory=Gate)
+    tour: Walk | None = None
+    """How the float model followed every kind of command, where it was walked."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +94,51 @@ def render(report: Report) -> str:
         if others
         else None,
         worst_inputs=[_worst_input(report, result) for result in others],
+        walks=_walk_table(report.results),
+        tour=_tour_table(report.tour) if report.tour is not None else None,
         closed_loop=[
             _image(figures.paths(walked), "Paths over the ground, and forward speed over time"),
             _image(figures.targets(walked), "Joint position targets of one leg over two seconds"),
         ]
         if walked
         else [],
+        bounds=_bounds_table(report.bounds),
         facts=_Table((), list(report.facts.items())),
     )
+
+
+def _walk_table(results: Sequence[Result]) -> _Table:
+    """Who walked how far in which direction."""
+    rows = [
+        [
+            result.name,
+            str(walk.seed),
+            walk.outcome,
+            f"{walk.seconds:g}",
+            f"{walk.forward_m:+.2f}",
+            f"{walk.left_m:+.2f}",
+            f"{math.degrees(walk.turned_rad):+.0f}",
+        ]
+        for result in results
+        for walk in (result.closed_loop.walks if result.closed_loop is not None else ())
+    ]
+    return _Table(("", "seed", "outcome", "time [s]", "forward [m]", "left [m]", "turned left [deg]"), rows)
+
+
+def _tour_table(tour: Walk) -> _Table:
+    rows = [
+        [f"{leg.start_s:g} to {leg.end_s:g} s", in_words(leg.asked), in_words(leg.walked)]
+        for leg in tour.legs
+    ]
+    return _Table((f"{tour.outcome}, seed {tour.seed}", "asked to", "did"), rows)
+
+
+def _bounds_table(bounds: Gate) -> _Table:
+    rows = []
+    for name, value in msgspec.to_builtins(bounds).items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        rows += [[f"{name} {key}".strip().replace("_", " "), f"{bound:g}"] for key, bound in parts]
+    return _Table(("bound", "value"), rows)
 
 
 def _summary_table(results: Sequence[Result]) -> _Table:

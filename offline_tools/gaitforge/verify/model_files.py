@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gaitd.errors import InputError
 from gaitd.policy.contract import Float32Array
 from gaitforge.bundle.pack import check_fit
+from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console
 from gaitforge.common.manifest import load_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
@@ -42,8 +43,8 @@ class ModelFiles:
     """Also compared with, in torch."""
     config: Path | None = None
     """YAML that describes the checkpoint's actor."""
-    activation: str | None = None
-    """Of the checkpoint's hidden layers, where there is no config."""
+    choices: Choices = field(default_factory=Choices)
+    """What the checkpoint does not tell."""
     dataset: Path | None = None
     """Calibration observations; None leaves int8 out."""
     inputs: Path | None = None
@@ -124,7 +125,8 @@ def _torch_actions(given: ModelFiles, inputs: Float32Array) -> Float32Array | No
     if given.checkpoint is None:
         return None
     with contextlib.redirect_stdout(None):
-        source = load_source(given.checkpoint, given.config, given.activation)
+        separate = given.obs_stats is not None  # the inputs are normalized already
+        source = load_source(given.checkpoint, given.config, given.choices, separate)
     if source.obs_dim != inputs.shape[1]:
         raise InputError(
             f"{given.checkpoint} takes {source.obs_dim} values, the ONNX model {inputs.shape[1]}"

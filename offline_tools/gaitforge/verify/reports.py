@@ -57,7 +57,9 @@ def write_reports(
     files.write_text(directory / "report.json", json.dumps(document, indent=2) + "\n")
     with console.step("Drawing the report"):
         page = html_report.render(
-            html_report.Report(manifest, verdict.results, inputs, verdict.failures, facts)
+            html_report.Report(
+                manifest, verdict.results, inputs, verdict.failures, facts, verdict.bounds, verdict.tour
+            )
         )
         files.write_text(directory / "report.html", page)
     console.say(console.table(_rows(verdict.results)))

@@ -83,6 +83,11 @@ def made_from(policy: PolicyOnnx, sources: Mapping[str, Path | None]) -> dict[st
 
 def verify(request: Request, log: Path, torch_actions: Float32Array | None = None) -> Verdict:
     """Run all comparisons. Raises BackendError when the toolkit is missing."""
+    with Toolkit(log) as toolkit:  # first, as it starts while the float model walks
+        return _verify(request, toolkit, torch_actions)
+
+
+def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | None) -> Verdict:
     policy, manifest = request.policy, request.manifest
     float_backend = policy.backend()
     reference = run_rows(float_backend, request.inputs)
@@ -97,24 +102,20 @@ def verify(request: Request, log: Path, torch_actions: Float32Array | None = Non
         error = evaluation.action_error(manifest, torch_actions, reference)
         results.append(Result("torch", torch_actions, error))
         failures += gate.torch_failures(results[-1], request.bounds)
+    plain = BuildOptions(request.target)
+    results.append(_measure("fp16", request, toolkit, plain, reference))
+    failures += gate.failures(results[-1], floating, request.bounds.fp16)
     fp16_layers = None
-    with Toolkit(log) as toolkit:
-        versions = toolkit.versions()
-        plain = BuildOptions(request.target)
-        fp16 = _measure("fp16", request, toolkit, plain, reference)
-        results.append(fp16)
-        failures += gate.failures(fp16, floating, request.bounds.fp16)
-        if request.quantization is not None:
-            options = replace(plain, quantization=request.quantization)
-            int8 = _measure("int8", request, toolkit, options, reference)
-            results.append(int8)
-            missed = gate.failures(int8, floating, request.bounds.int8)
-            if missed and request.hybrid:
-                hybrid, fp16_layers = _find_hybrid(request, toolkit, options, floating)
-                results.append(hybrid)
-                missed = []
-            failures += missed
-    return Verdict(results, failures, fp16_layers, versions, request.bounds, request.tour)
+    if request.quantization is not None:
+        options = replace(plain, quantization=request.quantization)
+        results.append(_measure("int8", request, toolkit, options, reference))
+        missed = gate.failures(results[-1], floating, request.bounds.int8)
+        if missed and request.hybrid:
+            hybrid, fp16_layers = _find_hybrid(request, toolkit, options, floating)
+            results.append(hybrid)
+            missed = []
+        failures += missed
+    return Verdict(results, failures, fp16_layers, toolkit.versions(), request.bounds, request.tour)
 
 
 def _measure(

@@ -51,15 +51,14 @@ METADATA = {
     "joint_damping": "0.500,0.500,0.500,0.500",
     "default_joint_pos": "0.100,-0.100,0.800,0.800",
     "action_scale": "0.250",
-    "observation_names": "base_lin_vel,base_ang_vel,projected_gravity,joint_pos,joint_vel,actions,"
-    "command,feet",
-    "command_names": "twist,gait",
+    "observation_names": "base_lin_vel,base_ang_vel,projected_gravity,joint_pos,joint_vel,actions,command",
+    "command_names": "twist",
     "run_path": "somewhere/run7",
 }
 
 
 def test_onnx_metadata(imported: Callable[..., Any]) -> None:
-    graphs.dense(Path("policy.onnx"), metadata=METADATA)
+    graphs.dense(Path("policy.onnx"), (24, 4), metadata=METADATA)
     manifest, printed = imported("onnx", "policy.onnx", control_period_s=0.02, **COMMAND)
     assert manifest["joints"] == POLICY
     assert manifest["default_joint_position_rad"] == [0.1, -0.1, 0.8, 0.8]
@@ -77,10 +76,10 @@ def test_onnx_metadata(imported: Callable[..., Any]) -> None:
         "last_action",
         "velocity_command",
     ]
-    assert "not taken over: the observation 'feet'" in printed
-    assert "not taken over: the command 'gait'" in printed
     assert "third decimal" in printed
-    assert "scales, clips and history" in printed
+    for what in ("scales, taken as 1", "clips", "history"):
+        assert f"{what} of the observation terms: not in the metadata" in printed
+    assert "control period" not in printed
 
 
 DEPLOY = {
@@ -120,7 +119,6 @@ DEPLOY = {
         "joint_pos_rel": {"params": {}, "clip": None, "scale": [1.0] * 4, "history_length": 5},
         "joint_vel_rel": {"params": {}, "clip": None, "scale": [0.05] * 4, "history_length": 5},
         "last_action": {"params": {}, "clip": None, "scale": [1.0] * 4, "history_length": 5},
-        "height_scan": {"params": {}, "clip": None, "scale": None, "history_length": 1},
     },
 }
 
@@ -144,7 +142,7 @@ def test_unitree_rl_lab(imported: Callable[..., Any]) -> None:
     assert terms[0] == {"term": "base_angular_velocity", "scale": 0.2, "clip": [-2.0, 2.0]}
     assert terms[2] == {"term": "velocity_command", "scale": [2.0, 2.0, 0.25]}
     assert manifest["observation"]["history"] == {"length": 5, "layout": "term_major"}
-    assert "not taken over: the observation 'height_scan'" in printed
+    assert "not taken over" not in printed
 
 
 def test_unitree_rl_lab_switches(imported: Callable[..., Any]) -> None:
@@ -160,7 +158,6 @@ def test_unitree_rl_lab_switches(imported: Callable[..., Any]) -> None:
 
 def test_unitree_rl_lab_with_lengths_by_term(imported: Callable[..., Any]) -> None:
     observations = {**DEPLOY["observations"]}  # type: ignore[dict-item]
-    del observations["height_scan"]
     observations["last_action"] = {**observations["last_action"], "history_length": 1}
     manifest, _ = imported("unitree_rl_lab", deploy(observations=observations), "--joints", *MOTORS)
     lengths = [entry["history_length"] for entry in manifest["observation"]["terms"]]
@@ -171,9 +168,9 @@ def test_unitree_rl_lab_with_lengths_by_term(imported: Callable[..., Any]) -> No
     ("changes", "joints", "named"),
     [
         ({}, [], "give the motors' joints, in order, with --joints"),
-        ({}, ["--joints", *MOTORS[:3]], "3 names for the 4 joints"),
+        ({}, ["--joints", *MOTORS[:3]], "3 names for the 4 motors"),
         ({"joint_ids_map": [0, 0, 1, 2]}, ["--joints", *MOTORS], "does not number each"),
-        ({"stiffness": [1.0]}, ["--joints", *MOTORS], "stiffness: expected 4 values, got 1"),
+        ({"stiffness": [1.0]}, ["--joints", *MOTORS], "stiffness: 1 values, but joint_ids_map has motor 3"),
         ({"step_dt": None}, ["--joints", *MOTORS], "step_dt is missing"),
     ],
 )
@@ -200,7 +197,7 @@ RL_SAR_POLICY = {
     "biped/walk": {
         "model_name": "policy.onnx",
         "num_observations": 21,
-        "observations": ["ang_vel", "gravity_vec", "commands", "dof_pos", "dof_vel", "actions", "phase"],
+        "observations": ["ang_vel", "gravity_vec", "commands", "dof_pos", "dof_vel", "actions"],
         "observations_history": [5, 4, 3, 2, 1, 0],
         "observations_history_priority": "time",
         "clip_obs": 100.0,
@@ -234,14 +231,18 @@ def test_rl_sar(imported: Callable[..., Any]) -> None:
     assert manifest["default_joint_position_rad"] == [0.1, -0.1, 0.8, 0.8]
     assert manifest["action"]["clip"] == [-50.0, 50.0]
     assert manifest["action"]["scale"] == [0.125, 0.125, 0.25, 0.25]
-    assert manifest["limits"] == {"torque": {"max_nm": 20.0}, **ROBOT["limits"]}  # type: ignore[dict-item]
+    assert manifest["limits"] == ROBOT["limits"]
     observation = manifest["observation"]
-    assert observation["history"] == {"length": 6, "layout": "frame_major", "order": "oldest_first"}
+    assert observation["history"] == {
+        "length": 6,
+        "layout": "frame_major",
+        "order": "oldest_first",
+        "fill": "zeros",
+    }
     assert observation["clip"] == 100.0
     assert observation["terms"][2] == {"term": "velocity_command", "scale": [2.0, 2.0, 0.25]}
-    assert "not taken over: the observation 'phase'" in printed
-    assert "not taken over: fixed_kp" in printed
-    assert "the range of the velocity command" in printed
+    assert "not taken over: torque_limits" in printed
+    assert "the range of the velocity command" not in printed
 
 
 @pytest.mark.parametrize(
@@ -250,11 +251,11 @@ def test_rl_sar(imported: Callable[..., Any]) -> None:
         ({"observations_history": []}, None),
         (
             {"observations_history": [0, 1, 2]},
-            {"length": 3, "layout": "frame_major", "order": "newest_first"},
+            {"length": 3, "layout": "frame_major", "order": "newest_first", "fill": "zeros"},
         ),
         (
             {"observations_history": [2, 1, 0], "observations_history_priority": "term"},
-            {"length": 3, "layout": "term_major", "order": "oldest_first"},
+            {"length": 3, "layout": "term_major", "order": "oldest_first", "fill": "zeros"},
         ),
     ],
 )
@@ -307,7 +308,6 @@ def descriptors() -> dict[str, Any]:
         isaac_term("joint_pos_rel", 4, joint_names=POLICY),
         isaac_term("joint_vel_rel", 4, joint_names=POLICY),
         isaac_term("last_action", 4),
-        isaac_term("height_scan", 187),
     ]
     return {
         "actions": [action],
@@ -337,28 +337,36 @@ def test_isaac_lab(imported: Callable[..., Any]) -> None:
         "history_length": 3,
     }
     assert term_names(manifest)[-1] == "last_action"
-    assert "not taken over: the observation 'height_scan'" in printed
-    assert "not taken over: the observation group 'critic'" in printed
-    assert "not taken over: default_joint_armature" in printed
+    assert "the file's limits.position.min_rad: --complete gives another" in printed
 
 
-def test_isaac_lab_limits_and_hidden_gains(forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
-    document = descriptors()
-    document["articulations"]["robot"]["default_joint_stiffness"] = [0.0] * 4
-    assert forge("import", "isaaclab", write_descriptors(document)) == 0
+def test_isaac_lab_limits(forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
+    assert forge("import", "isaaclab", write_descriptors(descriptors())) == 0
     manifest = yaml.safe_load(Path("manifest.yaml").read_text())
     assert manifest["limits"]["position"]["min_rad"] == [-1.2, -1.0, 0.2, 0.0]
     printed = capsys.readouterr().out
-    assert "the gains are inside the actuator model" in printed
     still = next(line for line in printed.splitlines() if "still to be given" in line)
-    for key in ("robot", "velocity_command", "fallback_damping_nms_per_rad", "action.stiffness_nm_per_rad"):
+    for key in ("robot", "velocity_command", "fallback_damping_nms_per_rad"):
         assert key in still
+
+
+def test_isaac_lab_with_gains_inside_the_actuator_model(
+    refused: Refused, imported: Callable[..., Any]
+) -> None:
+    document = descriptors()
+    document["articulations"]["robot"]["default_joint_stiffness"] = [0.0] * 4
+    path = write_descriptors(document)
+    assert "give action.stiffness_nm_per_rad with --complete" in refused(2, "import", "isaaclab", path)
+    manifest, printed = imported("isaaclab", path, action={"stiffness_nm_per_rad": 25.0}, **COMMAND)
+    assert manifest["action"]["stiffness_nm_per_rad"] == 25.0
+    assert manifest["action"]["damping_nms_per_rad"] == 0.5
+    assert "the file's action.stiffness_nm_per_rad: --complete gives another" in printed
 
 
 def test_isaac_lab_with_another_joint_order(refused: Refused) -> None:
     document = descriptors()
     document["observations"]["policy"][3]["joint_names"] = MOTORS
-    assert "joint_pos_rel: its joints are not the action's" in refused(
+    assert "joint_pos_rel]: its joints are not the action's" in refused(
         2, "import", "isaaclab", write_descriptors(document)
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import graphs
 import nets
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
 from torch import nn
 
 from gaitd.backends import open_backend
+from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.read import open_bundle
 from gaitforge.common.files import sha256
 from gaitforge.model.onnx_policy import run_rows
@@ -117,3 +120,87 @@ def test_model_for_the_npu_must_be_of_this_policy(forge: Forge, refused: Refused
     graphs.dense(Path("other.onnx"), widths=(45, 20, 12))
     error = refused(2, *pack, "--onnx", "other.onnx", "--output", "other.gaitd")
     assert "was not made from other.onnx but from policy.onnx" in error
+
+
+@pytest.fixture
+def verified(forge: Forge, rknn_venv: Path) -> list[object]:
+    """A command line that packs a small policy with its report, whose gate passed."""
+    graphs.dense(Path("policy.onnx"))
+    write_manifest()
+    np.save("rows.npy", np.random.default_rng(0).standard_normal((100, 45), dtype=np.float32))
+    assert forge("verify", "policy.onnx", "--manifest", "manifest.yaml", "--seeds", "0",
+                 "--inputs", "rows.npy") == 0  # fmt: skip
+    return ["pack", "--manifest", "manifest.yaml", "--onnx", "policy.onnx", "--observations", "rows.npy",
+            "--report", "verify/report.json", "--output", "walk.gaitd"]  # fmt: skip
+
+
+def shown() -> str:
+    return describe_bundle(open_bundle(Path("walk.gaitd"))).splitlines()[1].strip()
+
+
+def test_a_report_that_passed_is_shown(forge: Forge, refused: Refused, verified: list[object]) -> None:
+    assert forge(*verified) == 0
+    assert shown() == "gate: passed, without walking in simulation"
+    assert "nothing to accept" in refused(2, *verified, "--accept-failed-gate", "why not")
+    bare = [*verified[: verified.index("--report")], "--output", "walk.gaitd"]
+    assert "needs the report" in refused(2, *bare, "--accept-failed-gate", "why not")
+    assert forge(*bare) == 0
+    assert shown() == "gate: not run"
+
+
+def test_a_failed_gate_is_packed_only_with_a_reason(
+    forge: Forge, refused: Refused, verified: list[object]
+) -> None:
+    path = Path("verify/report.json")
+    report = json.loads(path.read_text())
+    report["gate"] = {"passed": False, "failures": ["float: it falls"]}
+    path.write_text(json.dumps(report))
+    for reason in ([], ["--accept-failed-gate", ""]):
+        assert "float: it falls" in refused(3, *verified, *reason)
+    assert not Path("walk.gaitd").exists()
+    assert forge(*verified, "--accept-failed-gate", "only for the\nbench") == 0
+    assert shown() == "gate: failed, accepted because only for the bench (float: it falls)"
+    packed = json.loads(open_bundle(Path("walk.gaitd")).read_bytes("report.json"))
+    assert packed == {**report, "gate": {**report["gate"], "accepted": "only for the\nbench"}}
+
+
+def test_a_report_of_something_else_is_refused(refused: Refused, verified: list[object]) -> None:
+    write_manifest(description="another one")
+    assert "was made from another manifest" in refused(2, *verified)
+    write_manifest()
+    graphs.dense(Path("policy.onnx"), widths=(45, 8, 12))
+    assert "was made from another model" in refused(2, *verified)
+    graphs.dense(Path("policy.onnx"))
+    write_manifest(normalization={})
+    report = json.loads(Path("verify/report.json").read_text())
+    report["made_from"]["sha256 of manifest"] = sha256(Path("manifest.yaml"))
+    Path("verify/report.json").write_text(json.dumps(report))
+    np.savez("stats.npz", mean=np.zeros(45, np.float32), std=np.ones(45, np.float32))
+    assert "was made from another statistics" in refused(2, *verified, "--obs-stats", "stats.npz")
+    Path("verify/report.json").write_text("{}")
+    assert "no report of gaitforge verify" in refused(2, *verified)
+
+
+def test_only_models_for_the_robots_npu_are_packed(refused: Refused) -> None:
+    graphs.dense(Path("policy.onnx"))
+    Path("pointer.rknn").write_text("version https://git-lfs.github.com/spec/v1\n")
+    error = refused(2, "pack", "--manifest", MANIFEST, "--onnx", "policy.onnx", "--rknn", "pointer.rknn",
+                    "--output", "walk.gaitd")  # fmt: skip
+    assert error.startswith("error: pointer.rknn: model.rknn does not begin with RKNN")
+
+
+def test_external_data_are_packed_into_the_model(
+    forge: Forge, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs.dense(Path("policy.onnx"))
+    onnx.save(onnx.load("policy.onnx"), "outside.onnx", save_as_external_data=True, location="outside.bin",
+              size_threshold=0)  # fmt: skip
+    (workplace / "elsewhere").mkdir()
+    monkeypatch.chdir(workplace / "elsewhere")
+    np.save("rows.npy", np.zeros((9, 45), np.float32))
+    assert forge("pack", "--manifest", MANIFEST, "--onnx", workplace / "outside.onnx",
+                 "--observations", "rows.npy", "--output", "walk.gaitd") == 0  # fmt: skip
+    Path(workplace / "outside.bin").unlink()
+    bundle = open_bundle(Path("walk.gaitd"))
+    observation, action = bundle.golden()
+    np.testing.assert_allclose(run_rows(open_backend("onnx", bundle), observation), action, atol=1e-6)

@@ -57,7 +57,17 @@ def test_environment_and_the_checkpoints_own_normalizer(forge: Forge) -> None:
     torch.manual_seed(0)
     torch.save(nets.new_rsl_rl(nets.mlp(nets.OBS, 32, nets.ACT)), "trained.pt")
     shutil.copy(EXAMPLE_DIR / "manifest.yaml", "manifest.yaml")
-    options = ["--env", "environments:Base", "--samples", "300", "--seeds", "0", "--do-quant"]
+    options = [
+        "--activation",
+        "elu",
+        "--env",
+        "environments:Base",
+        "--samples",
+        "300",
+        "--seeds",
+        "0",
+        "--do-quant",
+    ]
     assert forge("chain", "trained.pt", *options, "--output", "out") == 0
     bundle = open_bundle(Path("out/lite3_walk.gaitd"))
     assert bundle.manifest.normalization is not None

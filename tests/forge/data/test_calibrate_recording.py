@@ -39,13 +39,15 @@ def record(path: Path, manifest: dict[str, Any], joints: list[str] | None = None
     for seq, step in enumerate(records, 1):
         state = random_state(rng, 3, linear_velocity=None)
         step["session"], step["seq"] = 7, seq
-        for name in step.dtype.names[9:-2]:
-            step[name] = getattr(state, name)
+        for name in step.dtype.names:
+            if hasattr(state, name) and name not in ("session", "seq"):
+                step[name] = getattr(state, name)
         pipeline.observe(state)
         rows.append(pipeline.raw_observation().copy())
         # Close to the middle, so that no limit refuses it.
         decision = pipeline.decide(rng.normal(size=3).astype(np.float32) * 0.1)
         assert decision.accepted
+        pipeline.accept(decision)
         step["action"] = decision.action
     save(path, records, joints or manifest["joints"])
     return np.stack(rows)

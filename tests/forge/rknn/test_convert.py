@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +17,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from torch import nn
 
-from gaitd.backends.rknn_file import read_rknn_file
+from gaitd.bundle.rknn_file import read_rknn_file
 from gaitforge.model.onnx_policy import read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.simulator import SimulatorBackend
@@ -237,3 +243,112 @@ def test_recurrent_model_in_float16(forge: Forge, dataset: np.ndarray, kind: typ
     np.testing.assert_allclose(
         simulated(Path("policy.rknn"), dataset[:20]), float_actions(dataset[:20]), atol=0.01
     )
+
+
+def gemm_after_mul(columns: int) -> np.ndarray:
+    """Write policy.onnx: (obs * factors) W + b, then tanh and a layer as torch writes it; returns rows."""
+    generator = np.random.default_rng(0)
+
+    def drawn(*shape: int) -> np.ndarray:
+        return generator.standard_normal(shape, dtype=np.float32)
+
+    weights = {"factors": 1.0 + np.abs(drawn(8)), "w": 0.3 * drawn(8, columns), "b": drawn(columns),
+               "w2": 0.3 * drawn(3, columns), "b2": drawn(3)}  # fmt: skip
+    nodes = [
+        helper.make_node("Mul", ["obs", "factors"], ["scaled"]),
+        helper.make_node("Gemm", ["scaled", "w", "b"], ["hidden"]),
+        helper.make_node("Tanh", ["hidden"], ["squashed"]),
+        helper.make_node("Gemm", ["squashed", "w2", "b2"], ["action"], transB=1),
+    ]
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(
+        nodes,
+        "policy",
+        [helper.make_tensor_value_info("obs", graphs.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info("action", graphs.FLOAT, [1, 3])],
+        tensors,
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(proto, "policy.onnx")
+    return drawn(50, 8)
+
+
+@pytest.mark.parametrize("columns", [8, 16])
+def test_gemm_after_a_factor_is_the_same_on_the_npu(
+    forge: Forge, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    rows = gemm_after_mul(columns)
+    assert forge("convert", "policy.onnx") == 0
+    assert "the weights of 1 Gemm transposed" in capsys.readouterr().out
+    np.testing.assert_allclose(simulated(Path("policy.rknn"), rows), float_actions(rows), atol=0.01)
+
+
+def test_another_policy_is_not_written(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its dialect the toolkit makes a wrong model of square weights, and says nothing."""
+    gemm_after_mul(8)
+    monkeypatch.setattr("gaitforge.rknn.dialect.for_toolkit", lambda proto: (proto, []))
+    assert "is another policy" in refused(3, "convert", "policy.onnx")
+    assert not Path("policy.rknn").exists()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_attributes_that_say_the_default(forge: Forge, kind: str) -> None:
+    torch.manual_seed(0)
+    torch.save(nets.recurrent(getattr(nn, kind)(nets.OBS, 8), nets.mlp(8, nets.ACT)), "policy.pt")
+    assert forge("export", "policy.pt", "--opset", "14") == 0
+    proto = onnx.load("policy.onnx")
+    (node,) = (node for node in proto.graph.node if node.op_type == kind)
+    assert "layout" not in {attribute.name for attribute in node.attribute}
+    node.attribute.append(helper.make_attribute("layout", 0))
+    for unnamed in proto.graph.node:
+        unnamed.ClearField("name")
+    onnx.save(proto, "policy.onnx")
+    assert forge("convert", "policy.onnx") == 0
+    rows = np.random.default_rng(0).standard_normal((20, 45), dtype=np.float32)
+    np.testing.assert_allclose(simulated(Path("policy.rknn"), rows), float_actions(rows), atol=0.01)
+
+
+def test_layer_normalization_of_newer_opsets(forge: Forge) -> None:
+    path = graphs.dense(Path("policy.onnx"))
+    proto = onnx.load(str(path))
+    for name in ("scale", "shift"):
+        proto.graph.initializer.append(numpy_helper.from_array(np.full(64, 0.5, np.float32), name))
+    first = proto.graph.node[0]
+    proto.graph.node.insert(
+        1, helper.make_node("LayerNormalization", ["x", "scale", "shift"], [first.output[0]])
+    )
+    proto.graph.node[0].output[0] = "x"
+    path.write_bytes(proto.SerializeToString())
+    assert forge("convert", "policy.onnx") == 0
+    rows = np.random.default_rng(0).standard_normal((20, 45), dtype=np.float32)
+    np.testing.assert_allclose(simulated(Path("policy.rknn"), rows), float_actions(rows), atol=0.01)
+
+
+def test_no_copy_of_the_policy_stays_behind(
+    forge: Forge, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workplace / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(workplace / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    graphs.dense(Path("policy.onnx"))
+    assert forge("convert", "policy.onnx") == 0
+    assert list((workplace / "tmp").rglob("*")) == []
+
+
+def test_a_killed_caller_leaves_nothing_behind(workplace: Path) -> None:
+    (workplace / "tmp").mkdir()
+    graphs.dense(Path("policy.onnx"))
+    code = (
+        "import os, signal; from pathlib import Path\n"
+        "from gaitforge.rknn.toolkit import BuildOptions, Toolkit\n"
+        "from gaitforge.model.onnx_policy import read_policy\n"
+        "toolkit = Toolkit(Path('log'))\n"
+        "toolkit.build(read_policy(Path('policy.onnx')), BuildOptions())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(workplace / "tmp")}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 60.0
+    while list((workplace / "tmp").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the toolkit's process sees the end of its input
+    assert list((workplace / "tmp").rglob("*")) == []

@@ -61,6 +61,41 @@ def test_report_stands_alone(forge: Forge) -> None:
         assert joint in page
 
 
+def test_a_policy_that_stands_still_fails_whatever_its_conversion(
+    forge: Forge, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graphs.dense(Path("policy.onnx"))
+    verify = ["verify", "policy.onnx", "--manifest", MANIFEST, "--seeds", "1", "--seconds", "4"]
+    assert "float: asked to walk forward at 0.80 m/s, it did stand" in refused(3, *verify)
+    forge(*verify)
+    printed = capsys.readouterr().out
+    assert "gate: failed" in printed
+    assert "float, seed 0: kept walking; in 4 s " in printed
+    report = json.loads(Path("verify/report.json").read_text())
+    assert report["gate"]["passed"] is False
+    assert report["bounds"]["floor"]["tracking_fraction"] == 0.5
+    (walk,) = report["precisions"]["fp16"]["closed_loop"]["walks"]
+    assert abs(walk["forward_m"]) < 1.0
+    assert len(report["tour"]["legs"]) == 6
+    page = Path("verify/report.html").read_text()
+    assert "viewport" in page
+    assert "walk left at 0.40 m/s" in page
+    assert "floor tracking fraction" in page
+    assert report["made_from"]["date"] in page
+
+
+def test_a_normalizing_contract_needs_its_statistics(refused: Refused, recorded: list[object]) -> None:
+    manifest = {**yaml.safe_load(MANIFEST.read_text()), "normalization": {}}
+    Path("normalizing.yaml").write_text(yaml.safe_dump(manifest))
+    np.savez("stats.npz", mean=np.zeros(45, np.float32), std=np.ones(45, np.float32))
+    given = ["--manifest", "normalizing.yaml"]
+    assert "give --obs-stats" in refused(2, *recorded, *given)
+    walk = ["calibrate", "--simulate", "--policy", "policy.onnx"]
+    assert "give --obs-stats" in refused(2, *walk, *given)
+    assert "has no normalization" in refused(2, *walk, "--manifest", MANIFEST, "--obs-stats", "stats.npz")
+    assert "has no normalization" in refused(2, *recorded, "--obs-stats", "stats.npz")
+
+
 @pytest.fixture
 def recorded(workplace: Path) -> list[object]:
     """A command line that verifies a small policy without walking."""
@@ -70,6 +105,13 @@ def recorded(workplace: Path) -> list[object]:
     np.save("inputs.npy", rows[500:])
     return ["verify", "policy.onnx", "--manifest", MANIFEST, "--seeds", "0", "--inputs", "inputs.npy",
             "--dataset", "calib_obs.npy"]  # fmt: skip
+
+
+def test_the_console_says_that_the_gate_passed(
+    forge: Forge, recorded: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert forge(*recorded) == 0
+    assert "gate: passed" in capsys.readouterr().out
 
 
 def test_gate_names_the_number(refused: Refused, recorded: list[object]) -> None:

@@ -1,103 +1,161 @@
-"""Isaac Lab's IO_descriptors.yaml: terms with the functions they come from, joints, gains and limits."""
+"""Isaac Lab's IO_descriptors.yaml: terms with the functions they come from, joints, gains and limits.
+
+Isaac Lab clips a term before it scales it, clips the joint position target and feeds the raw action back; its
+history begins with the first frame.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gaitd.errors import InputError
-from gaitforge.bundle.importers.draft import (
-    Draft,
-    clip_after_scale,
+from gaitforge.bundle.importers.accounting import Account, Section
+from gaitforge.bundle.importers.draft import NO_VELOCITY_TARGETS, Draft, Source
+from gaitforge.bundle.importers.isaac_terms import TERMS, no_such_term
+from gaitforge.bundle.importers.values import (
+    Joints,
+    count,
+    each,
+    gains,
     histories,
+    number,
     numbers,
-    require,
+    pair,
+    target_clip,
     term,
 )
-from gaitforge.bundle.importers.isaac_terms import TERMS
 from gaitforge.common import files
 
 ACTION = "JointPositionAction"
 
+ENTRY = {
+    "dtype": "all is float32 here",
+    "mdp_type": "says that it is an observation or an action",
+    "full_path": "the function; its name stands beside it",
+    "shape": "comes from the term",
+    "observation_type": "comes from the term",
+    "action_type": "comes from full_path",
+    "units": "comes from the term",
+    "axes": "comes from the term",
+    "description": "for people",
+}
+ROBOT = {
+    "default_joint_armature": "of the simulated robot",
+    "default_joint_friction": "of the simulated robot",
+    "default_joint_dynamic_friction": "of the simulated robot",
+    "default_joint_viscous_friction": "of the simulated robot",
+    "default_joint_vel": "where an episode begins",
+    "body_names": "of the simulated robot",
+}
+SCENE = {"decimation": "dt is the control period", "physics_dt": "dt is the control period"}
+"""Keys that mean nothing to a manifest, and why."""
 
-def read(paths: Sequence[Path], joints: Sequence[str] | None) -> Draft:
+
+def read(source: Source) -> Draft:
     """Read one IO_descriptors.yaml. Raises InputError."""
-    (path,) = paths
-    raw = files.read_yaml(path, "the file")
-    where = str(path)
-    action = _action_entry(require(raw, "actions", where), where)
-    names = list(require(action, "joint_names", f"{where}: {action.get('name')}"))
+    (path,) = source.paths
+    account = Account(str(path), source.ignored)
+    top = account.open(files.read_yaml(path, "the file"))
+    action = _action_entry(top)
+    names = action.texts("joint_names")
+    length = len(names)
+    robot = _robot(top.section("articulations"), names)
+    order = [robot.texts("joint_names").index(name) for name in names]
     draft = Draft()
+
+    def of_joints(key: str) -> Joints:
+        values = each(numbers(robot.take(key), len(order), robot.name(key)), len(order))
+        return numbers([values[place] for place in order], length, robot.name(key))
+
+    default = of_joints("default_joint_pos")
+    offset = numbers(action.get("offset", 0.0), length, action.name("offset"))
+    scene = top.section("scene")
     draft.manifest = {
-        "control_period_s": float(require(require(raw, "scene", where), "dt", f"{where}: scene")),
+        "control_period_s": number(scene.take("dt"), scene.name("dt")),
         "joints": names,
-        "observation": _observation(require(raw, "observations", where), names, where, draft),
-        "action": {"scale": numbers(require(action, "scale", where), len(names), f"{where}: scale")},
+        "default_joint_position_rad": default,
+        "observation": _observation(top.section("observations"), names, default, draft),
+        "action": {
+            "scale": numbers(action.take("scale"), length, action.name("scale")),
+            "offset": "default_joint_position" if offset == default else offset,
+            **target_clip(action.get("clip"), length, action.name("clip")),
+        },
     }
-    _articulation(require(raw, "articulations", where), names, where, draft)
-    default = draft.manifest["default_joint_position_rad"]
-    offset = numbers(action.get("offset", 0.0), len(names), f"{where}: offset")
-    draft.manifest["action"]["offset"] = "default_joint_position" if offset == default else offset
-    if action.get("clip") is not None:
-        draft.lose("the clip of the joint targets after scaling: set limits.position instead")
-    draft.lose("the range of the velocity command: not in the file")
+    gains(draft, of_joints("default_joint_stiffness"), of_joints("default_joint_damping"), str(path))
+    limits = robot.items("default_joint_pos_limits")
+    if len(limits) == len(order):
+        edges = [pair(limits[place], robot.name("default_joint_pos_limits")) for place in order]
+        if all(edge is not None for edge in edges):
+            low, high = ([edge[side] for edge in edges if edge is not None] for side in (0, 1))
+            draft.manifest["limits"] = {"position": {"min_rad": low, "max_rad": high}}
+    draft.lose("the range of the velocity command: not in the file", "velocity_command")
+    action.skip(ENTRY)
+    action.section("extras").skip(ENTRY)
+    robot.skip(ROBOT)
+    scene.skip(SCENE)
+    for ignored in account.finish():
+        draft.lose(f"{ignored}: --ignore says so")
     return draft
 
 
-def _action_entry(raw: list[dict[str, Any]], where: str) -> dict[str, Any]:
-    entries = [entry for entry in raw if str(entry.get("full_path", "")).endswith(f".{ACTION}")]
-    if len(raw) != 1 or len(entries) != 1:
-        named = ", ".join(str(entry.get("name")) for entry in raw)
-        raise InputError(f"{where}: expected one action, a {ACTION}, got {named or 'none'}")
-    return entries[0]
+def _action_entry(top: Section) -> Section:
+    top.take("actions")
+    entries = top.entries("actions")
+    names = ", ".join(str(entry.get("name")) for entry in entries) or "none"
+    if len(entries) != 1:
+        raise InputError(f"{top.name('actions')}: expected one action, a {ACTION}, got {names}")
+    (entry,) = entries
+    kind = str(entry.get("full_path", "")).rpartition(".")[2]
+    if "Velocity" in kind:
+        raise InputError(f"{top.name('actions')}: {names}: {NO_VELOCITY_TARGETS}")
+    if kind != ACTION:
+        raise InputError(f"{top.name('actions')}: expected one action, a {ACTION}, got {names}")
+    return entry
 
 
-def _observation(raw: dict[str, Any], joints: list[str], where: str, draft: Draft) -> dict[str, Any]:
+def _robot(articulations: Section, names: list[str]) -> Section:
+    articulations.take("robot")
+    robot = articulations.section("robot")
+    if sorted(robot.texts("joint_names")) != sorted(names):
+        raise InputError(f"{robot.name('joint_names')}: the action does not move exactly the robot's joints")
+    return robot
+
+
+def _observation(groups: Section, joints: list[str], default: Joints, draft: Draft) -> dict[str, Any]:
     terms, lengths = [], []
-    for entry in require(raw, "policy", f"{where}: observations"):
-        name = require(entry, "name", f"{where}: observations.policy")
-        here = f"{where}: observation {name}"
+    groups.take("policy")
+    for entry in groups.entries("policy"):
+        name = str(entry.take("name"))
+        where = entry.name("")[:-1]
+        overloads, extras = entry.section("overloads"), entry.section("extras")
         if name not in TERMS:
-            draft.lose(f"the observation {name!r} ({entry.get('full_path')}): gaitd has no such term")
+            entry.skip(dict.fromkeys(entry.names(), "refused below"))
+            overloads.skip(dict.fromkeys(overloads.names(), "refused below"))
+            extras.skip(dict.fromkeys(extras.names(), "refused below"))
+            draft.refuse(f"{where}: {no_such_term(name)}", "observation.terms")
             continue
         if entry.get("joint_names") not in (None, joints):
-            raise InputError(f"{here}: its joints are not the action's, or in another order")
-        overloads = entry.get("overloads") or {}
-        given = overloads.get("scale")
-        scale = 1.0 if given is None else numbers(given, len(given) if isinstance(given, list) else 1, here)
-        terms.append(term(TERMS[name], scale, clip_after_scale(overloads.get("clip"), scale, here, draft)))
-        lengths.append(max(1, int(overloads.get("history_length") or 0)))
-        if (entry.get("extras") or {}).get("modifiers"):
-            draft.lose(f"modifiers of the observation {name!r}")
-    for group in sorted(raw.keys() - {"policy"}):
-        draft.lose(f"the observation group {group!r}: only the policy's is used")
+            raise InputError(f"{where}: its joints are not the action's, or in another order")
+        _check_offsets(entry, default, len(joints))
+        length = count(overloads.get("history_length", 0), overloads.name("history_length"))
+        if length > 1 and not overloads.get("flatten_history_dim", True):
+            draft.refuse(f"{where}: a history that is not flattened", "observation.terms")
+        overloads.skip({"flatten_history_dim": "there is no history to flatten"})
+        scale = numbers(overloads.get("scale", 1.0), None, overloads.name("scale"))
+        clip = pair(overloads.get("clip"), overloads.name("clip"))
+        terms.append(term(TERMS[name], scale, clip, where, draft, scale_first=False))
+        lengths.append(length)
+        if extras.get("modifiers"):
+            draft.refuse(f"{where}: modifiers {extras.get('modifiers')!r}", "observation.terms")
+        entry.skip(ENTRY)
+        extras.skip(ENTRY)
+    groups.skip(dict.fromkeys(groups.names(), "only the policy's group is what the policy sees"))
     return histories(terms, lengths, "term_major")
 
 
-def _articulation(raw: dict[str, Any], joints: list[str], where: str, draft: Draft) -> None:
-    robot = require(raw, "robot", f"{where}: articulations")
-    here = f"{where}: articulations.robot"
-    order = list(require(robot, "joint_names", here))
-    if sorted(order) != sorted(joints):
-        raise InputError(f"{here}: the action does not move exactly the robot's joints")
-    places = [order.index(joint) for joint in joints]
-
-    def of_joints(key: str) -> list[float] | float:
-        values = require(robot, key, here)
-        return numbers([values[place] for place in places], len(joints), f"{here}.{key}")
-
-    draft.manifest["default_joint_position_rad"] = of_joints("default_joint_pos")
-    for key, ours in (("stiffness", "stiffness_nm_per_rad"), ("damping", "damping_nms_per_rad")):
-        gains = of_joints(f"default_joint_{key}")
-        if gains == 0.0:
-            draft.lose(f"{key}: all zero, the gains are inside the actuator model; give action.{ours}")
-        else:
-            draft.manifest["action"][ours] = gains
-    limits = robot.get("default_joint_pos_limits")
-    if limits is not None:
-        edges = [[float(limits[place][side]) for place in places] for side in (0, 1)]
-        draft.manifest["limits"] = {"position": {"min_rad": edges[0], "max_rad": edges[1]}}
-    for key in ("default_joint_armature", "default_joint_friction"):
-        if any(robot.get(key) or []):
-            draft.lose(f"{key}: a property of the simulated robot")
+def _check_offsets(entry: Section, default: Joints, length: int) -> None:
+    """A relative term is relative to the default position, and to the velocity 0. Raises InputError."""
+    for key, expected in (("joint_pos_offsets", default), ("joint_vel_offsets", 0.0)):
+        given = entry.get(key)
+        if given is not None and numbers(given, length, entry.name(key)) != expected:
+            raise InputError(f"{entry.name(key)}: {given}, expected the default ({expected})")

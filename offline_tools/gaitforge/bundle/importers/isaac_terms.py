@@ -13,3 +13,8 @@ TERMS = {
     "velocity_commands": "velocity_command",
 }
 """Names of Isaac Lab's functions. Its default joint velocity is zero, so that relative is absolute."""
+
+
+def no_such_term(name: str) -> str:
+    """What to say of an observation that a manifest cannot express: without it, all behind it would shift."""
+    return f"the observation {name!r}: a manifest has no such term"

@@ -1,135 +1,184 @@
-"""unitree_rl_lab's deploy.yaml.
+"""deploy.yaml of unitree_rl_lab and unitree_rl_mjlab.
 
-Gains stand in the order of the robot's motors; positions, scales and offsets in the policy's, and
-``joint_ids_map`` tells the motor of each of the policy's joints. The file does not name the joints.
+Gains stand in the order of the robot's motors, of which the policy need not move all; positions, scales and
+offsets stand in the policy's, and ``joint_ids_map`` tells the motor of each of its joints. The file does
+not name the joints; unitree_rl_mjlab's ONNX model does. Their deploy code clips the joint position target and
+feeds the raw action back; its history begins with the first frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gaitd.errors import InputError
-from gaitforge.bundle.importers.draft import (
-    Draft,
-    clip_after_scale,
+from gaitforge.bundle.importers.accounting import Account, Section
+from gaitforge.bundle.importers.draft import NO_VELOCITY_TARGETS, Draft, Source
+from gaitforge.bundle.importers.isaac_terms import TERMS, no_such_term
+from gaitforge.bundle.importers.onnx_file import metadata
+from gaitforge.bundle.importers.values import (
+    Joints,
+    count,
+    flag,
+    gains,
     histories,
+    is_all,
+    number,
     numbers,
-    require,
+    pair,
+    target_clip,
     term,
+    velocity_range,
 )
-from gaitforge.bundle.importers.isaac_terms import TERMS
 from gaitforge.common import files
 
 SWITCHES = ("use_gym_history", "scale_first")
 RANGES = ("lin_vel_x", "lin_vel_y", "ang_vel_z")
 
+MEANINGLESS = {"heading": "for sampling commands in training; the deployed command is a turn rate"}
+SELECTION = {
+    "body_names": "bodies, in a term of joints",
+    "body_ids": "bodies, in a term of joints",
+    "preserve_order": "joint_ids says the order",
+}
+"""Keys that mean nothing to a manifest, and why."""
 
-def read(paths: Sequence[Path], joints: Sequence[str] | None) -> Draft:
-    """Read one deploy.yaml; ``joints`` are the motors' joints in the motors' order. Raises InputError."""
-    (path,) = paths
-    raw = files.read_yaml(path, "the file")
-    where = str(path)
-    motors = [int(motor) for motor in require(raw, "joint_ids_map", where)]
-    count = len(motors)
-    if sorted(motors) != list(range(count)):
-        raise InputError(f"{where}: joint_ids_map does not number each of {count} motors once")
-    if joints is None:
+
+def read(source: Source) -> Draft:
+    """Read one deploy.yaml; the names are the motors' joints in the motors' order. Raises InputError."""
+    path = source.paths[0]
+    account = Account(str(path), source.ignored)
+    top = account.open(files.read_yaml(path, "the file"))
+    motors = [count(motor, top.name("joint_ids_map")) for motor in top.items("joint_ids_map")]
+    length = len(motors)
+    top.take("joint_ids_map")
+    if len(set(motors)) != length or not motors:
+        raise InputError(f"{path}: joint_ids_map does not number each motor once")
+    stiffness = top.take("stiffness")
+    motor_count = len(stiffness) if isinstance(stiffness, list) else max(motors) + 1
+    if max(motors) >= motor_count:
         raise InputError(
-            f"{where} does not name the joints: give the motors' joints, in order, with --joints"
+            f"{top.name('stiffness')}: {motor_count} values, but joint_ids_map has motor {max(motors)}"
         )
-    if len(joints) != count:
-        raise InputError(f"--joints: {len(joints)} names for the {count} joints of {where}")
     draft = Draft()
+    names = _names(source, motors, motor_count, draft)
 
-    def of_motors(key: str) -> list[float] | float:
-        value = numbers(require(raw, key, where), count, f"{where}: {key}")
-        return [value[motor] for motor in motors] if isinstance(value, list) else value
+    def of_motors(key: str) -> Joints:
+        value = top.take(key)
+        if isinstance(value, list) and len(value) == motor_count:
+            value = [value[motor] for motor in motors]
+        elif isinstance(value, list):
+            raise InputError(f"{top.name(key)}: expected {motor_count} values, got {len(value)}")
+        return numbers(value, length, top.name(key))
 
-    default = numbers(require(raw, "default_joint_pos", where), count, f"{where}: default_joint_pos")
+    default = numbers(top.take("default_joint_pos"), length, top.name("default_joint_pos"))
     draft.manifest = {
-        "control_period_s": float(require(raw, "step_dt", where)),
-        "joints": [joints[motor] for motor in motors],
+        "control_period_s": number(top.take("step_dt"), top.name("step_dt")),
+        "joints": names,
         "default_joint_position_rad": default,
-        "observation": _observation(require(raw, "observations", where), count, where, draft),
-        "action": {
-            **_action(require(raw, "actions", where), count, default, where, draft),
-            "stiffness_nm_per_rad": of_motors("stiffness"),
-            "damping_nms_per_rad": of_motors("damping"),
-        },
+        "observation": _observation(top.section("observations"), length, draft),
+        "action": _action(top.section("actions"), length, default),
     }
-    _commands(raw.get("commands") or {}, draft)
-    for key in sorted(raw.keys() - _KNOWN):
-        draft.lose(f"{key}: gaitd has nothing like it")
+    gains(draft, of_motors("stiffness"), of_motors("damping"), str(path))
+    _commands(top.section("commands"), draft)
+    for ignored in account.finish():
+        draft.lose(f"{ignored}: --ignore says so")
     return draft
 
 
-_KNOWN = {
-    "actions",
-    "commands",
-    "damping",
-    "default_joint_pos",
-    "joint_ids_map",
-    "observations",
-    "step_dt",
-    "stiffness",
-}
+def _names(source: Source, motors: list[int], motor_count: int, draft: Draft) -> list[str]:
+    """The policy's joints: of ``--joints`` by motor, or of the model's metadata as it stands."""
+    if source.joints is not None:
+        named = list(range(motor_count))
+        if len(source.joints) == len(motors) < motor_count:
+            named = sorted(motors)
+            draft.lose(f"--joints: taken as the names of the motors that the policy moves, {named}")
+        elif len(source.joints) != motor_count:
+            raise InputError(
+                f"--joints: {len(source.joints)} names for the {motor_count} motors of {source.paths[0]}, of "
+                f"which the policy moves {len(motors)}: name all of these or those, in the motors' order"
+            )
+        return [source.joints[named.index(motor)] for motor in motors]
+    if len(source.paths) > 1:
+        names = metadata(source.paths[1])[0].get("joint_names", "").split(",")
+        if len(names) != len(motors):
+            raise InputError(
+                f"{source.paths[1]}: its metadata names {len(names)} joints, joint_ids_map {len(motors)}"
+            )
+        return [name.strip() for name in names]
+    raise InputError(
+        f"{source.paths[0]} does not name the joints: give the motors' joints, in order, with --joints"
+    )
 
 
-def _observation(raw: dict[str, Any], count: int, where: str, draft: Draft) -> dict[str, Any]:
+def _observation(section: Section, length: int, draft: Draft) -> dict[str, Any]:
+    switches = {name: flag(section.get(name, False), section.name(name)) for name in SWITCHES}
     terms, lengths = [], []
-    scale_first = bool(raw.get("scale_first", False))
-    for name, entry in raw.items():
+    for name in section.names():
         if name in SWITCHES:
             continue
-        here = f"{where}: observations.{name}"
+        where = section.name(name)
         kind = "clock_phase" if name == "gait_phase" else TERMS.get(name)
         if kind is None:
-            draft.lose(f"the observation {name!r}: gaitd has no such term")
+            section.skip({name: "refused below"})
+            draft.refuse(f"{where}: {no_such_term(name)}", "observation.terms")
             continue
-        given = entry.get("scale")
-        scale = 1.0 if given is None else numbers(given, len(given) if isinstance(given, list) else 1, here)
-        clip = clip_after_scale(entry.get("clip"), scale, here, draft, scale_first=scale_first)
-        made = term(kind, scale, clip)
+        entry = section.section(name)
+        scale = numbers(entry.get("scale", 1.0), None, f"{where}.scale")
+        clip = pair(entry.get("clip"), f"{where}.clip")
+        made = term(kind, scale, clip, where, draft, scale_first=switches["scale_first"])
+        parameters = entry.section("params")
+        parameters.get("command_name")
         if kind == "clock_phase":
-            made["period_s"] = float(require(entry.get("params") or {}, "period", here))
-        elif entry.get("params", {}).keys() - {"command_name"}:
-            draft.lose(f"parameters of the observation {name!r}")
+            made["period_s"] = number(parameters.take("period"), parameters.name("period"))
+        _check_all(parameters.section("asset_cfg"), length)
         terms.append(made)
-        lengths.append(max(1, int(entry.get("history_length") or 1)))
-    return histories(terms, lengths, "frame_major" if raw.get("use_gym_history") else "term_major")
+        lengths.append(count(entry.get("history_length", 1), f"{where}.history_length"))
+    if not terms:
+        draft.refuse(f"{section.name('')[:-1]}: no observation", "observation.terms")
+    return histories(terms, lengths, "frame_major" if switches["use_gym_history"] else "term_major")
 
 
-def _action(
-    raw: dict[str, Any], count: int, default: list[float] | float, where: str, draft: Draft
-) -> dict[str, Any]:
-    entry = require(raw, "JointPositionAction", f"{where}: actions")
-    for name in sorted(raw.keys() - {"JointPositionAction"}):
-        draft.lose(f"the action {name!r}: gaitd commands joint positions only")
-    here = f"{where}: actions.JointPositionAction"
-    if entry.get("joint_ids") not in (None, list(range(count))):
-        raise InputError(f"{here}.joint_ids: a policy that moves only some of the joints is not supported")
-    action: dict[str, Any] = {"scale": numbers(require(entry, "scale", here), count, f"{here}.scale")}
-    if entry.get("offset") is not None:
-        offset = numbers(entry["offset"], count, f"{here}.offset")
-        action["offset"] = "default_joint_position" if offset == default else offset
-    if entry.get("clip") is not None:
-        draft.lose("the clip of the joint targets after scaling: set limits.position instead")
-    return action
+def _check_all(selection: Section, length: int) -> None:
+    """Raise InputError unless a term is about all joints, in the policy's order."""
+    if selection.get("name", "robot") != "robot":
+        raise InputError(f"{selection.name('name')}: {selection.get('name')!r}, expected robot")
+    if not is_all(selection.get("joint_ids"), length):
+        raise InputError(
+            f"{selection.name('joint_ids')}: {selection.get('joint_ids')}: a term of only some joints, or in "
+            "another order, is not supported"
+        )
+    if selection.get("joint_names") not in (None, ".*", [".*"]) and selection.get("joint_ids") is None:
+        raise InputError(f"{selection.name('joint_names')}: which joints these are is not in the file")
+    selection.skip(SELECTION)
 
 
-def _commands(raw: dict[str, Any], draft: Draft) -> None:
-    ranges = (raw.get("base_velocity") or {}).get("ranges") or {}
-    if all(ranges.get(key) is not None for key in RANGES):
-        draft.manifest["velocity_command"] = {
-            "unit": "si",
-            "min": [float(ranges[key][0]) for key in RANGES],
-            "max": [float(ranges[key][1]) for key in RANGES],
-        }
+def _action(actions: Section, length: int, default: Joints) -> dict[str, Any]:
+    for name in actions.names():
+        if "Velocity" in name:
+            raise InputError(f"{actions.name(name)}: {NO_VELOCITY_TARGETS}")
+    actions.take("JointPositionAction")
+    entry = actions.section("JointPositionAction")
+    if not is_all(entry.get("joint_ids"), length):
+        raise InputError(
+            f"{entry.name('joint_ids')}: {entry.get('joint_ids')}: a policy of only some of these joints, "
+            "or in another order, is not supported"
+        )
+    if "joint_ids" not in entry.names() and entry.get("joint_names") not in (None, ".*", [".*"]):
+        raise InputError(f"{entry.name('joint_names')}: which joints these are is not in the file")
+    entry.skip({"joint_names": "joint_ids says which"})
+    offset = numbers(entry.get("offset", 0.0), length, entry.name("offset"))
+    return {
+        "scale": numbers(entry.take("scale"), length, entry.name("scale")),
+        "offset": "default_joint_position" if offset == default else offset,
+        **target_clip(entry.get("clip"), length, entry.name("clip")),
+    }
+
+
+def _commands(commands: Section, draft: Draft) -> None:
+    ranges = commands.section("base_velocity").section("ranges")
+    edges = [ranges.get(key) for key in RANGES]
+    if all(edge is not None for edge in edges):
+        draft.manifest["velocity_command"] = velocity_range(edges, ranges.name("lin_vel_x"))
     else:
-        draft.lose("the range of the velocity command: not in the file")
-    for name in sorted(raw.keys() - {"base_velocity"}):
-        draft.lose(f"the command {name!r}: gaitd knows a velocity command only")
-    if ranges.get("heading") is not None:
-        draft.lose("the heading command: gaitd takes turn rates only")
+        draft.lose("the range of the velocity command: not in the file", "velocity_command")
+    ranges.skip(MEANINGLESS)

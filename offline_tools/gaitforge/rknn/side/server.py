@@ -1,21 +1,24 @@
 """Serves rknn-toolkit2 to gaitforge: run by the Python of the toolkit's own environment.
 
-    python server.py LOG_FILE
+    python server.py LOG_FILE SCRATCH
 
 One request a line on standard input, ``{"call": name, ...}``; one answer a line on standard output,
 ``{"ok": true, "result": {...}}`` or ``{"ok": false, "error": "one line"}``. Arrays travel as
 ``{"shape": [...], "data": base64 of little-endian float32}``. Everything the toolkit and its C library
 print goes to the log file; their table of layers is read back from there, the toolkit offers it
-nowhere else.
+nowhere else. SCRATCH is a directory for intermediate files; it is removed at the end of standard input, which
+is what is left to see of a caller that was killed.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -263,6 +266,8 @@ def main() -> None:
     os.dup2(sink, 1)
     os.dup2(sink, 2)
     no_torch.install()
+    with contextlib.suppress(Exception):  # the first call tells what is wrong
+        import rknn.api  # noqa: F401  takes a second, in which the caller does something else
     server: Server | None = None
     for line in sys.stdin:
         request = json.loads(line)
@@ -274,6 +279,7 @@ def main() -> None:
         except Exception as error:
             answer = {"ok": False, "error": f"{type(error).__name__}: {last_line(str(error))}"}
         print(json.dumps(answer), file=answers, flush=True)
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
 
 
 if __name__ == "__main__":

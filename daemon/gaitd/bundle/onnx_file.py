@@ -22,6 +22,8 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {},
 }
+MAX_FIELDS = 1_000_000
+"""Each takes time and may take memory; a policy's model has a few thousand."""
 _TENSOR_NAME = 8
 _EXTERNAL_DATA = 13
 _DATA_LOCATION = 14
@@ -33,11 +35,15 @@ def check_self_contained(model_bytes: bytes) -> None:
     """Refuse a model with external data, wherever in it, and what is no ONNX file. Raises InputError."""
     data = memoryview(model_bytes)
     pending = [("Model", 0, len(data))]
+    count = 0
     while pending:
         kind, start, end = pending.pop()
         children = _MESSAGES[kind]
         name, external = b"", False
         for field, value, begin, stop in _fields(data, start, end):
+            count += 1
+            if count > MAX_FIELDS:
+                raise InputError(f"model.onnx: more than {MAX_FIELDS} fields in it: not a policy's model")
             if field in children and begin is not None:
                 pending.append((children[field], begin, stop))
             elif kind == "Tensor" and field == _TENSOR_NAME and begin is not None:

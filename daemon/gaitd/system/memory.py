@@ -1,0 +1,29 @@
+"""A bound on the memory that reading something may take."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+MODEL_BYTES = 256 * 1024 * 1024
+"""Of a model on the CPU, to be loaded and again to be run; gaitd.service has 768 MB for all its processes."""
+
+
+@contextlib.contextmanager
+def memory_limit(more_bytes: int) -> Iterator[None]:
+    """Let this process take at most so much more private memory inside it; beyond, it gets MemoryError.
+
+    The kernel keeps to RLIMIT_DATA for every private writable mapping since Linux 4.7 (setrlimit(2)).
+    """
+    data_pages = int(Path("/proc/self/statm").read_text().split()[5])
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = data_pages * resource.getpagesize() + more_bytes
+    for other in (before, hard):
+        limit = limit if other == resource.RLIM_INFINITY else min(limit, other)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))

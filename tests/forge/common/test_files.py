@@ -1,0 +1,81 @@
+"""YAML as trainers and people write it for gaitforge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import graphs
+import pytest
+
+from gaitd.bundle.untrusted import load_yaml
+from gaitd.errors import InputError
+from gaitforge.common import files
+from gaitforge.common.manifest import dump_yaml
+
+Refused = Callable[..., str]
+
+
+def read(tmp_path: Path, text: str) -> dict[str, Any]:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    return files.read_yaml(path, "the file")
+
+
+def test_python_tuples_and_slices_are_plain_data(tmp_path: Path) -> None:
+    text = "a: !!python/tuple [1.0, 2.0]\nb: !!python/object/apply:builtins.slice [null, 4, null]\n"
+    assert read(tmp_path, text) == {"a": [1.0, 2.0], "b": slice(None, 4, None)}
+
+
+def test_aliases_are_followed(tmp_path: Path) -> None:
+    assert read(tmp_path, "a: &scale [1, 2]\nb: *scale\n") == {"a": [1, 2], "b": [1, 2]}
+
+
+GROWING = "a0: &a0 [x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3, column 1: key 'a' is named twice, first in line 1"),
+        ("a: !!python/object/apply:os.system [touch ran]", "the tag !!python/object/apply:os.system"),
+        ("a: !!python/name:os.system", "the tag !!python/name:os.system"),
+        ("a: !!python/object/apply:builtins.slice [x, null, null]", "expected start, stop, step"),
+        ("a: !!python/object/apply:builtins.slice [null, null, 0]", "expected start, stop, step"),
+        ("a: !!python/tuple 1", "line 1, column 4"),
+        (GROWING, "counting what aliases"),
+        ("a: &a [*a]", "holds the alias itself"),
+        ("", "is empty"),
+        ("- 1", "expected keys and values"),
+    ],
+)
+def test_refused(tmp_path: Path, text: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+    assert said in str(caught.value)
+    assert str(tmp_path / "file.yaml") in str(caught.value)
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("text", ["1234e567", "5e-2", "1e3", "yes", "5"])
+def test_text_that_looks_like_a_number_comes_back_as_text(text: str) -> None:
+    assert load_yaml(dump_yaml({"commit": text})) == {"commit": text}
+
+
+@pytest.mark.parametrize("command", ["export", "pack", "import", "verify"])
+def test_every_command_refuses_a_doubled_key(refused: Refused, command: str) -> None:
+    Path("double.yaml").write_text("a: 1\na: 2\n")
+    graphs.dense(Path("model.pt"))
+    argv = {
+        "export": ["model.pt", "--config", "double.yaml"],
+        "pack": ["--manifest", "double.yaml", "--onnx", "model.pt", "--output", "p.gaitd"],
+        "import": ["rl_sar", "double.yaml"],
+        "verify": ["model.pt", "--manifest", "double.yaml", "--dataset", "model.pt"],
+    }
+    assert "double.yaml: not valid YAML: line 2, column 1: key 'a' is named twice" in refused(
+        2, command, *argv[command]
+    )

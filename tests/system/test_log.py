@@ -1,0 +1,51 @@
+"""Log lines: one for each record, whoever wrote what is in it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from gaitd.errors import InputError
+from gaitd.system.command_line import run_command
+from gaitd.system.log import start_logging
+
+EVIL = "a\nMAINPID=1 \x1b[2J\u202e" + "x" * 10_000
+
+
+def test_a_record_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ({"JOURNAL_STREAM": "1:2"}, {}):
+        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+        for name, value in variable.items():
+            monkeypatch.setenv(name, value)
+        listener = start_logging()
+        logging.getLogger("gaitd").warning("worker died error=%s", EVIL)
+        listener.stop()
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.isprintable()
+        assert "worker died error=a MAINPID=1" in line
+        assert len(line) < 5000
+
+
+def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    listener = start_logging()
+    try:
+        raise ValueError("why")
+    except ValueError:
+        logging.getLogger("gaitd").exception("what")
+    listener.stop()
+    text = capsys.readouterr().err
+    assert "Traceback" in text
+    assert text.rstrip().endswith("ValueError: why")
+    assert text.count("\n") > 2
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        raise InputError(EVIL)
+
+    assert run_command("gaitd", command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gaitd: error: a MAINPID=1")
+    assert line.isprintable()
+    assert len(line) < 5000
