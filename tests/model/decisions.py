@@ -373,8 +373,8 @@ def _step(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     def take(last: int, age: int, session: int) -> int:
         step = _step_of(code, bounds, rest)
         if last != NONE:
-            assert step.step([_frame(bounds, last)], NOW).last_admitted_ns == NOW
-        return int(step.step([_frame(bounds, age, session)], NOW).last_admitted_ns == NOW)
+            assert step.step([_frame(bounds, last)], NOW).frame is not None
+        return int(step.step([_frame(bounds, age, session)], NOW).frame is not None)
 
     def begin(age: int) -> int:
         inferred: list[Op] = []

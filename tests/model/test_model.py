@@ -161,7 +161,7 @@ BUGS = [
     Bug(
         "the worker skips the lease",
         answer,
-        {"lease.permits(self._guard.lease, command.epoch, command.slot, now_ns)": "True"},
+        {"lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())": "True"},
         "a worker reads the lease before it sends",
     ),
     Bug(
