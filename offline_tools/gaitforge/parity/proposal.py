@@ -160,7 +160,7 @@ def _joint_lists(raw: Any, key: str = "") -> list[list[float]]:
         for name, value in raw.items():
             if name not in ("observation", "joints", "velocity_command", "clip"):
                 found += _joint_lists(value, name)
-    elif isinstance(raw, list) and key:
+    elif isinstance(raw, list) and key and raw and not isinstance(raw[0], str):
         found.append(raw)
     return found
 
