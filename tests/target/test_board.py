@@ -95,7 +95,7 @@ def test_the_doctor_finds_it_fit(report: dict[str, Any]) -> None:
     [
         ("worker killed", "worker_died", DEADLINE_S),
         # One deadline until the worker misses the guardian, one more at the client.
-        ("supervisor stopped", "client_deadline", 2 * DEADLINE_S + 0.1),
+        ("guardian stopped", "client_deadline", 2 * DEADLINE_S + 0.1),
     ],
 )
 def test_damping_after_a_fault_until_the_next_session(

@@ -68,7 +68,7 @@ def test_watchdog_kills_a_stopped_daemon_and_a_new_session_follows(
         ticks = [tick for tick in csv.DictReader(file) if int(tick["monotonic_ns"]) >= stopped_ns]
     first = next(index for index, tick in enumerate(ticks) if tick["mode"] == "damping")
     damped_s = (int(ticks[first]["monotonic_ns"]) - stopped_ns) / 1e9
-    measured("supervisor stopped to damping at the C++ client", f"{damped_s * 1e3:.0f} ms")
+    measured("guardian stopped to damping at the C++ client", f"{damped_s * 1e3:.0f} ms")
     # One deadline until the worker misses the guardian, one more at the client; the rest is this test's kill.
     assert damped_s < 2 * DEADLINE_S + 0.5
     assert {tick["mode"] for tick in ticks[first:]} == {"damping"}

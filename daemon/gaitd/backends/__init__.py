@@ -26,7 +26,7 @@ def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", 
     """Load the bundle's model with a backend.
 
     Raises InputError when the bundle lacks the model or it does not fit, BackendError when the runtime
-    cannot be had.
+    is not available.
     """
     manifest = bundle.manifest
     dims = (bundle.pipeline().builder.dim, len(manifest.joints))

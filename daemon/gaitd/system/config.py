@@ -49,7 +49,7 @@ class Network(_Section, frozen=True, kw_only=True):
     address: str = ""
     """The robot's IPv4 address to listen on, as in "192.168.1.120"; empty: no TCP. It needs both files."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65536 - len(CHANNELS))] = DEFAULT_PORT
-    """State; command, guard and control have the three ports above it."""
+    """Port of the state channel; command, guard and control have the next three."""
     server_key: str = ""
     """File with gaitd's own secret key, as in "/etc/gaitd/robot.key"; gaitctl keygen makes it."""
     allowed_keys: str = ""
@@ -76,11 +76,11 @@ class Guard(_Section, frozen=True, kw_only=True):
     """When to go to damping. Multiples of the policy's control period."""
 
     deadline_periods: Annotated[float, msgspec.Meta(ge=2, le=20)] = 5.0
-    """Without a fresh valid command for this long: damping."""
+    """Without a fresh valid command for this long: damping. The worker's lease lasts as long."""
     state_max_age_periods: Annotated[float, msgspec.Meta(ge=1, le=5)] = 2.0
     """An older state is not answered."""
     first_command_s: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.5
-    """How long after activate the first state may take."""
+    """How long after activate the first command may take."""
     stance_s: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """Before damping, hold the policy's default stance for this long, with the policy's own gains.
     0: damping at once."""
@@ -108,13 +108,13 @@ class Guard(_Section, frozen=True, kw_only=True):
 
 
 class Realtime(_Section, frozen=True, kw_only=True):
-    """Scheduling of the hot threads. What is not available is a warning, never silence."""
+    """Scheduling of the hot threads. Each setting that is not available is a warning."""
 
     enabled: bool = True
     worker_cpus: list[Cpu] = []
     """Cores of the worker; empty: no pinning. On an RK3588 the big ones are 4 to 7."""
     guardian_cpus: list[Cpu] = []
-    """Cores of the supervisor; best another core than the worker's."""
+    """Cores of the guardian; best another core than the worker's."""
     worker_priority: Priority = 60
     """SCHED_FIFO priority."""
     guardian_priority: Priority = 70

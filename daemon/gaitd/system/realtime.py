@@ -69,7 +69,7 @@ def die_with_parent() -> None:
 
 
 def use_all_cpus() -> None:
-    """Undo the pinning that a child inherits from the supervisor."""
+    """Undo the pinning that a child inherits from the guardian."""
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 

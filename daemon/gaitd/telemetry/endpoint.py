@@ -17,7 +17,7 @@ REQUEST_TIMEOUT_S = 2.0
 
 
 def serve_metrics(metrics: Metrics, registry: CollectorRegistry) -> None:
-    """Serve from a thread. Raises InputError when the address cannot be had."""
+    """Serve from a thread. Raises InputError when the address is not available."""
     try:
         if metrics.address.startswith("/"):
             _serve_unix(Path(metrics.address), registry)

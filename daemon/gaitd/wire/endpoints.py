@@ -19,7 +19,7 @@ class Endpoints:
     guard: str
     """The guardian binds a PUB; controllers connect one SUB to command and guard."""
     control: str
-    """The supervisor binds a ROUTER."""
+    """The guardian binds a ROUTER; controllers and gaitctl connect a DEALER."""
 
     @classmethod
     def in_directory(cls, directory: PurePath) -> Endpoints:

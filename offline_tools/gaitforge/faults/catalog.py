@@ -201,9 +201,9 @@ WORKER_FAULTS = (
 )  # fmt: skip
 
 GAITD_FAULTS = (
-    Fault("supervisor: kill -9 (all of gaitd goes)", _kill("gaitd", signal.SIGKILL), CLIENT,
+    Fault("guardian: kill -9 (all of gaitd goes)", _kill("gaitd", signal.SIGKILL), CLIENT,
           undo=_restart("gaitd")),
-    Fault("supervisor: stopped (SIGSTOP)", _kill("gaitd", signal.SIGSTOP), CLIENT | LATE,
+    Fault("guardian: stopped (SIGSTOP)", _kill("gaitd", signal.SIGSTOP), CLIENT | LATE,
           undo=_kill("gaitd", signal.SIGCONT)),
     Fault("gaitd: all processes killed at once", _kill_everything, CLIENT, undo=_restart("gaitd")),
     Fault("gaitd: SIGTERM while the robot walks", _kill("gaitd", signal.SIGTERM),
@@ -220,7 +220,7 @@ GAITD_FAULTS = (
     Fault("shared memory: guardian's words overwritten at random", memory.scramble("guard"),
           LATE | LOST | CLIENT, either=True),
     Fault("shared memory: stamps of the far future", memory.far_future, LATE | LOST | CLIENT | DIED),
-    Fault("supervisor: no file descriptors, and the worker dies", _exhaust_files("gaitd"), DIED,
+    Fault("guardian: no file descriptors, and the worker dies", _exhaust_files("gaitd"), DIED,
           since="injection", bound_periods=SEEN_AT_ONCE, undo=_give_files_back),
     Fault("second controller: activate, states, release", _second_controller),
     Fault("malformed messages to every socket", _malformed),
@@ -318,7 +318,7 @@ QUICK = (
     "inference hangs for ever, lock held",
     "action NaN, for ever",
     "action NaN, once",
-    "supervisor: kill -9 (all of gaitd goes)",
+    "guardian: kill -9 (all of gaitd goes)",
     "malformed messages to every socket",
 )
 """A few rows of every kind, for the test suite."""

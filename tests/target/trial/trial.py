@@ -111,7 +111,7 @@ class Walk:
 
 
 def faults() -> dict[str, Any]:
-    """The worker is killed; the supervisor hangs until the watchdog ends it; a session comes after each."""
+    """The worker is killed; the guardian hangs until the watchdog ends it; a session comes after each."""
     walk = Walk()
     moments = {}
     try:
@@ -122,7 +122,7 @@ def faults() -> dict[str, Any]:
         walk.wait_for("moves the robot", 2)
         status()
         main_pid = int(run("systemctl", "show", "--property=MainPID", "--value", "gaitd")["out"])
-        moments["supervisor stopped"] = time.monotonic_ns()
+        moments["guardian stopped"] = time.monotonic_ns()
         os.kill(main_pid, signal.SIGSTOP)
         walk.wait_for("moves the robot", 3)
     finally:
