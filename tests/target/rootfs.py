@@ -33,6 +33,7 @@ WHEELS = [
     "rknn-toolkit-lite2==2.5.0",
     "ruamel.yaml",
     "setuptools<81",
+    "structlog",
 ]
 PURE = ["sdnotify"]
 """Published as source only."""
