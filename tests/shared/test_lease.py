@@ -13,9 +13,7 @@ TIMES = st.integers(1 << 17, 4 * 365 * 86400 * 10**9)
 
 
 @given(EPOCHS, SLOTS, TIMES)
-def test_it_permits_its_holder_until_it_expires(
-    epoch: int, slot: int, expiry_ns: int
-) -> None:
+def test_it_permits_its_holder_until_it_expires(epoch: int, slot: int, expiry_ns: int) -> None:
     word = lease.grant(epoch, slot, expiry_ns)
     assert 0 <= word < 2**64
     assert lease.is_of(word, epoch, slot)
