@@ -104,7 +104,7 @@ def test_walks_on_the_npu(gaitd: TargetGaitd) -> None:
     with gaitd.session() as controller:
         answers = [answer for answer in controller.walk(20) if answer is not None]
         assert [answer.mode for answer in answers].count(Mode.ACTIVE) >= 15
-    text = gaitd.system.log.read_text()
+    text = gaitd.log.read_text()
     assert "backend=rknn" in text
     assert "driver=0.9.8" in text
 
@@ -155,11 +155,11 @@ def test_a_failing_npu_means_damping_and_a_fresh_worker(
             last_ns = answer.publish_stamp_ns
         gaitd.guardian.launches.give()  # before the next worker proves itself
         gaitd.workers += 1
-        assert damping is not None, gaitd.system.log.read_text()
-        assert damping.reason is reason, gaitd.system.log.read_text()
+        assert damping is not None, gaitd.log.read_text()
+        assert damping.reason is reason, gaitd.log.read_text()
         assert not damping.stiffness.any()
         assert damping.publish_stamp_ns - last_ns <= 8 * PERIOD_NS
         assert damping.session == controller.session
     with gaitd.session() as controller:  # a new session on a fresh worker
         modes = [answer.mode for answer in controller.walk(10) if answer is not None]
-        assert Mode.ACTIVE in modes, gaitd.system.log.read_text()
+        assert Mode.ACTIVE in modes, gaitd.log.read_text()
