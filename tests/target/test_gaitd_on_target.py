@@ -111,17 +111,17 @@ def test_walks_on_the_npu(gaitd: TargetGaitd) -> None:
 
 def test_late_runs_inside_the_period_are_answers(gaitd: TargetGaitd) -> None:
     with gaitd.session() as controller:
-        gaitd.guardian.launches.give("from 1 late 15")
+        gaitd.orders.give("from 1 late 15")
         answers = [answer for answer in controller.walk(10) if answer is not None]
-        gaitd.guardian.launches.give()
+        gaitd.orders.give()
         assert Mode.ACTIVE in [answer.mode for answer in answers]
 
 
 def test_garbage_stays_inside_the_joint_limits(gaitd: TargetGaitd) -> None:
     with gaitd.session() as controller:
-        gaitd.guardian.launches.give("from 1 garbage")
+        gaitd.orders.give("from 1 garbage")
         answers = [answer for answer in controller.walk(10) if answer is not None]
-        gaitd.guardian.launches.give()
+        gaitd.orders.give()
     limits = small_manifest()["limits"]["position"]
     for answer in answers:
         if answer.mode is Mode.ACTIVE:
@@ -142,7 +142,7 @@ def test_a_failing_npu_means_damping_and_a_fresh_worker(
     gaitd: TargetGaitd, fault: str, reason: Reason
 ) -> None:
     with gaitd.session() as controller:
-        gaitd.guardian.launches.give(f"from 1 {fault}")
+        gaitd.orders.give(f"from 1 {fault}")
         last_ns = time.monotonic_ns()
         damping = None
         for _ in range(30):
@@ -153,7 +153,7 @@ def test_a_failing_npu_means_damping_and_a_fresh_worker(
                 damping = answer
                 break
             last_ns = answer.publish_stamp_ns
-        gaitd.guardian.launches.give()  # before the next worker proves itself
+        gaitd.orders.give()  # before the next worker proves itself
         gaitd.workers += 1
         assert damping is not None, gaitd.log.read_text()
         assert damping.reason is reason, gaitd.log.read_text()
