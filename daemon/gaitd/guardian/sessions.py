@@ -21,13 +21,11 @@ from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import JOINT_TARGET, STATE_FIELDS, TRANSPORT, Mode, Reason
+from gaitd.wire.contract import JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
 from gaitd.wire.frame import WireError
 from gaitd.wire.messages import Float32Array
 
-MEASURED_FIELDS = STATE_FIELDS[STATE_FIELDS.index("angular_velocity") :]
-"""What a controller may fill, behind the message's head."""
 SLOT = 0
 """Of the one worker."""
 MAX_CONTROLLERS = 16
@@ -129,13 +127,6 @@ class Sessions:
         hello = read_body(request, Hello)
         manifest = self._bundle.manifest
         check_same_joints(manifest.joints, hello.joints, f"hello of {hello.controller[:40]!r}")
-        for field in hello.fields:
-            if field not in MEASURED_FIELDS:
-                raise RefusedError(
-                    Reason.CONTRACT,
-                    f"hello of {hello.controller[:40]!r}: a state has no field {field[:40]!r}; known are "
-                    f"{', '.join(MEASURED_FIELDS)}",
-                )
         needed = required_fields(manifest) if hello.message == "state" else []
         for field in needed:
             if field not in hello.fields:
