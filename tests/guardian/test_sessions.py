@@ -398,7 +398,7 @@ class Controllers(RuleBasedStateMachine):
 
     @rule(peer=peers_of, back=st.integers(-1, 3))
     def release(self, peer: int, back: int) -> None:
-        self.ask_about("release", peer, back, allowed_to_others=False)
+        self.ask_about("release", peer, back, allowed_to_others=self.sessions.state.mode is Mode.DAMPING)
 
     @rule(
         peer=peers_of,
