@@ -17,7 +17,7 @@ import numpy as np
 
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.codec import encode_command, encode_raw_observation, encode_state
-from gaitd.wire.contract import (
+from gaitd.wire.generated import (
     GUARD_SLOT,
     MAX_POLICIES,
     MAX_SLOTS,

@@ -15,7 +15,7 @@ from gaitd.backends import open_backend
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Model, RecurrentState
+from gaitd.policy.manifest import Model, RecurrentState
 from support.bundles import mlp, mlp_onnx, mlp_weights, recurrent_onnx, small_manifest, write_small_bundle
 
 OBSERVATION, ACTION, HIDDEN = 18, 3, 5

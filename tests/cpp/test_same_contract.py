@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.wire import contract
-from gaitd.wire.contract import (
+from gaitd.wire import generated
+from gaitd.wire.generated import (
     CAUSE_UNITS,
     HELLO_REPLY_KEYS,
     LIMP_REASONS,
@@ -28,11 +28,11 @@ WIRE = REPOSITORY / "daemon/gaitd/wire"
 BY_HAND = [
     *(path for path in HEADERS.glob("*.hpp") if path.name != "contract.hpp"),
     *(CPP / "vendor").glob("*.hpp"),
-    *(path for path in WIRE.glob("*.py") if path.name != "contract.py"),
+    *(path for path in WIRE.glob("*.py") if path.name != "generated.py"),
 ]
 CONSTANTS = {
     name: value
-    for name, value in vars(contract).items()
+    for name, value in vars(generated).items()
     if name.isupper() and isinstance(value, (int, float, str)) and name != "PROTOCOL_VERSION"
 }
 # Small numbers, powers of ten and 2^16 stand for other things as well, as in the headers of msgpack.
@@ -54,7 +54,7 @@ def constant(name: str) -> str:
 
 def statements() -> Iterator[str]:
     """What C++ must know."""
-    yield f"kProtocolVersion == {contract.PROTOCOL_VERSION}"
+    yield f"kProtocolVersion == {generated.PROTOCOL_VERSION}"
     for name, value in CONSTANTS.items():
         same = isinstance(value, str)
         yield f'same({constant(name)}, "{value}")' if same else f"{constant(name)} == {value}"
@@ -68,11 +68,11 @@ def statements() -> Iterator[str]:
         yield f'same(text(Reason::{camel(reason.name)}), "{REASON_TEXTS[reason]}")'
     for cause in CauseKind:
         yield f'same(unitOf(CauseKind::{camel(cause.name)}), "{CAUSE_UNITS.get(cause, "")}")'
-    for index, channel in enumerate(contract.CHANNELS):
+    for index, channel in enumerate(generated.CHANNELS):
         yield f"static_cast<int>(Channel::{camel(channel)}) == {index}"
         yield f'same(kChannelNames[{index}], "{channel}")'
     for message in ("STATE", "RAW_OBSERVATION", "COMMAND"):
-        yield f"k{camel(message)}Elements == {len(getattr(contract, f'{message}_FIELDS'))}"
+        yield f"k{camel(message)}Elements == {len(getattr(generated, f'{message}_FIELDS'))}"
     yield "!isLimp(static_cast<Reason>(200))"
     yield 'same(toString(static_cast<CauseKind>(200)), "unknown")'
 
@@ -115,7 +115,7 @@ def test_nothing_of_the_contract_is_written_by_hand(path: Path) -> None:
 def test_the_clients_package_has_the_version_of_the_contract() -> None:
     version = re.search(r"project\(gaitd_client VERSION (\d+)\.", (CPP / "CMakeLists.txt").read_text("utf-8"))
     assert version is not None
-    assert int(version[1]) == contract.PROTOCOL_VERSION
+    assert int(version[1]) == generated.PROTOCOL_VERSION
 
 
 def test_the_client_reads_every_key_of_hellos_reply() -> None:
@@ -129,7 +129,7 @@ def test_the_client_fills_fields_of_a_state() -> None:
     assert default is not None
     named = re.findall(r'"(\w+)"', default[1])
     assert named
-    assert set(named) < set(contract.STATE_FIELDS)
+    assert set(named) < set(generated.STATE_FIELDS)
 
 
 def test_the_client_sends_every_key_of_a_request() -> None:
@@ -138,4 +138,4 @@ def test_the_client_sends_every_key_of_a_request() -> None:
         packed = re.search(rf'request\(id, "{name}".*?\n\}}\n', text, re.DOTALL)
         assert packed is not None
         keys = re.findall(r'packer\.pack\(std::string\("(\w+)"\)\)', packed[0])
-        assert sorted(keys) == sorted(contract.REQUESTS[name])
+        assert sorted(keys) == sorted(generated.REQUESTS[name])

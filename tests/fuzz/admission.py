@@ -16,7 +16,7 @@ import numpy as np
 
 from fuzz.oracle import Peers
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitd.wire.codec import decode_either, encode_raw_observation, encode_state
 from gaitd.wire.messages import RawObservation, RobotState
 

@@ -18,7 +18,7 @@ from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
 from gaitd.guardian.sessions import Sessions
 from gaitd.policy.admission import StateAdmission
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind, Reason
+from gaitd.wire.generated import CauseKind, Reason
 
 VECTORS = json.loads((native.REPOSITORY / "proto/golden/vectors.json").read_text())
 ORACLES = {"state": is_state, "raw_observation": is_raw_observation, "command": is_command}

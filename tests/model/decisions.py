@@ -21,14 +21,14 @@ import numpy as np
 
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.policy.admission import AdmissionLimits
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
-from gaitd.wire.contract import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 from gaitd.wire.control import Request
+from gaitd.wire.generated import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 from gaitd.worker.step import Frame
 from support.bundles import contract, small_manifest
 from support.states import random_state

@@ -16,7 +16,7 @@ from gaitd.errors import InputError
 from gaitd.policy.limits import Decision
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind, Reason
+from gaitd.wire.generated import CauseKind, Reason
 from support.bundles import contract, small_manifest
 from support.states import random_state
 

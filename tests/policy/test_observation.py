@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import TERM_FIELDS
 from gaitd.policy.joints import order_from
+from gaitd.policy.manifest import TERM_FIELDS
 from gaitd.policy.observation import ObservationBuilder, required_fields
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.messages import RobotState

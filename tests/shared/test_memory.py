@@ -17,7 +17,7 @@ from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.memory import read_only
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind, Reason
+from gaitd.wire.generated import CauseKind, Reason
 from support.findings import found
 
 

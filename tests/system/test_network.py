@@ -21,8 +21,8 @@ from gaitd.errors import UnreachableError
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config, load_config
 from gaitd.wire.codec import encode_state
-from gaitd.wire.contract import CHANNELS, Mode
 from gaitd.wire.control import Request, encode_request
+from gaitd.wire.generated import CHANNELS, Mode
 from gaitforge.stack.processes import Chain, Walk
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until

@@ -25,7 +25,7 @@ from standin.orders import Orders
 from gaitd.backends.rknn import RknnBackend
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.errors import BackendError, InputError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 Load = Callable[..., RknnBackend]
 
@@ -348,7 +348,7 @@ from pathlib import Path
 from standin import models
 from gaitd.backends.rknn import RknnBackend
 from gaitd.backends.rknn_host import RknnHost
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 host = RknnHost({library!r}, Path({tree!r}))
 backend = RknnBackend(models.policy(), Model(), 45, 12, host=host)
 def tick():

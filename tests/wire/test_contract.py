@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import (
+from gaitd.wire.generated import (
     CAUSE_REASONS,
     CAUSE_TEXTS,
     LIMP_REASONS,

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitd.wire.contract import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, REQUESTS, Reason
 from gaitd.wire.control import (
     Activate,
     Damp,
@@ -28,6 +27,7 @@ from gaitd.wire.control import (
     read_body,
 )
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, REQUESTS, Reason
 
 BODIES = st.dictionaries(
     st.text(max_size=10),

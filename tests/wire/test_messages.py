@@ -23,7 +23,8 @@ from gaitd.wire.codec import (
     encode_raw_observation,
     encode_state,
 )
-from gaitd.wire.contract import (
+from gaitd.wire.frame import WireError
+from gaitd.wire.generated import (
     COMMAND_FIELDS,
     GUARD_SLOT,
     MAX_MESSAGE_BYTES,
@@ -35,7 +36,6 @@ from gaitd.wire.contract import (
     Mode,
     Reason,
 )
-from gaitd.wire.frame import WireError
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 
 UINT64 = st.integers(0, 2**64 - 1)

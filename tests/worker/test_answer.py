@@ -19,7 +19,7 @@ from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.codec import decode_command, encode_raw_observation, encode_state
-from gaitd.wire.contract import CauseKind, Mode, Reason
+from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 from gaitd.worker.answer import Answerer
 from gaitd.worker.model import TimedModel

@@ -13,7 +13,7 @@ import onnxruntime
 from gaitd.backends.base import Float32Array
 from gaitd.bundle.onnx_file import check_self_contained
 from gaitd.errors import BackendError, InputError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 
 def open_session(model_bytes: bytes) -> onnxruntime.InferenceSession:

@@ -10,8 +10,8 @@ import math
 import re
 
 from gaitd.errors import InputError, printable
-from gaitd.policy.contract import JOINT_TERMS, Manifest, Term
-from gaitd.wire.contract import MAX_JOINTS
+from gaitd.policy.manifest import JOINT_TERMS, Manifest, Term
+from gaitd.wire.generated import MAX_JOINTS
 
 MAX_NAME = 100
 """Characters of a name or version: it goes into log lines, `systemctl status` and metrics."""

@@ -20,8 +20,8 @@ from gaitd.bundle.models import check_models
 from gaitd.bundle.untrusted import array_names, load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
-from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, gain_array
+from gaitd.policy.manifest import FORMAT, Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.replay import STATE_FIELDS, StateTrace, check_terms, check_trace
 from gaitd.system.memory import memory_limit

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gaitd.guardian.rules import GuardState
 from gaitd.system.log import log
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 
 
 def log_mode(state: GuardState, joints: Sequence[str]) -> None:

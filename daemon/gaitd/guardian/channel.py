@@ -15,9 +15,9 @@ from gaitd.guardian.sessions import JointOrder
 from gaitd.system.access import AccessControl
 from gaitd.system.log import log
 from gaitd.wire.codec import encode_command
-from gaitd.wire.contract import GUARD_SLOT, MAX_MESSAGE_BYTES
 from gaitd.wire.control import ForeignRequestError, Reply, Request, decode_request, encode_reply
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import GUARD_SLOT, MAX_MESSAGE_BYTES
 from gaitd.wire.messages import JointCommand
 
 MAX_REQUESTS_PER_WAKE = 8

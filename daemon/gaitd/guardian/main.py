@@ -35,8 +35,8 @@ from gaitd.system.log import log
 from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
-from gaitd.wire.contract import WORKER_REPLACING_REASONS, Mode, Reason
 from gaitd.wire.control import Reply, Request
+from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
 
 TICKS_PER_PERIOD = 4
 """The guardian looks this often in a control period, so its own tick adds a quarter period at most."""

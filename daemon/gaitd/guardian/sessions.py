@@ -21,9 +21,9 @@ from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.messages import Float32Array
 
 SLOT = 0

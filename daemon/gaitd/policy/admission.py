@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.limits import position_range
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import (
+from gaitd.wire.generated import (
     FUTURE_TOLERANCE_NS,
     MAX_ORIENTATION_NORM_SQUARED,
     MAX_SEQUENCE_JUMP_NS,

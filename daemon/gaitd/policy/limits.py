@@ -8,10 +8,10 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.contract import Float32Array, Manifest, Response
 from gaitd.policy.joints import joint_array, positive_joint_array
+from gaitd.policy.manifest import Float32Array, Manifest, Response
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 
 LIMIT_NAMES = ("position", "slew", "torque")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import TERM_FIELDS, Float32Array, Manifest, Normalization
+from gaitd.policy.manifest import TERM_FIELDS, Float32Array, Manifest, Normalization
 from gaitd.policy.terms import compile_term, source_layout, stack_index
 from gaitd.wire.messages import RobotState
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.contract import Float32Array, Manifest, Normalization
 from gaitd.policy.limits import CommandGuard, Decision
+from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.observation import Normalizer, ObservationBuilder
 from gaitd.wire.messages import RawObservation, RobotState
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, History, Manifest, Term
 from gaitd.policy.joints import joint_array
+from gaitd.policy.manifest import Float32Array, History, Manifest, Term
 from gaitd.wire.messages import RobotState
 
 Derive = Callable[[RobotState, int], tuple[float, ...]]

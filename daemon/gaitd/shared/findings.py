@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 
 MAX_TEXT_BYTES = 240
 _BLOCK = np.dtype(

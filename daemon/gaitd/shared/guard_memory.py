@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gaitd.shared import memory
 from gaitd.shared.memory import Words, aligned
-from gaitd.wire.contract import MAX_JOINTS, Reason
+from gaitd.wire.generated import MAX_JOINTS, Reason
 
 GUARD_WORDS = {
     "mode": 1,

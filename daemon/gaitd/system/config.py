@@ -11,7 +11,7 @@ import msgspec
 
 from gaitd.errors import InputError, printable
 from gaitd.system.runtime_dir import LONGEST_SOCKET, check_socket_path
-from gaitd.wire.contract import CHANNELS, DEFAULT_PORT
+from gaitd.wire.generated import CHANNELS, DEFAULT_PORT
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,7 +12,7 @@ from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
-from gaitd.wire.contract import Reason
+from gaitd.wire.generated import Reason
 
 _NAME = re.compile(r"gaitd-(\d{6,})-\w+\.mcap")
 _SUFFIX_BESIDE = ".part"

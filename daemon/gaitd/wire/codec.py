@@ -12,7 +12,8 @@ import sys
 import numpy as np
 
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import (
+from gaitd.wire.frame import WireError, describe, pack, unpack
+from gaitd.wire.generated import (
     COMMAND_FIELDS,
     GUARD_SLOT,
     LAST_NUMBER,
@@ -28,7 +29,6 @@ from gaitd.wire.contract import (
     Mode,
     Reason,
 )
-from gaitd.wire.frame import WireError, describe, pack, unpack
 from gaitd.wire.messages import Float32Array, JointCommand, RawObservation, RobotState
 
 if sys.byteorder != "little":  # pragma: no cover - blobs are sent as they lie in memory

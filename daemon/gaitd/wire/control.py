@@ -7,14 +7,14 @@ from typing import Any, Literal, TypeGuard, TypeVar
 
 import msgspec
 
-from gaitd.wire.contract import (
+from gaitd.wire.frame import VersionError, WireError, describe, is_number, pack, unpack
+from gaitd.wire.generated import (
     MAX_CONTROL_LENGTH,
     MAX_REQUEST_BYTES,
     PROTOCOL_VERSION,
     MessageType,
     Reason,
 )
-from gaitd.wire.frame import VersionError, WireError, describe, is_number, pack, unpack
 
 _ELEMENTS = 5
 

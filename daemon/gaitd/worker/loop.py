@@ -23,8 +23,8 @@ from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.realtime import may_use_fifo, realtime_context
 from gaitd.wire.codec import decode_either
-from gaitd.wire.contract import MAX_MESSAGE_BYTES, CauseKind
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, CauseKind
 from gaitd.worker.answer import Answerer
 from gaitd.worker.inbox import STATE_QUEUE, Inbox
 from gaitd.worker.model import TimedModel

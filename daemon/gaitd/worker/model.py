@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from gaitd.backends.base import Backend
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitd.shared.memory import Words
 
 

@@ -15,14 +15,14 @@ import numpy as np
 from gaitd.bundle import Bundle
 from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
-from gaitd.policy.contract import Float32Array
 from gaitd.policy.limits import Decision
+from gaitd.policy.manifest import Float32Array
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.codec import decode_raw_observation, decode_state
-from gaitd.wire.contract import CauseKind, Mode, Reason
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 
 Infer = Callable[[Float32Array], Float32Array]

@@ -6,7 +6,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common import arrays
 from gaitforge.common.arrays import Stats

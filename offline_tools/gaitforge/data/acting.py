@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.data.environment import load_object
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaitd.policy.contract import JOINT_TERMS, Float32Array, Manifest
+from gaitd.policy.manifest import JOINT_TERMS, Float32Array, Manifest
 from gaitforge.common import console
 
 SATURATED = 0.2

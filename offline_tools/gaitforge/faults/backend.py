@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import BackendError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.faults.orders import Order, Orders
 
 

@@ -24,9 +24,9 @@ from gaitd.policy.action import ActionMapper
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
 from gaitd.wire.codec import decode_command
-from gaitd.wire.contract import CauseKind, Mode
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import CauseKind, Mode
 from gaitd.wire.messages import JointCommand
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.shared_memory import open_worker_memory

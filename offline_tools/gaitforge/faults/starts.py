@@ -23,8 +23,8 @@ from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.wire.codec import decode_command
-from gaitd.wire.contract import Mode
 from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.generated import Mode
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.worker import ORDERS
 

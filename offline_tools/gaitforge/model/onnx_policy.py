@@ -12,7 +12,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Model, RecurrentState
+from gaitd.policy.manifest import Float32Array, Model, RecurrentState
 from gaitforge.model.intake import OnnxFile, read_model
 
 if TYPE_CHECKING:

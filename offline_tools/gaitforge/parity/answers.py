@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.parity.explain import Expected, Explainer, Explanation
 from gaitforge.parity.findings import Finding, Kind

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from gaitd.bundle.untrusted import load_arrays
 from gaitd.errors import InputError, printable
-from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import order_from
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.replay import STATE_FIELDS, StateTrace
 from gaitforge.parity.gaitd_capture import ANY, FIELDS, FORMAT, JOINTS, VERSION
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import JOINT_TERMS, TERM_FIELDS, Float32Array, Manifest
+from gaitd.policy.manifest import JOINT_TERMS, TERM_FIELDS, Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.places import find_places
 from gaitd.policy.replay import allowed_error, known_steps

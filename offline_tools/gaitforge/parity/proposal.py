@@ -11,8 +11,8 @@ import numpy as np
 
 from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest, Term
 from gaitd.policy.joints import joint_array
+from gaitd.policy.manifest import Float32Array, Manifest, Term
 from gaitd.policy.terms import compile_term
 from gaitforge.parity import recognise
 from gaitforge.parity.capture import Capture

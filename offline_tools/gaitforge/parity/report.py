@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from gaitd.bundle.read import Bundle
-from gaitd.policy.contract import JOINT_TERMS, Manifest
+from gaitd.policy.manifest import JOINT_TERMS, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.places import find_places
 from gaitd.policy.replay import replay

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.replay import StateTrace
 from gaitd.policy.terms import projected_gravity, roll_pitch_yaw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.errors import BackendError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.model.onnx_policy import PolicyOnnx
 from gaitforge.rknn.toolkit import Toolkit
 

@@ -16,10 +16,10 @@ from gaitd.backends.base import Backend
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.contract import Reason
+from gaitd.wire.generated import Reason
 from gaitd.wire.messages import RobotState
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.model import JOINTS

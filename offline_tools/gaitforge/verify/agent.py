@@ -14,7 +14,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.common import arrays, console
 from gaitforge.common.arrays import Stats
 from gaitforge.data.environment import Environment, load_environment

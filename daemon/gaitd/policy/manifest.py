@@ -1,4 +1,4 @@
-"""The contract of a policy: everything that must be known to run it as it was trained.
+"""A policy's manifest: everything that must be known to run it as it was trained.
 
 These types are the schema of a bundle's ``manifest.yaml``. Unknown and missing keys are refused by the
 decoder (gaitd.bundle.read); what relates several keys is checked here, with errors that name the key.
