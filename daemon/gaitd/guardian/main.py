@@ -21,13 +21,13 @@ from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
-from gaitd.guardian.sessions import SLOT, Sessions
+from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.lifeline import create_lifeline, map_lifeline
-from gaitd.shared.processes import GUARDIAN, TELEMETRY, WORKER
+from gaitd.shared.processes import GUARDIAN, TELEMETRY, WORKER, WORKER_SLOT, ChildProcess
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
@@ -51,7 +51,7 @@ class Guardian:
     """The main process of one gaitd."""
 
     def __init__(
-        self, bundle: Bundle, config: Config, backend: BackendName, worker_entry: str = WORKER.entry
+        self, bundle: Bundle, config: Config, backend: BackendName, worker: ChildProcess = WORKER
     ) -> None:
         """Claim the runtime directory and bind the sockets. Raises InputError."""
         manifest = bundle.manifest
@@ -81,9 +81,10 @@ class Guardian:
         lifeline_fd = create_lifeline()
         self._worker = WorkerProcess(
             Child(
-                WORKER.name,
-                worker_entry,
-                *worker_launch(bundle, backend, config, SLOT, self._guard, self._worker_memory, lifeline_fd),
+                worker,
+                *worker_launch(
+                    bundle, backend, config, WORKER_SLOT, self._guard, self._worker_memory, lifeline_fd
+                ),
             ),
             self._worker_memory,
             map_lifeline(lifeline_fd),
@@ -91,9 +92,7 @@ class Guardian:
             self._start,
         )
         self._telemetry = Child(
-            TELEMETRY.name,
-            TELEMETRY.entry,
-            *telemetry_launch(bundle, backend, config, self._guard, self._worker_memory),
+            TELEMETRY, *telemetry_launch(bundle, backend, config, self._guard, self._worker_memory)
         )
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
@@ -111,7 +110,7 @@ class Guardian:
         config = self._config
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
-        name_process("gaitd-guardian")
+        name_process(GUARDIAN.title)
         now_ns = time.monotonic_ns()
         self._start(self._worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
@@ -181,7 +180,9 @@ class Guardian:
         state = self._applied
         active = state.mode is Mode.ACTIVE
         self._guard.lease = (
-            lease.grant(state.epoch, SLOT, now_ns + self._limits.deadline_ns) if active else lease.NOBODY
+            lease.grant(state.epoch, WORKER_SLOT, now_ns + self._limits.deadline_ns)
+            if active
+            else lease.NOBODY
         )
 
     def _announce(self, state: GuardState) -> None:
@@ -226,8 +227,10 @@ class Guardian:
     def _look_after_telemetry(self, now_ns: int) -> None:
         child = self._telemetry
         if child.has_died():
-            log.warning("telemetry died", how=child.reap(now_ns))
-        elif child.pid == 0 and child.restart_at_ns is not None and now_ns >= child.restart_at_ns:
+            how = child.reap(now_ns)
+            log.warning("telemetry died", how=how)
+            child.check_crash_loop(how)
+        elif child.is_due(now_ns):
             self._start(child, now_ns)
 
     def _feed_watchdog(self, now_ns: int) -> None:
@@ -239,7 +242,11 @@ class Guardian:
         try:
             child.start(now_ns)
         except OSError as error:
-            log.error(f"{child.name} cannot be started", error=error.strerror, failures=child.failures)
+            log.error(
+                f"{child.name} cannot be started",
+                error=error.strerror,
+                deaths_in_a_row=child.deaths_in_a_row,
+            )
             return
         self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guardian at once
         self._words["worker_starts"] = self._worker.child.starts

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.errors import CrashLoopError, GaitdError
+from gaitd.errors import GaitdError
 from gaitd.guardian.child import Child
 from gaitd.guardian.rules import WorkerView
 from gaitd.shared.launch import WorkerReport
 from gaitd.shared.lifeline import LifelineMemory, watch_lifeline
-from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.log import log
 
@@ -121,24 +120,18 @@ class WorkerProcess:
         self._read_report()
         how = self.child.reap(now_ns)
         error = self.report.error
-        log.error("worker died", how=how, error=error or "-", failures=self.child.failures)
+        log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
         if not self.ever_ready and error:
             raise _error_of(self.report)
-        self._check_crash_loop(error or how)
+        self.child.check_crash_loop(error or how)
         return how
 
     def _restart_when_due(self, now_ns: int) -> None:
-        child = self.child
-        self._check_crash_loop("it could not be started; see the log")
-        if child.restart_at_ns is not None and now_ns >= child.restart_at_ns:
+        self.child.check_crash_loop("it could not be started; see the log")
+        if self.child.is_due(now_ns):
             self._given_up = False
             self.report, self._report_bytes = WorkerReport(), b""
-            self._start(child, now_ns)
-
-    def _check_crash_loop(self, last: str) -> None:
-        most = WORKER.max_deaths_in_a_row
-        if most is not None and self.child.failures >= most:
-            raise CrashLoopError(f"the worker died {self.child.failures} times in a row; last: {last}")
+            self._start(self.child, now_ns)
 
     def _read_report(self) -> None:
         self._report_bytes += self.child.read_report()

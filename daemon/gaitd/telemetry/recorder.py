@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.processes import TELEMETRY
 from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
 from gaitd.wire.generated import Reason
@@ -111,4 +112,4 @@ class FlightRecorder:
 
 
 def _say(text: str) -> None:
-    print(f"gaitd-telemetry: {text}", file=sys.stderr, flush=True)
+    print(f"{TELEMETRY.title}: {text}", file=sys.stderr, flush=True)

@@ -53,7 +53,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
 def main() -> int:
     """Run one worker; returns its exit code (gaitd.errors)."""
     die_with_parent()
-    name_process("gaitd-worker")
+    name_process(WORKER.title)
     use_all_cpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the guardian decides
     launch = msgspec.json.decode(sys.argv[1], type=WorkerLaunch)
@@ -75,7 +75,7 @@ def main() -> int:
     try:
         worker.run()
     except GaitdError as error:
-        print(f"gaitd-worker: {error}", file=sys.stderr)
+        print(f"{WORKER.title}: {error}", file=sys.stderr)
         return error.exit_code
     finally:
         worker.close()
