@@ -86,6 +86,12 @@ class Message(_Strict, frozen=True, kw_only=True):
     name: str
     fields: list[Field]
 
+    @property
+    def values(self) -> dict[str, int | None]:
+        """Lengths of the elements that are arrays of numbers; None: of one number per joint."""
+        lengths = {field.name: re.match(r"f32\[(\d+|n)\]", field.type) for field in self.fields}
+        return {name: None if match[1] == "n" else int(match[1]) for name, match in lengths.items() if match}
+
 
 class Key(_Strict, frozen=True, kw_only=True):
     """One entry of a map."""

@@ -301,6 +301,17 @@ COMMAND_FIELDS = (
     "action",
 )
 """The message's elements in their order."""
+STATE_VALUES: dict[str, int | None] = {
+    "angular_velocity": 3,
+    "orientation": 4,
+    "linear_acceleration": 3,
+    "linear_velocity": 3,
+    "velocity_command": 3,
+    "joint_position": None,
+    "joint_velocity": None,
+    "joint_torque": None,
+}
+"""What a controller fills in STATE: arrays of numbers by their length; None: of one number per joint."""
 REQUESTS: dict[str, dict[str, bool]] = {
     "hello": {"controller": True, "joints": True, "fields": True, "message": False},
     "activate": {},
