@@ -116,7 +116,7 @@ class AdmissionRun:
             raise TypeError("the bundle's velocity limit must be one number")
         margin = state.position_margin_rad
         self._rules = Rules(
-            round(manifest.control_period_s * 1e9),
+            manifest.period_ns,
             [(a - margin, b + margin) for a, b in zip(low, high, strict=True)],
             state.max_velocity_rad_per_s,
         )

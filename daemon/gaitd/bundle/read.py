@@ -171,7 +171,7 @@ def _check_contents(bundle: Bundle) -> None:
             if not 0 < getattr(manifest.golden, key) < np.inf:
                 raise InputError(f"golden.{key}: expected above 0, got {getattr(manifest.golden, key)}")
         pipeline = bundle.pipeline()
-        StateAdmission(manifest, AdmissionLimits.for_period(round(manifest.control_period_s * 1e9)))
+        StateAdmission(manifest, AdmissionLimits.for_period(manifest.period_ns))
     except InputError as error:
         if str(error).startswith("obs_stats.npz"):
             raise InputError(f"{bundle.path}: {error}") from None

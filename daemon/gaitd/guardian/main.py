@@ -59,7 +59,7 @@ class Guardian:
         self._joints = manifest.joints
         self._config = config
         self._backend: BackendName = backend
-        self._period_ns = round(manifest.control_period_s * 1e9)
+        self._period_ns = manifest.period_ns
         self._limits = GuardLimits(
             round(self._period_ns * config.guard.deadline_periods),
             round(config.guard.first_command_s * 1e9),

@@ -145,7 +145,7 @@ class Sessions:
             "gaitd": gaitd.__version__,
             "policies": [{"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version}],
             "policy": 0,
-            "period_ns": round(manifest.control_period_s * 1e9),
+            "period_ns": manifest.period_ns,
             "times": self._times,
             "endpoints": [
                 {"slot": WORKER_SLOT, "transport": TRANSPORT, "state": "state", "command": "command"}

@@ -47,9 +47,8 @@ class StateAdmission:
     def __init__(self, manifest: Manifest, limits: AdmissionLimits) -> None:
         """Raises InputError when the manifest's limits contradict themselves."""
         self._limits = limits
-        period_ns = round(manifest.control_period_s * 1e9)
-        self._min_spacing_ns = math.floor(period_ns * MIN_STATE_SPACING_PERIODS)
-        self._max_seq_jump = math.ceil(MAX_SEQUENCE_JUMP_NS / period_ns)
+        self._min_spacing_ns = math.floor(manifest.period_ns * MIN_STATE_SPACING_PERIODS)
+        self._max_seq_jump = math.ceil(MAX_SEQUENCE_JUMP_NS / manifest.period_ns)
         self._needs_linear_velocity = any(
             term_field(term.term) == "linear_velocity" for term in manifest.observation.terms
         )

@@ -231,3 +231,8 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     provenance: dict[str, str] = {}
     files: dict[str, str]
     """sha256 of every other file of the bundle."""
+
+    @property
+    def period_ns(self) -> int:
+        """The control period in the unit of the clocks."""
+        return round(self.control_period_s * 1e9)

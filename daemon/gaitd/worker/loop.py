@@ -45,7 +45,7 @@ class Worker:
     ) -> None:
         """Bind the endpoints: from here on, controllers reach this worker. Raises InputError."""
         realtime = config.realtime
-        period_ns = round(bundle.manifest.control_period_s * 1e9)
+        period_ns = bundle.manifest.period_ns
         self._bundle = bundle
         self._backend = backend
         self._slot = slot
