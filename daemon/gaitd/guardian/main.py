@@ -70,7 +70,7 @@ class Guardian:
         self._words = self._guard.words
         self._worker_memory = WorkerMemory.create(len(manifest.joints))
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
-        self._channel = ControlChannel(self._context, AccessControl(self._context, config))
+        self._channel = ControlChannel(AccessControl(self._context, config))
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status)
         self._applied = GuardState()
