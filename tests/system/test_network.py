@@ -1,4 +1,4 @@
-"""TCP is for those on the list of keys; with a real gaitd, real clients, and every kind of unauthorized peer."""
+"""TCP is for those on the list of keys; with a real gaitd, real clients, and unauthorized peers."""
 
 from __future__ import annotations
 

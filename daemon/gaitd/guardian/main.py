@@ -32,7 +32,13 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
-from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
+from gaitd.system.realtime import (
+    apply_realtime,
+    freeze_garbage,
+    missing_settings,
+    name_process,
+    realtime_context,
+)
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
@@ -252,13 +258,12 @@ class Guardian:
         self._words["worker_starts"] = self._worker.child.starts
 
     def _become_realtime(self) -> None:
-        realtime = self._config.realtime
-        settings = apply_realtime(realtime, GUARDIAN.cpus(realtime), GUARDIAN.priority(realtime))
-        self._missing_realtime = {setting.name: setting.detail for setting in settings if not setting.ok}
-        for name, detail in self._missing_realtime.items():
-            log.warning("real-time setting not available", process=GUARDIAN.name, setting=name, detail=detail)
+        config = self._config.realtime
+        settings = apply_realtime(config, GUARDIAN.cpus(config), GUARDIAN.priority(config))
+        self._missing_realtime = missing_settings(settings)
+        announce.log_missing_realtime(GUARDIAN.name, self._missing_realtime)
         if any(setting.name == "sched_fifo" and setting.ok for setting in settings):
-            self._fifo_priority = GUARDIAN.priority(realtime)
+            self._fifo_priority = GUARDIAN.priority(config)
 
     def _status(self) -> dict[str, Any]:
         counters = self._worker_memory.words

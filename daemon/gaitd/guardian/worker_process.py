@@ -8,10 +8,12 @@ from collections.abc import Callable
 import msgspec
 
 from gaitd.errors import GaitdError
+from gaitd.guardian import announce
 from gaitd.guardian.child import Child
 from gaitd.guardian.rules import WorkerView
 from gaitd.shared.launch import WorkerReport
 from gaitd.shared.lifeline import LifelineMemory, watch_lifeline
+from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.log import log
 
@@ -112,8 +114,7 @@ class WorkerProcess:
         log.info(
             "worker ready", pid=self.child.pid, backend=report.backend, **report.versions, **report.selftest
         )
-        for name, detail in report.realtime.items():
-            log.warning("real-time setting not available", process="worker", setting=name, detail=detail)
+        announce.log_missing_realtime(WORKER.name, report.realtime)
 
     def _reap(self, now_ns: int) -> str:
         self.ready = False
