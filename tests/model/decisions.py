@@ -37,7 +37,7 @@ from support.watched import LoopedWorker, Op, WatchedBackend, watched_guard, wat
 NOW = 10**12
 SESSION, OTHER = 7, 9
 EPOCH, OTHER_EPOCH = 107, 109
-SLOT = 0
+SLOT = WORKER_SLOT
 NONE = 15
 """An age that stands for: never."""
 FIRST_COMMAND_NS = 500_000_000
@@ -223,7 +223,7 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         state = sessions.state
         assert state.session == reply.body["session"] != before.session
         assert state.epoch == reply.body["epoch"] > before.epoch
-        setup = sessions.order.setup
+        setup = sessions.joint_order.setup
         assert (setup.session, setup.epoch, setup.slot) == (state.session, state.epoch, reply.body["slot"])
         assert state.mode is Mode.ACTIVE
         return 1
@@ -300,7 +300,7 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     idle = GuardState()
     view = replace(next(_views(bounds, NONE, tripped=False)), last_command_epoch=0)
     guardian._sessions = SimpleNamespace(
-        state=idle, order=SimpleNamespace(setup=_setup(state.session or SESSION, state.epoch))
+        state=idle, joint_order=SimpleNamespace(setup=_setup(state.session or SESSION, state.epoch))
     )
     guardian._applied = idle
     guardian._guard = writes
@@ -352,7 +352,7 @@ def _step_of(code: Code, bounds: Bounds, backend: WatchedBackend, manifest: Mani
         _setup(SESSION, EPOCH),
         AdmissionLimits(max_age_ns=bounds.max_age * bounds.unit_ns),
         backend.infer,
-        backend.accept,
+        backend.commit,
     )
 
 

@@ -207,7 +207,7 @@ inline void workerDoes(State& s) {
             break;
         case kMarkSent:
         case kNoteCommand:
-        case kConfirm:
+        case kCommit:
             require(has(kSend), "a command that is withheld changes nothing");
             if (*here == kNoteCommand && s.guardHas(s[kWorkerSession])) s.set(kCommandAge, 0);
     }
@@ -221,7 +221,7 @@ inline void workerAnswers(State& s) {
     const auto& ops = tables.at("sends");
     const auto isPrivate = [&] {
         const int op = ops[static_cast<std::size_t>(s[kPhase] - kAnswers)];
-        return op == kStage || op == kMarkSent || op == kConfirm || op == kSettle;
+        return op == kStage || op == kMarkSent || op == kCommit || op == kSettle;
     };
     while (s[kPhase] >= kAnswers && isPrivate()) workerDoes(s);
     if (s[kPhase] >= kAnswers) workerDoes(s);

@@ -26,7 +26,7 @@ class Op(enum.IntEnum):
     SEND = 3
     MARK_SENT = 4
     NOTE_COMMAND = 5
-    CONFIRM = 6
+    COMMIT = 6
     SETTLE = 7
     READ_SESSION = 8
 
@@ -80,8 +80,8 @@ class WatchedBackend:
         self._announce(Op.INFER)
         return self._action
 
-    def accept(self) -> None:
-        self._announce(Op.CONFIRM)
+    def commit(self) -> None:
+        self._announce(Op.COMMIT)
 
     def reset(self) -> None: ...
 

@@ -167,7 +167,7 @@ class Guardian:
         state, before = self._sessions.state, self._applied
         if state is not before:
             if state.mode is Mode.ACTIVE and state.epoch != before.epoch:
-                self._guard.write_session(self._sessions.order.setup)
+                self._guard.write_session(self._sessions.joint_order.setup)
             self._applied = state
             self._renew_lease(now_ns)
             self._words["mode"], self._words["reason"] = state.mode, state.reason
@@ -177,7 +177,7 @@ class Guardian:
             self._next_publish_ns = now_ns + self._period_ns
             self._standing = standing
             if state.mode is not Mode.ACTIVE:
-                self._channel.publish(state, self._sessions.order, standing=standing, now_ns=now_ns)
+                self._channel.publish(state, self._sessions.joint_order, standing=standing, now_ns=now_ns)
         if changed:
             self._announce(state)
 

@@ -112,7 +112,7 @@ class Worker:
         setup = self._guard.read_session()
         if setup is not None and setup.slot == self._slot and lease.is_of(word, setup.epoch, setup.slot):
             self._model.reset()
-            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.accept)
+            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.commit)
 
     def _rehearse(self, frame: Frame) -> None:
         if self._step is not None:

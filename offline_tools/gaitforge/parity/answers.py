@@ -104,7 +104,7 @@ class ModelComparer:
             if self._reset[index]:
                 self._backend.reset()
             answers[index] = self._backend.infer(row)
-            self._backend.accept()
+            self._backend.commit()
         self._backend.reset()
         return answers
 
