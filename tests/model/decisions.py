@@ -25,6 +25,7 @@ from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.processes import WORKER_SLOT
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.control import Request
@@ -37,7 +38,6 @@ from support.watched import LoopedWorker, Op, WatchedBackend, watched_guard, wat
 NOW = 10**12
 SESSION, OTHER = 7, 9
 EPOCH, OTHER_EPOCH = 107, 109
-SLOT = WORKER_SLOT
 NONE = 15
 """An age that stands for: never."""
 FIRST_COMMAND_NS = 500_000_000
@@ -268,7 +268,7 @@ _FIELDS = [
 ]
 
 
-def _setup(session: int, epoch: int, slot: int = SLOT) -> SessionSetup:
+def _setup(session: int, epoch: int, slot: int = WORKER_SLOT) -> SessionSetup:
     return SessionSetup(session, epoch, slot, raw=False, policy_from_controller=np.arange(3))
 
 
@@ -382,7 +382,7 @@ def _step(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         command = _step_of(code, bounds, backend).step([_frame(bounds, age)], NOW).command
         assert inferred == ([] if command is None else [Op.INFER])
         if command is not None:
-            assert (command.session, command.epoch, command.slot) == (SESSION, EPOCH, SLOT)
+            assert (command.session, command.epoch, command.slot) == (SESSION, EPOCH, WORKER_SLOT)
             assert command.state_stamp_ns == NOW - age * bounds.unit_ns
         return int(command is not None)
 
@@ -437,7 +437,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 
     def sends_under_another(age: int) -> bool:
         """Of another epoch, or of the same one for the other slot: neither is its own."""
-        other_slot = code.lease.grant(EPOCH, SLOT + 1, NOW + (bounds.deadline - age) * bounds.unit_ns)
+        other_slot = code.lease.grant(EPOCH, WORKER_SLOT + 1, NOW + (bounds.deadline - age) * bounds.unit_ns)
         return any(Op.SEND in answer(word) for word in (_granted(code, bounds, OTHER_EPOCH, age), other_slot))
 
     publish = [
@@ -462,16 +462,18 @@ def _follow(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 
     def follow(has: int, kind: int) -> int:
         guard = GuardMemory.create(3)
-        worker = LoopedWorker(code.loop, _bundle(_manifest(bounds)), guard, SLOT, lambda op: None)
+        worker = LoopedWorker(code.loop, _bundle(_manifest(bounds)), guard, WORKER_SLOT, lambda op: None)
         if has:
             had = (SESSION, EPOCH) if has == 1 else (OTHER, OTHER_EPOCH)
             guard.write_session(_setup(*had))
-            guard.lease = code.lease.grant(had[1], SLOT, NOW + bounds.unit_ns)
+            guard.lease = code.lease.grant(had[1], WORKER_SLOT, NOW + bounds.unit_ns)
             worker.turn()
             assert worker.session == had[0]
         laid_down = (SESSION, EPOCH) if kind != 2 else (SESSION + 1, EPOCH + 1)
         guard.write_session(_setup(*laid_down))
-        guard.lease = code.lease.grant(EPOCH, SLOT, NOW + bounds.unit_ns) if kind else code.lease.NOBODY
+        guard.lease = (
+            code.lease.grant(EPOCH, WORKER_SLOT, NOW + bounds.unit_ns) if kind else code.lease.NOBODY
+        )
         worker.turn()
         return {0: 0, SESSION: 1, OTHER: 2}[worker.session]
 
