@@ -16,8 +16,9 @@ from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.guardian.rules import GuardLimits
 from gaitd.guardian.sessions import MAX_CONTROLLERS, Sessions
 from gaitd.wire.control import Reply, Request, encode_reply
-from gaitd.wire.generated import HELLO_REPLY_KEYS, MAX_MESSAGE_BYTES, Mode, Reason
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, Mode, Reason
 from support.bundles import small_manifest, write_small_bundle
+from support.proto import HELLO_REPLY_KEYS
 
 JOINTS = ["hip", "thigh", "knee"]
 FIELDS = ["angular_velocity", "orientation", "velocity_command", "joint_position", "joint_velocity"]

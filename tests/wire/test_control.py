@@ -27,7 +27,8 @@ from gaitd.wire.control import (
     read_body,
 )
 from gaitd.wire.frame import WireError
-from gaitd.wire.generated import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, REQUESTS, Reason
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, Reason
+from support.proto import CONTRACT
 
 BODIES = st.dictionaries(
     st.text(max_size=10),
@@ -180,7 +181,7 @@ def test_the_bodies_are_those_of_the_contract() -> None:
     assert {
         name: {field.name: field.required for field in msgspec.structs.fields(body)}
         for name, body in bodies.items()
-    } == REQUESTS
+    } == {request.name: request.keys_needed for request in CONTRACT.requests}
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, 2**64 - 1])

@@ -18,7 +18,7 @@ from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.wire.codec import decode_command, encode_raw_observation, encode_state
+from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 from gaitd.worker.answer import Answerer
@@ -26,6 +26,7 @@ from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, PolicyStep
 from support.controller import standing_state
 from support.fakes import FAKES, Honest
+from support.proto import encode_raw_observation
 
 PERIOD_NS = 12_000_000
 DEFAULT = np.array([0.0, -0.65, 1.3], np.float32)
