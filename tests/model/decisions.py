@@ -456,7 +456,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 def _follow(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """The real loop's look at the lease.
 
-    follow [no session, the lease's, another][nobody's lease, of the session laid down, of another]: what the
+    follow [no session, the lease's, another][nobody's lease, of the session written, of another]: what the
     worker has afterwards: 0 no session, 1 the lease's, 2 the one that it had.
     """
 
@@ -469,8 +469,8 @@ def _follow(code: Code, bounds: Bounds) -> dict[str, list[int]]:
             guard.lease = code.lease.grant(had[1], WORKER_SLOT, NOW + bounds.unit_ns)
             worker.turn()
             assert worker.session == had[0]
-        laid_down = (SESSION, EPOCH) if kind != 2 else (SESSION + 1, EPOCH + 1)
-        guard.write_session(_setup(*laid_down))
+        written = (SESSION, EPOCH) if kind != 2 else (SESSION + 1, EPOCH + 1)
+        guard.write_session(_setup(*written))
         guard.lease = (
             code.lease.grant(EPOCH, WORKER_SLOT, NOW + bounds.unit_ns) if kind else code.lease.NOBODY
         )

@@ -150,7 +150,7 @@ BUGS = [
                 "            self._words"
             ),
         },
-        "laid down before the lease names it",
+        "written before the lease names it",
     ),
     Bug(
         "the guard renews the lease after damping",

@@ -132,7 +132,7 @@ class Guardian:
                     if fd in (timer_fd, self._broken_fd):
                         os.read(fd, 8)
                     if fd == self._broken_fd:
-                        self._hear_of_death(time.monotonic_ns())
+                        self._note_death(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -223,9 +223,9 @@ class Guardian:
         if worker.ready != was_ready or how_it_died is not None:
             self._say_status()
 
-    def _hear_of_death(self, now_ns: int) -> None:
+    def _note_death(self, now_ns: int) -> None:
         """The worker's lifeline broke: damping first, everything else later."""
-        self._worker.hear_of_death()
+        self._worker.note_death()
         self._note_readiness()
         self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)

@@ -64,7 +64,7 @@ class WorkerProcess:
         elif not self.ready:
             self._read_report()
             if self._report_bytes.endswith(b"\n") and not self.report.error:
-                self._welcome(fifo_priority)
+                self._mark_ready(fifo_priority)
             elif now_ns - child.started_ns > START_LIMIT_NS:
                 self.give_up(f"not ready after {START_LIMIT_NS / 1e9:.0f} s")
         elif self._silence_ns(now_ns) > STUCK_NS:
@@ -76,9 +76,9 @@ class WorkerProcess:
         if self.child.pid == 0 or self._given_up:
             return
         log.error("worker replaced", pid=self.child.pid, why=why)
-        self.hear_of_death()
+        self.note_death()
 
-    def hear_of_death(self) -> None:
+    def note_death(self) -> None:
         """It is dead, though the kernel may not be done with it yet. Kill it all the same.
 
         The word may come late, when a fresh worker has its place: that one would be given up, but live on.
@@ -107,7 +107,7 @@ class WorkerProcess:
     def _silence_ns(self, now_ns: int) -> int:
         return abs(now_ns - self._memory.words["heartbeat_ns"])
 
-    def _welcome(self, fifo_priority: int | None) -> None:
+    def _mark_ready(self, fifo_priority: int | None) -> None:
         self.ready = self.ever_ready = True
         watch_lifeline(self._lifeline, self._broken_fd, fifo_priority)
         report = self.report

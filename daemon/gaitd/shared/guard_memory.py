@@ -79,7 +79,7 @@ class GuardMemory:
         self._lease[0] = word
 
     def write_session(self, setup: SessionSetup) -> None:
-        """Guardian: lay down a session before the lease names its epoch."""
+        """Guardian: write a session before the lease names its epoch."""
         order = np.zeros(MAX_JOINTS, np.intp)
         order[: self.joint_count] = setup.policy_from_controller
         self._session.write(
