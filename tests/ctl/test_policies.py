@@ -93,7 +93,7 @@ def test_a_damaged_bundle_is_not_installed(shelf: Shelf) -> None:
     assert not (shelf.store / "policies").exists()
 
 
-def test_a_policy_damaged_on_the_disk_is_not_activated_and_installing_it_again_repairs_it(
+def test_a_policy_damaged_on_the_disk_is_not_activated_and_reinstalling_repairs_it(
     shelf: Shelf,
 ) -> None:
     shelf("install", shelf.first, "--activate")

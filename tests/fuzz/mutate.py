@@ -11,15 +11,11 @@ from collections.abc import Callable
 
 import msgpack
 
-from fuzz.oracle import Peers
+from fuzz.oracle import STATE_FIELDS, Peers
 
 Elements = list[bytes]
 
 HEX = "0123456789abcdef"
-STATE_FIELDS = (
-    *("angular_velocity", "orientation", "linear_acceleration", "linear_velocity", "velocity_command"),
-    *("joint_position", "joint_velocity", "joint_torque"),
-)
 
 
 def pack(value: object) -> bytes:
@@ -94,7 +90,9 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
         "hello": {
             "controller": "c",
             "joints": joints[: -1 - rng.getrandbits(1)] if rng.random() < 0.1 else joints,
-            "fields": fields[:4] if rng.random() < 0.2 else fields,
+            "fields": rng.choice(
+                (fields, fields, fields, fields, fields[:4], [*fields, _unknown_field(rng)])
+            ),
             "message": rng.choice(("state", "state", "raw_observation", "photo")),
         },
         "activate": {},
@@ -115,6 +113,12 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
         pairs[index] = (pairs[index][0], rng.choice(ODD))
     rng.shuffle(pairs)
     return [pack(name), bytes([0x80 + len(pairs)]) + b"".join(key + value for key, value in pairs)]
+
+
+def _unknown_field(rng: random.Random) -> str:
+    """What is near: the head of the message, another spelling, nothing."""
+    near = ("seq", "inputs", "", "Orientation", "orientation ", "joint_torques", "observation")
+    return rng.choice(near)
 
 
 def _number(rng: random.Random) -> bytes:

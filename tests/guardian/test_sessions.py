@@ -151,6 +151,8 @@ def test_a_second_hello_does_not_change_the_running_session(peer: Peer, sessions
             ("'orientation'", "does not fill"),
         ),
         ({"fields": []}, ("'angular_velocity'",)),
+        ({"fields": [*FIELDS, "joint_torques"]}, ("'joint_torques'", "known are", "joint_torque")),
+        ({"fields": ["inputs"], "message": "raw_observation"}, ("'inputs'",)),
         ({"message": "photo"}, ("message",)),
         ({"controller": 5}, ("controller",)),
         ({"colour": "red"}, ("colour",)),
