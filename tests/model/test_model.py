@@ -139,7 +139,7 @@ BUGS = [
         "names another session changes nothing",
     ),
     Bug(
-        "the guard lays the session down after the lease",
+        "the guard writes the session after the lease",
         main,
         {
             "        self._guard.write_session(self._sessions.joint_order.setup)\n": "        pass\n",
