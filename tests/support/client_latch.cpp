@@ -24,7 +24,7 @@ void latch_begin(Latch* latch, std::uint64_t session, std::uint64_t epoch, std::
 
 void latch_end(Latch* latch) { latch->end(); }
 
-std::uint64_t latch_published(Latch* latch, std::uint64_t stamp_ns) { return latch->published(stamp_ns, {}); }
+void latch_published(Latch* latch, std::uint64_t stamp_ns) { latch->published(stamp_ns, {}); }
 
 int latch_offer(Latch* latch, const std::uint8_t* data, std::size_t size, std::size_t joints, std::uint64_t now_ns) {
     gaitd::CommandMessage command;

@@ -25,7 +25,7 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     library.latch_new.argtypes, library.latch_new.restype = [size, number, number], pointer
     library.latch_free.argtypes = library.latch_end.argtypes = library.latch_mode.argtypes = [pointer]
     library.latch_begin.argtypes = [pointer, number, number, byte]
-    library.latch_published.argtypes, library.latch_published.restype = [pointer, number], number
+    library.latch_published.argtypes = [pointer, number]
     library.latch_offer.argtypes = [pointer, ctypes.c_char_p, size, size, number]
     library.refusal_name.restype = ctypes.c_char_p
     return library
@@ -48,9 +48,9 @@ class ClientLatch:
     def end(self) -> None:
         self._library.latch_end(self._latch)
 
-    def published(self, stamp_ns: int) -> int:
-        """One more state; its sequence number."""
-        return int(self._library.latch_published(self._latch, stamp_ns))
+    def published(self, stamp_ns: int) -> None:
+        """One more state of the session; it is numbered from 1 on."""
+        self._library.latch_published(self._latch, stamp_ns)
 
     def offer(self, command: bytes, now_ns: int) -> str:
         """Why a received command is not applied; "none" when it is."""

@@ -12,6 +12,7 @@ from gaitd.shared.memory import HEAD_BYTES
 from gaitd.shared.worker_memory import WORKER_WORDS
 from gaitforge.faults import shared_memory
 from gaitforge.faults.rig import Rig
+from gaitforge.faults.telemetry import WILD_WRITES
 
 FAR_FUTURE_NS = 2**62
 
@@ -30,6 +31,30 @@ def truncate(rig: Rig) -> None:
 def scramble(words: str) -> Callable[[Rig], None]:
     """Overwrite one side's memory with random bits, once."""
     return {"guard": _scramble_guard, "worker": _scramble_worker}[words]
+
+
+def wild_write(process: str, name: str) -> Callable[[Rig], None]:
+    """Have guardian or telemetry write into a memory file that it may only read; it must die of SIGSEGV."""
+
+    def inject(rig: Rig) -> None:
+        words = f"{process} killed by SIGSEGV"
+        before = rig.logged(words)
+        rig.signal(process, WILD_WRITES[name])
+        if process != "gaitd":
+            rig.wait_logged(words, before + 1)
+        elif (code := rig.chain.wait_end(process)) != -signal.SIGSEGV:
+            raise GaitdError(f"the guardian ended with exit code {code}")
+
+    return inject
+
+
+def expect_unsent(rig: Rig) -> None:
+    """The newest record of the session is there and not called sent; those before it are."""
+    with shared_memory.open_worker_memory(rig.pid("gaitd")) as memory:
+        records, _ = memory.steps.read_since(0, unsettled=True)
+    sent = (records["sent_ns"] != 0)[records["session"] == rig.known["session"]]
+    if not sent.size or sent[-1] or not sent[:-1].all():
+        raise GaitdError(f"{len(sent)} records of the session, of which not just the newest is called unsent")
 
 
 def far_future(rig: Rig) -> None:
