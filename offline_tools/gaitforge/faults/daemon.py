@@ -17,7 +17,9 @@ STABLE_NS = 2_000_000_000
 
 if __name__ == "__main__":
     gaitd.guardian.child.STABLE_NS = STABLE_NS
-    gaitd.guardian.main.TELEMETRY = replace(TELEMETRY, entry="gaitforge.faults.telemetry")
+    gaitd.guardian.main.TELEMETRY = replace(  # type: ignore[attr-defined]
+        TELEMETRY, entry="gaitforge.faults.telemetry"
+    )
     gaitd.guardian.main.Guardian = partial(  # type: ignore[misc,assignment]
         gaitd.guardian.main.Guardian, worker_entry="gaitforge.faults.worker"
     )
