@@ -16,6 +16,8 @@ import numpy.typing as npt
 RECORDS = 4096
 """49 s of steps at 12 ms."""
 COUNTERS_BYTES = 64
+_COUNT_MASK = (1 << 62) - 1
+"""No index is larger: from a count that a stray write has damaged, both sides go on as from any other."""
 PADDING = "padding"
 TIMES = (
     "index",
@@ -88,12 +90,12 @@ class StepRing:
     @property
     def staged(self) -> int:
         """Index of the newest record, 0 before the first."""
-        return self._counters[0]
+        return self._counters[0] & _COUNT_MASK
 
     @property
     def settled(self) -> int:
         """Index up to which it is known what became of the commands."""
-        return self._counters[1]
+        return self._counters[1] & _COUNT_MASK
 
     def settle(self) -> None:
         """Worker: nothing more becomes of the newest record; it was withheld, or its writer died."""
@@ -101,7 +103,7 @@ class StepRing:
 
     def stage(self, times: StepTimes, values: tuple[npt.NDArray[np.float32], ...]) -> None:
         """Worker: the next record, not sent. ``values``: its float arrays in order."""
-        index = self._counters[0] + 1
+        index = (self._counters[0] + 1) & _COUNT_MASK
         self._times[:] = (
             index,
             times.session,
@@ -121,7 +123,7 @@ class StepRing:
 
     def mark_sent(self, now_ns: int) -> None:
         """Worker: the newest record's command went out."""
-        index = self._counters[0]
+        index = self.staged
         self._cells[(index % RECORDS + 1) * self._size // 8 - 1] = now_ns
         self._counters[1] = index
 

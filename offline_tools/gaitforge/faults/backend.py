@@ -14,8 +14,7 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.errors import BackendError
 from gaitd.policy.contract import Float32Array
-from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.step_ring import StepRing
+from gaitd.shared.step_ring import StepRing, StepTimes
 from gaitforge.faults.orders import Order, Orders
 from gaitforge.faults.shared_memory import GUARD_FILE, write_where_forbidden
 
@@ -107,13 +106,17 @@ CRASHES: dict[str, Callable[[], None]] = {
 
 
 def _die_before(what: str) -> None:
-    """Be killed at a place of the step under way: its record is staged and the command not sent, or not
-    marked as sent."""
+    """Be killed at a place of the next step: its record is staged, and the command not sent or not marked."""
+    stage = StepRing.stage
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def stage_and_die(ring: StepRing, times: StepTimes, values: tuple[Float32Array, ...]) -> None:
+        stage(ring, times, values)
+        die()
+
     if what == "sending":
-        GuardMemory.lease = property(die)  # type: ignore[assignment]  # read between staging and sending
+        StepRing.stage = stage_and_die  # type: ignore[method-assign]
     else:
-        StepRing.mark_sent = die  # type: ignore[assignment]
+        StepRing.mark_sent = die  # type: ignore[method-assign,assignment]

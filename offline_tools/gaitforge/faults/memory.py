@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from gaitd.errors import GaitdError
 from gaitd.shared.memory import HEAD_BYTES
-from gaitd.shared.worker_memory import WORKER_WORDS
 from gaitforge.faults import shared_memory
 from gaitforge.faults.rig import Rig
 from gaitforge.faults.telemetry import WILD_WRITES
@@ -26,11 +25,6 @@ def truncate(rig: Rig) -> None:
             except PermissionError:
                 continue
             raise GaitdError(f"{name} could be truncated")
-
-
-def scramble(words: str) -> Callable[[Rig], None]:
-    """Overwrite one side's memory with random bits, once."""
-    return {"guard": _scramble_guard, "worker": _scramble_worker}[words]
 
 
 def wild_write(process: str, name: str) -> Callable[[Rig], None]:
@@ -65,14 +59,14 @@ def far_future(rig: Rig) -> None:
             memory.words[name] = FAR_FUTURE_NS
 
 
-def _scramble_guard(rig: Rig) -> None:
+def scramble_guard(rig: Rig) -> None:
+    """Overwrite the guardian's memory with random bits, once."""
     with shared_memory.open_guard_memory(rig.pid("gaitd")) as memory:
         size = os.fstat(memory.fd).st_size - HEAD_BYTES
     shared_memory.overwrite_guard_memory(rig.pid("gaitd"), secrets.token_bytes(size))
 
 
-def _scramble_worker(rig: Rig) -> None:
-    with shared_memory.open_worker_memory(rig.pid("gaitd"), writable=True) as memory:
-        for name, count in WORKER_WORDS.items():
-            for index in range(count):
-                memory.words.row(name)[index] = secrets.randbits(63)
+def scramble_worker(rig: Rig) -> None:
+    """Overwrite the worker's memory with random bits, once."""
+    with shared_memory.open_memory_file(rig.pid("gaitd"), shared_memory.WORKER_FILE, os.O_RDWR) as fd:
+        os.pwrite(fd, secrets.token_bytes(os.fstat(fd).st_size - HEAD_BYTES), HEAD_BYTES)
