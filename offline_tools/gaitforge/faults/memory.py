@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from gaitd.errors import GaitdError
 from gaitd.shared.memory import HEAD_BYTES
@@ -33,13 +34,21 @@ def wild_write(process: str, name: str) -> Callable[[Rig], None]:
     def inject(rig: Rig) -> None:
         words = f"{process} killed by SIGSEGV"
         before = rig.logged(words)
-        rig.signal(process, WILD_WRITES[name])
+        pid = rig.pid_of(process)
+        rig.wait(lambda _: _catches(pid, WILD_WRITES[name]), f"{process} that is started")
+        os.kill(pid, WILD_WRITES[name])
         if process != "gaitd":
             rig.wait_logged(words, before + 1)
         elif (code := rig.chain.wait_end(process)) != -signal.SIGSEGV:
             raise GaitdError(f"the guardian ended with exit code {code}")
 
     return inject
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler for that signal; without one it would die of the signal."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(fields["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def expect_unsent(rig: Rig) -> None:
