@@ -236,7 +236,7 @@ class Rig:
             return self.chain.pid(name)
         return int(self.known["worker"]["pid"] if name == "worker" else self.known[f"{name}_pid"])
 
-    def signal(self, name: str, number: int) -> None:
+    def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one of the processes."""
         os.kill(self.pid(name), number)
 
