@@ -14,7 +14,7 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.errors import BackendError
 from gaitd.policy.contract import Float32Array
-from gaitd.shared.step_ring import StepRing, StepTimes
+from gaitd.shared.step_ring import StepRing
 from gaitforge.faults.orders import Order, Orders
 from gaitforge.faults.shared_memory import GUARD_FILE, write_where_forbidden
 
@@ -112,11 +112,11 @@ def _die_before(what: str) -> None:
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def stage_and_die(ring: StepRing, times: StepTimes, values: tuple[Float32Array, ...]) -> None:
-        stage(ring, times, values)
+    def stage_and_die(ring: StepRing) -> None:
+        stage(ring)
         die()
 
     if what == "sending":
-        StepRing.stage = stage_and_die  # type: ignore[method-assign,assignment]
+        StepRing.stage = stage_and_die  # type: ignore[method-assign]
     else:
         StepRing.mark_sent = die  # type: ignore[method-assign,assignment]

@@ -118,7 +118,6 @@ def test_crashes_are_real(how: str, code: int) -> None:
 STEP = """
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.memory import read_only
-from gaitd.shared.step_ring import StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitforge.faults.backend import FaultyBackend
 from gaitforge.faults.orders import Orders
@@ -126,7 +125,6 @@ import sys, numpy as np
 from pathlib import Path
 from types import SimpleNamespace
 
-SIZES = (3, 4, 3, 3, 3, 3, 3, 3, 3)
 owner = GuardMemory.create(3)
 guard = GuardMemory(read_only(owner.fd), writable=False)
 ring = WorkerMemory(WorkerMemory.create(3).fd, writable=True).steps
@@ -135,7 +133,7 @@ backend = FaultyBackend(real, Orders(Path(sys.argv[1])))
 Orders(Path(sys.argv[1])).give(sys.argv[2], **{sys.argv[3]: sys.argv[4]})
 for name, step in (
     ("infer", lambda: backend.infer(np.zeros(3))),
-    ("stage", lambda: ring.stage(StepTimes(*range(7)), tuple(np.zeros(n, np.float32) for n in SIZES))),
+    ("stage", lambda: ring.stage()),
     ("mark", lambda: ring.mark_sent(1)),
 ):
     print(name, flush=True)
