@@ -117,6 +117,6 @@ def _die_before(what: str) -> None:
         die()
 
     if what == "sending":
-        StepRing.stage = stage_and_die  # type: ignore[method-assign]
+        StepRing.stage = stage_and_die  # type: ignore[method-assign,assignment]
     else:
         StepRing.mark_sent = die  # type: ignore[method-assign,assignment]
