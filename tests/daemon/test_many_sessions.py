@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from support.bundles import small_manifest, write_small_bundle
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until

@@ -22,7 +22,7 @@ import pytest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared import lease
 from gaitd.wire.codec import decode_command, encode_command, encode_state
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from gaitd.worker import loop
 from support import client_latch
 from support.bundles import contract, small_manifest
@@ -43,7 +43,7 @@ ANSWER = [
     Op.SEND,
     Op.MARK_SENT,
     Op.NOTE_COMMAND,
-    Op.CONFIRM,
+    Op.COMMIT,
 ]
 """What the worker does with one state, when nothing comes in between."""
 STAGES, READS, SENDS, MARKS = 3, 4, 5, 6
@@ -78,8 +78,8 @@ class Recurrent:
         )
         return self._next
 
-    def accept(self) -> None:
-        self._announce(Op.CONFIRM)
+    def commit(self) -> None:
+        self._announce(Op.COMMIT)
         self._hidden = self._next
 
     def reset(self) -> None:
@@ -344,7 +344,7 @@ def test_a_command_of_before_a_change_is_withheld_or_refused(
 
         # The lease decides, by the one look that the worker takes at it between step and sending.
         assert sent == (at[change.lease] > READS), at
-        assert interleaving.ops.count(Op.SEND) == interleaving.ops.count(Op.CONFIRM) == sent, at
+        assert interleaving.ops.count(Op.SEND) == interleaving.ops.count(Op.COMMIT) == sent, at
         records, _ = scene.records.read_since(scene.first_index)
         assert (records["sent_ns"] != 0).tolist() == [True] * sent + [False] * (len(records) - sent), at
 

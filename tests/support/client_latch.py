@@ -6,7 +6,7 @@ import ctypes
 import subprocess
 from pathlib import Path
 
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 
 HERE = Path(__file__).parent
 INCLUDE = HERE.parents[1] / "proto" / "cpp" / "include"

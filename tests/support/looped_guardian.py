@@ -50,11 +50,10 @@ class LoopedGuardian:
         self._writes: list[Write] = []
         self._requests: deque[tuple[Request, Callable[[Reply], None]]] = deque()
         self._hear = hear
-        context = SimpleNamespace(socket=lambda kind: self._socket(kind))
-        access = SimpleNamespace(open=lambda socket, channel: None, admit=lambda: None)
+        access = SimpleNamespace(open=lambda kind, channel: self._socket(kind), admit=lambda: None)
         with (
             mock.patch.object(main, "claim_runtime_dir", return_value=-1),
-            mock.patch.object(main, "realtime_context", return_value=context),
+            mock.patch.object(main, "realtime_context"),
             mock.patch.object(main, "AccessControl", return_value=access),
         ):
             self._guardian: Any = main.Guardian(bundle, Config(), "onnx")

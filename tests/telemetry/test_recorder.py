@@ -18,7 +18,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
-from gaitd.wire.contract import Reason
+from gaitd.wire.generated import Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 

@@ -15,7 +15,7 @@ from gaitd.shared.step_ring import StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import encode_command
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import JointCommand, RobotState
 from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, Outcome, PolicyStep
@@ -55,7 +55,7 @@ class Answerer:
             if sent:
                 self._send(data)
                 self._note_sent(command)
-                step.confirm(outcome)
+                step.commit(outcome)
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1

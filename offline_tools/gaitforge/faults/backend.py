@@ -13,7 +13,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import BackendError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitd.shared.step_ring import StepRing
 from gaitforge.faults.orders import Order, Orders
 from gaitforge.faults.shared_memory import GUARD_FILE, write_where_forbidden
@@ -39,9 +39,9 @@ class FaultyBackend:
         self._left -= 1
         return self._obey(self._order, observation)
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         """Pass it on."""
-        self._real.accept()
+        self._real.commit()
 
     def reset(self) -> None:
         """Pass it on."""

@@ -6,22 +6,20 @@ import sys
 from dataclasses import replace
 from functools import partial
 
-import gaitd.guardian.child
 import gaitd.guardian.main
 from gaitd.cli import main
-from gaitd.shared.processes import TELEMETRY
+from gaitd.shared.processes import TELEMETRY, WORKER
 from gaitforge.faults.telemetry import obey_signals
 
-STABLE_NS = 2_000_000_000
-"""Here a worker counts as stable after this: the runner kills one every few seconds."""
+# The runner kills a worker every few seconds: here it counts as stable after two.
+FAULTY = replace(WORKER, entry="gaitforge.faults.worker", stable_ns=2_000_000_000)
 
 if __name__ == "__main__":
-    gaitd.guardian.child.STABLE_NS = STABLE_NS
     gaitd.guardian.main.TELEMETRY = replace(  # type: ignore[attr-defined]
         TELEMETRY, entry="gaitforge.faults.telemetry"
     )
     gaitd.guardian.main.Guardian = partial(  # type: ignore[misc,assignment]
-        gaitd.guardian.main.Guardian, worker_entry="gaitforge.faults.worker"
+        gaitd.guardian.main.Guardian, worker=FAULTY
     )
     obey_signals()
     sys.exit(main())
