@@ -19,7 +19,8 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults soak evidence fuzz model proto cpp clean
+.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults sessions soak evidence fuzz model \
+    proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -69,6 +70,9 @@ faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the tab
 
 soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; every state accounted for
 	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak
+
+sessions: $(VENV)/.test  ## 2,000 sessions, one after the other: descriptors and memory of every process stay as they are
+	GAITD_SESSIONS=2000 $(BIN)/python -m pytest -s tests/daemon/test_many_sessions.py
 
 evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md
 	$(BIN)/gaitforge evidence --bundle $(BUNDLE) --output build/evidence
