@@ -49,6 +49,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--target", default="rk3588", help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="walks to verify with (%(default)s)")
     parser.add_argument("--gate", type=Path, help="YAML with other bounds")
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        help="capture of the trainer (gaitforge capture): judged by the gate, and the bundle's golden vectors",
+    )
     parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
     parser.add_argument("--output", type=Path, help="directory (default: CHECKPOINT's name without .pt)")
     parser.set_defaults(run=run)
@@ -73,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
         target=args.target,
         seeds=args.seeds,
         gate=args.gate,
+        capture=args.capture,
         training_commit=args.training_commit,
     )
     made = make_bundle(options, args.output or args.checkpoint.with_suffix(""))
