@@ -221,6 +221,10 @@ def test_the_scalers_arguments_are_read_from_the_configuration(forge: Forge, ref
     ("agent", "said"),
     [
         ({"state_preprocessor": "MeanOnlyScaler"}, "agent.state_preprocessor: MeanOnlyScaler"),
+        (
+            {"state_preprocessor": "RunningStandardScaler", "observation_preprocessor": None},
+            "say --normalizer none, or --normalizer state_preprocessor",
+        ),
         ({"state_preprocessor": None}, "agent.state_preprocessor: None"),
         ({"state_preprocessor_kwargs": {"clip": 4.0}}, "agent.state_preprocessor_kwargs.clip"),
         ({"state_preprocessor_kwargs": {"epsilon": "1e-8 "}}, "state_preprocessor_kwargs.epsilon: expected a"),

@@ -83,6 +83,11 @@ def _preprocessor(claims: Claims, training: Training, key: str) -> Numbers:
             f"has a {key}, but {where} says agent.{key}: {agent[key]}; {_SCALER} is supported: keep the "
             f"agent.yaml of this run, or say --normalizer {key} or none"
         )
+    if key == "state_preprocessor" and "observation_preprocessor" in agent and not claims.choices.normalizer:
+        claims.refuse(
+            f"has a state_preprocessor alone, but {where} is of skrl 2, where that normalizes what the critic "
+            "takes: say --normalizer none, or --normalizer state_preprocessor if the policy takes states"
+        )
     arguments = training.section("agent", f"{key}_kwargs")
     unknown = sorted(arguments.keys() - _SCALER_ARGUMENTS)
     if unknown:
