@@ -1,7 +1,7 @@
 """A real gaitd answers as the trainer's own deploy code would, whatever the controller's joint order.
 
-Two bundles for each contract: the policy itself, whose targets are compared, and a model that answers with the
-observation it was given, part by part, so that every value of the observation is seen on the wire.
+Two bundles for each contract: the policy itself, whose targets are compared, and a model that answers with
+the observation it was given, part by part, so that every value of the observation is seen on the wire.
 """
 
 from __future__ import annotations
@@ -250,6 +250,7 @@ needs_policies = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_policies
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -270,6 +271,7 @@ def test_the_actions_of_a_published_policy(
     check(tmp_path / "policy.gaitd", manifest, reference, run(model))
 
 
+@pytest.mark.slow
 @needs_policies
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_observation_of_a_published_policy(tmp_path: Path, name: str) -> None:

@@ -106,9 +106,7 @@ class Claims:
             return weights
         return {}
 
-    def normalizer(
-        self, *candidates: str, told: Callable[[str], Numbers] | None = None
-    ) -> Statistics | None:
+    def normalizer(self, *candidates: str, told: Callable[[str], Numbers] | None = None) -> Statistics | None:
         """Take the one normalizer among these keys, or the one that --normalizer names.
 
         ``told``: what the trainer's configuration says of the normalizer of a key. Raises InputError for two,

@@ -33,7 +33,9 @@ def agreed(said: Numbers, told: Numbers) -> Numbers:
     Raises InputError, to be read after the checkpoint's name, where they contradict each other.
     """
     if said.epsilon is not None and told.epsilon not in (None, said.epsilon):
-        raise InputError(f"has normalizer_epsilon {said.epsilon:g} by --config, {told.epsilon:g} by its trainer")
+        raise InputError(
+            f"has normalizer_epsilon {said.epsilon:g} by --config, {told.epsilon:g} by its trainer"
+        )
     if said.clip is not None and told.clip not in (None, said.clip):
         raise InputError(f"has normalizer_clip {said.clip:g} by --config, {told.clip:g} by its trainer")
     return Numbers(

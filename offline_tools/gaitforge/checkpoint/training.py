@@ -49,7 +49,7 @@ class Training:
         return value
 
     def number(self, *keys: str) -> float | None:
-        """Return a number that is not negative, None if it is not there. Raises InputError for anything else."""
+        """Return a number that is not negative, None if it is not there. Raises InputError for others."""
         value = self.get(*keys)
         if value is None:
             return None

@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--capture",
         type=Path,
-        help="capture of the trainer (gaitforge capture): judged by the gate, and the bundle's golden vectors",
+        help="capture of the trainer (gaitforge capture), for the gate and the bundle's golden vectors",
     )
     parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
     parser.add_argument("--output", type=Path, help="directory (default: CHECKPOINT's name without .pt)")

@@ -30,9 +30,7 @@ class Parity:
         return [f"parity: {line}" for line in report.differences(self.comparison, manifest)]
 
 
-def compare_capture(
-    policy: PolicyOnnx, manifest: Manifest, stats: Stats | None, capture: Capture
-) -> Parity:
+def compare_capture(policy: PolicyOnnx, manifest: Manifest, stats: Stats | None, capture: Capture) -> Parity:
     """Replay a capture through a policy that is not packed yet.
 
     ``manifest``: with the model section of ``policy``. Raises InputError when the capture cannot be of it.

@@ -227,7 +227,10 @@ def test_the_scalers_arguments_are_read_from_the_configuration(forge: Forge, ref
         ),
         ({"state_preprocessor": None}, "agent.state_preprocessor: None"),
         ({"state_preprocessor_kwargs": {"clip": 4.0}}, "agent.state_preprocessor_kwargs.clip"),
-        ({"state_preprocessor_kwargs": {"epsilon": "1e-8 "}}, "state_preprocessor_kwargs.epsilon: expected a"),
+        (
+            {"state_preprocessor_kwargs": {"epsilon": "1e-8 "}},
+            "state_preprocessor_kwargs.epsilon: expected a",
+        ),
         ({"state_preprocessor_kwargs": {"clip_threshold": 0}}, "clips to +-0"),
         ({"state_preprocessor_kwargs": [1e-8]}, "agent.state_preprocessor_kwargs: expected keys and values"),
     ],
@@ -255,7 +258,10 @@ def test_rl_games_normalizer_and_clip_of_observations(
     ("text", "said"),
     [
         ("policy:\n  activation: elu\n  activation: relu\n", "key 'activation' is named twice"),
-        ("policy:\n  activation: !!python/object/apply:torch.nn.ELU []\n", "!!python/object/apply:torch.nn.ELU"),
+        (
+            "policy:\n  activation: !!python/object/apply:torch.nn.ELU []\n",
+            "!!python/object/apply:torch.nn.ELU",
+        ),
         ("- policy\n", "expected keys and values, got list"),
         ("policy: elu\n", "policy: expected keys and values, got 'elu'"),
         ("", "is empty"),
@@ -273,7 +279,10 @@ def test_a_configuration_that_is_not_understood_is_refused(refused: Refused, tex
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("observations:\n  policy: {func: !!python/name:mdp.base_ang_vel ''}\n", "!!python/name:mdp.base_ang_vel"),
+        (
+            "observations:\n  policy: {func: !!python/name:mdp.base_ang_vel ''}\n",
+            "!!python/name:mdp.base_ang_vel",
+        ),
         ("observations: {policy: {}}\nobservations: {policy: {}}\n", "is named twice"),
         ("observations: {}\n", "observations.policy: expected keys and values"),
     ],

@@ -105,7 +105,11 @@ def _head(claims: Claims, training: Training, recipe: Recipe, configured: Mappin
     if kind != "beta":
         return Head(kind or "plain")
     action_range = distribution.get("action_range") or [-1.0, 1.0]
-    if not isinstance(action_range, list) or len(action_range) != 2 or not all(isinstance(bound, int | float) for bound in action_range):
+    if (
+        not isinstance(action_range, list)
+        or len(action_range) != 2
+        or not all(isinstance(bound, int | float) for bound in action_range)
+    ):
         claims.refuse(f"has a Beta head whose action_range is {action_range!r}: expected two numbers")
     low, high = action_range
     if "action_range" not in distribution:

@@ -83,7 +83,8 @@ def _preprocessor(claims: Claims, training: Training, key: str) -> Numbers:
             f"has a {key}, but {where} says agent.{key}: {agent[key]}; {_SCALER} is supported: keep the "
             f"agent.yaml of this run, or say --normalizer {key} or none"
         )
-    if key == "state_preprocessor" and "observation_preprocessor" in agent and not claims.choices.normalizer:
+    of_skrl_2 = "observation_preprocessor" in agent
+    if key == "state_preprocessor" and of_skrl_2 and claims.choices.normalizer is None:
         claims.refuse(
             f"has a state_preprocessor alone, but {where} is of skrl 2, where that normalizes what the critic "
             "takes: say --normalizer none, or --normalizer state_preprocessor if the policy takes states"
