@@ -37,16 +37,17 @@ class Training:
 
         Raises InputError when something else stands there.
         """
-        value: Any = self.agent
+        section = self.agent
         for depth, key in enumerate(keys, 1):
-            value = value.get(key)
+            value = section.get(key)
             if value is None:
                 return {}
             if not isinstance(value, Mapping):
                 raise InputError(
                     f"{self.agent_path}: {'.'.join(keys[:depth])}: expected keys and values, got {value!r}"
                 )
-        return value
+            section = value
+        return section
 
     def number(self, *keys: str) -> float | None:
         """Return a number that is not negative, None if it is not there. Raises InputError for others."""

@@ -86,7 +86,7 @@ def _preprocessor(claims: Claims, training: Training, key: str) -> Numbers:
     of_skrl_2 = "observation_preprocessor" in agent
     if key == "state_preprocessor" and of_skrl_2 and claims.choices.normalizer is None:
         claims.refuse(
-            f"has a state_preprocessor alone, but {where} is of skrl 2, where that normalizes what the critic "
+            f"has a state_preprocessor alone, but {where} is of skrl 2, where that is for what the critic "
             "takes: say --normalizer none, or --normalizer state_preprocessor if the policy takes states"
         )
     arguments = training.section("agent", f"{key}_kwargs")
