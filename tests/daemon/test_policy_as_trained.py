@@ -19,7 +19,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 
 from gaitd.policy.joints import joint_array
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand, RobotState
 from gaitforge.cli import main as gaitforge
 from gaitforge.common.manifest import dump_yaml

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.bundle.read import Bundle
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitforge.common import console
 from gaitforge.common.arrays import Stats
 from gaitforge.model.onnx_policy import PolicyOnnx

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.parity import report as parity_report
 from gaitforge.verify import figures
 from gaitforge.verify.captured import Parity
