@@ -253,14 +253,3 @@ def test_a_difference_from_the_trainer_fails_the_gate(
     (difference,) = json.loads(Path("verify/report.json").read_text())["parity"]["differences"]
     assert difference["kind"] == "default pose missing"
     assert "default pose missing" in refused(3, *pack)
-
-
-@pytest.mark.usefixtures("rknn_venv")
-def test_a_report_says_that_there_was_no_capture(forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = ROBOTS["quadruped"]()
-    files_of(spec)
-    np.save("inputs.npy", np.zeros((2, observation_dim(spec.manifest)), np.float32))
-    files = ["--manifest", "manifest.yaml", "--obs-stats", "stats.npz", "--inputs", "inputs.npy"]
-    assert forge("verify", "policy.onnx", *files, "--seeds", "0") == 0
-    assert "parity: no capture, so the observation's terms are not proven" in capsys.readouterr().out
-    assert json.loads(Path("verify/report.json").read_text())["parity"] is None
