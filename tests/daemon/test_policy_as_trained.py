@@ -152,7 +152,8 @@ def check_observation(directory: Path, manifest: dict[str, Any], reference: Refe
 
     def part(row: Array, step: int) -> Array:
         padded = np.concatenate((row, np.zeros(parts * joints - dim)))
-        return padded.reshape(parts, joints)[step % parts].astype(np.float32)
+        chosen: Array = padded.reshape(parts, joints)[step % parts].astype(np.float32)
+        return chosen
 
     actions = np.stack([part(seen(row), step) for step, row in enumerate(rows)])
     files = {"model": model, "golden": npz(observation=rows, action=actions)}

@@ -38,7 +38,8 @@ class Reference:
 
     def target(self, action: Array) -> Array:
         target = action.astype(float) * self.scale + self.offset
-        return target if self.clip is None else np.clip(target, *self.clip)
+        clipped: Array = target if self.clip is None else np.clip(target, *self.clip)
+        return clipped
 
 
 def gravity(quaternion: Array) -> Array:
