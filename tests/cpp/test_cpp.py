@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent
 BUILD = SOURCE.parents[1] / "build/cpp-tests"
-TESTS = ("codec", "latch", "client", "route", "allocation", "policy_runner", "package")
+TESTS = ("codec", "latch", "robot_clock", "client", "route", "allocation", "policy_runner", "package")
 
 
 def run(*command: str | Path) -> str:

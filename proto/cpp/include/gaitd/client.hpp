@@ -239,6 +239,7 @@ public:
     }
 
     [[nodiscard]] std::size_t joints() const noexcept { return config_.joints.size(); }
+    [[nodiscard]] const std::vector<std::string>& jointNames() const noexcept { return config_.joints; }
     [[nodiscard]] const Contract& contract() const noexcept { return contract_; }
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
     /// Real-time settings that the system refused, and endpoints that this client does not know how to use.
