@@ -63,11 +63,11 @@ public:
         ++standstills_;
     }
 
-    /// Entering RL was refused; empty: it was not.
-    void noteRefusal(const std::string& why) {
+    /// RL cannot be entered; empty: it can. Said once for each reason, and again after a try.
+    void noteRefusal(const std::string& why, bool tried) {
         const std::lock_guard<std::mutex> lock(mutex_);
+        if (!why.empty() && (tried || why != refusal_)) ++refusals_;
         refusal_ = why;
-        refusals_ += why.empty() ? 0 : 1;
     }
 
     /// None unless the joints are in damping.

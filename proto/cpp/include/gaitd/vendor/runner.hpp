@@ -74,7 +74,7 @@ public:
     void enter() {
         const std::uint64_t entry = entered_.load() + 1;
         const std::string obstacle = client_.obstacle();
-        reporter_.noteRefusal(obstacle);
+        reporter_.noteRefusal(obstacle, true);
         if (obstacle.empty()) {
             client_.requestActivate();
         } else {
@@ -88,7 +88,7 @@ public:
     /// False, with a line that says why, while entering RL would only lay the robot down.
     bool mayEnter() {
         const std::string obstacle = client_.obstacle();
-        reporter_.noteRefusal(obstacle);
+        reporter_.noteRefusal(obstacle, false);
         return obstacle.empty();
     }
 
