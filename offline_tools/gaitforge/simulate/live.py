@@ -11,7 +11,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -131,7 +131,9 @@ class LiveRobot:
         self._owed_ms = min(self._owed_ms + 1.0, self._state_every_ms + 1.0)
         # Catching up sends no burst: it would queue up at a controller that reads one state a tick.
         if self._owed_ms >= self._state_every_ms and (on_time or now_ns - self._sent_ns >= TICK_NS):
-            self._wire.send_state(robot.read())
+            # A robot's clock does not stand still where the simulation did.
+            reading = robot.read()
+            self._wire.send_state(replace(reading, time_s=reading.time_s + self._pacer.dropped_s))
             self._sent_ns = now_ns
             self._owed_ms -= self._state_every_ms
 

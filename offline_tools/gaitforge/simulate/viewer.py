@@ -11,7 +11,7 @@ from gaitforge.simulate.physics import mujoco
 from gaitforge.simulate.robot import Robot
 
 _SYNC_TICKS = 16
-_CLOSE_S = 10.0
+_CLOSE_S = 60.0
 _DISTANCE_M, _AZIMUTH_DEG, _ELEVATION_DEG = 1.8, 130.0, -18.0
 
 

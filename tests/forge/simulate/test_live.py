@@ -160,9 +160,11 @@ def test_a_late_loop_catches_up_and_a_stalled_one_drops_the_debt():
     assert [pacer.wait() for _ in range(20)].count(False) >= 8
     assert pacer.wait()
     assert pacer.timing().stalls == 0
+    assert pacer.dropped_s == 0.0
     time.sleep(2 * MOST_BEHIND_NS / 1e9)
     assert not pacer.wait()
     assert pacer.timing().stalls == 1
+    assert pacer.dropped_s > MOST_BEHIND_NS / 1e9
     assert pacer.timing().lateness_us["max"] > MOST_BEHIND_NS / 1000
 
 

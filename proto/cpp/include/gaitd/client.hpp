@@ -375,7 +375,7 @@ private:
     const Config config_;
     const bool sends_linear_velocity_;
     const Route route_;
-    const Origin origin_;
+    const Origin origin_{};
     std::vector<std::string> warnings_;
     Contract contract_;
 

@@ -169,7 +169,7 @@ private:
     static void say(const std::string& line) { write("gaitd: " + line); }
 
     Client* client_ = nullptr;
-    const Origin origin_;
+    const Origin origin_{};
 
     // Of the control thread.
     Told noted_;
