@@ -19,7 +19,7 @@ from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.viewer import Viewer
 robot = Robot()
 viewer = Viewer(robot)
-for _ in range(100):
+for _ in range(20):
     robot.step()
     viewer.refresh(robot)
 camera = handles[0].cam

@@ -55,8 +55,6 @@ public:
     [[nodiscard]] std::string DampingText() { return runner_.text(); }
     /// Damping now, until the next OnEnter().
     void RequestDamping(std::string_view detail) { runner_.requestDamping(detail); }
-    /// RL is left: releases the session, and ends the watch over the loop. After the loop's thread has ended.
-    void OnExit() { runner_.leave(); }
 
     /// States that came more than a control period behind the robot's own time.
     [[nodiscard]] std::uint64_t LateStates() const noexcept { return runner_.lateStates(); }
@@ -68,6 +66,9 @@ protected:
         this->run_cnt_ = 0;
         runner_.enter();
     }
+
+    /// Releases the session, and ends the watch over the loop. After the loop's thread has ended.
+    void leave() { runner_.leave(); }
 
     Action act(const State& robot, const Vector3& stick) {
         ++this->run_cnt_;
@@ -85,6 +86,8 @@ public:
     using RunnerOf<Base, State, Action>::RunnerOf;
 
     void OnEnter() override { this->enter(); }
+    /// To be called when RL is left.
+    void OnExit() { this->leave(); }
 
     Action GetRobotAction(const State& robot) override {
         const auto& stick = robot.cmd_vel_normlized;
@@ -101,6 +104,7 @@ public:
 
     void OnEnter() { this->enter(); }
     void OnEnter(const State&) { this->enter(); }
+    void OnExit() { this->leave(); }
 
     Action GetRobotAction(const State& robot, const UserCommand& user) {
         return this->act(robot, {user.forward_vel_scale, user.side_vel_scale, user.turnning_vel_scale});
