@@ -23,7 +23,7 @@ def run(*command: str | Path) -> str:
 
 
 def build_tests() -> Path:
-    """The directory with the built tests. Cannot be skipped: the client is the robot's last line of safety."""
+    """The directory of the tests. Cannot be skipped: the client is the robot's last line of safety."""
     if shutil.which("cmake") is None or shutil.which("c++") is None:
         pytest.fail(
             "the C++ client cannot be built here: install cmake, g++, make, libzmq3-dev, cppzmq-dev and "

@@ -14,7 +14,10 @@ from gaitforge.simulate.viewer import Viewer
 SHOW = """
 import mujoco.viewer
 launch, handles = mujoco.viewer.launch_passive, []
-mujoco.viewer.launch_passive = lambda *args, **options: handles.append(launch(*args, **options)) or handles[-1]
+def keep(*args, **options):
+    handles.append(launch(*args, **options))
+    return handles[-1]
+mujoco.viewer.launch_passive = keep
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.viewer import Viewer
 robot = Robot()
@@ -45,5 +48,5 @@ def test_it_follows_the_robot_and_ends_cleanly(time):
 def test_without_a_display_it_says_so(monkeypatch, display):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setitem(os.environ, "DISPLAY", display)
-    with pytest.raises(InputError, match="--view: .* use --png or --video"):
+    with pytest.raises(InputError, match=r"--view: .* use --png or --video"):
         Viewer(Robot())
