@@ -77,8 +77,8 @@ def add_parser(subparsers: Subparsers) -> None:
         type=float,
         default=1.0,
         metavar="MS",
-        help="send a state every so many ms, 1 to 10 (default: 1); 1.05 for a controller that reads one state "
-        "a millisecond and never catches up, as the robot maker's own",
+        help="send a state every so many ms, 1 to 10 (default: 1); 1.05 for a controller that reads one "
+        "state a millisecond and never catches up, as the robot maker's own",
     )
     wire.add_argument("--priority", type=int, metavar="1..99", help="run under SCHED_FIFO at this priority")
     parser.set_defaults(run=run)
