@@ -305,6 +305,21 @@ CASE(a_changed_policy_is_taken_up_by_a_client_that_renews) {
     CHECK_EQUAL(client.obstacle(), "");
 }
 
+CASE(an_answer_to_hello_that_comes_too_late_is_taken_up_before_the_next_session) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.answers_after_ms = 100;
+    Client client(config(dir));
+    CHECK_EQUAL(client.obstacle(), "gaitd has not answered hello yet");
+    CHECK_THROWS(UnreachableError, "did not answer hello", client.hello(milliseconds(30)));
+    CHECK(check::eventually([&] { return client.obstacle().empty(); }));
+    gaitd.answers_after_ms = 0;
+    Loop loop(client);
+    client.activate();
+    CHECK(loop.until(active));
+    CHECK_EQUAL(client.contract().period_ns, FakeGaitd::kPeriod_ns);
+}
+
 CASE(hello_brings_the_contract) {
     Scene scene(FakeGaitd::kDeadline_ns);
     const Contract& contract = scene.client.contract();

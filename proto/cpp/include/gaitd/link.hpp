@@ -319,11 +319,7 @@ private:
         }
         Contract contract = control::parseContract(reply, introduction_.joints);
         if (step_ == Step::Hello) return finishHello(std::move(contract));
-        if (step_ == Step::Renew) {
-            renew(std::move(contract));
-            const std::lock_guard<std::mutex> lock(mutex_);
-            return endStep();
-        }
+        if (step_ == Step::Renew) return finishRenewal(std::move(contract));
         if (renew_.count() == 0) {
             if (!contract_) throw RefusedError(Reason::Contract, "activate before hello: call hello() first");
             if (const std::string difference = control::difference(contract, *contract_); !difference.empty()) {
@@ -384,11 +380,22 @@ private:
     }
 
     void finishHello(Contract contract) {
-        resizeMessages(contract);
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            if (hello_wanted_.load()) {
+                resizeMessages(contract);
+                contract_ = contract;
+                obstacle_.clear();
+                hello_contract_ = std::move(contract);
+                return endStep();
+            }
+        }
+        finishRenewal(std::move(contract));  // hello() has given up meanwhile.
+    }
+
+    void finishRenewal(Contract contract) {
+        renew(std::move(contract));
         const std::lock_guard<std::mutex> lock(mutex_);
-        contract_ = contract;
-        obstacle_.clear();
-        hello_contract_ = std::move(contract);
         endStep();
     }
 
@@ -444,7 +451,7 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     std::optional<Contract> contract_;  ///< The newest; only the link thread writes it.
-    std::string obstacle_;
+    std::string obstacle_ = "gaitd has not answered hello yet";
     std::optional<Contract> hello_contract_;
     std::exception_ptr hello_error_;
     std::exception_ptr activation_error_;

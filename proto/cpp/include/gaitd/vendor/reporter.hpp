@@ -2,10 +2,11 @@
 // wait for a terminal.
 #pragma once
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -33,11 +34,7 @@ public:
     /// Before the client ends.
     void stop() {
         if (origin_.isAnotherProcess()) return thread_.detach();
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            stop_ = true;
-        }
-        changed_.notify_all();
+        stop_.store(true);
         thread_.join();
     }
 
@@ -114,9 +111,9 @@ private:
     static constexpr std::chrono::milliseconds kLook{20};
 
     void run() {
-        std::unique_lock<std::mutex> lock(mutex_);
-        while (!stop_) {
-            changed_.wait_for(lock, kLook);
+        while (!stop_.load()) {
+            std::this_thread::sleep_for(kLook);
+            std::unique_lock<std::mutex> lock(mutex_);
             const Told told = told_;
             const Cause cause = cause_;
             const bool late = late_;
@@ -135,7 +132,6 @@ private:
             }
             said_ = told;
             said_late_ = late;
-            lock.lock();
         }
     }
 
@@ -183,9 +179,8 @@ private:
     std::uint64_t said_refusals_ = 0;
     std::uint64_t said_standstills_ = 0;
 
+    std::atomic<bool> stop_{false};
     std::mutex mutex_;
-    std::condition_variable changed_;
-    bool stop_ = false;
     Told told_;
     Cause cause_;
     bool late_ = false;
