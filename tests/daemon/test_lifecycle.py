@@ -199,7 +199,7 @@ def test_a_second_gaitd_in_the_same_directory_is_refused(gaitd: Gaitd, small_bun
     with Gaitd(small_bundle_path, runtime_dir=gaitd.runtime_dir) as second:
         while second.process.poll() is None:
             controller.step()
-        assert second.process.returncode == 2
+        assert second.process.returncode == ResourceError.exit_code
         assert_one_error(second.log, f"another gaitd runs here (pid {gaitd.process.pid})")
     assert any(controller.walk(3))
     assert gaitd.status()["mode"] == "active"

@@ -235,6 +235,7 @@ class Guardian:
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
+        self._service.repeat()
         if self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
             self._service.feed_watchdog(now_ns)
 

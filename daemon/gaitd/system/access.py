@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 import zmq
 from zmq.utils import z85
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, error_of
 from gaitd.system.config import Config
 from gaitd.system.keys import read_public_keys, read_secret_key
 from gaitd.wire.endpoints import Endpoints
@@ -60,7 +60,7 @@ class AccessControl:
         self._zap.bind(ZAP_ENDPOINT)
 
     def open(self, bound: zmq.Socket[bytes], channel: str) -> None:
-        """Bind a socket of the context to a channel's endpoints. Raises InputError."""
+        """Bind a socket of the context to a channel's endpoints. Raises InputError, ResourceError."""
         with for_owner_and_group():
             _bind(bound, getattr(self._local, channel), "set daemon.runtime_dir")
         if self._zap is None:
@@ -113,11 +113,11 @@ def _try_tcp() -> None:
         for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_NETLINK, socket.SOCK_RAW)):
             socket.socket(family, kind).close()
     except OSError as error:
-        raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None
+        raise error_of(error.errno, f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None
 
 
 def _bind(bound: zmq.Socket[bytes], endpoint: str, fix: str) -> None:
     try:
         bound.bind(endpoint)
     except zmq.ZMQError as error:
-        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None
+        raise error_of(error.errno, f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None

@@ -132,8 +132,8 @@ def _read_only(scene: Scene) -> Seen:
     """The runtime directory is on a read-only file system."""
     mount = f'mkdir -p {scene.runtime_dir} && mount -t tmpfs -o ro tmpfs {scene.runtime_dir} && exec "$@"'
     with scene.gaitd(wrap=("unshare", "-m", "sh", "-c", mount, "sh")) as gaitd:
-        _expect_end(gaitd, 2, "Read-only file system")
-    return Seen("exit code 2", "does not start, names the cause", "fix, start again")
+        _expect_end(gaitd, 7, "Read-only file system")
+    return Seen("exit code 7", "does not start, names the cause", "the service manager tries again")
 
 
 def _port_taken(scene: Scene) -> Seen:
