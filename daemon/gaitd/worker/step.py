@@ -1,6 +1,6 @@
 """One session in the worker: from the bytes of state messages to a joint command. Pure: time is an argument.
 
-The rooms, in order: decode, joint order, admission, observation, inference, limits, joint order. A session
+In order: decode, joint order, admission, observation, inference, limits, joint order. A session
 has a step of its own, so nothing of an old session can reach a new one. What a command changes (last action,
 slew reference, hidden state) changes in ``confirm``, when it went out.
 """
@@ -58,6 +58,8 @@ class Outcome:
     """Sequence numbers that never came."""
     superseded: int = 0
     """States taken into the history, while a newer one was answered."""
+    interval_ns: int = 0
+    """How far apart the controller samples its states; 0 until known."""
 
 
 class PolicyStep:
@@ -93,6 +95,7 @@ class PolicyStep:
         outcome = Outcome()
         for frame in frames:
             self._take(frame, outcome)
+        outcome.interval_ns = self._admission.interval_ns
         state = outcome.state
         if state is None:
             return outcome
@@ -122,7 +125,7 @@ class PolicyStep:
         self._adopt()
 
     def rehearse(self, frame: Frame) -> None:
-        """Go through all the rooms with an old message and forget it, so that code and data lie in caches."""
+        """Go through a whole step with an old message and forget it, so that code and data lie in caches."""
         try:
             state = self._decode(frame.data)
             self._admission.judge(state, frame.received_ns)

@@ -38,6 +38,8 @@ inline constexpr std::uint64_t kLastNumber = 255;
 inline constexpr std::uint64_t kFutureTolerance_ns = 1'000'000;
 /// A state must be sampled at least this long after the one before.
 inline constexpr double kMinStateSpacingPeriods = 0.6;
+/// States a period that are taken on the whole; what comes faster is refused, one now and then.
+inline constexpr double kMaxStateRate = 1.1;
 /// A jump of the sequence may be as many states as are due in this time.
 inline constexpr std::uint64_t kMaxSequenceJump_ns = 1'000'000'000;
 /// The orientation's squared norm must be above it.
