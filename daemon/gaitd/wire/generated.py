@@ -57,6 +57,8 @@ MAX_FIRST_COMMAND_NS = 5_000_000_000
 """The longest first_command_ns that a client accepts."""
 MAX_STANCE_NS = 500_000_000
 """The longest stance; longer on stiff legs makes the way to the ground worse."""
+STANCE_MAX_TILT_RAD = 0.8
+"""There is no stance, nor the rest of one, for a body that is tilted further."""
 DEFAULT_PORT = 9_460
 """TCP port of the first channel; a channel's port is this plus its offset."""
 RECONNECT_MS = 5

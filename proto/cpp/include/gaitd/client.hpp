@@ -158,6 +158,7 @@ public:
     /// Sends one state: one control step. False when it could not be sent; gaitd then sees a gap in the sequence.
     bool publish(const RobotState& state) noexcept {
         return publishSample(stateSize(joints(), sends_linear_velocity_), state.stamp_ns, state.joint_position,
+                             tooTiltedToStand(state.orientation),
                              [&](std::uint64_t seq, void* data, std::size_t size) {
                                  return encodeState(state, latch_.sampleSession(), seq, joints(), sends_linear_velocity_,
                                                     data, size);
@@ -167,7 +168,7 @@ public:
     /// Sends one ready-made observation: one control step. Needs an earlier hello().
     bool publish(const RawObservation& raw) noexcept {
         const std::size_t dim = contract_.observation_dim;
-        return publishSample(rawObservationSize(joints(), dim), raw.stamp_ns, raw.joint_position,
+        return publishSample(rawObservationSize(joints(), dim), raw.stamp_ns, raw.joint_position, false,
                              [&](std::uint64_t seq, void* data, std::size_t size) {
                                  return encodeRawObservation(raw, latch_.sampleSession(), seq, joints(), dim, data, size);
                              });
@@ -277,9 +278,10 @@ private:
     }
 
     template <class Encode>
-    bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, Encode encode) noexcept {
+    bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, bool tilted,
+                       Encode encode) noexcept {
         adoptSession();
-        const std::uint64_t seq = latch_.published(stamp_ns, position);
+        const std::uint64_t seq = latch_.published(stamp_ns, position, tilted);
         zmq_msg_t* message = pool_.front();
         // Made for another observation length: hello came again with another policy.
         while (message != nullptr && zmq_msg_size(message) != size) {
