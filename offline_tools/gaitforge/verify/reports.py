@@ -17,6 +17,7 @@ from gaitforge.common import console, files
 from gaitforge.verify import evaluation, html_report
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.gate import Gate
+from gaitforge.verify.landing import Landing
 from gaitforge.verify.walking import Walk
 
 
@@ -33,6 +34,8 @@ class Verdict:
     bounds: Gate
     tour: Walk | None
     """How the float model followed every kind of command; None where nobody walked."""
+    landings: list[Landing]
+    """How the robot went down when it was let go out of a walk; empty where nobody walked."""
 
 
 def write_reports(
@@ -50,6 +53,7 @@ def write_reports(
         "joints": {result.name: _by_joint(manifest, result) for result in verdict.results[1:]},
         "inputs": len(inputs),
         "tour": None if verdict.tour is None else asdict(verdict.tour),
+        "landings": [asdict(landing) for landing in verdict.landings],
         "gate": {"passed": not verdict.failures, "failures": verdict.failures},
         "bounds": msgspec.to_builtins(verdict.bounds),
         "made_from": facts,
@@ -80,6 +84,8 @@ def _ways(verdict: Verdict) -> Iterator[str]:
                 f"{walk.forward_m:+.2f} m forward, {walk.left_m:+.2f} m to the left, turned left by "
                 f"{math.degrees(walk.turned_rad):+.0f} deg"
             )
+    for landing in verdict.landings:
+        yield f"fallback damping, seed {landing.seed}: let go out of a walk, the robot {landing.describe()}"
     if verdict.tour is not None:
         for leg in verdict.tour.legs:
             yield f"float, {leg.start_s:g} to {leg.end_s:g} s: {leg.describe()}"
