@@ -27,6 +27,7 @@
 #include <gaitd/latch.hpp>
 #include <gaitd/link.hpp>
 #include <gaitd/messages.hpp>
+#include <gaitd/orientation.hpp>
 #include <gaitd/pool.hpp>
 #include <gaitd/realtime.hpp>
 #include <gaitd/route.hpp>
