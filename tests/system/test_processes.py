@@ -58,14 +58,13 @@ def test_a_child_ends_with_its_parent_also_while_it_imports() -> None:
 
 
 PRINTS = """
-import os, sys
+import os, subprocess, sys
 from gaitd.system.command_line import run_command
 def command():
     fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
     print("to standard output"); print("to standard error", file=sys.stderr)
-    os.system("echo from a child; echo from a child >&2")
     os.write(fd, str(fd).encode())
-    return 0
+    return subprocess.call([sys.executable, "-c", "import os; [os.fstat(fd) for fd in (0, 1, 2)]"])
 sys.exit(run_command("test", command))
 """
 

@@ -8,7 +8,6 @@ from gaitd.guardian.rules import GuardState
 from gaitd.system.log import log
 from gaitd.wire.generated import MAX_STATE_RATE, Mode
 
-
 RATE_TOLERANCE = MAX_STATE_RATE - 1.0
 """States may come so much too fast or too slow before anybody is told."""
 

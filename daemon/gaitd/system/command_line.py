@@ -53,10 +53,8 @@ def open_standard_descriptors() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, fd)  # children inherit it
-            if null > 2:
-                os.close(null)
+            # The lowest that is free is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     # Python has none for what was closed when it began.
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
