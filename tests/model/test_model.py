@@ -181,8 +181,8 @@ BUGS = [
         answer,
         {
             "                step.confirm(outcome)\n": "",
-            "            self._stage(outcome, command)\n": (
-                "            self._stage(outcome, command)\n            step.confirm(outcome)\n"
+            "            self._memory.steps.stage()\n": (
+                "            self._memory.steps.stage()\n            step.confirm(outcome)\n"
             ),
         },
         "a command that is withheld changes nothing",
@@ -191,9 +191,9 @@ BUGS = [
         "a record is staged after its command",
         answer,
         {
-            "            self._stage(outcome, command)\n": "",
+            "            self._memory.steps.stage()\n": "",
             "                self._note_sent(command)\n": (
-                "                self._stage(outcome, command)\n                self._note_sent(command)\n"
+                "                self._memory.steps.stage()\n                self._note_sent(command)\n"
             ),
         },
         "a command's record is there before it leaves",

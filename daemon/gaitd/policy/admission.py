@@ -95,7 +95,7 @@ class StateAdmission:
         self.missed = 0
         """Sequence numbers that never came, in this session."""
         self.interval_ns = 0
-        """How far apart the controller samples its states, lost and refused ones among them; 0 until known."""
+        """How far apart the controller samples its states, lost and refused ones too; 0 until known."""
         self._last_seq = 0
         self._last_stamp_ns = 0
         self._last_content = b""

@@ -44,8 +44,8 @@ class Inbox:
     def expect_after(self, frame: Frame, step_ns: int) -> None:
         """The next state is due a period after this one, which took ``step_ns`` to answer.
 
-        A rehearsal takes as long as a cold step, up to twice a warm one. Where that does not fit before the next
-        state is due there is none: it would make the real step late.
+        A rehearsal takes as long as a cold step, up to twice a warm one. Where that does not fit before the
+        next state is due there is none: it would make the real step late.
         """
         slack_ns = min(self._anticipate_ns, self._period_ns - step_ns)
         self._last = frame if COLD_FACTOR * step_ns < slack_ns else None

@@ -118,7 +118,7 @@ class Worker:
 
     def _rehearse(self, frame: Frame) -> None:
         if self._step is not None:
-            self._step.rehearse(frame)
+            self._answerer.rehearse(self._step, frame)
 
     def _count_standby(self, frames: Sequence[Frame]) -> None:
         """States before activate are looked at, counted and not used."""

@@ -124,16 +124,18 @@ class PolicyStep:
         self._pipeline.accept(outcome.decision)
         self._adopt()
 
-    def rehearse(self, frame: Frame) -> None:
-        """Go through a whole step with an old message and forget it, so that code and data lie in caches."""
+    def rehearse(self, frame: Frame) -> Outcome:
+        """Make a step with an old message that changes nothing, so that code and data lie in caches."""
+        outcome = Outcome(frame=frame)
         try:
-            state = self._decode(frame.data)
+            state = outcome.state = self._decode(frame.data)
             self._admission.judge(state, frame.received_ns)
             _observe(self._understudy, state)
-            decision = self._understudy.decide(self._infer(self._understudy.observation()))
+            outcome.decision = self._understudy.decide(self._infer(self._understudy.observation()))
         except (WireError, BackendError):
-            return  # the real step will find it, count it and say so
-        self._command(state, decision)
+            return outcome  # the real step will find it, count it and say so
+        outcome.command = self._command(state, outcome.decision)
+        return outcome
 
     def _take(self, frame: Frame, outcome: Outcome) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from gaitd.bundle.read import open_bundle
 from gaitforge.simulate.direct import onnx_backend
@@ -47,10 +46,3 @@ def test_a_policy_that_fell_before_says_nothing_of_its_damping() -> None:
     backend = onnx_backend(bundle)
     backend.infer = lambda observation: observation[:12] * -20.0  # type: ignore[method-assign]
     assert land(bundle.manifest, backend, None, seeds=[0]) == []
-
-
-@pytest.mark.parametrize(
-    ("down", "text"), [(True, "went down at 0.85 m/s, tilted by 31 deg"), (False, "was not")]
-)
-def test_a_landing_in_words(down: bool, text: str) -> None:
-    assert Landing(0, down, 0.85, 31.0, down).describe().startswith(text)
