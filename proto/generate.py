@@ -50,7 +50,8 @@ def outputs(contract: Contract) -> dict[Path, str]:
         "sentence": sentence,
         "tuple": tuple,
     }
-    names = {**msgspec.structs.asdict(contract), "note": NOTE}
+    state = next(message for message in contract.messages if message.name == "state")
+    names = {**msgspec.structs.asdict(contract), "state_values": state.values, "note": NOTE}
     return {
         PYTHON: formatted(environment.get_template("generated.py.j2").render(names)),
         CPP: environment.get_template("contract.hpp.j2").render(names),

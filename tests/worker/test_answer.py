@@ -18,7 +18,7 @@ from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.wire.codec import decode_command, encode_raw_observation, encode_state
+from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 from gaitd.worker.answer import Answerer
@@ -26,6 +26,7 @@ from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, PolicyStep
 from support.controller import standing_state
 from support.fakes import FAKES, Honest
+from support.proto import encode_raw_observation
 
 PERIOD_NS = 12_000_000
 DEFAULT = np.array([0.0, -0.65, 1.3], np.float32)
@@ -33,7 +34,7 @@ SESSION = 5
 
 
 class Switched(Honest):
-    """Honest or one of the fakes, as told; watches what it is told to adopt."""
+    """Honest or one of the fakes, as told; watches what it is told to commit."""
 
     fault = "honest"
     accepted = 0
@@ -42,9 +43,9 @@ class Switched(Honest):
     def infer(self, observation: np.ndarray) -> np.ndarray:
         return FAKES[self.fault](self.real).infer(observation)
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         self.accepted += 1
-        super().accept()
+        super().commit()
 
     def reset(self) -> None:
         self.resets += 1
@@ -73,7 +74,7 @@ class Bench:
         self.setup = SessionSetup(session, session + 100, 0, self.raw, np.array(self.order, np.intp))
         self.model.reset()
         limits = AdmissionLimits(max_age_ns)
-        self.step_of = PolicyStep(self.bundle, self.setup, limits, self.model.infer, self.model.accept)
+        self.step_of = PolicyStep(self.bundle, self.setup, limits, self.model.infer, self.model.commit)
         self.grant(session + 100)
 
     def grant(self, epoch: int, slot: int = 0, for_ns: int = 3600 * 10**9) -> None:
@@ -138,7 +139,7 @@ def test_the_answer_is_the_policys(bench: Bench, small_bundle: Bundle) -> None:
         command = bench.answer()
         pipeline.observe(state)
         expected = pipeline.decide(backend.infer(pipeline.observation()))
-        pipeline.accept(expected)
+        pipeline.commit(expected)
         assert command is not None
         np.testing.assert_array_equal(command.joint_position, expected.target)
         np.testing.assert_array_equal(command.action, expected.action)

@@ -24,8 +24,8 @@ def open_session(model_bytes: bytes) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Subnormal numbers cost ten times the time of others. Where onnxruntime can, it has the processor take them
-    # for 0, in the thread that opens the process's first session, which is also the one that runs it.
+    # Subnormal numbers cost ten times the time of others. Where onnxruntime can, it has the processor take
+    # them for 0, in the thread that opens the process's first session, which also runs it.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Else bytes that say so are read in onnxruntime's own format, which nothing here has looked through.
     options.add_session_config_entry("session.load_model_format", "ONNX")
@@ -65,8 +65,8 @@ class OnnxBackend:
             raise BackendError(f"onnxruntime failed: {_first_line(error)}") from None
         return self._action.reshape(-1)
 
-    def accept(self) -> None:
-        """See Backend.accept."""
+    def commit(self) -> None:
+        """See Backend.commit."""
         for now, then in zip(self._hidden, self._next_hidden, strict=True):
             now[...] = then
 

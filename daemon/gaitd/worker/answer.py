@@ -55,7 +55,7 @@ class Answerer:
             if sent:
                 self._send(data)
                 self._note_sent(command)
-                step.confirm(outcome)
+                step.commit(outcome)
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1

@@ -20,7 +20,13 @@ from gaitd.shared.lifeline import hold_lifeline, map_lifeline
 from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.command_line import refused_by_system
-from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, use_all_cpus
+from gaitd.system.realtime import (
+    apply_realtime,
+    freeze_garbage,
+    missing_settings,
+    name_process,
+    use_all_cpus,
+)
 from gaitd.worker.loop import Worker
 
 
@@ -48,7 +54,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
             "tolerance": selftest.tolerance,
             "median_us": selftest.median_us,
         },
-        realtime={setting.name: setting.detail for setting in settings if not setting.ok},
+        realtime=missing_settings(settings),
     )
 
 

@@ -2,7 +2,7 @@
 
 In order: decode, joint order, admission, observation, inference, limits, joint order. A session
 has a step of its own, so nothing of an old session can reach a new one. What a command changes (last action,
-slew reference, hidden state) changes in ``confirm``, when it went out.
+slew reference, hidden state) changes in ``commit``, when it went out.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ class PolicyStep:
         setup: SessionSetup,
         limits: AdmissionLimits,
         infer: Infer,
-        adopt: Callable[[], None],
+        commit_state: Callable[[], None],
     ) -> None:
-        """``adopt`` makes the hidden state of the last inference the model's own."""
+        """``commit_state`` makes the hidden state of the last inference the model's own."""
         self.setup = setup
         self._infer = infer
-        self._adopt = adopt
+        self._commit_state = commit_state
         self._pipeline = bundle.pipeline()
-        self._understudy = bundle.pipeline()
+        self._rehearsal_pipeline = bundle.pipeline()
         self._admission = StateAdmission(bundle.manifest, limits)
         self._admission.start(setup.session)
         self._to_policy = setup.policy_from_controller
@@ -118,20 +118,20 @@ class PolicyStep:
                 outcome.trip = decision.cause
         return outcome
 
-    def confirm(self, outcome: Outcome) -> None:
+    def commit(self, outcome: Outcome) -> None:
         """The outcome's command went out."""
         assert outcome.decision is not None
-        self._pipeline.accept(outcome.decision)
-        self._adopt()
+        self._pipeline.commit(outcome.decision)
+        self._commit_state()
 
     def rehearse(self, frame: Frame) -> Outcome:
         """Make a step with an old message that changes nothing, so that code and data lie in caches."""
-        outcome = Outcome(frame=frame)
+        outcome, pipeline = Outcome(frame=frame), self._rehearsal_pipeline
         try:
             state = outcome.state = self._decode(frame.data)
             self._admission.judge(state, frame.received_ns)
-            _observe(self._understudy, state)
-            outcome.decision = self._understudy.decide(self._infer(self._understudy.observation()))
+            _observe(pipeline, state)
+            outcome.decision = pipeline.decide(self._infer(pipeline.observation()))
         except (WireError, BackendError):
             return outcome  # the real step will find it, count it and say so
         outcome.command = self._command(state, outcome.decision)

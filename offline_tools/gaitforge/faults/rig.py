@@ -116,7 +116,7 @@ class Rig:
         self.bundle = bundle
         self.directory = directory
         self.manifest = open_bundle(bundle).manifest
-        self.period_ns = round(self.manifest.control_period_s * 1e9)
+        self.period_ns = self.manifest.period_ns
         to_robot = order_from(self.manifest.joints, JOINTS)
         low, high = position_range(self.manifest)
         self.position_range = low[to_robot] - TOLERANCE_RAD, high[to_robot] + TOLERANCE_RAD

@@ -57,7 +57,7 @@ class Scene:
         self.bundle = bundle
         self.directory = directory
         self.runtime_dir = directory / "run"
-        self.period_ns = round(open_bundle(bundle).manifest.control_period_s * 1e9)
+        self.period_ns = open_bundle(bundle).manifest.period_ns
         self.orders = Orders(directory / "orders")
         os.environ[ORDERS] = str(directory / "orders")
 
