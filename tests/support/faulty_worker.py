@@ -19,12 +19,13 @@ from gaitd.shared import memory
 from support.fakes import FAKES, Honest
 
 FAULT = Path(os.environ["GAITD_TEST_FAULT"])
+REPLACED = "replaced"
 
 
 class OnDemand(Honest):
     def infer(self, observation: np.ndarray) -> np.ndarray:
         fault = FAULT.read_text() if FAULT.exists() else ""
-        return FAKES[fault or "honest"](self.real).infer(observation)
+        return FAKES["honest" if fault in ("", REPLACED) else fault](self.real).infer(observation)
 
 
 def open_faulty(*arguments: Any) -> OnDemand:
@@ -32,7 +33,7 @@ def open_faulty(*arguments: Any) -> OnDemand:
 
 
 if __name__ == "__main__":
-    if FAULT.exists() and FAULT.read_text() == "replaced":
+    if FAULT.exists() and FAULT.read_text() == REPLACED:
         memory._MAGIC += 1
     gaitd.worker.main.open_backend = open_faulty  # type: ignore[attr-defined,assignment]
     sys.exit(gaitd.worker.main.main())
