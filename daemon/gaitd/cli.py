@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -16,12 +17,16 @@ from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.fit import check_fit, notes_of_fit
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
-from gaitd.errors import BackendError, InputError, printable
+from gaitd.errors import BackendError, InputError, ResourceError, printable
+from gaitd.guardian.systemd import ServiceManager
 from gaitd.system.command_line import run_command
 from gaitd.system.config import Config, load_config
 from gaitd.system.log import start_logging
 
 log = logging.getLogger("gaitd")
+
+TRY_AGAIN_S = 8.0
+"""What the machine refuses may last longer than the eight starts a minute that gaitd.service allows."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    try:
+        return _guard(options)
+    except (ResourceError, OSError) as error:
+        manager = ServiceManager()
+        if manager.is_there:
+            manager.say_status(f"{error}; trying again in {TRY_AGAIN_S:.0f} s")
+            time.sleep(TRY_AGAIN_S)
+        raise
+
+
+def _guard(options: argparse.Namespace) -> int:
     from gaitd.guardian.main import Guardian
 
     config = _configured(options)

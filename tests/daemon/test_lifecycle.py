@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from gaitd.ctl.cli import main as gaitctl
+from gaitd.errors import ResourceError
 from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand
 from support.bundles import (
@@ -196,11 +197,14 @@ def _alive(pid: int) -> bool:
 
 def test_a_second_gaitd_in_the_same_directory_is_refused(gaitd: Gaitd, small_bundle_path: Path) -> None:
     controller = started(gaitd, Mode.ACTIVE)
-    with Gaitd(small_bundle_path, runtime_dir=gaitd.runtime_dir) as second:
-        while second.process.poll() is None:
+    options = ["run", "--bundle", str(small_bundle_path), "--runtime-dir", str(gaitd.runtime_dir)]
+    command = [sys.executable, "-m", "gaitd.cli", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as second:
+        while second.poll() is None:
             controller.step()
-        assert second.process.returncode == 2
-        assert_one_error(second.log, f"another gaitd runs here (pid {gaitd.process.pid})")
+        assert second.returncode == ResourceError.exit_code
+        assert second.stderr is not None
+        assert_one_error(second.stderr.read(), f"another gaitd runs here (pid {gaitd.process.pid})")
     assert any(controller.walk(3))
     assert gaitd.status()["mode"] == "active"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from gaitd.errors import CrashLoopError
 from gaitd.guardian.child import Child
 from gaitd.shared.processes import TELEMETRY, WORKER
+from support.daemon import wait_until
 
 ROW = replace(
     WORKER, entry="this", max_deaths_in_a_row=4, first_backoff_ns=100, max_backoff_ns=300, stable_ns=50
@@ -17,12 +17,11 @@ ROW = replace(
 """A module of Python that ends at once."""
 
 
-def a_death(child: Child, started_ns: int, died_ns: int) -> None:
+def a_death(child: Child, started_ns: int, died_ns: int, ready_ns: int | None = None) -> None:
     child.start(started_ns)
-    until_s = time.monotonic() + 10.0
-    while not child.has_died():
-        assert time.monotonic() < until_s, "it does not end"
-        time.sleep(0.002)
+    if ready_ns is not None:
+        child.note_ready(ready_ns)
+    wait_until(child.has_died, what="its end")
     assert child.reap(died_ns) == "worker ended with exit code 0"
 
 
@@ -40,7 +39,11 @@ def test_the_row_says_how_long_a_restart_waits_and_when_it_is_too_much() -> None
     a_death(child, now_ns, now_ns + 50)
     with pytest.raises(CrashLoopError, match="the worker died 4 times in a row; last: the last one"):
         child.check_crash_loop("the last one")
-    a_death(child, now_ns + 1000, now_ns + 1051)
+    a_death(child, now_ns, now_ns + 1_000_000)
+    assert child.deaths_in_a_row == 5, "it lived long, but was never ready"
+    a_death(child, now_ns + 900, now_ns + 1051, ready_ns=now_ns + 1001)
+    assert child.deaths_in_a_row == 6, "it was ready for a moment"
+    a_death(child, now_ns + 900, now_ns + 1051, ready_ns=now_ns + 1000)
     assert child.deaths_in_a_row == 1, "it was stable"
     assert child.is_due(now_ns + 1051)
     child.check_crash_loop("the first of another row")
@@ -51,3 +54,20 @@ def test_the_robots_worker_is_restarted_at_once_and_then_ever_later() -> None:
     assert delays_s == [0.0, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
     assert WORKER.max_deaths_in_a_row == 10
     assert TELEMETRY.max_deaths_in_a_row is None
+
+
+def test_a_process_that_reports_nothing_works_from_its_start() -> None:
+    child = Child(replace(ROW, reports=False), str, [])
+    a_death(child, 1000, 1051)
+    a_death(child, 2000, 2051)
+    assert child.deaths_in_a_row == 1
+
+
+def test_a_process_of_other_code_is_not_started_again() -> None:
+    row = replace(ROW, entry="support.of_other_code")
+    child = Child(row, str, [])
+    child.start(1000)
+    wait_until(child.has_died, what="its end")
+    assert child.reap(1051) == "worker ended with exit code 8"
+    assert child.replaced
+    assert not child.is_due(10**18)

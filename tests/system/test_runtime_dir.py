@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, ResourceError
 from gaitd.system import runtime_dir
 from gaitd.system.runtime_dir import check_runtime_dir, claim_runtime_dir, is_claimed
 
@@ -23,7 +23,7 @@ def test_one_gaitd_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert stat.S_IMODE(directory.stat().st_mode) == 0o750
     assert stat.S_IMODE((directory / "lock").stat().st_mode) == 0o600
     assert is_claimed(directory)
-    with pytest.raises(InputError, match=rf"another gaitd runs here \(pid {os.getpid()}\)"):
+    with pytest.raises(ResourceError, match=rf"another gaitd runs here \(pid {os.getpid()}\)"):
         claim_runtime_dir(directory)
     os.close(fd)
     assert not is_claimed(directory)

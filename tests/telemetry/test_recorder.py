@@ -14,6 +14,7 @@ from gaitd.errors import InputError
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.step_ring import RECORDS, StepTimes
+from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
@@ -30,12 +31,14 @@ class Board:
 
     def __init__(self) -> None:
         self.guard = GuardMemory.create(len(JOINTS))
+        self.progress = TelemetryMemory.create(len(JOINTS)).words
         self.steps = WorkerMemory(WorkerMemory.create(len(JOINTS)).fd, writable=True).steps
 
     def recorder(self, directory: Path, keep: int = 20) -> FlightRecorder:
         launch = TelemetryLaunch(
             guard_memory_fd=-1,
             worker_memory_fd=-1,
+            telemetry_memory_fd=-1,
             metrics=Metrics(),
             recorder=Recorder(directory=str(directory), keep=keep),
             period_s=0.012,
@@ -44,7 +47,7 @@ class Board:
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(self.guard, self.steps, launch)
+        return FlightRecorder(self.guard, self.steps, self.progress, launch)
 
     def add_steps(self, count: int) -> None:
         for seq in range(1, count + 1):
@@ -80,6 +83,20 @@ def test_a_damping_is_written_as_it_was(tmp_path: Path) -> None:
     info = recording.info
     assert (info.cause, info.joints, info.period_s) == ("deadline", JOINTS, 0.012)
     assert (info.policy_id, info.policy, info.bundle) == ("0123456789abcdef", "small 1.0.0", "small.gaitd")
+
+
+def test_a_damping_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Path) -> None:
+    board = Board()
+    board.recorder(tmp_path).finish()
+    board.add_steps(7)
+    board.guard.words["reason"] = Reason.DEADLINE
+    board.guard.words.row("damping_by_reason")[Reason.DEADLINE] += 1
+    killed = board.recorder(tmp_path)
+    killed.look()  # found, and not written yet
+    board.recorder(tmp_path).finish()
+    assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
+    board.recorder(tmp_path).finish()
+    assert written(tmp_path) == ["gaitd-000001-deadline.mcap"], "it is written once"
 
 
 def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:

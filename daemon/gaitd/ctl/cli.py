@@ -83,6 +83,13 @@ def _safe_to_stop(options: argparse.Namespace) -> int:
     return 0
 
 
+def _interval(status: dict[str, Any]) -> str:
+    """How far apart the controller's states are, against the policy's period."""
+    interval_s, period_s = status.get("state_interval_s", 0.0), status["period_s"]
+    due = f"{period_s * 1e3:.2f} ms is due"
+    return f"{interval_s * 1e3:.2f} ms between states, {due}" if interval_s else f"not known, {due}"
+
+
 def _in_words(status: dict[str, Any]) -> str:
     worker, policy, counters = status["worker"], status["policy"], status["counters"]
     mode = f"{status['mode']} for {status['mode_for_s']:.1f} s"
@@ -98,6 +105,7 @@ def _in_words(status: dict[str, Any]) -> str:
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
         f"controllers {', '.join(status['controllers']) or 'none'}",
+        f"interval    {_interval(status)}",
         "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),
     ]
     for process, missing in status["missing_realtime"].items():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from gaitd.errors import CrashLoopError
+from gaitd.errors import CrashLoopError, ReplacedError
 from gaitd.shared.processes import ChildProcess
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -31,6 +31,8 @@ class Child:
 
     def __init__(self, row: ChildProcess, argument: Callable[[int], str], pass_fds: Sequence[int]) -> None:
         """``argument`` makes the child's one argument, given the descriptor it may report to."""
+        self.replaced = False
+        """The last process found that its code is not this one's: another would find the same."""
         self.name = row.name
         self.starts = 0
         self.deaths_in_a_row = 0
@@ -40,6 +42,7 @@ class Child:
         self._pass_fds = tuple(pass_fds)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_ns = 0
+        self._works_since_ns: int | None = None
         self._pidfd = -1
         self._report_fd = -1
 
@@ -61,6 +64,7 @@ class Child:
     def start(self, now_ns: int) -> None:
         """Start a process. Raises OSError when the system refuses; that counts as a death."""
         self._started_ns = now_ns
+        self._works_since_ns = None if self._row.reports else now_ns
         self._restart_at_ns = None
         try:
             self._start()
@@ -77,7 +81,10 @@ class Child:
         self._report_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._row.entry, self._argument(write_fd)],
+                [
+                    *(sys.executable, "-m", "gaitd.system.with_parent", str(os.getpid())),
+                    *(self._row.entry, self._argument(write_fd)),
+                ],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ONE_THREAD},
                 pass_fds=(*self._pass_fds, write_fd),
@@ -95,6 +102,10 @@ class Child:
         except BlockingIOError:
             return b""
 
+    def note_ready(self, now_ns: int) -> None:
+        """It has reported that it is ready."""
+        self._works_since_ns = now_ns
+
     def has_died(self) -> bool:
         """Whether the present process is dead and not yet reaped."""
         if self._pidfd < 0:
@@ -109,6 +120,9 @@ class Child:
         code = self._process.wait()
         self.forget()
         self._plan_restart(now_ns)
+        self.replaced = code == ReplacedError.exit_code
+        if self.replaced:
+            self._restart_at_ns = None
         return how_it_ended(self.name, code)
 
     def is_due(self, now_ns: int) -> bool:
@@ -122,7 +136,8 @@ class Child:
             raise CrashLoopError(f"the {self.name} died {self.deaths_in_a_row} times in a row; last: {last}")
 
     def _plan_restart(self, now_ns: int) -> None:
-        stable = now_ns - self._started_ns > self._row.stable_ns
+        since_ns = self._works_since_ns
+        stable = since_ns is not None and now_ns - since_ns > self._row.stable_ns
         self.deaths_in_a_row = 1 if stable else self.deaths_in_a_row + 1
         self._restart_at_ns = now_ns + self._row.backoff_ns(self.deaths_in_a_row)
 

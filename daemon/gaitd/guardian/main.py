@@ -104,6 +104,7 @@ class Guardian:
         self._fifo_priority: int | None = None
         self._poll = select.epoll()
         self._service = ServiceManager()
+        self._rate = announce.RateWatch(self._period_ns)
         self._next_publish_ns = 0
         self._stopping = False
 
@@ -148,6 +149,7 @@ class Guardian:
         self._apply(now_ns)
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
+        self._look_after_rate()
         self._look_after_telemetry(now_ns)
         self._feed_watchdog(now_ns)
 
@@ -230,6 +232,11 @@ class Guardian:
         self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)
 
+    def _look_after_rate(self) -> None:
+        state, words = self._applied, self._worker_memory.words
+        if state.mode is Mode.ACTIVE and words["state_interval_epoch"] == state.epoch:
+            self._rate.look(state.epoch, words["state_interval_ns"])
+
     def _look_after_telemetry(self, now_ns: int) -> None:
         child = self._telemetry
         if child.has_died():
@@ -241,6 +248,7 @@ class Guardian:
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
+        self._service.repeat()
         if self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
             self._service.feed_watchdog(now_ns)
 
@@ -285,6 +293,7 @@ class Guardian:
                 GUARDIAN.name: self._missing_realtime,
                 WORKER.name: self._worker.report.realtime,
             },
+            "state_interval_s": counters["state_interval_ns"] / 1e9,
             "counters": {name: counters[name] for name in STATUS_COUNTERS},
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, ReplacedError
 from gaitd.guardian import announce
 from gaitd.guardian.child import Child
 from gaitd.guardian.rules import WorkerView
@@ -51,8 +51,8 @@ class WorkerProcess:
     def look(self, now_ns: int, fifo_priority: int | None) -> str | None:
         """See to the worker; returns how it died, if it has just been found dead.
 
-        Raises the worker's own error when its very first start fails, CrashLoopError when it dies again
-        and again.
+        Raises the worker's own error when its very first start fails, ReplacedError when it is of other code
+        than this process, CrashLoopError when it dies again and again.
         """
         child = self.child
         if child.has_died():
@@ -64,7 +64,7 @@ class WorkerProcess:
         elif not self.ready:
             self._read_report()
             if self._report_bytes.endswith(b"\n") and not self.report.error:
-                self._mark_ready(fifo_priority)
+                self._mark_ready(fifo_priority, now_ns)
             elif now_ns - child.started_ns > START_LIMIT_NS:
                 self.give_up(f"not ready after {START_LIMIT_NS / 1e9:.0f} s")
         elif self._silence_ns(now_ns) > STUCK_NS:
@@ -107,8 +107,9 @@ class WorkerProcess:
     def _silence_ns(self, now_ns: int) -> int:
         return abs(now_ns - self._memory.words["heartbeat_ns"])
 
-    def _mark_ready(self, fifo_priority: int | None) -> None:
+    def _mark_ready(self, fifo_priority: int | None, now_ns: int) -> None:
         self.ready = self.ever_ready = True
+        self.child.note_ready(now_ns)
         watch_lifeline(self._lifeline, self._broken_fd, fifo_priority)
         report = self.report
         log.info(
@@ -122,6 +123,8 @@ class WorkerProcess:
         how = self.child.reap(now_ns)
         error = self.report.error
         log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
+        if self.child.replaced:
+            raise ReplacedError(error or "gaitd was replaced while it ran; restart it")
         if not self.ever_ready and error:
             raise _error_of(self.report)
         self.child.check_crash_loop(error or how)

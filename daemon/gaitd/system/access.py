@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 import zmq
 from zmq.utils import z85
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, error_of
 from gaitd.system.config import Config
 from gaitd.system.keys import read_public_keys, read_secret_key
 from gaitd.wire.endpoints import Endpoints
@@ -62,7 +62,7 @@ class AccessControl:
         self._zap.bind(ZAP_ENDPOINT)
 
     def open(self, kind: int, channel: str, receive_queue: int | None = None) -> zmq.Socket[bytes]:
-        """A socket of that kind, bound to a channel's endpoints. Raises InputError.
+        """A socket of that kind, bound to a channel's endpoints. Raises InputError, ResourceError.
 
         ``receive_queue``: how many messages may wait in it; None: as many as libzmq lets.
         """
@@ -123,11 +123,11 @@ def _try_tcp() -> None:
         for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_NETLINK, socket.SOCK_RAW)):
             socket.socket(family, kind).close()
     except OSError as error:
-        raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None
+        raise error_of(error.errno, f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None
 
 
 def _bind(bound: zmq.Socket[bytes], endpoint: str, fix: str) -> None:
     try:
         bound.bind(endpoint)
     except zmq.ZMQError as error:
-        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None
+        raise error_of(error.errno, f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gaitd.errors import InputError, printable
+from gaitd.errors import InputError, error_of, printable
 from gaitd.system.runtime_dir import LONGEST_SOCKET, check_socket_path
 from gaitd.wire.generated import (
     CHANNELS,
@@ -213,7 +213,7 @@ def load_config(path: Path | None) -> Config:
     try:
         config = msgspec.convert(tomllib.loads(path.read_text()), Config)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise error_of(error.errno, f"{path}: cannot be read: {error.strerror}") from None
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {printable(str(error))}") from None
     except (ValueError, RecursionError) as error:  # tomllib's own errors, and what it lets through

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.memory import Words
 from gaitd.shared.processes import TELEMETRY
 from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
@@ -26,14 +27,16 @@ class FlightRecorder:
     Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept.
     """
 
-    def __init__(self, guard: GuardMemory, steps: StepRing, launch: TelemetryLaunch) -> None:
+    def __init__(self, guard: GuardMemory, steps: StepRing, progress: Words, launch: TelemetryLaunch) -> None:
+        """``progress`` (gaitd.shared.telemetry_memory) may be that of a recorder before this one."""
         self._guard = guard.words
         self._steps = steps
         self._launch = launch
         self._directory = Path(launch.recorder.directory)
-        self._dampings = self._count_dampings()
+        self._progress = progress
+        self._dampings = progress["dampings_recorded"]
+        """Seen so far; the newest may still be due."""
         self._cause: str | None = None
-        self._newest_written = 0
         self._requested = False
 
     def request(self) -> None:
@@ -43,7 +46,10 @@ class FlightRecorder:
     def look(self) -> None:
         """Record what the last look found due; so the worker's last step has had time to arrive."""
         if self._cause is not None:
-            self._record(self._cause)
+            try:
+                self._record(self._cause)
+            finally:  # killed in between, the next process records it
+                self._progress["dampings_recorded"] = self._dampings
             self._cause = None
         dampings = self._count_dampings()
         if dampings != self._dampings:
@@ -66,7 +72,7 @@ class FlightRecorder:
 
     def _record(self, cause: str) -> None:
         records, newest = self._steps.read_since(0, unsettled=True)
-        if newest == self._newest_written or not len(records):
+        if newest == self._progress["recorded"] or not len(records):
             return  # nothing that is not in a file already
         launch = self._launch
         info = RecordingInfo(
@@ -89,7 +95,7 @@ class FlightRecorder:
                 stream.flush()
                 os.fsync(stream.fileno())
             beside.replace(path)
-            self._newest_written = newest
+            self._progress["recorded"] = newest
             self._keep_newest()
         except OSError as error:
             _say(f"recording not written to {self._directory}: {error.strerror or error}")

@@ -89,9 +89,10 @@ class Worker:
                 self._count_standby(frames)
                 self._keep_warm()
             elif frames:
+                began_ns = time.monotonic_ns()
                 answered = self._answerer.answer(self._step, frames)
                 if answered is not None:
-                    self._inbox.expect_after(answered, self._model.end_ns - self._model.start_ns)
+                    self._inbox.expect_after(answered, time.monotonic_ns() - began_ns)
                 gc.collect(0)  # automatic collection is off; here there is slack
             self._words["heartbeat_ns"] = time.monotonic_ns()
 
@@ -112,6 +113,8 @@ class Worker:
         setup = self._guard.read_session()
         if setup is not None and setup.slot == self._slot and lease.is_of(word, setup.epoch, setup.slot):
             self._model.reset()
+            self._words["state_interval_ns"] = 0
+            self._words["state_interval_epoch"] = setup.epoch
             self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.commit)
 
     def _rehearse(self, frame: Frame) -> None:
