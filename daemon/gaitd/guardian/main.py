@@ -6,6 +6,7 @@ gaitd.guardian.rules and gaitd.guardian.sessions.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -16,9 +17,10 @@ from typing import Any
 
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
+from gaitd.errors import CrashLoopError
 from gaitd.guardian import announce, rules
 from gaitd.guardian.channel import ControlChannel
-from gaitd.guardian.child import Child
+from gaitd.guardian.child import Child, SpawnerProcess
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
@@ -94,6 +96,8 @@ class Guardian:
         self._telemetry = Child(
             TELEMETRY, *telemetry_launch(bundle, backend, config, self._guard, self._worker_memory)
         )
+        self._children = {child.name: child for child in (self._worker.child, self._telemetry)}
+        self._spawner = SpawnerProcess([*self._children.values()])
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
         self._poll = select.epoll()
@@ -120,6 +124,7 @@ class Guardian:
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
         self._poll.register(timer_fd, select.EPOLLIN)
         self._poll.register(self._broken_fd, select.EPOLLIN)
+        self._poll.register(self._spawner.fd, select.EPOLLIN)
         try:
             while not self._stopping:
                 for fd, _ in self._poll.poll():
@@ -127,6 +132,8 @@ class Guardian:
                         os.read(fd, 8)
                     if fd == self._broken_fd:
                         self._hear_of_death(time.monotonic_ns())
+                    if fd == self._spawner.fd:
+                        self._hear_news(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -226,10 +233,8 @@ class Guardian:
 
     def _look_after_telemetry(self, now_ns: int) -> None:
         child = self._telemetry
-        if child.has_died():
-            how = child.reap(now_ns)
+        if child.has_died() and (how := child.reap(now_ns)) is not None:
             log.warning("telemetry died", how=how)
-            child.check_crash_loop(how)
         elif child.is_due(now_ns):
             self._start(child, now_ns)
 
@@ -239,17 +244,23 @@ class Guardian:
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        try:
-            child.start(now_ns)
-        except OSError as error:
-            log.error(
-                f"{child.name} cannot be started",
-                error=error.strerror,
-                deaths_in_a_row=child.deaths_in_a_row,
-            )
-            return
-        self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guardian at once
+        child.start(self._spawner, now_ns)
         self._words["worker_starts"] = self._worker.child.starts
+
+    def _hear_news(self, now_ns: int) -> None:
+        """What became of the processes that were asked for."""
+        for news in self._spawner.news():
+            child = self._children[news.name]
+            child.hear(news, now_ns)
+            if news.error:
+                log.error(
+                    f"{child.name} cannot be started",
+                    error=news.error,
+                    deaths_in_a_row=child.deaths_in_a_row,
+                )
+            elif news.pidfd >= 0:
+                # Its death wakes the guardian at once, and once: how it died comes later.
+                self._poll.register(news.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _become_realtime(self) -> None:
         realtime = self._config.realtime
@@ -292,16 +303,19 @@ class Guardian:
             self._apply(time.monotonic_ns())
             self._next_publish_ns = 0
             time.sleep(self._period_ns / 1e9)
-        children = (self._worker.child, self._telemetry)
-        for child in children:
-            child.send(signal.SIGTERM)
-        until_ns = time.monotonic_ns() + round(STOP_GRACE_S * 1e9)
-        for child in children:
-            while child.pid and not child.has_died() and time.monotonic_ns() < until_ns:
-                time.sleep(0.005)
-            child.send(signal.SIGKILL)
-            if child.pid:
-                child.reap(time.monotonic_ns())
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for child in self._children.values():
+                child.send(number)
+            self._wait_for_children(time.monotonic_ns() + round(STOP_GRACE_S * 1e9))
+        self._spawner.close()
         self._context.destroy(linger=0)
         log.info("stopped")
         os.close(self._lock_fd)
+
+    def _wait_for_children(self, until_ns: int) -> None:
+        with contextlib.suppress(CrashLoopError):  # with the spawner they are gone, too
+            while any(child.pid for child in self._children.values()) and time.monotonic_ns() < until_ns:
+                self._hear_news(time.monotonic_ns())
+                for child in self._children.values():
+                    child.reap(time.monotonic_ns())
+                time.sleep(0.005)
