@@ -100,7 +100,7 @@ class LoopedWorker:
         self._waiting: list[bytes] = []
         self._announce = announce
         context = SimpleNamespace(socket=lambda kind: self._socket(kind), destroy=lambda linger: None)
-        access = SimpleNamespace(open=lambda socket, channel: None, admit=lambda: None)
+        access = SimpleNamespace(open=lambda socket, channel, size: None, admit=lambda: None, bound=[])
         with (
             mock.patch.object(loop, "realtime_context", return_value=context),
             mock.patch.object(loop, "AccessControl", return_value=access),
@@ -128,7 +128,8 @@ class LoopedWorker:
         return 0 if step is None else int(step.setup.session)
 
     def _socket(self, kind: int) -> Any:
-        return SimpleNamespace(set=lambda *_: None, get=self._events, recv=self._receive, send=self._send)
+        events = self._events if kind == zmq.SUB else lambda option: 0
+        return SimpleNamespace(set=lambda *_: None, get=events, recv=self._receive, send=self._send)
 
     def _events(self, option: int) -> int:
         return zmq.POLLIN if self._waiting else 0

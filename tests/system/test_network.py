@@ -300,7 +300,7 @@ def test_without_an_answer_from_the_loop_nobody_gets_in(
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     doors = AccessControl(context, config)
     publisher = context.socket(zmq.PUB)
-    doors.open(publisher, "command")
+    doors.open(publisher, "command", 1000)
     if handler == "gone":
         assert doors._zap is not None
         doors._zap.close()

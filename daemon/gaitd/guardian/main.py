@@ -34,6 +34,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
+from gaitd.system.peers import raise_descriptor_limit
 from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
@@ -42,6 +43,10 @@ from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
 
 TICKS_PER_PERIOD = 4
 """The guardian looks this often in a control period, so its own tick adds a quarter period at most."""
+REQUESTS_SHARE = 4
+"""Requests get so much of a tick: a flood of them must not keep the guardian from it."""
+MAX_UNDELIVERED = 2
+"""Sessions in a row of which nothing may have reached the other side, until the worker is replaced."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
 STOP_GRACE_S = 0.4
@@ -67,15 +72,24 @@ class Guardian:
             round(config.guard.first_command_s * 1e9),
             round(config.guard.stance_s * 1e9),
         )
+        raise_descriptor_limit()
         self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
         self._worker_memory = WorkerMemory.create(len(manifest.joints))
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
-        self._channel = ControlChannel(self._context, AccessControl(self._context, config))
+        self._channel = ControlChannel(
+            self._context,
+            AccessControl(self._context, config),
+            self._period_ns,
+            self._period_ns // TICKS_PER_PERIOD // REQUESTS_SHARE,
+        )
+        self._silence_ns = 0
+        """For how long nothing has got through the guardian's own sockets."""
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status)
         self._applied = GuardState()
+        self._undelivered = 0
         self._standing = False
         """The last command to the controllers was the default stance."""
         self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
@@ -145,7 +159,10 @@ class Guardian:
         requests, refused = self._channel.serve(self._answer)
         self._words["control_requests"] += requests
         self._words["control_refused"] += refused
+        self._words["peers_disconnected"] = self._channel.disconnected
+        self._silence_ns = self._channel.probe.silence_ns(now_ns)
         self._sessions.state = rules.tick(self._sessions.state, self._worker.view(), self._limits, now_ns)
+        self._sessions.state = rules.unheard(self._sessions.state, self._silence_ns, self._limits, now_ns)
         self._apply(now_ns)
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
@@ -183,11 +200,11 @@ class Guardian:
             self._announce(state)
 
     def _renew_lease(self, now_ns: int) -> None:
-        """The worker may publish for one deadline from now, in an ACTIVE session."""
+        """In an ACTIVE session the worker may publish, for one deadline from when the guardian was heard."""
         state = self._applied
         active = state.mode is Mode.ACTIVE
         self._guard.lease = (
-            lease.grant(state.epoch, WORKER_SLOT, now_ns + self._limits.deadline_ns)
+            lease.grant(state.epoch, WORKER_SLOT, now_ns - self._silence_ns + self._limits.deadline_ns)
             if active
             else lease.NOBODY
         )
@@ -198,8 +215,18 @@ class Guardian:
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
             if state.reason in WORKER_REPLACING_REASONS:
-                self._worker.give_up(state.explanation(self._joints))
-                self._note_readiness()
+                self._replace_worker(state.explanation(self._joints))
+            self._count_undelivered(state)
+
+    def _count_undelivered(self, state: GuardState) -> None:
+        self._undelivered = self._undelivered + 1 if rules.ended_undelivered(state) else 0
+        if self._undelivered == MAX_UNDELIVERED:
+            self._undelivered = 0
+            self._replace_worker(f"{MAX_UNDELIVERED} sessions in a row ended without a delivered command")
+
+    def _replace_worker(self, why: str) -> None:
+        self._worker.give_up(why)
+        self._note_readiness()
 
     def _say_status(self) -> None:
         manifest = self._bundle.manifest
@@ -240,7 +267,8 @@ class Guardian:
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
-        if self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
+        heard = self._silence_ns <= self._limits.deadline_ns
+        if heard and self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
@@ -308,7 +336,8 @@ class Guardian:
                 child.send(number)
             self._wait_for_children(time.monotonic_ns() + round(STOP_GRACE_S * 1e9))
         self._spawner.close()
-        self._context.destroy(linger=0)
+        if self._channel.probe.silence_ns(time.monotonic_ns()) <= self._limits.deadline_ns:
+            self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")
         os.close(self._lock_fd)
 

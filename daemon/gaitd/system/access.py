@@ -26,6 +26,8 @@ from gaitd.wire.endpoints import Endpoints
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 HANDSHAKE_MS = 2000
 """A peer that connects and says nothing holds a file descriptor no longer than this."""
+CURVE_BYTES = 512
+"""What encryption adds: to a message 33 bytes, to the handshake a few hundred."""
 MAX_ADMISSIONS_PER_TURN = 4
 """Many peers that connect at once must not keep the loop from its work; the others wait."""
 TCP_FIX = "set network.address and network.port; under systemd add the drop-in examples/network.conf"
@@ -45,7 +47,10 @@ class AccessControl:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
         """Raises InputError when TCP is wanted and its keys are unavailable."""
-        self._local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
+        self.local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
+        """The Unix sockets of this gaitd."""
+        self.bound: list[str] = []
+        """The endpoints that are open."""
         self._zap: zmq.Socket[bytes] | None = None
         network = config.network
         if not network.address:
@@ -59,18 +64,24 @@ class AccessControl:
         self._zap.set(zmq.LINGER, 0)
         self._zap.bind(ZAP_ENDPOINT)
 
-    def open(self, bound: zmq.Socket[bytes], channel: str) -> None:
-        """Bind a socket of the context to a channel's endpoints. Raises InputError."""
+    def open(self, bound: zmq.Socket[bytes], channel: str, max_message_bytes: int) -> None:
+        """Bind a socket of the context to a channel's endpoints. Raises InputError.
+
+        A peer whose message is larger than ``max_message_bytes``, 128 at least, is disconnected.
+        """
+        bound.set(zmq.LINGER, 0)
+        bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        bound.set(zmq.MAXMSGSIZE, max_message_bytes)
         with for_owner_and_group():
-            _bind(bound, getattr(self._local, channel), "set daemon.runtime_dir")
+            self._bind(bound, getattr(self.local, channel), "set daemon.runtime_dir")
         if self._zap is None:
             return
+        bound.set(zmq.MAXMSGSIZE, max_message_bytes + CURVE_BYTES)
         bound.set(zmq.CURVE_SERVER, 1)
         bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
         bound.set(zmq.ZAP_DOMAIN, b"gaitd")
         bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
-        bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        _bind(bound, getattr(self._remote, channel), TCP_FIX)
+        self._bind(bound, getattr(self._remote, channel), TCP_FIX)
 
     def admit(self) -> UnauthorizedPeer | None:
         """Answer who waits on TCP, a bounded number; returns the last one refused. Never waits."""
@@ -85,6 +96,13 @@ class AccessControl:
             if not allowed:
                 refused = UnauthorizedPeer(address.decode(), z85.encode(key).decode())
         return refused
+
+    def _bind(self, bound: zmq.Socket[bytes], endpoint: str, fix: str) -> None:
+        try:
+            bound.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None
+        self.bound.append(endpoint)
 
 
 @contextlib.contextmanager
@@ -114,10 +132,3 @@ def _try_tcp() -> None:
             socket.socket(family, kind).close()
     except OSError as error:
         raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None
-
-
-def _bind(bound: zmq.Socket[bytes], endpoint: str, fix: str) -> None:
-    try:
-        bound.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None

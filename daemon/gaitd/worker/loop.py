@@ -21,6 +21,7 @@ from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
+from gaitd.system.peers import MAX_SUBSCRIBER_BYTES, MAX_SUBSCRIPTIONS, CommandPublisher, PeerLimits
 from gaitd.system.realtime import may_use_fifo, realtime_context
 from gaitd.wire.codec import decode_either
 from gaitd.wire.frame import WireError
@@ -29,6 +30,9 @@ from gaitd.worker.answer import Answerer
 from gaitd.worker.inbox import STATE_QUEUE, Inbox
 from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, PolicyStep
+
+MAX_GROWTH_BYTES = 32 << 20
+"""Of this process's memory, before all peers are disconnected."""
 
 
 class Worker:
@@ -62,12 +66,14 @@ class Worker:
         self._access = AccessControl(self._context, config)
         anticipates = realtime.enabled and may_use_fifo()
         anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
-        self._inbox = Inbox(self._socket(zmq.SUB, "state"), period_ns, anticipate_ns, self._rehearse)
-        commands = self._socket(zmq.PUB, "command")
-        self._model = TimedModel(backend, self._words)
-        self._answerer = Answerer(
-            guard, memory, self._model, period_ns, lambda data: commands.send(data, zmq.DONTWAIT)
+        self._inbox = Inbox(
+            self._socket(zmq.SUB, "state", MAX_MESSAGE_BYTES), period_ns, anticipate_ns, self._rehearse
         )
+        commands = self._socket(zmq.XPUB, "command", MAX_SUBSCRIBER_BYTES)
+        self._limits_of_peers = PeerLimits(self._access.bound, MAX_GROWTH_BYTES)
+        self._commands = CommandPublisher(commands, self._limits_of_peers)
+        self._model = TimedModel(backend, self._words)
+        self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
         memory.steps.settle()  # what a worker before this one left open stays as it is
         self._words["busy_since_ns"] = 0
         self._words["heartbeat_ns"] = time.monotonic_ns()
@@ -92,6 +98,7 @@ class Worker:
                 if answered is not None:
                     self._inbox.expect_after(answered, self._model.end_ns - self._model.start_ns)
                 gc.collect(0)  # automatic collection is off; here there is slack
+            self._look_at_peers()
             self._words["heartbeat_ns"] = time.monotonic_ns()
 
     def close(self) -> None:
@@ -117,6 +124,11 @@ class Worker:
         if self._step is not None:
             self._step.rehearse(frame)
 
+    def _look_at_peers(self) -> None:
+        disconnected = self._commands.look_at_subscribers() or self._limits_of_peers.enforce()
+        if disconnected:
+            self._words["peers_disconnected"] += 1
+
     def _count_standby(self, frames: Sequence[Frame]) -> None:
         """States before activate are looked at, counted and not used."""
         for frame in frames:
@@ -136,10 +148,8 @@ class Worker:
             self._warmed_ns = now_ns
             self._model.infer(np.zeros(self._observation_dim, np.float32))
 
-    def _socket(self, kind: int, channel: str) -> zmq.Socket[bytes]:
+    def _socket(self, kind: int, channel: str, max_message_bytes: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        socket.set(zmq.RCVHWM, STATE_QUEUE)
-        self._access.open(socket, channel)
+        socket.set(zmq.RCVHWM, STATE_QUEUE if kind == zmq.SUB else MAX_SUBSCRIPTIONS)
+        self._access.open(socket, channel, max_message_bytes)
         return socket
