@@ -100,7 +100,9 @@ class LoopedWorker:
         self._waiting: list[bytes] = []
         self._announce = announce
         context = SimpleNamespace(socket=lambda kind: self._socket(kind), destroy=lambda linger: None)
-        access = SimpleNamespace(open=lambda socket, channel, size: None, admit=lambda: None, bound=[])
+        access = SimpleNamespace(
+            open=lambda socket, channel, size: None, admit=lambda: None, bound={"command": []}
+        )
         with (
             mock.patch.object(loop, "realtime_context", return_value=context),
             mock.patch.object(loop, "AccessControl", return_value=access),

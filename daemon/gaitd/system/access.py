@@ -49,8 +49,8 @@ class AccessControl:
         """Raises InputError when TCP is wanted and its keys are unavailable."""
         self.local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
         """The Unix sockets of this gaitd."""
-        self.bound: list[str] = []
-        """The endpoints that are open."""
+        self.bound: dict[str, list[str]] = {}
+        """The endpoints that are open, by channel."""
         self._zap: zmq.Socket[bytes] | None = None
         network = config.network
         if not network.address:
@@ -73,7 +73,7 @@ class AccessControl:
         bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         bound.set(zmq.MAXMSGSIZE, max_message_bytes)
         with for_owner_and_group():
-            self._bind(bound, getattr(self.local, channel), "set daemon.runtime_dir")
+            self._bind(bound, self.local, channel, "set daemon.runtime_dir")
         if self._zap is None:
             return
         bound.set(zmq.MAXMSGSIZE, max_message_bytes + CURVE_BYTES)
@@ -81,7 +81,7 @@ class AccessControl:
         bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
         bound.set(zmq.ZAP_DOMAIN, b"gaitd")
         bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
-        self._bind(bound, getattr(self._remote, channel), TCP_FIX)
+        self._bind(bound, self._remote, channel, TCP_FIX)
 
     def admit(self) -> UnauthorizedPeer | None:
         """Answer who waits on TCP, a bounded number; returns the last one refused. Never waits."""
@@ -97,12 +97,13 @@ class AccessControl:
                 refused = UnauthorizedPeer(address.decode(), z85.encode(key).decode())
         return refused
 
-    def _bind(self, bound: zmq.Socket[bytes], endpoint: str, fix: str) -> None:
+    def _bind(self, bound: zmq.Socket[bytes], endpoints: Endpoints, channel: str, fix: str) -> None:
+        endpoint: str = getattr(endpoints, channel)
         try:
             bound.bind(endpoint)
         except zmq.ZMQError as error:
             raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None
-        self.bound.append(endpoint)
+        self.bound.setdefault(channel, []).append(endpoint)
 
 
 @contextlib.contextmanager

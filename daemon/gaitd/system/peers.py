@@ -14,7 +14,7 @@ import resource
 import socket
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import zmq
 
@@ -45,8 +45,7 @@ class PeerLimits:
 
     def __init__(self, endpoints: Sequence[str], max_growth_bytes: int) -> None:
         """``endpoints``: what was bound, ipc and tcp. Call it when all that the process needs is there."""
-        self._paths = {each.removeprefix("ipc://") for each in endpoints if each.startswith("ipc://")}
-        self._ports = {int(each.rpartition(":")[2]) for each in endpoints if each.startswith("tcp://")}
+        self._places = {_place(endpoint) for endpoint in endpoints}
         self._max_descriptors = len(_descriptors()) + MAX_CONNECTIONS
         self._max_growth_bytes = max_growth_bytes
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
@@ -66,16 +65,20 @@ class PeerLimits:
             return self._disconnect(keep=MAX_CONNECTIONS // 2)
         return ""
 
-    def disconnect_peer(self, name: str) -> str:
-        """Disconnect a peer by the name that its messages carry (ZMQ's Peer-Address); returns it."""
-        for peer, fd in self._connections():
+    def disconnect_peer(self, name: str, endpoints: Sequence[str]) -> str:
+        """Disconnect a peer from these endpoints, by the name that its messages carry (ZMQ's Peer-Address).
+
+        Returns the name.
+        """
+        places = {_place(endpoint) for endpoint in endpoints}
+        for peer, fd in self._connections(places):
             if peer == name:
                 _shut(fd)
         return name
 
     def _disconnect(self, keep: int) -> str:
         by_peer: dict[str, list[int]] = defaultdict(list)
-        for peer, fd in self._connections():
+        for peer, fd in self._connections(self._places):
             by_peer[peer].append(fd)
         places = [(rank, fd, peer) for peer, fds in by_peer.items() for rank, fd in enumerate(sorted(fds))]
         closed: Counter[str] = Counter()
@@ -84,19 +87,19 @@ class PeerLimits:
             closed[peer] += 1
         return ", ".join(f"{count} of {peer}" for peer, count in closed.most_common(MAX_NAMED))
 
-    def _connections(self) -> Iterator[tuple[str, int]]:
-        """Peer and descriptor of each connection that was accepted; the process's own are left out."""
+    def _connections(self, places: Set[str]) -> Iterator[tuple[str, int]]:
+        """Peer and descriptor of each connection that was accepted there; the process's own are left out."""
         for fd in _descriptors():
             with contextlib.suppress(OSError), _socket_of(fd) as connection:
                 if connection.family == socket.AF_UNIX:
-                    if connection.getsockname() not in self._paths:
+                    if connection.getsockname() not in places:
                         continue
                     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
                     pid, uid, gid = struct.unpack("3i", credentials)
                     connection.getpeername()  # a listener has none: OSError
                     if pid != os.getpid():
                         yield f":{uid}:{gid}:{pid}", fd
-                elif connection.family == socket.AF_INET and connection.getsockname()[1] in self._ports:
+                elif connection.family == socket.AF_INET and str(connection.getsockname()[1]) in places:
                     yield connection.getpeername()[0], fd
 
     def _holds_too_much(self) -> bool:
@@ -120,9 +123,10 @@ class CommandPublisher:
     sends.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], limits: PeerLimits) -> None:
-        """``socket``: an XPUB, bound."""
+    def __init__(self, socket: zmq.Socket[bytes], endpoints: Sequence[str], limits: PeerLimits) -> None:
+        """``socket``: an XPUB, bound to ``endpoints``."""
         self._socket = socket
+        self._endpoints = endpoints
         self._limits = limits
 
     def send(self, data: bytes) -> None:
@@ -138,7 +142,7 @@ class CommandPublisher:
             frame = self._socket.recv(zmq.DONTWAIT, copy=False)
             if frame.bytes not in (b"\0", b"\1"):
                 with contextlib.suppress(zmq.ZMQError):  # it carries no address: it is gone
-                    refused = self._limits.disconnect_peer(str(frame.get("Peer-Address")))
+                    refused = self._limits.disconnect_peer(str(frame.get("Peer-Address")), self._endpoints)
         return refused
 
 
@@ -165,6 +169,11 @@ class _Heap:
             return 0
         info = self._mallinfo()
         return int(info.uordblks) + int(info.hblkhd)
+
+
+def _place(endpoint: str) -> str:
+    """What a connection's own address shows of it: the path of a Unix socket, the port."""
+    return endpoint.removeprefix("ipc://") if endpoint.startswith("ipc://") else endpoint.rpartition(":")[2]
 
 
 def _descriptors() -> list[int]:

@@ -70,8 +70,9 @@ class Worker:
             self._socket(zmq.SUB, "state", MAX_MESSAGE_BYTES), period_ns, anticipate_ns, self._rehearse
         )
         commands = self._socket(zmq.XPUB, "command", MAX_SUBSCRIBER_BYTES)
-        self._limits_of_peers = PeerLimits(self._access.bound, MAX_GROWTH_BYTES)
-        self._commands = CommandPublisher(commands, self._limits_of_peers)
+        bound = self._access.bound
+        self._limits_of_peers = PeerLimits(sum(bound.values(), []), MAX_GROWTH_BYTES)
+        self._commands = CommandPublisher(commands, bound["command"], self._limits_of_peers)
         self._model = TimedModel(backend, self._words)
         self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
         memory.steps.settle()  # what a worker before this one left open stays as it is
