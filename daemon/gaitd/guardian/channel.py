@@ -70,7 +70,7 @@ class ControlChannel:
         guard.set(zmq.RCVHWM, MAX_SUBSCRIPTIONS)
         access.open(guard, "guard", MAX_SUBSCRIBER_BYTES)
         self.probe = Probe(context, access.local, period_ns)
-        self._limits = PeerLimits(sum(access.bound.values(), []), MAX_GROWTH_BYTES)
+        self._limits = PeerLimits(access.bound, MAX_GROWTH_BYTES)
         self._guard = CommandPublisher(guard, access.bound["guard"], self._limits)
         self._peer = b""
         self._frames: list[bytes] = []

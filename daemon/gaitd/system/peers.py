@@ -14,7 +14,7 @@ import resource
 import socket
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import zmq
 
@@ -43,9 +43,9 @@ def raise_descriptor_limit() -> None:
 class PeerLimits:
     """Looks at the connections to the endpoints of this process, and at its memory."""
 
-    def __init__(self, endpoints: Sequence[str], max_growth_bytes: int) -> None:
-        """``endpoints``: what was bound, ipc and tcp. Call it when all that the process needs is there."""
-        self._places = {_place(endpoint) for endpoint in endpoints}
+    def __init__(self, bound: Mapping[str, Sequence[str]], max_growth_bytes: int) -> None:
+        """``bound``: this process's endpoints, by channel. Make it when all that the process needs is there."""
+        self._places = {_place(endpoint) for endpoints in bound.values() for endpoint in endpoints}
         self._max_descriptors = len(_descriptors()) + MAX_CONNECTIONS
         self._max_growth_bytes = max_growth_bytes
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

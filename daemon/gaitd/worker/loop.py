@@ -71,7 +71,7 @@ class Worker:
         )
         commands = self._socket(zmq.XPUB, "command", MAX_SUBSCRIBER_BYTES)
         bound = self._access.bound
-        self._limits_of_peers = PeerLimits(sum(bound.values(), []), MAX_GROWTH_BYTES)
+        self._limits_of_peers = PeerLimits(bound, MAX_GROWTH_BYTES)
         self._commands = CommandPublisher(commands, bound["command"], self._limits_of_peers)
         self._model = TimedModel(backend, self._words)
         self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
