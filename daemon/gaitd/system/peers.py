@@ -44,7 +44,7 @@ class PeerLimits:
     """Looks at the connections to the endpoints of this process, and at its memory."""
 
     def __init__(self, bound: Mapping[str, Sequence[str]], max_growth_bytes: int) -> None:
-        """``bound``: this process's endpoints, by channel. Make it when all that the process needs is there."""
+        """``bound``: this process's endpoints, by channel. All else that it needs is there."""
         self._places = {_place(endpoint) for endpoints in bound.values() for endpoint in endpoints}
         self._max_descriptors = len(_descriptors()) + MAX_CONNECTIONS
         self._max_growth_bytes = max_growth_bytes
