@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from gaitd.ctl.client import ControlClient
@@ -181,7 +182,7 @@ def _few_descriptors(rig: Rig) -> None:
         subprocess.run(["prlimit", "--pid", str(rig.pid(name)), "--nofile=1024:4096"], check=True)
 
 
-def _attack(kind: str, endpoint: str, count: int, then: Inject = lambda rig: None) -> dict[str, Inject]:
+def _attacked(name: str, kind: str, endpoint: str, count: int, then: Inject | None = None) -> Fault:
     """The attack goes on for a while before time counts, and while the robot is watched."""
 
     def prepare(rig: Rig) -> None:
@@ -189,7 +190,12 @@ def _attack(kind: str, endpoint: str, count: int, then: Inject = lambda rig: Non
         rig.attack(kind, endpoint=endpoint, count=count, seconds=20.0)
         time.sleep(2.0)
 
-    return {"prepare": prepare, "inject": then, "undo": Rig.end_attacks}
+    return Fault(name, then or (lambda rig: None), prepare=prepare, undo=Rig.end_attacks)
+
+
+def _restart_alive(rig: Rig) -> None:
+    rig.signal("gaitd", signal.SIGKILL)
+    rig.chain.restart("gaitd")
 
 
 def _damp_by_request(rig: Rig) -> None:
@@ -285,21 +291,25 @@ GAITD_FAULTS = (
     Fault("flood to the guardian's publisher", _flood("guard")),
     Fault("guardian: its I/O thread stands still for 1 s", _stop_io_thread("gaitd", 1.0), CLIENT),
     Fault("worker: its I/O thread stands still for 1 s", _stop_io_thread("worker", 1.0), LOST | CLIENT),
-    Fault("gaitd: the control socket's file is deleted", _delete_socket, CLIENT, undo=_restart("gaitd")),
+    Fault("gaitd: the control socket's file is deleted", _delete_socket, CLIENT,
+          undo=_restart_alive),
     Fault("telemetry: dies, and what restarts it stands still", _slow_restart_of_telemetry,
           undo=_let_it_restart),
-    *(Fault(f"1000 idle connections to {endpoint}", **_attack("idle", endpoint, 1000))
+    *(_attacked(f"1000 idle connections to {endpoint}", "idle", endpoint, 1000)
       for endpoint in peers.ENDPOINTS),
-    *(Fault(f"messages without end to {endpoint}", **_attack("endless", endpoint, 1))
+    *(_attacked(f"messages without end to {endpoint}", "endless", endpoint, 1)
       for endpoint in peers.ENDPOINTS),
-    Fault("requests of 60 kB from 16 connections", **_attack("oversized", "control", 16)),
-    Fault("300 busy connections, then an operator damps",
-          **_attack("busy", "control", 300, _damp_by_request), reasons=frozenset({"operator"}),
-          since="injection"),
-    Fault("topics without end at the guardian, then the worker is killed",
-          **_attack("topics", "guard", 4, _kill("worker", signal.SIGKILL)), reasons=DIED,
-          since="injection", bound_periods=SEEN_AT_ONCE),
-    Fault("topics without end at the worker", **_attack("topics", "command", 4)),
+    _attacked("requests of 60 kB from 16 connections", "oversized", "control", 16),
+    replace(
+        _attacked("300 busy connections, then an operator damps", "busy", "control", 300, _damp_by_request),
+        reasons=frozenset({"operator"}), since="injection",
+    ),
+    replace(
+        _attacked("topics without end at the guardian, then the worker is killed", "topics", "guard", 4,
+                  _kill("worker", signal.SIGKILL)),
+        reasons=DIED, since="injection", bound_periods=SEEN_AT_ONCE,
+    ),
+    _attacked("topics without end at the worker", "topics", "command", 4),
 )  # fmt: skip
 
 STANCE_FAULTS = (
