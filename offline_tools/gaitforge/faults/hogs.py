@@ -24,6 +24,8 @@ FRAME_BYTES = 4096
 REQUEST_BYTES = 60_000
 TOPIC_BYTES = (60_000, 100)
 """More than a subscriber may send, and less."""
+GREETING_BYTES = 64
+"""Of ZMTP: both sides send so much before anything else."""
 MORE = 3
 """Flags of a long ZMTP frame that is not the last one of its message."""
 
@@ -84,7 +86,12 @@ def shake_hands(directory: Path, endpoint: str) -> socket.socket:
     raw.settimeout(1.0)
     try:
         raw.connect(peers.path_of(directory, endpoint))
-        raw.sendall(peers.greeting(endpoint))
+        greeting = peers.greeting(endpoint)
+        raw.sendall(greeting[:GREETING_BYTES])
+        seen = 0
+        while seen < GREETING_BYTES and (part := raw.recv(GREETING_BYTES - seen)):
+            seen += len(part)
+        raw.sendall(greeting[GREETING_BYTES:])
     except OSError:
         raw.close()
         raise
