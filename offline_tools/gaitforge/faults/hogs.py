@@ -20,14 +20,15 @@ from gaitd.wire.control import Request, encode_request
 from gaitd.wire.endpoints import Endpoints
 from gaitforge.faults import peers
 
-FRAME_BYTES = 4096
+FRAMES, FRAME_BYTES = 1000, 100
+"""As many in one go; small enough for a subscriber."""
 REQUEST_BYTES = 60_000
 TOPIC_BYTES = (60_000, 100)
 """More than a subscriber may send, and less."""
 GREETING_BYTES = 64
 """Of ZMTP: both sides send so much before anything else."""
-MORE = 3
-"""Flags of a long ZMTP frame that is not the last one of its message."""
+MORE = 1
+"""Flags of a short ZMTP frame that is not the last one of its message."""
 
 
 def idle(directory: Path, endpoint: str, count: int, seconds: float) -> None:
@@ -45,11 +46,11 @@ def idle(directory: Path, endpoint: str, count: int, seconds: float) -> None:
 def endless(directory: Path, endpoint: str, count: int, seconds: float) -> None:
     """Messages that never end: frame after frame, and each says that another one follows."""
     end_s = time.monotonic() + seconds
-    frame = bytes([MORE]) + FRAME_BYTES.to_bytes(8, "big") + bytes(FRAME_BYTES)
+    frames = FRAMES * (bytes([MORE, FRAME_BYTES]) + bytes(FRAME_BYTES))
     while time.monotonic() < end_s:
         with contextlib.suppress(OSError), shake_hands(directory, endpoint) as raw:
             while time.monotonic() < end_s:
-                raw.sendall(frame)
+                raw.sendall(frames)
 
 
 def topics(directory: Path, endpoint: str, count: int, seconds: float) -> None:
