@@ -62,6 +62,7 @@ class ControlChannel:
         cannot be bound."""
         self._access = access
         self._budget_ns = budget_ns
+        self._period_ns = period_ns
         self._control = context.socket(zmq.ROUTER)
         self._control.set(zmq.RCVHWM, REQUESTS_PER_PEER)
         self._control.set(zmq.SNDHWM, REQUESTS_PER_PEER)
@@ -78,6 +79,8 @@ class ControlChannel:
         self._waiting: OrderedDict[bytes, deque[_Waiting]] = OrderedDict()
         """By peer; each has its turn."""
         self._logged_ns = -LOG_NS
+        self._look_ns = 0
+        """When to look at the peers again: a look costs as much as a few requests."""
         self.disconnected = 0
         """How often peers were disconnected because they asked for too much."""
 
@@ -188,10 +191,12 @@ class ControlChannel:
             self._control.send_multipart([peer, *message.delimiter, data], zmq.DONTWAIT)
 
     def _look_at_peers(self) -> None:
-        unauthorized = self._access.admit()
-        disconnected = self._guard.look_at_subscribers() or self._limits.enforce()
-        self.disconnected += disconnected != ""
         now_ns = time.monotonic_ns()
+        unauthorized, disconnected = self._access.admit(), ""
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + self._period_ns
+            disconnected = self._guard.look_at_subscribers() or self._limits.enforce()
+            self.disconnected += disconnected != ""
         if now_ns - self._logged_ns < LOG_NS:
             return
         if unauthorized is not None:

@@ -15,6 +15,8 @@ import zmq
 from gaitd.wire.endpoints import Endpoints
 
 TOKEN_BYTES = 16
+PERIODS = 2
+"""It asks once in so many control periods; each question wakes two threads."""
 MAX_QUESTIONS = 2
 """Under way at a time: one may be lost with its connection."""
 
@@ -23,8 +25,8 @@ class Probe:
     """Says for how long the guardian has not been heard."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints, period_ns: int) -> None:
-        """``endpoints``: of this process, bound. It asks once in ``period_ns``."""
-        self._period_ns = period_ns
+        """``endpoints``: of this process, bound. ``period_ns``: the control period."""
+        self._every_ns = PERIODS * period_ns
         self._token = secrets.token_bytes(TOKEN_BYTES)
         """No other peer can send it."""
         self._ask = context.socket(zmq.DEALER)
@@ -54,7 +56,7 @@ class Probe:
         self._published_ns = self._published_ns or now_ns
 
     def silence_ns(self, now_ns: int) -> int:
-        """For how long something has been under way; once in a period, ask again.
+        """For how long something has been under way; now and then, ask again.
 
         0 is not reached while the file of an endpoint is gone, or another gaitd's: whoever comes then does
         not get here.
@@ -64,7 +66,7 @@ class Probe:
         if self._published_ns and _take(self._listen):
             self._published_ns = 0
         if now_ns >= self._next_ns:
-            self._next_ns = now_ns + self._period_ns
+            self._next_ns = now_ns + self._every_ns
             self._asked_ns = self._asked_ns or now_ns
             with contextlib.suppress(zmq.Again):  # as many are under way as may be
                 self._ask.send(self._token, zmq.DONTWAIT)

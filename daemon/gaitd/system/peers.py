@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import socket
@@ -61,7 +62,7 @@ class PeerLimits:
         """
         if self._holds_too_much():
             return self._disconnect(keep=0)
-        if len(_descriptors()) > self._max_descriptors:
+        if self._may_be_crowded() and len(_descriptors()) > self._max_descriptors:
             return self._disconnect(keep=MAX_CONNECTIONS // 2)
         return ""
 
@@ -101,6 +102,15 @@ class PeerLimits:
                         yield f":{uid}:{gid}:{pid}", fd
                 elif connection.family == socket.AF_INET and str(connection.getsockname()[1]) in places:
                     yield connection.getpeername()[0], fd
+
+    def _may_be_crowded(self) -> bool:
+        """Whether the descriptor of that number is taken: the kernel gives the lowest that is free."""
+        try:
+            free = fcntl.fcntl(self._statm, fcntl.F_DUPFD_CLOEXEC, self._max_descriptors)
+        except OSError:
+            return True
+        os.close(free)
+        return free > self._max_descriptors
 
     def _holds_too_much(self) -> bool:
         resident = self._resident_bytes()
