@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -13,10 +14,12 @@ class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 
 
 class Constant(_Strict, frozen=True, kw_only=True):
-    """A number that both languages need; its unit is the end of its name."""
+    """A number or name that code reads; its unit is the end of its name."""
 
     name: str
     value: int | float | str
+    only: Literal["python", "cpp", None] = None
+    """The one language that needs it; None: both do."""
     meaning: str
 
 

@@ -12,14 +12,13 @@ import pytest
 from gaitd.wire import generated
 from gaitd.wire.generated import (
     CAUSE_UNITS,
-    HELLO_REPLY_KEYS,
     LIMP_REASONS,
-    REASON_TEXTS,
     CauseKind,
     MessageType,
     Mode,
     Reason,
 )
+from support.proto import CONTRACT, HELLO_REPLY_KEYS
 
 REPOSITORY = Path(__file__).parents[2]
 CPP = REPOSITORY / "proto/cpp"
@@ -30,11 +29,7 @@ BY_HAND = [
     *(CPP / "vendor").glob("*.hpp"),
     *(path for path in WIRE.glob("*.py") if path.name != "generated.py"),
 ]
-CONSTANTS = {
-    name: value
-    for name, value in vars(generated).items()
-    if name.isupper() and isinstance(value, (int, float, str)) and name != "PROTOCOL_VERSION"
-}
+CONSTANTS = {constant.name.upper(): constant.value for constant in CONTRACT.constants}
 # Small numbers, powers of ten and 2^16 stand for other things as well, as in the headers of msgpack.
 OWN = {
     name: value
@@ -49,23 +44,26 @@ def camel(name: str) -> str:
 
 def constant(name: str) -> str:
     stem, _, unit = name.rpartition("_")
-    return f"k{camel(stem)}_{unit.lower()}" if unit in ("NS", "MS") else f"k{camel(name)}"
+    return f"k{camel(stem)}_{unit}" if unit in ("ns", "ms") else f"k{camel(name)}"
 
 
 def statements() -> Iterator[str]:
     """What C++ must know."""
     yield f"kProtocolVersion == {generated.PROTOCOL_VERSION}"
-    for name, value in CONSTANTS.items():
-        same = isinstance(value, str)
-        yield f'same({constant(name)}, "{value}")' if same else f"{constant(name)} == {value}"
+    for each in CONTRACT.constants:
+        if each.only == "python":
+            continue
+        name, value = constant(each.name), each.value
+        yield f'same({name}, "{value}")' if isinstance(value, str) else f"{name} == {value}"
     for kind in (MessageType, Mode, Reason, CauseKind):
         for member in kind:
             value = f"{kind.__name__}::{camel(member.name)}"
             yield f"static_cast<int>({value}) == {member.value}"
             yield f'same(toString({value}), "{member.name.lower()}")'
-    for reason in Reason:
-        yield f"isLimp(Reason::{camel(reason.name)}) == {str(reason in LIMP_REASONS).lower()}"
-        yield f'same(text(Reason::{camel(reason.name)}), "{REASON_TEXTS[reason]}")'
+    for reason in CONTRACT.reasons:
+        limp = str(Reason(reason.number) in LIMP_REASONS).lower()
+        yield f"isLimp(Reason::{camel(reason.name)}) == {limp}"
+        yield f'same(text(Reason::{camel(reason.name)}), "{reason.text}")'
     for cause in CauseKind:
         yield f'same(unitOf(CauseKind::{camel(cause.name)}), "{CAUSE_UNITS.get(cause, "")}")'
     for index, channel in enumerate(generated.CHANNELS):
@@ -129,13 +127,14 @@ def test_the_client_fills_fields_of_a_state() -> None:
     assert default is not None
     named = re.findall(r'"(\w+)"', default[1])
     assert named
-    assert set(named) < set(generated.STATE_FIELDS)
+    assert set(named) <= set(generated.STATE_VALUES)
 
 
 def test_the_client_sends_every_key_of_a_request() -> None:
     text = (HEADERS / "control.hpp").read_text("utf-8")
+    requests = {request.name: request.keys_needed for request in CONTRACT.requests}
     for name in ("hello", "activate", "release", "damp"):
         packed = re.search(rf'request\(id, "{name}".*?\n\}}\n', text, re.DOTALL)
         assert packed is not None
         keys = re.findall(r'packer\.pack\(std::string\("(\w+)"\)\)', packed[0])
-        assert sorted(keys) == sorted(generated.REQUESTS[name])
+        assert sorted(keys) == sorted(requests[name])

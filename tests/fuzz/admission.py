@@ -17,8 +17,9 @@ import numpy as np
 from fuzz.oracle import Peers
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.manifest import Manifest
-from gaitd.wire.codec import decode_either, encode_raw_observation, encode_state
+from gaitd.wire.codec import decode_either, encode_state
 from gaitd.wire.messages import RawObservation, RobotState
+from support.proto import encode_raw_observation
 
 if TYPE_CHECKING:
     from fuzz.campaign import Tally

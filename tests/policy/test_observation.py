@@ -62,7 +62,7 @@ def test_the_45_vector_is_the_reference(seed: int) -> None:
         np.testing.assert_allclose(vector, reference_45(state, last_action), rtol=1e-6, atol=2e-6)
         decision = pipeline.decide(rng.normal(size=12).astype(np.float32))
         assert decision.accepted
-        pipeline.accept(decision)
+        pipeline.commit(decision)
         last_action = decision.action
 
 
@@ -234,7 +234,7 @@ def test_any_terms_and_history_are_the_naive_reference(
             got = pipeline.raw_observation()
             assert pipeline.builder.dim == len(got)
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-5)
-            pipeline.accept(pipeline.decide(_vector(rng)))
+            pipeline.commit(pipeline.decide(_vector(rng)))
 
 
 def _vector(rng: np.random.Generator) -> np.ndarray:

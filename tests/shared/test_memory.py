@@ -117,7 +117,7 @@ def test_a_finding_in_the_making_is_read_when_it_is_whole() -> None:
     worker, reader = worker_pair()
     worker.refusal.write(found(10, CauseKind.OLD))
     assert reader.refusal.read() is not None
-    block = worker.refusal._block
+    block = worker.refusal._block._stored
     before = block.copy()
     worker.refusal.write(found(20, CauseKind.FROZEN))
     after = block.copy()

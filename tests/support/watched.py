@@ -26,7 +26,7 @@ class Op(enum.IntEnum):
     SEND = 3
     MARK_SENT = 4
     NOTE_COMMAND = 5
-    CONFIRM = 6
+    COMMIT = 6
     SETTLE = 7
     READ_SESSION = 8
 
@@ -80,8 +80,8 @@ class WatchedBackend:
         self._announce(Op.INFER)
         return self._action
 
-    def accept(self) -> None:
-        self._announce(Op.CONFIRM)
+    def commit(self) -> None:
+        self._announce(Op.COMMIT)
 
     def reset(self) -> None: ...
 
@@ -99,9 +99,9 @@ class LoopedWorker:
         self.memory = watched_memory(joints, announce)
         self._waiting: list[bytes] = []
         self._announce = announce
-        context = SimpleNamespace(socket=lambda kind: self._socket(kind), destroy=lambda linger: None)
+        context = SimpleNamespace(destroy=lambda linger: None)
         access = SimpleNamespace(
-            open=lambda socket, channel, size: None, admit=lambda: None, bound={"command": []}
+            open=lambda kind, *_: self._socket(kind), admit=lambda: None, bound={"command": []}
         )
         with (
             mock.patch.object(loop, "realtime_context", return_value=context),

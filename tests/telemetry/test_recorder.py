@@ -51,7 +51,8 @@ class Board:
             values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3)]
             values[1][0] = 1
             values[7][:] = np.float32(0.1) * seq
-            self.steps.stage(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
+            self.steps.compose(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
+            self.steps.stage()
             self.steps.mark_sent(seq)
 
     def damp(self, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:

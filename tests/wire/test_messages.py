@@ -20,7 +20,6 @@ from gaitd.wire.codec import (
     decode_raw_observation,
     decode_state,
     encode_command,
-    encode_raw_observation,
     encode_state,
 )
 from gaitd.wire.frame import WireError
@@ -37,6 +36,7 @@ from gaitd.wire.generated import (
     Reason,
 )
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
+from support.proto import encode_raw_observation
 
 UINT64 = st.integers(0, 2**64 - 1)
 JOINTS = 3

@@ -62,8 +62,8 @@ class OnnxBackend:
             raise BackendError(f"onnxruntime failed: {_first_line(error)}") from None
         return self._action.reshape(-1)
 
-    def accept(self) -> None:
-        """See Backend.accept."""
+    def commit(self) -> None:
+        """See Backend.commit."""
         for now, then in zip(self._hidden, self._next_hidden, strict=True):
             now[...] = then
 

@@ -80,7 +80,7 @@ class RknnBackend:
             raise BackendError("the NPU reported success, but its output is not finite or was not written")
         return self._action
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         """See base.Backend."""
         for current, following in self._hidden:
             np.copyto(current, following)

@@ -63,13 +63,8 @@ class ControlChannel:
         self._access = access
         self._budget_ns = budget_ns
         self._period_ns = period_ns
-        self._control = context.socket(zmq.ROUTER)
-        self._control.set(zmq.RCVHWM, REQUESTS_PER_PEER)
-        self._control.set(zmq.SNDHWM, REQUESTS_PER_PEER)
-        access.open(self._control, "control", MAX_REQUEST_BYTES)
-        guard = context.socket(zmq.XPUB)
-        guard.set(zmq.RCVHWM, MAX_SUBSCRIPTIONS)
-        access.open(guard, "guard", MAX_SUBSCRIBER_BYTES)
+        self._control = access.open(zmq.ROUTER, "control", REQUESTS_PER_PEER, MAX_REQUEST_BYTES)
+        guard = access.open(zmq.XPUB, "guard", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
         self.probe = Probe(context, access.local, period_ns)
         self._limits = PeerLimits(access.bound, MAX_GROWTH_BYTES)
         self._guard = CommandPublisher(guard, access.bound["guard"], self._limits)

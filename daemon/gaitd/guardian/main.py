@@ -35,7 +35,13 @@ from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
 from gaitd.system.peers import raise_descriptor_limit
-from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
+from gaitd.system.realtime import (
+    apply_realtime,
+    freeze_garbage,
+    missing_settings,
+    name_process,
+    realtime_context,
+)
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
@@ -145,7 +151,7 @@ class Guardian:
                     if fd in (timer_fd, self._broken_fd):
                         os.read(fd, 8)
                     if fd == self._broken_fd:
-                        self._hear_of_death(time.monotonic_ns())
+                        self._note_death(time.monotonic_ns())
                     if fd == self._spawner.fd:
                         self._hear_news(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
@@ -185,7 +191,7 @@ class Guardian:
         state, before = self._sessions.state, self._applied
         if state is not before:
             if state.mode is Mode.ACTIVE and state.epoch != before.epoch:
-                self._guard.write_session(self._sessions.order.setup)
+                self._guard.write_session(self._sessions.joint_order.setup)
             self._applied = state
             self._renew_lease(now_ns)
             self._words["mode"], self._words["reason"] = state.mode, state.reason
@@ -195,7 +201,7 @@ class Guardian:
             self._next_publish_ns = now_ns + self._period_ns
             self._standing = standing
             if state.mode is not Mode.ACTIVE:
-                self._channel.publish(state, self._sessions.order, standing=standing, now_ns=now_ns)
+                self._channel.publish(state, self._sessions.joint_order, standing=standing, now_ns=now_ns)
         if changed:
             self._announce(state)
 
@@ -251,9 +257,9 @@ class Guardian:
         if worker.ready != was_ready or how_it_died is not None:
             self._say_status()
 
-    def _hear_of_death(self, now_ns: int) -> None:
+    def _note_death(self, now_ns: int) -> None:
         """The worker's lifeline broke: damping first, everything else later."""
-        self._worker.hear_of_death()
+        self._worker.note_death()
         self._note_readiness()
         self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)
@@ -291,13 +297,12 @@ class Guardian:
                 self._poll.register(news.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _become_realtime(self) -> None:
-        realtime = self._config.realtime
-        settings = apply_realtime(realtime, GUARDIAN.cpus(realtime), GUARDIAN.priority(realtime))
-        self._missing_realtime = {setting.name: setting.detail for setting in settings if not setting.ok}
-        for name, detail in self._missing_realtime.items():
-            log.warning("real-time setting not available", process=GUARDIAN.name, setting=name, detail=detail)
+        config = self._config.realtime
+        settings = apply_realtime(config, GUARDIAN.cpus(config), GUARDIAN.priority(config))
+        self._missing_realtime = missing_settings(settings)
+        announce.log_missing_realtime(GUARDIAN.name, self._missing_realtime)
         if any(setting.name == "sched_fifo" and setting.ok for setting in settings):
-            self._fifo_priority = GUARDIAN.priority(realtime)
+            self._fifo_priority = GUARDIAN.priority(config)
 
     def _status(self) -> dict[str, Any]:
         counters = self._worker_memory.words

@@ -87,7 +87,7 @@ class Sessions:
         self.state = GuardState()
         self._bundle = bundle
         self._pipeline = bundle.pipeline()
-        self.order = self._order_of(bundle.manifest.joints, 0, 0, raw=False)
+        self.joint_order = self._joint_order_of(bundle.manifest.joints, 0, 0, raw=False)
         """Joint order of the latest session; the policy's own before the first."""
         self._times = {
             "deadline_ns": limits.deadline_ns,
@@ -139,7 +139,7 @@ class Sessions:
         while len(self._hellos) > MAX_CONTROLLERS:
             self._hellos.popitem(last=False)
         pipeline = self._pipeline
-        order = self._order_of(hello.joints, 0, 0, raw=False)
+        order = self._joint_order_of(hello.joints, 0, 0, raw=False)
         command = manifest.velocity_command
         return {
             "gaitd": gaitd.__version__,
@@ -184,7 +184,7 @@ class Sessions:
         self._epoch += 1
         self._owner = peer
         raw = hello.message == "raw_observation"
-        self.order = self._order_of(hello.joints, session, self._epoch, raw=raw)
+        self.joint_order = self._joint_order_of(hello.joints, session, self._epoch, raw=raw)
         self.state = rules.activate(session, self._epoch, now_ns)
         return {"session": session, "epoch": self._epoch, "slot": WORKER_SLOT}
 
@@ -236,7 +236,7 @@ class Sessions:
             "text": cause.text(joints),
         }
 
-    def _order_of(self, joints: list[str], session: int, epoch: int, *, raw: bool) -> JointOrder:
+    def _joint_order_of(self, joints: list[str], session: int, epoch: int, *, raw: bool) -> JointOrder:
         manifest, mapper = self._bundle.manifest, self._pipeline.mapper
         policy = manifest.joints
         to_controller = order_from(policy, joints)

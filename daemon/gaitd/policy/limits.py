@@ -85,7 +85,7 @@ class CommandGuard:
         """Judge a raw action (n,) at the measured joint position (n,) rad and velocity (n,) rad/s.
 
         Limits that clamp hold the target back, in the order slew, torque, position: the range of the
-        joint has the last word. Leaves no trace: ``accept`` does, when the command went out.
+        joint has the last word. Leaves no trace: ``commit`` does, when the command went out.
         """
         cause = self._model_fault(action, joint_position)
         if cause is not None:
@@ -103,7 +103,7 @@ class CommandGuard:
             self._hold("position", decision, self.position_min, self.position_max, centre)
         return decision
 
-    def accept(self, decision: Decision, joint_position: Float32Array) -> None:
+    def commit(self, decision: Decision, joint_position: Float32Array) -> None:
         """The command went out: its target is the next step's reference for slew.
 
         ``joint_position`` (n,) rad: where the joints were measured when the action was judged.

@@ -48,7 +48,7 @@ class ChildProcess(Process):
         """How long after the latest of so many deaths the next one is started."""
         if deaths_in_a_row <= 1:
             return 0
-        return min(self.first_backoff_ns * 2 ** (deaths_in_a_row - 1), self.max_backoff_ns)
+        return min(self.first_backoff_ns << (deaths_in_a_row - 1), self.max_backoff_ns)
 
 
 GUARDIAN = Process(name="guardian", realtime="guardian")

@@ -47,6 +47,7 @@ class AccessControl:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
         """Raises InputError when TCP is wanted and its keys are unavailable."""
+        self._context = context
         self.local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
         """The Unix sockets of this gaitd."""
         self.bound: dict[str, list[str]] = {}
@@ -64,24 +65,29 @@ class AccessControl:
         self._zap.set(zmq.LINGER, 0)
         self._zap.bind(ZAP_ENDPOINT)
 
-    def open(self, bound: zmq.Socket[bytes], channel: str, max_message_bytes: int) -> None:
-        """Bind a socket of the context to a channel's endpoints. Raises InputError.
+    def open(self, kind: int, channel: str, queue: int, max_message_bytes: int) -> zmq.Socket[bytes]:
+        """A socket of that kind, bound to a channel's endpoints. Raises InputError.
 
-        A peer whose message is larger than ``max_message_bytes``, 128 at least, is disconnected.
+        ``queue``: how many messages of a peer may wait in it, each way where it sends one peer's replies. A
+        peer whose message is larger than ``max_message_bytes``, 128 at least, is disconnected.
         """
+        bound = self._context.socket(kind)
         bound.set(zmq.LINGER, 0)
+        bound.set(zmq.RCVHWM, queue)
+        if kind == zmq.ROUTER:
+            bound.set(zmq.SNDHWM, queue)
         bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         bound.set(zmq.MAXMSGSIZE, max_message_bytes)
         with for_owner_and_group():
             self._bind(bound, self.local, channel, "set daemon.runtime_dir")
-        if self._zap is None:
-            return
-        bound.set(zmq.MAXMSGSIZE, max_message_bytes + CURVE_BYTES)
-        bound.set(zmq.CURVE_SERVER, 1)
-        bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
-        bound.set(zmq.ZAP_DOMAIN, b"gaitd")
-        bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
-        self._bind(bound, self._remote, channel, TCP_FIX)
+        if self._zap is not None:
+            bound.set(zmq.MAXMSGSIZE, max_message_bytes + CURVE_BYTES)
+            bound.set(zmq.CURVE_SERVER, 1)
+            bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
+            bound.set(zmq.ZAP_DOMAIN, b"gaitd")
+            bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
+            self._bind(bound, self._remote, channel, TCP_FIX)
+        return bound
 
     def admit(self) -> UnauthorizedPeer | None:
         """Answer who waits on TCP, a bounded number; returns the last one refused. Never waits."""

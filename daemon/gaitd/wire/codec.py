@@ -63,22 +63,6 @@ def encode_state(state: RobotState) -> bytes:
     )
 
 
-def encode_raw_observation(raw: RawObservation) -> bytes:
-    """Encode a ready-made observation."""
-    return pack(
-        (
-            PROTOCOL_VERSION,
-            int(MessageType.RAW_OBSERVATION),
-            raw.session,
-            raw.seq,
-            raw.stamp_ns,
-            _blob(raw.observation),
-            _blob(raw.joint_position),
-            _blob(raw.joint_velocity),
-        )
-    )
-
-
 def encode_command(command: JointCommand) -> bytes:
     """Encode a joint command."""
     cause = command.cause

@@ -13,6 +13,7 @@ from gaitd.wire.generated import (
     MAX_JOINTS,
     MAX_REQUEST_BYTES,
     PROTOCOL_VERSION,
+    STATE_VALUES,
     MessageType,
     Reason,
 )
@@ -66,8 +67,15 @@ class Hello(_Body, frozen=True, kw_only=True):
     joints: Annotated[list[str], msgspec.Meta(max_length=MAX_JOINTS)]
     """In the controller's order."""
     fields: Annotated[list[str], msgspec.Meta(max_length=MAX_JOINTS)]
-    """The fields of the state message that it really fills."""
+    """The fields of the state message that it really fills; names of ``STATE_VALUES``."""
     message: Literal["state", "raw_observation"] = "state"
+
+    def __post_init__(self) -> None:
+        """Refuse fields that a state does not have. Raises ValueError."""
+        for field in self.fields:
+            if field not in STATE_VALUES:
+                known = ", ".join(STATE_VALUES)
+                raise ValueError(f"fields: a state has no field {field[:40]!r}; known are {known}")
 
 
 class Activate(_Body, frozen=True):

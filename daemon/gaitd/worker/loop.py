@@ -66,10 +66,9 @@ class Worker:
         self._access = AccessControl(self._context, config)
         anticipates = realtime.enabled and may_use_fifo()
         anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
-        self._inbox = Inbox(
-            self._socket(zmq.SUB, "state", MAX_MESSAGE_BYTES), period_ns, anticipate_ns, self._rehearse
-        )
-        commands = self._socket(zmq.XPUB, "command", MAX_SUBSCRIBER_BYTES)
+        states = self._access.open(zmq.SUB, "state", STATE_QUEUE, MAX_MESSAGE_BYTES)
+        self._inbox = Inbox(states, period_ns, anticipate_ns, self._rehearse)
+        commands = self._access.open(zmq.XPUB, "command", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
         bound = self._access.bound
         self._limits_of_peers = PeerLimits(bound, MAX_GROWTH_BYTES)
         self._commands = CommandPublisher(commands, bound["command"], self._limits_of_peers)
@@ -119,11 +118,11 @@ class Worker:
         setup = self._guard.read_session()
         if setup is not None and setup.slot == self._slot and lease.is_of(word, setup.epoch, setup.slot):
             self._model.reset()
-            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.accept)
+            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.commit)
 
     def _rehearse(self, frame: Frame) -> None:
         if self._step is not None:
-            self._step.rehearse(frame)
+            self._answerer.rehearse(self._step, frame)
 
     def _look_at_peers(self) -> None:
         disconnected = self._commands.look_at_subscribers() or self._limits_of_peers.enforce()
@@ -148,9 +147,3 @@ class Worker:
         if now_ns - self._warmed_ns >= self._keep_warm_ns:
             self._warmed_ns = now_ns
             self._model.infer(np.zeros(self._observation_dim, np.float32))
-
-    def _socket(self, kind: int, channel: str, max_message_bytes: int) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
-        socket.set(zmq.RCVHWM, STATE_QUEUE if kind == zmq.SUB else MAX_SUBSCRIPTIONS)
-        self._access.open(socket, channel, max_message_bytes)
-        return socket

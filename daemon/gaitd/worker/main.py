@@ -19,7 +19,14 @@ from gaitd.shared.lifeline import hold_lifeline, map_lifeline
 from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.peers import raise_descriptor_limit
-from gaitd.system.realtime import apply_realtime, die_with_parent, freeze_garbage, name_process, use_all_cpus
+from gaitd.system.realtime import (
+    apply_realtime,
+    die_with_parent,
+    freeze_garbage,
+    missing_settings,
+    name_process,
+    use_all_cpus,
+)
 from gaitd.worker.loop import Worker
 
 
@@ -48,7 +55,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
             "tolerance": selftest.tolerance,
             "median_us": selftest.median_us,
         },
-        realtime={setting.name: setting.detail for setting in settings if not setting.ok},
+        realtime=missing_settings(settings),
     )
 
 

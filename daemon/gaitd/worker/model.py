@@ -13,7 +13,7 @@ class TimedModel:
     """A backend whose inference under way stands in the worker's memory."""
 
     def __init__(self, backend: Backend, words: Words) -> None:
-        self.accept = backend.accept
+        self.commit = backend.commit
         self.reset = backend.reset
         self.start_ns = 0
         """When the last inference began."""

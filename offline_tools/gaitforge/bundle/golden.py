@@ -73,7 +73,7 @@ def from_capture(
         if reset[index]:
             backend.reset()
         answers[index] = backend.infer(pipeline.normalize(row))
-        backend.accept()
+        backend.commit()
     backend.reset()
     error = float(np.abs(answers - action).max())
     if not error <= ACTION_TOLERANCE * max(1.0, float(np.abs(action).max())):

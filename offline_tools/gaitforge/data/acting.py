@@ -38,7 +38,7 @@ def of_model(policy: PolicyOnnx, prepare: Act) -> tuple[Act, Callable[[], None]]
                 f"{policy.observation_dim}"
             )
         action = np.array(backend.infer(prepare(observation)))
-        backend.accept()
+        backend.commit()
         return action
 
     return act, backend.reset

@@ -35,9 +35,9 @@ class FaultyBackend:
         self._left -= 1
         return self._obey(self._order, observation)
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         """Pass it on."""
-        self._real.accept()
+        self._real.commit()
 
     def reset(self) -> None:
         """Pass it on."""

@@ -128,5 +128,5 @@ def run_rows(backend: Backend, observations: Float32Array) -> Float32Array:
     actions = []
     for row in observations:
         actions.append(np.array(backend.infer(row)))
-        backend.accept()
+        backend.commit()
     return np.stack(actions)

@@ -20,7 +20,6 @@ from gaitforge.parity.findings import Comparison, Kind
 from gaitforge.parity.observation import ObservationResult, compare_observation
 from gaitforge.parity.terms import TermResult, Value
 
-POSE_TERMS = ("joint_position", "joint_position_relative")
 DIGITS = 6
 
 

@@ -31,8 +31,8 @@ class SimulatorBackend:
             raise BackendError(f"the simulator gave {len(action)} values, expected {self._policy.action_dim}")
         return action
 
-    def accept(self) -> None:
-        """See Backend.accept."""
+    def commit(self) -> None:
+        """See Backend.commit."""
         self._hidden = self._following
 
     def reset(self) -> None:
@@ -54,5 +54,5 @@ class SimulatorBackend:
         actions = []
         for row in observations:
             actions.append(self.infer(row).copy())
-            self.accept()
+            self.commit()
         return np.stack(actions)

@@ -140,10 +140,10 @@ def run_direct(
             clamped[limit] = clamped.get(limit, 0) + count
         if decision.accepted and waiting < PATIENCE_PERIODS:
             waiting, held = 0, decision.target
-            pipeline.accept(decision)
+            pipeline.commit(decision)
             robot.command = _motor_command(pipeline, held, to_robot)
             if backend is not None:
-                backend.accept()
+                backend.commit()
         else:
             # A limit whose response is to damp does so at once, other refusals only when they last.
             rejected += 1

@@ -117,7 +117,7 @@ def roll_out(
         latency[step] = time.perf_counter() - start
         if not np.isfinite(action).all():
             raise InputError(f"step {step + 1}: the model's action is not finite")
-        backend.accept()
+        backend.commit()
         result = environment.step(action)
         observation, total = result.observation, total + result.reward
         rewards.append(result.reward)
