@@ -79,13 +79,13 @@ def _guard(options: argparse.Namespace) -> int:
     config = _configured(options)
     bundle = _open_bundle(options.bundle)
     check_fit(bundle, config)
-    listener = start_logging()
+    writer = start_logging()
     for note in notes_of_fit(bundle, config):
         log.warning("%s", note)
     try:
         Guardian(bundle, config, choose_backend(config.daemon.backend, bundle)).run()
     finally:
-        listener.stop()
+        writer.stop()
     return 0
 
 

@@ -105,3 +105,13 @@ def test_a_user_without_rights_is_told_about_the_group() -> None:
     assert done.returncode == UnreachableError.exit_code
     assert "usermod --append --groups gaitd" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_damp_that_no_controller_hears_of_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The request is granted, but nothing comes from the guardian's own endpoint."""
+    thread = answering(tmp_path)
+    assert main(["--runtime-dir", str(tmp_path), "damp"]) == 5
+    assert "the robot may be walking" in capsys.readouterr().err
+    thread.join()

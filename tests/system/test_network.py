@@ -301,7 +301,7 @@ def test_without_an_answer_from_the_loop_nobody_gets_in(
     config = load_config(tmp_path / "gaitd.toml")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     access = AccessControl(context, config)
-    publisher = access.open(zmq.PUB, "command")
+    publisher = access.open(zmq.PUB, "command", 10, 1000)
     if handler == "gone":
         assert access._zap is not None
         access._zap.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, robot, route, selftest, service
-from gaitd.ctl.client import ControlClient
+from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.errors import printable
 from gaitd.system.command_line import run_command
 from gaitd.wire.generated import Reason
@@ -63,8 +63,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _damp(options: argparse.Namespace) -> int:
-    with ControlClient(route.of_options(options)) as client:
+    where = route.of_options(options)
+    with GuardListener(where) as guard, ControlClient(where) as client:
         client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail=options.detail)
+        guard.wait_for_damping()
     print("damping")
     return 0
 

@@ -6,6 +6,7 @@ gaitd.guardian.rules and gaitd.guardian.sessions.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -16,9 +17,10 @@ from typing import Any
 
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
+from gaitd.errors import CrashLoopError
 from gaitd.guardian import announce, rules
 from gaitd.guardian.channel import ControlChannel
-from gaitd.guardian.child import Child
+from gaitd.guardian.child import Child, SpawnerProcess
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
@@ -32,6 +34,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
+from gaitd.system.peers import raise_descriptor_limit
 from gaitd.system.realtime import (
     apply_realtime,
     freeze_garbage,
@@ -46,6 +49,10 @@ from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
 
 TICKS_PER_PERIOD = 4
 """The guardian looks this often in a control period, so its own tick adds a quarter period at most."""
+REQUESTS_SHARE = 4
+"""Requests get so much of a tick: a flood of them must not keep the guardian from it."""
+MAX_UNDELIVERED = 2
+"""Sessions in a row of which nothing may have reached the other side, until the worker is replaced."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
 STOP_GRACE_S = 0.4
@@ -71,15 +78,24 @@ class Guardian:
             round(config.guard.first_command_s * 1e9),
             round(config.guard.stance_s * 1e9),
         )
+        raise_descriptor_limit()
         self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
         self._worker_memory = WorkerMemory.create(len(manifest.joints))
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
-        self._channel = ControlChannel(AccessControl(self._context, config))
+        self._channel = ControlChannel(
+            self._context,
+            AccessControl(self._context, config),
+            self._period_ns,
+            self._period_ns // TICKS_PER_PERIOD // REQUESTS_SHARE,
+        )
+        self._silence_ns = 0
+        """For how long nothing has got through the guardian's own sockets."""
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status)
         self._applied = GuardState()
+        self._undelivered = 0
         self._standing = False
         """The last command to the controllers was the default stance."""
         self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
@@ -100,6 +116,8 @@ class Guardian:
         self._telemetry = Child(
             TELEMETRY, *telemetry_launch(bundle, backend, config, self._guard, self._worker_memory)
         )
+        self._children = {child.name: child for child in (self._worker.child, self._telemetry)}
+        self._spawner = SpawnerProcess([*self._children.values()])
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
         self._poll = select.epoll()
@@ -127,6 +145,7 @@ class Guardian:
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
         self._poll.register(timer_fd, select.EPOLLIN)
         self._poll.register(self._broken_fd, select.EPOLLIN)
+        self._poll.register(self._spawner.fd, select.EPOLLIN)
         try:
             while not self._stopping:
                 for fd, _ in self._poll.poll():
@@ -134,6 +153,8 @@ class Guardian:
                         os.read(fd, 8)
                     if fd == self._broken_fd:
                         self._note_death(time.monotonic_ns())
+                    if fd == self._spawner.fd:
+                        self._hear_news(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -145,7 +166,10 @@ class Guardian:
         requests, refused = self._channel.serve(self._answer)
         self._words["control_requests"] += requests
         self._words["control_refused"] += refused
+        self._words["peers_disconnected"] = self._channel.disconnected
+        self._silence_ns = self._channel.probe.silence_ns(now_ns)
         self._sessions.state = rules.tick(self._sessions.state, self._worker.view(), self._limits, now_ns)
+        self._sessions.state = rules.unheard(self._sessions.state, self._silence_ns, self._limits, now_ns)
         self._apply(now_ns)
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
@@ -184,11 +208,11 @@ class Guardian:
             self._announce(state)
 
     def _renew_lease(self, now_ns: int) -> None:
-        """The worker may publish for one deadline from now, in an ACTIVE session."""
+        """In an ACTIVE session the worker may publish, for one deadline from when the guardian was heard."""
         state = self._applied
         active = state.mode is Mode.ACTIVE
         self._guard.lease = (
-            lease.grant(state.epoch, WORKER_SLOT, now_ns + self._limits.deadline_ns)
+            lease.grant(state.epoch, WORKER_SLOT, now_ns - self._silence_ns + self._limits.deadline_ns)
             if active
             else lease.NOBODY
         )
@@ -199,8 +223,18 @@ class Guardian:
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
             if state.reason in WORKER_REPLACING_REASONS:
-                self._worker.give_up(state.explanation(self._joints))
-                self._note_readiness()
+                self._replace_worker(state.explanation(self._joints))
+            self._count_undelivered(state)
+
+    def _count_undelivered(self, state: GuardState) -> None:
+        self._undelivered = self._undelivered + 1 if rules.ended_undelivered(state) else 0
+        if self._undelivered == MAX_UNDELIVERED:
+            self._undelivered = 0
+            self._replace_worker(f"{MAX_UNDELIVERED} sessions in a row ended without a delivered command")
+
+    def _replace_worker(self, why: str) -> None:
+        self._worker.give_up(why)
+        self._note_readiness()
 
     def _say_status(self) -> None:
         manifest = self._bundle.manifest
@@ -239,31 +273,36 @@ class Guardian:
 
     def _look_after_telemetry(self, now_ns: int) -> None:
         child = self._telemetry
-        if child.has_died():
-            how = child.reap(now_ns)
+        if child.has_died() and (how := child.reap(now_ns)) is not None:
             log.warning("telemetry died", how=how)
-            child.check_crash_loop(how)
         elif child.is_due(now_ns):
             self._start(child, now_ns)
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
         self._service.repeat()
-        if self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
+        heard = self._silence_ns <= self._limits.deadline_ns
+        if heard and self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        try:
-            child.start(now_ns)
-        except OSError as error:
-            log.error(
-                f"{child.name} cannot be started",
-                error=error.strerror,
-                deaths_in_a_row=child.deaths_in_a_row,
-            )
-            return
-        self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guardian at once
+        child.start(self._spawner, now_ns)
         self._words["worker_starts"] = self._worker.child.starts
+
+    def _hear_news(self, now_ns: int) -> None:
+        """What became of the processes that were asked for."""
+        for news in self._spawner.news():
+            child = self._children[news.name]
+            child.hear(news, now_ns)
+            if news.error:
+                log.error(
+                    f"{child.name} cannot be started",
+                    error=news.error,
+                    deaths_in_a_row=child.deaths_in_a_row,
+                )
+            elif news.pidfd >= 0:
+                # Its death wakes the guardian at once, and once: how it died comes later.
+                self._poll.register(news.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _become_realtime(self) -> None:
         config = self._config.realtime
@@ -306,16 +345,20 @@ class Guardian:
             self._apply(time.monotonic_ns())
             self._next_publish_ns = 0
             time.sleep(self._period_ns / 1e9)
-        children = (self._worker.child, self._telemetry)
-        for child in children:
-            child.send(signal.SIGTERM)
-        until_ns = time.monotonic_ns() + round(STOP_GRACE_S * 1e9)
-        for child in children:
-            while child.pid and not child.has_died() and time.monotonic_ns() < until_ns:
-                time.sleep(0.005)
-            child.send(signal.SIGKILL)
-            if child.pid:
-                child.reap(time.monotonic_ns())
-        self._context.destroy(linger=0)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for child in self._children.values():
+                child.send(number)
+            self._wait_for_children(time.monotonic_ns() + round(STOP_GRACE_S * 1e9))
+        self._spawner.close()
+        if self._channel.probe.silence_ns(time.monotonic_ns()) <= self._limits.deadline_ns:
+            self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")
         os.close(self._lock_fd)
+
+    def _wait_for_children(self, until_ns: int) -> None:
+        with contextlib.suppress(CrashLoopError):  # with the spawner they are gone, too
+            while any(child.pid for child in self._children.values()) and time.monotonic_ns() < until_ns:
+                self._hear_news(time.monotonic_ns())
+                for child in self._children.values():
+                    child.reap(time.monotonic_ns())
+                time.sleep(0.005)

@@ -49,7 +49,7 @@ class WorkerProcess:
         self._report_bytes = b""
 
     def look(self, now_ns: int, fifo_priority: int | None) -> str | None:
-        """See to the worker; returns how it died, if it has just been found dead.
+        """See to the worker; returns how it died, if it has just been found dead; "" while that is unknown.
 
         Raises the worker's own error when its very first start fails, ReplacedError when it is of other code
         than this process, CrashLoopError when it dies again and again.
@@ -121,6 +121,8 @@ class WorkerProcess:
         self.ready = False
         self._read_report()
         how = self.child.reap(now_ns)
+        if how is None:
+            return ""  # dead for sure; how is heard in a moment
         error = self.report.error
         log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
         if self.child.replaced:

@@ -19,6 +19,7 @@ GUARD_WORDS = {
     "worker_starts": 1,
     "control_requests": 1,
     "control_refused": 1,
+    "peers_disconnected": 1,
     "damping_by_reason": len(Reason),
 }
 """Name and number of 8-byte words."""

@@ -27,6 +27,7 @@ WORKER_WORDS = {
     "missed": 1,
     "superseded": 1,
     "withheld": 1,
+    "peers_disconnected": 1,
     "refused": max(CauseKind) + 1,
     "clamped": len(LIMIT_NAMES),
 }

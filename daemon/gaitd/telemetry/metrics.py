@@ -111,6 +111,13 @@ class MemoryCollector(Collector):
         yield CounterMetricFamily(
             "gaitd_control_refused", "Requests refused.", value=guard["control_refused"]
         )
+        yield _by(
+            "gaitd_peers_disconnected",
+            "Times that peers were disconnected because they asked for too much.",
+            "process",
+            ["guardian", "worker"],
+            [guard["peers_disconnected"], worker["peers_disconnected"]],
+        )
         yield CounterMetricFamily(
             "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
         )

@@ -20,6 +20,7 @@ from gaitd.shared.lifeline import hold_lifeline, map_lifeline
 from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.command_line import refused_by_system
+from gaitd.system.peers import raise_descriptor_limit
 from gaitd.system.realtime import (
     apply_realtime,
     freeze_garbage,
@@ -36,6 +37,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     if bundle.id != launch.bundle_id:
         raise InputError(f"{launch.bundle}: the bundle was changed since gaitd started; restart gaitd")
     config = launch.config
+    raise_descriptor_limit()
     golden = bundle.manifest.golden
     tolerance = golden.rknn_tolerance if launch.backend == "rknn" else golden.onnx_tolerance
     backend = open_backend(launch.backend, bundle, config.daemon.npu_core)
