@@ -14,8 +14,8 @@ from pathlib import Path
 from runtime import PREFIX, PYTHON, compile_python, ensure_runtime
 
 import gaitd
-from gaitd.system.config import load_config
 from gaitd.system.config_doc import documented
+from gaitd.system.config_files import DROP_INS, PACKAGED, load_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEB = REPOSITORY / "packaging/deb"
@@ -30,6 +30,10 @@ import sys
 from {module} import main
 
 sys.exit(main())
+"""
+CONFIG_HEAD = """\
+# Part of the package: an upgrade replaces this file. What shall differ on this robot goes into
+# /etc/gaitd/gaitd.toml, or in parts into /etc/gaitd/gaitd.toml.d/*.toml: only the fields that differ.
 """
 SYSTEM_FILES = {
     "gaitd.service": "usr/lib/systemd/system/gaitd.service",
@@ -79,9 +83,10 @@ def _lay_out(root: Path, runtime: Path) -> None:
     _copy(DEB / "copyright", documents / "copyright")
     (documents / "changelog.gz").write_bytes(gzip.compress((DEB / "changelog").read_bytes(), mtime=0))
     _copy(DEB / "lintian-overrides", root / "usr/share/lintian/overrides/gaitd")
-    config = root / "etc/gaitd/gaitd.toml"
+    config = root / PACKAGED
     config.parent.mkdir(parents=True)
-    config.write_text(documented(load_config(REPOSITORY / "packaging/robot.toml")))
+    config.write_text(CONFIG_HEAD + documented(load_config(REPOSITORY / "packaging/robot.toml")))
+    (root / DROP_INS).mkdir(parents=True)
     for path in root.rglob("*"):
         if not path.is_symlink():
             runs = path.is_dir() or path.parent == tree / "bin" or path.name.startswith("ld-linux-")
@@ -102,13 +107,8 @@ def _describe(root: Path, arch: str) -> None:
     (control / "control").write_text(
         text.format(version=gaitd.__version__, arch=arch, installed_size=size_kib)
     )
-    (control / "conffiles").write_text("/etc/gaitd/gaitd.toml\n")
     (control / "md5sums").write_text(
-        "".join(
-            f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n"
-            for path in files
-            if path.relative_to(root).parts[0] != "etc"
-        )
+        "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in files)
     )
     for script in ("postinst", "prerm", "postrm"):
         _copy(DEB / script, control / script)

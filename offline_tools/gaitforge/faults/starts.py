@@ -69,6 +69,8 @@ class Scene:
         module = "gaitforge.faults.daemon" if faulty else "gaitd.cli"
         command = [*wrap, sys.executable, "-m", module, "run", "--bundle", str(bundle or self.bundle)]
         command += ["--runtime-dir", str(self.runtime_dir), *options]
+        if "--config" not in options:
+            command += ["--config", os.devnull]  # however this machine's own gaitd is configured
         if "--metrics-port" not in options:
             command += ["--metrics-port", "0"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
