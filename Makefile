@@ -38,10 +38,11 @@ test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04
 test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
 	$(BIN)/python -m pytest tests/training -m trainers
 
-deb: $(VENV)/.demo  ## the packages for the robot (arm64) and for trying on a PC (amd64), in dist/
+deb: $(VENV)/.demo  ## the packages for the robot (arm64), a PC (amd64) and whoever builds a controller, in dist/
 	@tools/debian-packages $(DEB_PACKAGES)
-	$(BIN)/python packaging/build_deb.py --arch arm64 amd64
-	lintian --fail-on error,warning,info --allow-root dist/gaitd_*.deb
+	rm -f dist/gaitd*.deb
+	$(BIN)/python packaging/build_deb.py --arch arm64 amd64 all
+	lintian --fail-on error,warning,info --allow-root dist/gaitd*.deb
 
 rknn: $(VENV)/.test  ## the isolated environment of the NPU's conversion toolkit
 	@$(BIN)/gaitforge setup-rknn

@@ -68,7 +68,8 @@ class Package:
         size_kib = sum(-(-path.stat().st_size // 1024) for path in files)
         if size_kib > MAX_INSTALLED_KIB:
             raise SystemExit(
-                f"{self.name} for {self.arch} would take {size_kib} KiB on the robot, {MAX_INSTALLED_KIB} at most"
+                f"{self.name} for {self.arch} would take {size_kib} KiB on the robot, "
+                f"{MAX_INSTALLED_KIB} at most"
             )
         control = root / "DEBIAN"
         control.mkdir()

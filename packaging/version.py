@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def package_version(checkout: Path, release: str) -> str:
-    """``release`` at its tag v... and in a source archive; before the tag release~git..., after it release+git...
+    """``release`` at its tag v... and in an archive; ``release~git...`` before, ``release+git...`` after.
 
     Raises SystemExit when git does not tell.
     """

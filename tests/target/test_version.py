@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_the_version_says_the_commit_and_sorts_with_it(tmp_path: Path) -> None:
     assert found[2] == "1.2.0"
     assert found[3].startswith("1.2.0+git20260104030405.")
     assert found[4] == f"{found[3]}.dirty"
-    assert all(sorts_before(*pair) for pair in zip(found, found[1:], strict=False))
+    assert all(sorts_before(*pair) for pair in pairwise(found))
 
 
 def test_a_checkout_that_git_cannot_read_is_no_release(tmp_path: Path) -> None:
