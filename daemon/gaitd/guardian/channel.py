@@ -33,6 +33,7 @@ class ControlChannel:
         """Raises InputError when an endpoint cannot be bound."""
         self._access = access
         self._control = self._bind(context, zmq.ROUTER, "control")
+        self._control.set(zmq.ROUTER_MANDATORY, 1)
         self._guard = self._bind(context, zmq.PUB, "guard")
         self._unauthorized_logged_ns = -UNAUTHORIZED_LOG_NS
 
@@ -60,6 +61,14 @@ class ControlChannel:
             with contextlib.suppress(zmq.ZMQError):
                 self._control.send_multipart([peer, *delimiter, encode_reply(reply)], zmq.DONTWAIT)
         return requests, refused
+
+    def is_connected(self, peer: bytes) -> bool:
+        """Whether a connection is still there: what is sent to it, an empty message, asks nothing of it."""
+        try:
+            self._control.send_multipart([peer, b""], zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            return error.errno != zmq.EHOSTUNREACH
+        return True
 
     def publish(self, state: GuardState, order: JointOrder, *, standing: bool, now_ns: int) -> None:
         """Say IDLE or DAMPING, why, and what the joints are to do."""

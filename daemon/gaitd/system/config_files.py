@@ -50,11 +50,12 @@ def load_config(path: Path | None, root: Path = Path("/")) -> Config:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        values: dict[str, Any] = tomllib.loads(file.read_text())
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # tomllib's own errors, and what it lets through
         raise InputError(f"{file}: not valid TOML: {printable(str(error))}") from None
+    return values
 
 
 def _add(merged: dict[str, Any], layer: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -17,6 +18,7 @@ from gaitd.system.realtime import die_with_parent, name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
 from gaitd.telemetry.recorder import FlightRecorder
+from gaitd.telemetry.session_note import SessionNote
 
 FEED_S = 0.1
 RETRY_TURNS = 10
@@ -36,8 +38,11 @@ def main() -> int:
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
     worker = WorkerMemory(launch.worker_memory_fd, writable=False)
     recorder = FlightRecorder(guard, worker.steps, launch) if launch.recorder.wanted else None
+    policy = f"policy {launch.policy['name']} {launch.policy['version']} ({launch.policy['id']})"
+    note = SessionNote(guard, Path(launch.recorder.directory), policy)
     if recorder is not None:
         signal.signal(signal.SIGUSR1, lambda *_: recorder.request())
+        note.report_lost()
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, launch.period_s)
     registry.register(MemoryCollector(guard, worker, launch))
@@ -54,8 +59,10 @@ def main() -> int:
         index = histograms.feed(worker.steps, index)
         if recorder is not None:
             recorder.look()
+            note.look()
     if recorder is not None:
         recorder.finish()
+        note.look()
     return 0
 
 
