@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def package_version(checkout: Path, release: str) -> str:
 
 
 def _git(checkout: Path, *arguments: str) -> str:
+    if shutil.which("git") is None:
+        raise SystemExit(f"the version of {checkout}: git not found: sudo apt-get install git")
     command = ["git", "-C", str(checkout), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TZ": "UTC"})
     if done.returncode:

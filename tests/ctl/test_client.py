@@ -90,7 +90,7 @@ def test_a_runtime_directory_too_long_for_a_socket(
         assert "a Unix socket may have 107; take a shorter directory" in error
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights: sudo make test")
 def test_a_user_without_rights_is_told_about_the_group() -> None:
     """As somebody who is not in the group gaitd."""
     directory = Path(tempfile.mkdtemp(prefix="gaitd-test-"))

@@ -31,7 +31,7 @@ QUICK = Bounds(deadline=2, max_age=1, first_command=2)
 SMALLEST = Bounds(deadline=1, max_age=1, first_command=2)
 
 compiler = shutil.which("g++") or shutil.which("c++")
-pytestmark = pytest.mark.skipif(compiler is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(compiler is None, reason="no C++ compiler: sudo apt-get install g++")
 
 
 def build(target: Path, latch: str) -> Path:

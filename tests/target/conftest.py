@@ -29,7 +29,7 @@ def standin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in runtime for this machine."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler (cc) to build the stand-in runtime with")
+        pytest.skip("no C compiler: sudo apt-get install gcc")
     return build_standin(compiler, tmp_path_factory.mktemp("standin") / "librknnrt.so")
 
 

@@ -38,7 +38,7 @@ def cache_directory() -> Path:
 def require_tools() -> None:
     """Raises TargetUnavailableError saying what is missing."""
     if os.geteuid() != 0:
-        raise TargetUnavailableError("needs root (containers and mounts)")
+        raise TargetUnavailableError("containers and mounts need root: sudo make test")
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         raise TargetUnavailableError(f"{', '.join(missing)} not found; make test installs them when root")
 

@@ -97,7 +97,7 @@ def test_the_arm64_package_runs_in_an_otherwise_empty_root(arm64_package: Path, 
     """It brings all it needs: nothing but the package, the kernel's file systems and the emulator."""
     emulator = shutil.which("qemu-aarch64-static")
     if emulator is None:
-        pytest.skip("qemu-aarch64-static not found; apt install qemu-user-static")
+        pytest.skip("qemu-aarch64-static not found: sudo apt-get install qemu-user-static")
     root = tmp_path / "root"
     subprocess.run(["dpkg-deb", "--extract", arm64_package, root], check=True)
     shutil.copy(emulator, root / "qemu")

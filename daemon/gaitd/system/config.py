@@ -158,8 +158,8 @@ class Recorder(_Section, frozen=True, kw_only=True):
     directory: str = ""
     """Where the files go, as in "/var/lib/gaitd/recordings"; empty: no recorder."""
     keep: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 20
-    """The newest so many files of faults stay, and as many of what somebody asked for. One has 8 MB at most for
-    12 joints."""
+    """The newest so many files of faults stay, and as many of what somebody asked for. One has at most 8 MB
+    for 12 joints."""
 
     @property
     def wanted(self) -> bool:
