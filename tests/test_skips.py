@@ -29,7 +29,7 @@ def test_what_cannot_run_is_said_in_one_line_or_fails_where_it_must_run(tmp_path
     assert f"\nNOT RUN: 2 of the tests asked for: 2 x {SAW}\n" in done.stdout
     done = run(tmp_path, "--must-run")
     assert done.returncode == 1
-    assert "2 failed, 1 passed" in done.stdout
+    assert "1 failed, 1 passed, 1 error" in done.stdout
     assert f"cannot run here: {SAW}" in done.stdout
 
     (tmp_path / "test_c.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
