@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from machine import UNSIGNED, Layer, build_package, repack, system_root, until
-from rootfs import TargetUnavailableError
+from rootfs import ROOT, TargetUnavailableError
 
 import gaitd
 from gaitd.ctl.client import read_status
@@ -124,6 +125,20 @@ def test_the_arm64_package_runs_in_an_otherwise_empty_root(arm64_package: Path, 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["max_error"] < 1e-4
     _assert_ready([*command, "gaitd.cli", "run", "--bundle", "/small.gaitd"], root, timeout_s=60)
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake not found: sudo apt-get install cmake")
+def test_a_controller_is_built_with_the_client_package(tmp_path: Path) -> None:
+    build = [sys.executable, ROOT / "packaging/build_deb.py", "--arch", "all", "--compression", "none"]
+    subprocess.run([*build, "--output", tmp_path], check=True, stdout=subprocess.DEVNULL)
+    (package,) = tmp_path.glob("gaitd-dev_*_all.deb")
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path / "root"], check=True)
+    headers = {path.name for path in (tmp_path / "root/usr/include/gaitd").glob("*.hpp")}
+    assert headers == {path.name for path in (ROOT / "proto/cpp/include/gaitd").glob("*.hpp")}
+    source = ROOT / "tests/cpp/package"
+    find = [f"-DCMAKE_PREFIX_PATH={tmp_path / 'root/usr'}", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+    subprocess.run(["cmake", "-S", source, "-B", tmp_path / "build", *find], check=True, capture_output=True)
+    assert f"{tmp_path}/root/usr/include" in (tmp_path / "build/compile_commands.json").read_text()
 
 
 def _assert_ready(command: list[str], root: Path, timeout_s: float = 15) -> None:
