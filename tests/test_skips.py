@@ -19,6 +19,12 @@ def run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_what_has_a_target_of_its_own_is_said_too(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text("import pytest\n@pytest.mark.trainers\ndef test_a(): pass\n")
+    done = run(tmp_path, "-m", "not trainers")
+    assert "\nNOT RUN: 1 x make test-trainers runs them\n" in done.stdout
+
+
 def test_what_cannot_run_is_said_in_one_line_or_fails_where_it_must_run(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text(
         f"import pytest\n@pytest.mark.skipif(True, reason='{SAW}')\ndef test_a(): pass\n"
@@ -26,7 +32,7 @@ def test_what_cannot_run_is_said_in_one_line_or_fails_where_it_must_run(tmp_path
     )
     done = run(tmp_path)
     assert done.returncode == 0
-    assert f"\nNOT RUN: 2 of the tests asked for: 2 x {SAW}\n" in done.stdout
+    assert f"\nNOT RUN: 2 x {SAW}\n" in done.stdout
     done = run(tmp_path, "--must-run")
     assert done.returncode == 1
     assert "1 failed, 1 passed, 1 error" in done.stdout

@@ -8,6 +8,10 @@ from collections.abc import Generator
 import pytest
 
 
+OWN_TARGET = {"board": "sudo make test-target runs them", "trainers": "make test-trainers runs them"}
+"""Tests that the normal run leaves out, by their marker."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--must-run", action="store_true", help="a test that cannot run here is a failure")
 
@@ -34,10 +38,13 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reasons = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
-    if reasons:
-        texts = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
-        terminalreporter.line(f"NOT RUN: {reasons.total()} of the tests asked for: {texts}", yellow=True)
+    stats = terminalreporter.stats
+    reasons = Counter(_reason(report) for report in stats.get("skipped", []))
+    for item in stats.get("deselected", []):
+        reasons.update(text for marker, text in OWN_TARGET.items() if item.get_closest_marker(marker))
+    texts = [f"{count} x {reason}" for reason, count in reasons.most_common()]
+    if texts:
+        terminalreporter.line(f"NOT RUN: {'; '.join(texts)}", yellow=True)
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
