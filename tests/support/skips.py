@@ -7,7 +7,6 @@ from collections.abc import Generator
 
 import pytest
 
-
 OWN_TARGET = {"board": "sudo make test-target runs them", "trainers": "make test-trainers runs them"}
 """Tests that the normal run leaves out, by their marker."""
 
