@@ -16,7 +16,7 @@ import pytest
 
 from gaitd import __version__ as gaitd_version
 from gaitd.ctl.cli import main as gaitctl
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand
 from support.bundles import (
     constant_onnx,

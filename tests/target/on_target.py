@@ -23,7 +23,7 @@ from standin.orders import Orders
 
 from gaitd.backends.rknn import RknnBackend
 from gaitd.errors import GaitdError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 RUN_FAULTS = ["error -1", "error -2", "error -3", "nan", "unwritten", "late 20"]
 START_FAULTS = ["init -1", "init -13", "core -5", "query -7", "input_elements 44", "api 1.4.0"]

@@ -107,7 +107,7 @@ def test_backend_does_not_grow_where_the_wheel_does(report: dict[str, Any]) -> N
 
 def test_without_a_device_tree_it_says_so(root: Path) -> None:
     program = (
-        "from gaitd.backends.rknn import RknnBackend as B; from gaitd.policy.contract import Model\n"
+        "from gaitd.backends.rknn import RknnBackend as B; from gaitd.policy.manifest import Model\n"
         "from gaitd.errors import BackendError; from standin import models\n"
         "try: B(models.policy(), Model(), 45, 12)\n"
         "except BackendError as error: print(error)"

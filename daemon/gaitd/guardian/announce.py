@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import gaitd
 from gaitd.bundle import Bundle
 from gaitd.guardian.rules import GuardState
 from gaitd.system.log import log
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 
 
 def log_start(bundle: Bundle, backend: str) -> None:
@@ -35,6 +35,12 @@ def log_mode(state: GuardState, joints: Sequence[str], controller: str) -> None:
         controller=controller or "-",
         detail=state.explanation(joints) or "-",
     )
+
+
+def log_missing_realtime(process: str, missing: Mapping[str, str]) -> None:
+    """One line for each real-time setting that is not available, with the fix."""
+    for name, detail in missing.items():
+        log.warning("real-time setting not available", process=process, setting=name, detail=detail)
 
 
 def status_line(state: GuardState, joints: Sequence[str], starting: int, running: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from gaitd.shared.guard_memory import GuardMemory
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 
 FILE = "active-session.json"
 _RUN_BITS = 20
