@@ -19,7 +19,7 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults soak evidence fuzz proto cpp clean
+.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults soak evidence fuzz model proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,11 +29,15 @@ demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, then
 
 test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64
 	@[ "$$(id -u)" != 0 ] || tools/debian-packages $(TARGET_PACKAGES)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04 and on a whole emulated arm64 board
 	@tools/debian-packages $(BOARD_PACKAGES)
 	$(BIN)/python -m pytest tests/target -m board --must-run
+
+model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and with two workers
+	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property
+	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property
 
 test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
 	$(BIN)/python -m pytest tests/training -m trainers --must-run

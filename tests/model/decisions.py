@@ -32,6 +32,7 @@ from gaitd.wire.control import Request
 from gaitd.wire.generated import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 from gaitd.worker.step import Frame
 from support.bundles import contract, small_manifest
+from support.controller import ALL_FIELDS
 from support.states import random_state
 from support.watched import LoopedWorker, Op, WatchedBackend, watched_guard, watched_memory
 
@@ -198,7 +199,7 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     def at(mode: Mode, owner: bytes) -> Any:
         limits = GuardLimits(bounds.deadline * bounds.unit_ns, bounds.first_command * bounds.unit_ns)
         sessions = code.sessions.Sessions(_bundle(manifest), limits, SESSION, dict, 0)
-        hello = {"controller": "model", "joints": manifest.joints, "fields": _FIELDS}
+        hello = {"controller": "model", "joints": manifest.joints, "fields": ALL_FIELDS}
         for peer in (me, another_peer):
             assert ask(sessions, peer, "hello", **hello).ok
         sessions.worker_ready = True
@@ -255,17 +256,6 @@ def _fed_at_activate(guardian: ModuleType, bounds: Bounds) -> int:
     assert state.mode is Mode.ACTIVE
     assert not state.fed_by_command
     return _age(state.fed_ns, bounds)
-
-
-_FIELDS = [
-    "angular_velocity",
-    "orientation",
-    "linear_acceleration",
-    "velocity_command",
-    "joint_position",
-    "joint_velocity",
-    "joint_torque",
-]
 
 
 def _setup(session: int, epoch: int, slot: int = WORKER_SLOT) -> SessionSetup:

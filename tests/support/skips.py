@@ -7,8 +7,8 @@ from collections.abc import Generator
 
 import pytest
 
-OWN_TARGET = {"board": "sudo make test-target runs them", "trainers": "make test-trainers runs them"}
-"""Tests that the normal run leaves out, by their marker."""
+OWN_TARGET = {"board": "sudo make test-target", "trainers": "make test-trainers"}
+"""What runs the tests that the normal run leaves out, by their marker."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,12 +36,13 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    stats = terminalreporter.stats
-    reasons = Counter(_reason(report) for report in stats.get("skipped", []))
-    for item in stats.get("deselected", []):
-        reasons.update(text for marker, text in OWN_TARGET.items() if item.get_closest_marker(marker))
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reasons = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
     texts = [f"{count} x {reason}" for reason, count in reasons.most_common()]
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        expression = str(config.getoption("markexpr"))
+        left_out = [target for marker, target in OWN_TARGET.items() if f"not {marker}" in expression]
+        texts += [f"left out: {', '.join(left_out)}"] if left_out else []
     if texts:
         terminalreporter.line(f"NOT RUN: {'; '.join(texts)}", yellow=True)
 
