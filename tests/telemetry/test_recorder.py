@@ -213,8 +213,8 @@ def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
         daemon.stop(signal.SIGKILL)
         assert lost not in daemon.log
     with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
-        wait_until(lambda: f"{lost} {session} of policy small 1.0.0" in daemon.log, 30.0, "a word")
         daemon.wait_ready()
+        wait_until(lambda: f"{lost} {session} of policy small 1.0.0" in daemon.log, 30.0, "a word")
         walked(daemon).control.demand("damp", session=0, reason=int(Reason.OPERATOR))
         wait_until(lambda: not note.exists(), what="the end of the note")
 
