@@ -206,7 +206,9 @@ def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
 
         def another() -> bool:
             controller.step()
-            return daemon.status()["telemetry_pid"] not in (0, telemetry)
+            pid = daemon.status()["telemetry_pid"]
+            name = Path(f"/proc/{pid}/comm").read_text() if pid not in (0, telemetry) else ""
+            return name == "gaitd-telemetry\n"  # it is far enough to end with its guardian
 
         wait_until(another, what="another telemetry process")
         session = controller.session
