@@ -26,6 +26,7 @@ from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.processes import WORKER_SLOT
+from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.control import Request
@@ -395,7 +396,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         sent: list[bytes] = []
         owner = GuardMemory.create(3)
         owner.lease = word
-        memory = watched_memory(3, ops.append)
+        memory = watched_memory(WorkerMemory.create(3).fd, ops.append)
         backend = WatchedBackend(np.zeros(3, np.float32), ops.append)
 
         def send(data: bytes) -> None:
@@ -413,7 +414,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         return ops[1:]
 
     def trips() -> int:
-        memory = watched_memory(3, lambda op: None)
+        memory = watched_memory(WorkerMemory.create(3).fd, lambda op: None)
         backend = WatchedBackend(np.full(3, 100, np.float32), lambda op: None)
         strict = _manifest(bounds, position={"response": "damp"})
         model = code.answer.TimedModel(backend, memory.words)
@@ -450,9 +451,12 @@ def _follow(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     worker has afterwards: 0 no session, 1 the lease's, 2 the one that it had.
     """
 
+    rest = WatchedBackend(np.zeros(3, np.float32), lambda op: None)
+
     def follow(has: int, kind: int) -> int:
         guard = GuardMemory.create(3)
-        worker = LoopedWorker(code.loop, _bundle(_manifest(bounds)), guard, WORKER_SLOT, lambda op: None)
+        memory_fd, bundle = WorkerMemory.create(3).fd, _bundle(_manifest(bounds))
+        worker = LoopedWorker(code.loop, bundle, rest, WORKER_SLOT, guard, memory_fd, lambda op: None)
         if has:
             had = (SESSION, EPOCH) if has == 1 else (OTHER, OTHER_EPOCH)
             guard.write_session(_setup(*had))

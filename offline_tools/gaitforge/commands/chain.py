@@ -48,6 +48,11 @@ def add_parser(subparsers: Subparsers) -> None:
     add_conversion(parser)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="walks to verify with (%(default)s)")
     parser.add_argument("--gate", type=Path, help="YAML with other bounds")
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        help="capture of the trainer (gaitforge capture), for the gate and the bundle's golden vectors",
+    )
     parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
     parser.add_argument("--output", type=Path, help="directory (default: CHECKPOINT's name without .pt)")
     parser.set_defaults(run=run)
@@ -72,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
         target=args.target,
         seeds=args.seeds,
         gate=args.gate,
+        capture=args.capture,
         training_commit=args.training_commit,
     )
     made = make_bundle(options, args.output or args.checkpoint.with_suffix(""))

@@ -34,6 +34,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "--dataset", type=Path, help="calibration observations; without them int8 is left out"
     )
     parser.add_argument("--inputs", type=Path, help="model inputs to compare on (default: a simulated walk)")
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        help="capture of the trainer (gaitforge capture): what differs from it fails the gate",
+    )
     parser.add_argument("--quant-dtype", default=DTYPE, help="default: %(default)s")
     add_conversion(parser)
     parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="layers kept in float16 in int8")
@@ -65,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         choices=choices_of(args),
         dataset=args.dataset,
         inputs=args.inputs,
+        capture=args.capture,
         gate=args.gate,
     )
     settings = Settings(

@@ -56,7 +56,7 @@ def measure(options: Options) -> None:
         gaitd = [sys.executable, "-m", "gaitd.cli", "run", "--bundle", str(bundle)]
         gaitd += ["--config", os.devnull]  # however this machine's own gaitd is configured
         runtime = ["--runtime-dir", str(directories["gaitd"]), "--metrics-port", "0"]
-        log = stack.enter_context((output / "gaitd.system.log").open("wb"))
+        log = stack.enter_context((output / "gaitd.log").open("wb"))
         stack.enter_context(_process([*gaitd, *runtime], log))
         serve = ["serve", "--endpoint-dir", str(directories["bare"]), "--priority", str(PRIORITY)]
         stack.enter_context(_process([str(echo), *serve], log))
