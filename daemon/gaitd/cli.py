@@ -20,7 +20,8 @@ from gaitd.bundle.store import PolicyStore
 from gaitd.errors import BackendError, InputError, ResourceError, printable
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.system.command_line import run_command
-from gaitd.system.config import Config, load_config
+from gaitd.system.config import Config
+from gaitd.system.config_files import load_config
 from gaitd.system.log import start_logging
 
 log = logging.getLogger("gaitd")
@@ -47,16 +48,16 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="policy bundle: a directory or .gaitd file (default: the active policy of gaitctl)",
     )
-    run.add_argument("--config", type=Path, help="gaitd.toml; without it, all defaults")
+    run.add_argument("--config", type=Path, help="this file alone (default: the robot's)")
     run.add_argument("--runtime-dir", help="directory of the sockets (default: from the config, /run/gaitd)")
     run.add_argument("--backend", choices=("auto", "onnx", "rknn"), help="overrides the config")
     run.add_argument("--metrics-port", type=int, help="overrides the config; 0 turns the endpoint off")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is in a bundle, or what is wrong with it")
     check.add_argument("bundle", type=Path, nargs="?", help="default: the active policy")
-    check.add_argument("--config", type=Path, help="the robot's gaitd.toml; without it, all defaults")
+    check.add_argument("--config", type=Path, help="of another robot (default: this one's)")
     check.set_defaults(command=_check)
-    config = commands.add_parser("config", help="check a gaitd.toml, or print the documented defaults")
+    config = commands.add_parser("config", help="check a gaitd.toml, or print what holds on this robot")
     config.add_argument("config", type=Path, nargs="?")
     config.set_defaults(command=_config)
     return parser
@@ -140,10 +141,10 @@ def _replay_capture(bundle: Bundle) -> None:
 
 
 def _config(options: argparse.Namespace) -> int:
-    from gaitd.system.config_doc import documented_defaults
+    from gaitd.system.config_doc import documented
 
     if options.config is None:
-        print(documented_defaults(), end="")
+        print(documented(load_config(None)), end="")
     else:
         load_config(options.config)
         print(f"{options.config}: good")

@@ -19,7 +19,8 @@ from gaitd.ctl.client import ControlClient
 from gaitd.ctl.route import Route
 from gaitd.errors import UnreachableError
 from gaitd.system.access import AccessControl
-from gaitd.system.config import Config, load_config
+from gaitd.system.config import Config
+from gaitd.system.config_files import load_config
 from gaitd.wire.codec import encode_state
 from gaitd.wire.control import Request, encode_request
 from gaitd.wire.generated import CHANNELS, Mode

@@ -51,7 +51,7 @@ def test_where_others_may_write_their_sockets_could_stand_in(tmp_path: Path, mod
     assert list(directory.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away: sudo make test")
 def test_a_directory_of_another_user(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()

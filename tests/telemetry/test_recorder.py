@@ -114,11 +114,20 @@ def test_only_the_newest_stay_and_nothing_is_written_twice(tmp_path: Path) -> No
     (tmp_path / "gaitd-000009-limit.mcap").write_bytes(b"old")
     (tmp_path / "gaitd-000008-limit.mcap.part").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("not ours")
-    for reason in (Reason.DEADLINE, Reason.OPERATOR):
+    for reason in (Reason.DEADLINE, Reason.LIMIT):
         board.add_steps(1)
         board.damp(recorder, reason)
         board.damp(recorder, reason)
-    assert written(tmp_path) == ["gaitd-000010-deadline.mcap", "gaitd-000011-operator.mcap", "notes.txt"]
+    assert written(tmp_path) == ["gaitd-000010-deadline.mcap", "gaitd-000011-limit.mcap", "notes.txt"]
+
+
+def test_what_was_done_on_purpose_pushes_out_no_recording_of_a_fault(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, keep=1)
+    for reason in (Reason.LIMIT, Reason.OPERATOR, Reason.SHUTDOWN):
+        board.add_steps(1)
+        board.damp(recorder, reason)
+    assert written(tmp_path) == ["gaitd-000001-limit.mcap", "gaitd-000003-shutdown.mcap"]
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(
@@ -198,6 +207,35 @@ def test_a_damped_walk_leaves_all_its_steps(small_bundle_path: Path, tmp_path: P
         assert recording.info.cause == "operator"
         assert recording.info.policy_id == controller.contract["policies"][0]["id"]
         assert recording.info.joints == JOINTS
+
+
+def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
+    small_bundle_path: Path, tmp_path: Path
+) -> None:
+    lost = "the last gaitd died in session"
+    note = tmp_path / "active-session.json"
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        wait_until(lambda: controller.step() and note.exists(), what="the note")
+        telemetry = daemon.status()["telemetry_pid"]
+        os.kill(telemetry, signal.SIGKILL)  # alone: the session goes on
+
+        def another() -> bool:
+            controller.step()
+            pid = daemon.status()["telemetry_pid"]
+            name = Path(f"/proc/{pid}/comm").read_text() if pid not in (0, telemetry) else ""
+            return name == "gaitd-telemetry\n"  # it is far enough to end with its guardian
+
+        wait_until(another, what="another telemetry process")
+        session = controller.session
+        daemon.stop(signal.SIGKILL)
+        assert lost not in daemon.log
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        wait_until(lambda: f"{lost} {session} of policy small 1.0.0" in daemon.log, 30.0, "a word")
+        walked(daemon).control.demand("damp", session=0, reason=int(Reason.OPERATOR))
+        wait_until(lambda: not note.exists(), what="the end of the note")
 
 
 def test_the_recorder_needs_no_metrics_port(small_bundle_path: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import gaitd
+from gaitd.bundle import Bundle
 from gaitd.guardian.rules import GuardState
 from gaitd.system.log import log
 from gaitd.wire.generated import MAX_STATE_RATE, Mode
@@ -35,14 +37,28 @@ class RateWatch:
         )
 
 
-def log_mode(state: GuardState, joints: Sequence[str]) -> None:
-    """One line for a change of mode."""
+def log_start(bundle: Bundle, backend: str) -> None:
+    """One line at the start: which gaitd runs what."""
+    manifest = bundle.manifest
+    log.info(
+        "gaitd starts",
+        version=gaitd.__version__,
+        policy=manifest.name,
+        policy_version=manifest.version,
+        policy_id=bundle.policy_id,
+        backend=backend,
+    )
+
+
+def log_mode(state: GuardState, joints: Sequence[str], controller: str) -> None:
+    """One line for a change of mode. ``controller``: the name of whose session it is or was."""
     say = log.warning if state.mode is Mode.DAMPING else log.info
     say(
         "mode",
         mode=state.mode.name.lower(),
         reason=state.reason.name.lower(),
         session=state.session,
+        controller=controller or "-",
         detail=state.explanation(joints) or "-",
     )
 

@@ -64,6 +64,7 @@ class ControlChannel:
         self._budget_ns = budget_ns
         self._period_ns = period_ns
         self._control = access.open(zmq.ROUTER, "control", REQUESTS_PER_PEER, MAX_REQUEST_BYTES)
+        self._control.set(zmq.ROUTER_MANDATORY, 1)
         guard = access.open(zmq.XPUB, "guard", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
         self.probe = Probe(context, access.local, period_ns)
         self._limits = PeerLimits(access.bound, MAX_GROWTH_BYTES)
@@ -110,6 +111,14 @@ class ControlChannel:
             if time.monotonic_ns() >= until_ns:
                 break
         return requests, refused
+
+    def is_connected(self, peer: bytes) -> bool:
+        """Whether a connection is still there: what is sent to it, an empty message, asks nothing of it."""
+        try:
+            self._control.send_multipart([peer, b""], zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            return error.errno != zmq.EHOSTUNREACH
+        return True
 
     def publish(self, state: GuardState, order: JointOrder, *, standing: bool, now_ns: int) -> None:
         """Say IDLE or DAMPING, why, and what the joints are to do."""

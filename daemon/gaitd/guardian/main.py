@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gaitd
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
 from gaitd.errors import CrashLoopError
@@ -45,7 +46,7 @@ from gaitd.system.realtime import (
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
-from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
+from gaitd.wire.generated import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 
 TICKS_PER_PERIOD = 4
 """The guardian looks this often in a control period, so its own tick adds a quarter period at most."""
@@ -57,6 +58,8 @@ STOP_PERIODS = 4
 """How long damping is sent before the end."""
 STOP_GRACE_S = 0.4
 """How long the children may take to end by themselves."""
+PEERS_LOOK_NS = 1_000_000_000
+"""At most one look in this time at which connections are gone."""
 STATUS_COUNTERS = ("received", "standby", "steps", "late_steps", "missed", "superseded", "withheld")
 
 
@@ -93,7 +96,9 @@ class Guardian:
         self._silence_ns = 0
         """For how long nothing has got through the guardian's own sockets."""
         # The upper bits differ from run to run, so that no session number ever comes again.
-        self._sessions = Sessions(bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status)
+        self._sessions = Sessions(
+            bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status, time.monotonic_ns()
+        )
         self._applied = GuardState()
         self._undelivered = 0
         self._standing = False
@@ -124,6 +129,7 @@ class Guardian:
         self._service = ServiceManager()
         self._rate = announce.RateWatch(self._period_ns)
         self._next_publish_ns = 0
+        self._looked_for_gone_ns = 0
         self._stopping = False
 
     def stop(self, *_: object) -> None:
@@ -136,6 +142,7 @@ class Guardian:
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         name_process(GUARDIAN.title)
+        announce.log_start(self._bundle, self._backend)
         now_ns = time.monotonic_ns()
         self._start(self._worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
@@ -181,12 +188,23 @@ class Guardian:
         """Answer, and make it true before the controller reads it."""
         now_ns = time.monotonic_ns()
         before = self._sessions.state
+        if request.name == "status":
+            self._forget_gone(now_ns)
         reply = self._sessions.answer(peer, request, now_ns)
         self._sessions.state = rules.explain(
             before, self._sessions.state, self._worker.view(), self._limits, now_ns
         )
         self._apply(now_ns)
         return reply
+
+    def _forget_gone(self, now_ns: int) -> None:
+        """Whoever asks for the status shall see who is there; a look costs each of them a message."""
+        if now_ns - self._looked_for_gone_ns < PEERS_LOOK_NS:
+            return
+        self._looked_for_gone_ns = now_ns
+        for peer in self._sessions.peers:
+            if not self._channel.is_connected(peer):
+                self._sessions.forget(peer)
 
     def _apply(self, now_ns: int) -> None:
         """Make the guardian's state true: the lease first, then the controllers, then people."""
@@ -218,7 +236,7 @@ class Guardian:
         )
 
     def _announce(self, state: GuardState) -> None:
-        announce.log_mode(state, self._joints)
+        announce.log_mode(state, self._joints, self._sessions.owner)
         self._say_status()
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
@@ -314,8 +332,10 @@ class Guardian:
 
     def _status(self) -> dict[str, Any]:
         counters = self._worker_memory.words
+        refused = counters.row("refused")
         manifest = self._bundle.manifest
         return {
+            "gaitd": gaitd.__version__,
             "period_s": manifest.control_period_s,
             "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
             "worker": {
@@ -334,6 +354,8 @@ class Guardian:
             },
             "state_interval_s": counters["state_interval_ns"] / 1e9,
             "counters": {name: counters[name] for name in STATUS_COUNTERS},
+            "refused": {kind.name.lower(): refused[kind] for kind in CauseKind if refused[kind]},
+            "refused_requests": self._words["control_refused"],
         }
 
     def _shut_down(self) -> None:

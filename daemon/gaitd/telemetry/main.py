@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -19,6 +20,7 @@ from gaitd.system.realtime import name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
 from gaitd.telemetry.recorder import FlightRecorder
+from gaitd.telemetry.session_note import SessionNote
 
 FEED_S = 0.1
 RETRY_TURNS = 10
@@ -42,8 +44,11 @@ def _run() -> int:
     worker = WorkerMemory(launch.worker_memory_fd, writable=False)
     progress = TelemetryMemory(launch.telemetry_memory_fd).words
     recorder = FlightRecorder(guard, worker.steps, progress, launch) if launch.recorder.wanted else None
+    policy = f"policy {launch.policy['name']} {launch.policy['version']} ({launch.policy['id']})"
+    note = SessionNote(guard, Path(launch.recorder.directory), policy)
     if recorder is not None:
         signal.signal(signal.SIGUSR1, lambda *_: recorder.request())
+        note.report_lost()
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, launch.period_s)
     registry.register(MemoryCollector(guard, worker, launch))
@@ -62,8 +67,10 @@ def _run() -> int:
         progress["counted"] = histograms.feed(worker.steps, progress["counted"])
         if recorder is not None:
             recorder.look()
+            note.look()
     if recorder is not None:
         recorder.finish()
+        note.look()
     return 0
 
 

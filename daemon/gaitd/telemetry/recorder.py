@@ -16,15 +16,18 @@ from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
 from gaitd.wire.generated import Reason
 
-_NAME = re.compile(r"gaitd-(\d{6,})-\w+\.mcap")
+_NAME = re.compile(r"gaitd-(\d{6,})-(\w+)\.mcap")
 _SUFFIX_BESIDE = ".part"
 _REQUEST = "request"
+_ON_PURPOSE = {_REQUEST, Reason.OPERATOR.name.lower(), Reason.SHUTDOWN.name.lower()}
+"""Causes of recordings that somebody asked for; they push out no recording of a fault."""
 
 
 class FlightRecorder:
     """Watches the guard's words; never raises, for whatever the disk says.
 
-    Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept.
+    Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept, those of
+    faults and those of what was done on purpose each for themselves.
     """
 
     def __init__(self, guard: GuardMemory, steps: StepRing, progress: Words, launch: TelemetryLaunch) -> None:
@@ -111,10 +114,17 @@ class FlightRecorder:
 
     def _keep_newest(self) -> None:
         numbered = self._numbered()
-        for number in sorted(numbered)[: -self._launch.recorder.keep]:
-            numbered[number].unlink(missing_ok=True)
+        for on_purpose in (False, True):
+            kind = [number for number, path in numbered.items() if _is_on_purpose(path) is on_purpose]
+            for number in sorted(kind)[: -self._launch.recorder.keep]:
+                numbered[number].unlink(missing_ok=True)
         for path in self._directory.glob(f"gaitd-*.mcap{_SUFFIX_BESIDE}"):
             path.unlink(missing_ok=True)  # of a process that was killed
+
+
+def _is_on_purpose(recording: Path) -> bool:
+    match = _NAME.fullmatch(recording.name)
+    return match is not None and match[2] in _ON_PURPOSE
 
 
 def _say(text: str) -> None:

@@ -69,6 +69,8 @@ class Scene:
         module = "gaitforge.faults.daemon" if faulty else "gaitd.cli"
         command = [*wrap, sys.executable, "-m", module, "run", "--bundle", str(bundle or self.bundle)]
         command += ["--runtime-dir", str(self.runtime_dir), *options]
+        if "--config" not in options:
+            command += ["--config", os.devnull]  # however this machine's own gaitd is configured
         if "--metrics-port" not in options:
             command += ["--metrics-port", "0"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -151,7 +153,7 @@ def _closed_descriptors(scene: Scene) -> Seen:
 def _orphan(scene: Scene) -> Seen:
     """gaitd is killed while its worker starts; that worker goes on when another gaitd is there."""
     with scene.gaitd() as gaitd:
-        worker = _child_of(gaitd.pid, "gaitd.worker.main")
+        worker = _descendant_of(gaitd.pid, "gaitd.worker.main")
         os.kill(worker, signal.SIGSTOP)
     with scene.gaitd():
         scene.wait_ready()
@@ -167,14 +169,21 @@ def _orphan(scene: Scene) -> Seen:
     return Seen("none", "the orphan ends at once, touching nothing", "none needed")
 
 
-def _child_of(parent: int, module: str) -> int:
+def _descendants(parent: int) -> Iterator[int]:
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from _descendants(child)
+
+
+def _descendant_of(parent: int, module: str) -> int:
     until_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < until_s:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            for child in children.read_text().split():
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
-                        return int(child)
+        for child in _descendants(parent):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    return child
         time.sleep(0.001)
     raise GaitdError(f"no process runs {module}")
 

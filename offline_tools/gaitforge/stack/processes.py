@@ -62,7 +62,8 @@ class Chain:
     directory: Path
     walk: Walk
     gaitd_command: Sequence[str] = (sys.executable, "-m", "gaitd.cli")
-    gaitd_options: Sequence[str] = ()
+    gaitd_options: Sequence[str] = ("--config", os.devnull)
+    """The defaults, however this machine's own gaitd is configured."""
     simulator_options: Sequence[str] = ()
     controller_options: Sequence[str] = ()
     _commands: dict[str, list[str]] = field(default_factory=dict)
