@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gaitd.errors import CrashLoopError
-from gaitd.guardian.child import Child, SpawnerProcess
+from gaitd.guardian.child import Child
+from gaitd.guardian.spawner_process import SpawnerProcess
 from gaitd.shared.processes import TELEMETRY, WORKER
 from support.daemon import wait_until
 
@@ -26,7 +27,7 @@ SLEEPER = replace(TELEMETRY, entry="support.sleeper")
 
 
 def spawner_of(*children: Child) -> Iterator[SpawnerProcess]:
-    spawner = SpawnerProcess(children)
+    spawner = SpawnerProcess({child.name: child.command for child in children})
     yield spawner
     spawner.close()
 

@@ -6,36 +6,14 @@ Another process starts them (gaitd.guardian.spawner): nothing here waits.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from gaitd.errors import CrashLoopError, ReplacedError
+from gaitd.guardian.spawner_process import Command, News, SpawnerProcess
 from gaitd.shared.processes import ChildProcess
-
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""numpy's linear algebra would otherwise start a thread, with its buffers, for each core."""
-MAX_NEWS_BYTES = 4096
-END_S = 0.5
-"""How long the spawner may take to end."""
-
-
-class News(NamedTuple):
-    """What the spawner says of a child: it could not be started, it runs, or it has ended."""
-
-    name: str
-    pid: int = 0
-    pidfd: int = -1
-    """Of a process that has just been started; -1 where no descriptor was left for it."""
-    code: int | None = None
-    """The exit code, negative for a signal, of one that has ended."""
-    error: str = ""
 
 
 def how_it_ended(name: str, code: int) -> str:
@@ -73,9 +51,9 @@ class Child:
         self._fds = (*pass_fds, self._write_fd)
 
     @property
-    def command(self) -> tuple[list[str], Sequence[int]]:
-        """Module and arguments, and the descriptors to inherit."""
-        return [self._row.entry, self._argument], self._fds
+    def command(self) -> Command:
+        """What the spawner is to run."""
+        return Command([self._row.entry, self._argument], self._fds)
 
     def start(self, spawner: SpawnerProcess, now_ns: int) -> None:
         """Ask for a process; ``hear`` tells what became of it."""
@@ -156,60 +134,3 @@ class Child:
                 signal.pidfd_send_signal(self.pidfd, number)
             else:
                 os.kill(self.pid, number)
-
-
-class SpawnerProcess:
-    """The guardian's end of the spawner. No call waits but the first and the last."""
-
-    def __init__(self, children: Sequence[Child]) -> None:
-        """Start it, before real-time priority: it can start these children, nothing else. Raises OSError."""
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._channel.setblocking(False)
-        commands, fds = {}, {theirs.fileno()}
-        for child in children:
-            arguments, inherited = child.command
-            commands[child.name] = {"arguments": arguments, "fds": [*inherited]}
-            fds |= {*inherited}
-        told = json.dumps({"channel_fd": theirs.fileno(), "commands": commands})
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "gaitd.system.with_parent", str(os.getpid())),
-                    *("gaitd.guardian.spawner", told),
-                ],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **_ONE_THREAD},
-                pass_fds=sorted(fds),
-            )
-
-    @property
-    def fd(self) -> int:
-        """Readable when there is news."""
-        return self._channel.fileno()
-
-    def ask_for(self, name: str) -> None:
-        """Have a process of that name started."""
-        with contextlib.suppress(OSError):  # gone: ``news`` tells
-            self._channel.send(name.encode())
-
-    def news(self) -> list[News]:
-        """What has happened since the last call. Raises CrashLoopError when the spawner is gone."""
-        heard = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                try:
-                    data, fds, _, _ = socket.recv_fds(self._channel, MAX_NEWS_BYTES, 1)
-                except ConnectionResetError:
-                    data = b""
-                if not data:
-                    raise CrashLoopError("the process that starts the others has ended")
-                heard.append(News(pidfd=fds[0] if fds else -1, **json.loads(data)))
-        return heard
-
-    def close(self) -> None:
-        """End it, and with it whatever it started and still runs."""
-        self._channel.close()
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()

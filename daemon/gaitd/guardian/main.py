@@ -6,7 +6,6 @@ gaitd.guardian.rules and gaitd.guardian.sessions.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import select
@@ -15,16 +14,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gaitd
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
-from gaitd.errors import CrashLoopError
 from gaitd.guardian import announce, rules
 from gaitd.guardian.channel import ControlChannel
-from gaitd.guardian.child import Child, SpawnerProcess
+from gaitd.guardian.child import Child
+from gaitd.guardian.children import Children
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
+from gaitd.guardian.status import describe
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.shared import lease
@@ -46,7 +45,7 @@ from gaitd.system.realtime import (
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
-from gaitd.wire.generated import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
+from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
 
 TICKS_PER_PERIOD = 4
 """The guardian looks this often in a control period, so its own tick adds a quarter period at most."""
@@ -56,11 +55,8 @@ MAX_UNDELIVERED = 2
 """Sessions in a row of which nothing may have reached the other side, until the worker is replaced."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
-STOP_GRACE_S = 0.4
-"""How long the children may take to end by themselves."""
 PEERS_LOOK_NS = 1_000_000_000
 """At most one look in this time at which connections are gone."""
-STATUS_COUNTERS = ("received", "standby", "steps", "late_steps", "missed", "superseded", "withheld")
 
 
 class Guardian:
@@ -121,11 +117,10 @@ class Guardian:
         self._telemetry = Child(
             TELEMETRY, *telemetry_launch(bundle, backend, config, self._guard, self._worker_memory)
         )
-        self._children = {child.name: child for child in (self._worker.child, self._telemetry)}
-        self._spawner = SpawnerProcess([*self._children.values()])
+        self._poll = select.epoll()
+        self._children = Children([self._worker.child, self._telemetry], self._poll)
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
-        self._poll = select.epoll()
         self._service = ServiceManager()
         self._rate = announce.RateWatch(self._period_ns)
         self._next_publish_ns = 0
@@ -152,7 +147,6 @@ class Guardian:
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
         self._poll.register(timer_fd, select.EPOLLIN)
         self._poll.register(self._broken_fd, select.EPOLLIN)
-        self._poll.register(self._spawner.fd, select.EPOLLIN)
         try:
             while not self._stopping:
                 for fd, _ in self._poll.poll():
@@ -160,8 +154,8 @@ class Guardian:
                         os.read(fd, 8)
                     if fd == self._broken_fd:
                         self._note_death(time.monotonic_ns())
-                    if fd == self._spawner.fd:
-                        self._hear_news(time.monotonic_ns())
+                    if fd == self._children.fd:
+                        self._children.hear_news(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -181,7 +175,7 @@ class Guardian:
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
         self._look_after_rate()
-        self._look_after_telemetry(now_ns)
+        self._children.restart_if_dead(self._telemetry, now_ns)
         self._feed_watchdog(now_ns)
 
     def _answer(self, peer: bytes, request: Request) -> Reply:
@@ -289,13 +283,6 @@ class Guardian:
         if state.mode is Mode.ACTIVE and words["state_interval_epoch"] == state.epoch:
             self._rate.look(state.epoch, words["state_interval_ns"])
 
-    def _look_after_telemetry(self, now_ns: int) -> None:
-        child = self._telemetry
-        if child.has_died() and (how := child.reap(now_ns)) is not None:
-            log.warning("telemetry died", how=how)
-        elif child.is_due(now_ns):
-            self._start(child, now_ns)
-
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
         self._service.repeat()
@@ -304,23 +291,8 @@ class Guardian:
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        child.start(self._spawner, now_ns)
+        self._children.start(child, now_ns)
         self._words["worker_starts"] = self._worker.child.starts
-
-    def _hear_news(self, now_ns: int) -> None:
-        """What became of the processes that were asked for."""
-        for news in self._spawner.news():
-            child = self._children[news.name]
-            child.hear(news, now_ns)
-            if news.error:
-                log.error(
-                    f"{child.name} cannot be started",
-                    error=news.error,
-                    deaths_in_a_row=child.deaths_in_a_row,
-                )
-            elif news.pidfd >= 0:
-                # Its death wakes the guardian at once, and once: how it died comes later.
-                self._poll.register(news.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _become_realtime(self) -> None:
         config = self._config.realtime
@@ -331,30 +303,14 @@ class Guardian:
             self._fifo_priority = GUARDIAN.priority(config)
 
     def _status(self) -> dict[str, Any]:
-        counters = self._worker_memory.words
-        refused = counters.row("refused")
-        manifest = self._bundle.manifest
         return {
-            "gaitd": gaitd.__version__,
-            "period_s": manifest.control_period_s,
-            "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
-            "worker": {
-                "ready": self._worker.ready,
-                "pid": self._worker.child.pid,
-                "starts": self._worker.child.starts,
-                "backend": self._backend,
-                "versions": self._worker.report.versions,
-                "selftest": self._worker.report.selftest,
-            },
+            **describe(self._bundle, self._backend, self._worker, self._worker_memory.words),
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {
                 GUARDIAN.name: self._missing_realtime,
                 WORKER.name: self._worker.report.realtime,
             },
-            "state_interval_s": counters["state_interval_ns"] / 1e9,
-            "counters": {name: counters[name] for name in STATUS_COUNTERS},
-            "refused": {kind.name.lower(): refused[kind] for kind in CauseKind if refused[kind]},
             "refused_requests": self._words["control_refused"],
         }
 
@@ -367,20 +323,8 @@ class Guardian:
             self._apply(time.monotonic_ns())
             self._next_publish_ns = 0
             time.sleep(self._period_ns / 1e9)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for child in self._children.values():
-                child.send(number)
-            self._wait_for_children(time.monotonic_ns() + round(STOP_GRACE_S * 1e9))
-        self._spawner.close()
+        self._children.end()
         if self._channel.probe.silence_ns(time.monotonic_ns()) <= self._limits.deadline_ns:
             self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")
         os.close(self._lock_fd)
-
-    def _wait_for_children(self, until_ns: int) -> None:
-        with contextlib.suppress(CrashLoopError):  # with the spawner they are gone, too
-            while any(child.pid for child in self._children.values()) and time.monotonic_ns() < until_ns:
-                self._hear_news(time.monotonic_ns())
-                for child in self._children.values():
-                    child.reap(time.monotonic_ns())
-                time.sleep(0.005)
