@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from gaitd.bundle.read import Bundle, open_bundle
 from support.bundles import write_small_bundle
 
 pytest_plugins = ["support.skips"]
+
+# For the processes that tests start.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+)
 
 # The machine that runs the tests may be busy: an example may take its time.
 settings.register_profile("gaitd", deadline=None)
@@ -24,12 +30,11 @@ TIMED = (
 """Directories whose tests run real processes against the clock: never two of them at a time."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Two lanes: what keeps time runs in one, the rest file by file in the other."""
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        timed = path.startswith(tuple(f"{directory}/" for directory in TIMED))
-        item.add_marker(pytest.mark.xdist_group("timed" if timed else path))
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    timed = path.startswith(tuple(f"{directory}/" for directory in TIMED))
+    item.add_marker(pytest.mark.xdist_group("timed" if timed else path))
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,6 @@ from support.bundles import edit_manifest, small_manifest, write_small_bundle
 
 Bundles = dict[str, Bundle]
 
-TESTS = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
@@ -72,11 +70,7 @@ def test_killed_at_any_call_it_is_the_old_or_the_new(
     how = "install" if verb == "repair" else verb
     copies = tmp_path / "copies"
     command = [sys.executable, "-m", "support.kill_points", store.root, copies, how, argument]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-    }
-    subprocess.run(list(map(str, command)), check=True, timeout=300, env=environment)
+    subprocess.run(list(map(str, command)), check=True, timeout=300)
     stores = [PolicyStore(copies / str(call + 1)) for call in range(len(list(copies.iterdir())))]
     after = content(stores[-1])
     assert after == before if verb == "repair" else after != before

@@ -268,7 +268,7 @@ def test_what_a_peer_writes_does_nothing_to_the_terminal(
     evil = "\x1b[2Jx\ny"
     status = {
         "mode": "damping", "mode_for_s": 2.0, "reason": "operator", "detail": evil, "damped_by": evil,
-        "session": 3, "owner": evil, "gaitd": evil, "guardian_pid": 1,
+        "session": 3, "owner": evil, "gaitd": evil, "guardian_pid": 1, "period_s": 0.012,
         "refused": {evil: 1}, "refused_requests": 2,
         "policy": {"id": evil, "name": evil, "version": evil}, "controllers": [evil], "counters": {evil: 1},
         "worker": {"ready": True, "pid": 1, "starts": 1, "backend": evil, "versions": {evil: evil}},
@@ -279,7 +279,7 @@ def test_what_a_peer_writes_does_nothing_to_the_terminal(
     text = capsys.readouterr().out
     assert all(line.isprintable() for line in text.splitlines())
     assert "damping for 2.0 s, because of operator" in text
-    assert text.count("\n") == 9
+    assert text.count("\n") == 10
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(robot: Robot) -> None:

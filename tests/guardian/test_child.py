@@ -16,7 +16,6 @@ from gaitd.errors import CrashLoopError
 from gaitd.guardian.child import Child
 from gaitd.guardian.spawner_process import SpawnerProcess
 from gaitd.shared.processes import TELEMETRY, WORKER
-from support.daemon import wait_until
 
 ROW = replace(
     WORKER, entry="this", max_deaths_in_a_row=4, first_backoff_ns=100, max_backoff_ns=300, stable_ns=50
@@ -195,16 +194,17 @@ def test_the_robots_worker_is_restarted_at_once_and_then_ever_later() -> None:
 
 def test_a_process_that_reports_nothing_works_from_its_start() -> None:
     child = Child(replace(ROW, reports=False), str, [])
-    a_death(child, 1000, 1051)
-    a_death(child, 2000, 2051)
+    for spawner in spawner_of(child):
+        a_death(child, spawner, 1000, 1051)
+        a_death(child, spawner, 2000, 2051)
     assert child.deaths_in_a_row == 1
 
 
 def test_a_process_of_other_code_is_not_started_again() -> None:
-    row = replace(ROW, entry="support.of_other_code")
-    child = Child(row, str, [])
-    child.start(1000)
-    wait_until(child.has_died, what="its end")
-    assert child.reap(1051) == "worker ended with exit code 8"
+    child = Child(replace(ROW, entry="support.of_other_code"), str, [])
+    for spawner in spawner_of(child):
+        child.start(spawner, 1000)
+        hear_until(child.has_died, child, spawner, "its end")
+        hear_until(lambda: child.reap(1051), child, spawner, "how it ended")
     assert child.replaced
     assert not child.is_due(10**18)

@@ -22,7 +22,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from gaitd.ctl.client import ControlClient
 from support.controller import Controller
 
-TESTS = Path(__file__).resolve().parents[1]
 START_S = 30.0
 PATIENT = """
 [guard]
@@ -121,7 +120,6 @@ class Gaitd:
                 **os.environ,
                 "NOTIFY_SOCKET": str(self._scratch / "notify"),
                 "WATCHDOG_USEC": "400000",
-                "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
                 "GAITD_TEST_FAULT": str(self._fault),
             },
             **(process or {}),
