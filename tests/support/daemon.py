@@ -81,7 +81,8 @@ class Gaitd:
     """``gaitd run`` on a bundle, with a runtime directory and a notify socket of its own.
 
     Metrics are served at a Unix socket, so that several may run. ``fault``: the worker's backend can be
-    told to misbehave (see support.faulty_worker). ``process``: more that subprocess.Popen is told.
+    told to misbehave (see support.faulty_worker). ``module``: what runs in place
+    of gaitd.cli. ``process``: more that subprocess.Popen is told.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Gaitd:
         runtime_dir: Path | None = None,
         config: str = "",
         fault: bool = False,
+        module: str = "gaitd.cli",
         process: Mapping[str, Any] | None = None,
     ) -> None:
         # Unix socket paths are short: not under pytest's own directory.
@@ -115,7 +117,7 @@ class Gaitd:
             str(self.runtime_dir),
         ]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "support.faulty_gaitd" if fault else "gaitd.cli", "run", *paths, *options],
+            [sys.executable, "-m", "support.faulty_gaitd" if fault else module, "run", *paths, *options],
             stderr=self._log,
             env={
                 **os.environ,

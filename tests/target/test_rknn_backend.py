@@ -278,6 +278,22 @@ def test_a_disabled_npu_is_named(host: RknnHost, orders: Orders) -> None:
     assert "the device tree has the NPU disabled" in start_error(host)
 
 
+def test_a_disabled_memory_unit_is_named(host: RknnHost, orders: Orders) -> None:
+    (host.device_tree / "iommu@fdab9000").mkdir()
+    (host.device_tree / "iommu@fdab9000/status").write_bytes(b"disabled\0")
+    orders.give("init -1")
+    assert "the device tree has the NPU disabled" in start_error(host)
+
+
+def test_mainlines_driver_is_named(host: RknnHost, orders: Orders) -> None:
+    shutil.rmtree(host.sys)
+    device = host.sys / "class/accel/accel0/device"
+    device.mkdir(parents=True)
+    (device / "driver").symlink_to("../../../../bus/platform/drivers/rocket")
+    orders.give("init -1")
+    assert f"the kernel drives the NPU with rocket ({host.devices}/accel/accel0)" in start_error(host)
+
+
 def test_a_missing_driver_is_named(host: RknnHost, orders: Orders, tmp_path: Path) -> None:
     orders.give("init -1")
     assert "the kernel lacks Rockchip's RKNPU driver" in start_error(replace(host, sys=tmp_path / "none"))

@@ -58,9 +58,11 @@ def _examine(system: System, config_path: Path, runtime_dir: Path) -> Iterator[C
     yield check
     bundle, error = _active_policy(system)
     yield check_policy(bundle, error, config)
-    yield from check_npu(system, bundle)
+    npu = list(check_npu(system, bundle))
+    yield from npu
     yield from check_system(system, config)
-    yield from check_service(read_status(runtime_dir))
+    npu_is_well = all(check.level is not Level.FAIL for check in npu)
+    yield from check_service(read_status(runtime_dir), npu_is_well)
 
 
 def _configuration(path: Path) -> tuple[Config, Check]:

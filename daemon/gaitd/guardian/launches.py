@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
+from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import read_only
@@ -20,7 +20,7 @@ Launch = tuple[Callable[[int], str], list[int]]
 
 def worker_launch(
     bundle: Bundle,
-    backend: BackendName,
+    choice: BackendChoice,
     config: Config,
     slot: int,
     guard: GuardMemory,
@@ -34,7 +34,7 @@ def worker_launch(
         launch = WorkerLaunch(
             bundle=str(bundle.path.resolve()),
             bundle_id=bundle.id,
-            backend=backend,
+            backend=choice.current,
             slot=slot,
             guard_memory_fd=guard_fd,
             worker_memory_fd=memory.fd,
@@ -48,7 +48,7 @@ def worker_launch(
 
 
 def telemetry_launch(
-    bundle: Bundle, backend: BackendName, config: Config, guard: GuardMemory, memory: WorkerMemory
+    bundle: Bundle, backends: list[str], config: Config, guard: GuardMemory, memory: WorkerMemory
 ) -> Launch:
     """Telemetry only reads; it has nothing to report."""
     manifest = bundle.manifest
@@ -59,7 +59,7 @@ def telemetry_launch(
         recorder=config.recorder,
         period_s=manifest.control_period_s,
         policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
-        backend=backend,
+        backends=backends,
         bundle=bundle.path.name,
         joints=manifest.joints,
     )

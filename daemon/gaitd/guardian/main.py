@@ -17,6 +17,7 @@ from typing import Any
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
 from gaitd.guardian import announce, rules
+from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.launches import telemetry_launch, worker_launch
@@ -51,14 +52,17 @@ class Guardian:
     """The main process of one gaitd."""
 
     def __init__(
-        self, bundle: Bundle, config: Config, backend: BackendName, worker_entry: str = WORKER.entry
+        self, bundle: Bundle, config: Config, backends: list[BackendName], worker_entry: str = WORKER.entry
     ) -> None:
-        """Claim the runtime directory and bind the sockets. Raises InputError."""
+        """Claim the runtime directory and bind the sockets. Raises InputError.
+
+        ``backends``: to try, in order (gaitd.backends.backends_to_try).
+        """
         manifest = bundle.manifest
         self._bundle = bundle
         self._joints = manifest.joints
         self._config = config
-        self._backend: BackendName = backend
+        self._choice = BackendChoice(backends)
         self._period_ns = round(manifest.control_period_s * 1e9)
         self._limits = GuardLimits(
             round(self._period_ns * config.guard.deadline_periods),
@@ -83,8 +87,11 @@ class Guardian:
             Child(
                 WORKER.name,
                 worker_entry,
-                *worker_launch(bundle, backend, config, SLOT, self._guard, self._worker_memory, lifeline_fd),
+                *worker_launch(
+                    bundle, self._choice, config, SLOT, self._guard, self._worker_memory, lifeline_fd
+                ),
             ),
+            self._choice,
             self._worker_memory,
             map_lifeline(lifeline_fd),
             self._broken_fd,
@@ -93,7 +100,7 @@ class Guardian:
         self._telemetry = Child(
             TELEMETRY.name,
             TELEMETRY.entry,
-            *telemetry_launch(bundle, backend, config, self._guard, self._worker_memory),
+            *telemetry_launch(bundle, [*backends], config, self._guard, self._worker_memory),
         )
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
@@ -196,7 +203,9 @@ class Guardian:
     def _say_status(self) -> None:
         manifest = self._bundle.manifest
         starting = 0 if self._worker.ready else self._worker.child.starts
-        running = f"policy {manifest.name} {manifest.version} on {self._backend}"
+        running = f"policy {manifest.name} {manifest.version} on {self._choice.current}"
+        if self._choice.fallback:
+            running += f", on the CPU because {self._choice.fallback}"
         self._service.say_status(announce.status_line(self._sessions.state, self._joints, starting, running))
 
     def _note_readiness(self) -> None:
@@ -243,6 +252,7 @@ class Guardian:
             return
         self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guardian at once
         self._words["worker_starts"] = self._worker.child.starts
+        self._words["backend"] = self._choice.index
 
     def _become_realtime(self) -> None:
         realtime = self._config.realtime
@@ -263,7 +273,8 @@ class Guardian:
                 "ready": self._worker.ready,
                 "pid": self._worker.child.pid,
                 "starts": self._worker.child.starts,
-                "backend": self._backend,
+                "backend": self._choice.current,
+                "fallback": self._choice.fallback,
                 "versions": self._worker.report.versions,
                 "selftest": self._worker.report.selftest,
             },

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from gaitd.errors import CrashLoopError, GaitdError
+from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
 from gaitd.guardian.rules import WorkerView
 from gaitd.shared.launch import WorkerReport
@@ -28,6 +29,7 @@ class WorkerProcess:
     def __init__(
         self,
         child: Child,
+        choice: BackendChoice,
         memory: WorkerMemory,
         lifeline: LifelineMemory,
         broken_fd: int,
@@ -41,6 +43,7 @@ class WorkerProcess:
         self.ever_ready = False
         self._given_up = False
         """Killed or dying, but not gone yet: the kernel may take its time."""
+        self._choice = choice
         self._memory = memory
         self._lifeline = lifeline
         self._broken_fd = broken_fd
@@ -122,8 +125,15 @@ class WorkerProcess:
         how = self.child.reap(now_ns)
         error = self.report.error
         log.error("worker died", how=how, error=error or "-", failures=self.child.failures)
+        if not self.report.backend and self._choice.fall_back(error or how):
+            log.warning(
+                "POLICY RUNS ON THE CPU until gaitd restarts",
+                backend=self._choice.current,
+                why=self._choice.fallback,
+            )
+            return how
         if not self.ever_ready and error:
-            raise _error_of(self.report)
+            raise _error_of(self.report, self._choice.fallback)
         self._check_crash_loop(error or how)
         return how
 
@@ -146,7 +156,8 @@ class WorkerProcess:
             self.report = msgspec.json.decode(self._report_bytes, type=WorkerReport)
 
 
-def _error_of(report: WorkerReport) -> GaitdError:
-    """The worker's start-up error as what it was."""
+def _error_of(report: WorkerReport, before: str) -> GaitdError:
+    """The worker's start-up error as what it was; ``before``: what was tried before, or empty."""
     kinds = {kind.exit_code: kind for kind in GaitdError.__subclasses__()}
-    return kinds.get(report.exit_code, GaitdError)(report.error)
+    text = f"{report.error}; before that, {before}" if before else report.error
+    return kinds.get(report.exit_code, GaitdError)(text)

@@ -31,7 +31,8 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     recorder: Recorder
     period_s: float
     policy: dict[str, str]
-    backend: str
+    backends: list[str]
+    """Those to try, in order; the guard memory tells which one runs."""
     bundle: str
     """The bundle's file or directory name."""
     joints: list[str]

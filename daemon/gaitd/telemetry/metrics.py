@@ -74,7 +74,7 @@ class MemoryCollector(Collector):
                 "policy": self._launch.policy["name"],
                 "policy_version": self._launch.policy["version"],
                 "policy_id": self._launch.policy["id"],
-                "backend": self._launch.backend,
+                "backend": self._launch.backends[guard["backend"]],
             },
         )
         for name, word, text in (
@@ -113,6 +113,11 @@ class MemoryCollector(Collector):
         )
         yield CounterMetricFamily(
             "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
+        )
+        yield GaugeMetricFamily(
+            "gaitd_backend_fallback",
+            "1 while a policy for the NPU runs on the CPU, because the NPU does not work.",
+            value=float(guard["backend"] > 0),
         )
         mode = GaugeMetricFamily("gaitd_mode", "1 for the mode that holds.", labels=["mode"])
         for candidate in Mode:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from gaitd.backends import open_backend
+from gaitd.backends import golden_tolerance, open_backend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
 from gaitd.errors import GaitdError, InputError
@@ -28,10 +28,8 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     if bundle.id != launch.bundle_id:
         raise InputError(f"{launch.bundle}: the bundle was changed since gaitd started; restart gaitd")
     config = launch.config
-    golden = bundle.manifest.golden
-    tolerance = golden.rknn_tolerance if launch.backend == "rknn" else golden.onnx_tolerance
     backend = open_backend(launch.backend, bundle, config.daemon.npu_core)
-    selftest = run_selftest(backend, bundle, tolerance)
+    selftest = run_selftest(backend, bundle, golden_tolerance(launch.backend, bundle))
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
     memory = WorkerMemory(launch.worker_memory_fd, writable=True)
     worker = Worker(bundle, backend, launch.slot, guard, memory, config)

@@ -81,7 +81,7 @@ const orders *orders_read(void) {
         seen_file = status.st_ino;
         memset(&current, 0, sizeof current);
         n_run_orders = 0;
-        strcpy(current.api, "2.3.2 (stand-in@2025-01-01T00:00:00)");
+        strcpy(current.api, VERSION " (stand-in@2025-01-01T00:00:00)");
         strcpy(current.driver, "0.9.8");
         FILE *file = status.st_ino ? fopen(path, "r") : NULL;
         char line[512];

@@ -1,0 +1,17 @@
+"""gaitd on the board that the environment names; everything else is the real thing."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from standin.board import take_the_role
+
+import gaitd.guardian.main
+from gaitd.cli import main
+
+if __name__ == "__main__":
+    take_the_role()
+    on_board = partial(gaitd.guardian.main.Guardian, worker_entry="standin.worker")
+    gaitd.guardian.main.Guardian = on_board  # type: ignore[misc,assignment]
+    sys.exit(main())
