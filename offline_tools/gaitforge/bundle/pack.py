@@ -97,6 +97,7 @@ def _fit_rknn(
         )
         return
     made = record.read(sources["rknn"])
+    raw["provenance"]["rknn"] = record.describe(made)
     if made.onnx_sha256 != policy.sha256:
         raise InputError(
             f"{sources['rknn']} was not made from {sources['onnx']} but from {made.onnx}: pack that, or "
