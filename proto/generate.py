@@ -17,7 +17,7 @@ from schema import Contract
 
 PROTO = Path(__file__).resolve().parent
 SOURCE = PROTO / "contract.yaml"
-PYTHON = PROTO.parent / "daemon" / "gaitd" / "wire" / "contract.py"
+PYTHON = PROTO.parent / "daemon" / "gaitd" / "wire" / "generated.py"
 CPP = PROTO / "cpp" / "include" / "gaitd" / "contract.hpp"
 README = PROTO / "README.md"
 
@@ -50,9 +50,10 @@ def outputs(contract: Contract) -> dict[Path, str]:
         "sentence": sentence,
         "tuple": tuple,
     }
-    names = {**msgspec.structs.asdict(contract), "note": NOTE}
+    state = next(message for message in contract.messages if message.name == "state")
+    names = {**msgspec.structs.asdict(contract), "state_values": state.values, "note": NOTE}
     return {
-        PYTHON: formatted(environment.get_template("contract.py.j2").render(names)),
+        PYTHON: formatted(environment.get_template("generated.py.j2").render(names)),
         CPP: environment.get_template("contract.hpp.j2").render(names),
         README: with_tables(README.read_text("utf-8"), contract, environment.get_template("tables.md.j2")),
     }

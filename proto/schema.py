@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -13,10 +14,12 @@ class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 
 
 class Constant(_Strict, frozen=True, kw_only=True):
-    """A number that both languages need; its unit is the end of its name."""
+    """A number or name that code reads; its unit is the end of its name."""
 
     name: str
     value: int | float | str
+    only: Literal["python", "cpp", None] = None
+    """The one language that needs it; None: both do."""
     meaning: str
 
 
@@ -85,6 +88,12 @@ class Message(_Strict, frozen=True, kw_only=True):
 
     name: str
     fields: list[Field]
+
+    @property
+    def values(self) -> dict[str, int | None]:
+        """Lengths of the elements that are arrays of numbers; None: of one number per joint."""
+        lengths = {field.name: re.match(r"f32\[(\d+|n)\]", field.type) for field in self.fields}
+        return {name: None if match[1] == "n" else int(match[1]) for name, match in lengths.items() if match}
 
 
 class Key(_Strict, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 import gaitd
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import open_bundle
-from gaitd.policy.contract import Manifest, Model
+from gaitd.policy.manifest import Manifest, Model
 from gaitforge.bundle.golden import sample
 from gaitforge.bundle.write import write_bundle
 from gaitforge.simulate.direct import Infer, Step, run_bundle, run_direct

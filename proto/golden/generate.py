@@ -16,14 +16,17 @@ import msgpack
 import numpy as np
 
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.codec import encode_command, encode_raw_observation, encode_state
-from gaitd.wire.contract import (
+from gaitd.wire.codec import encode_command, encode_state
+from gaitd.wire.frame import pack
+from gaitd.wire.generated import (
     GUARD_SLOT,
     MAX_POLICIES,
     MAX_SLOTS,
     NO_JOINT,
+    PROTOCOL_VERSION,
     STATE_FIELDS,
     CauseKind,
+    MessageType,
     Mode,
     Reason,
 )
@@ -67,6 +70,17 @@ def raw_observation() -> RawObservation:
         observation=values(OBSERVATION_DIM, -5.0),
         joint_position=values(JOINTS, 10.0),
         joint_velocity=values(JOINTS, 20.0),
+    )
+
+
+def encode_raw_observation(raw: RawObservation) -> bytes:
+    """As a controller does; gaitd itself sends none."""
+    arrays = (raw.observation, raw.joint_position, raw.joint_velocity)
+    return pack(
+        (
+            *(PROTOCOL_VERSION, int(MessageType.RAW_OBSERVATION), raw.session, raw.seq, raw.stamp_ns),
+            *(np.asarray(values, "<f4").tobytes() for values in arrays),
+        )
     )
 
 

@@ -15,7 +15,7 @@ from gaitd.backends import open_backend
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Model, RecurrentState
+from gaitd.policy.manifest import Model, RecurrentState
 from support.bundles import mlp, mlp_onnx, mlp_weights, recurrent_onnx, small_manifest, write_small_bundle
 
 OBSERVATION, ACTION, HIDDEN = 18, 3, 5
@@ -64,15 +64,15 @@ class Direct:
         self.session = onnxruntime.InferenceSession(recurrent_onnx(OBSERVATION, ACTION, HIDDEN))
         self.hidden = np.zeros((1, HIDDEN), np.float32)
 
-    def infer(self, observation: np.ndarray, *, adopt: bool) -> np.ndarray:
+    def infer(self, observation: np.ndarray, *, commit: bool) -> np.ndarray:
         feeds = {"obs": observation[None], "hidden_in": self.hidden}
         action, hidden = self.session.run(["action", "hidden_out"], feeds)
-        if adopt:
+        if commit:
             self.hidden = hidden
         return np.asarray(action[0])
 
 
-def test_the_hidden_state_is_adopted_only_when_accepted_and_zeroed_by_reset() -> None:
+def test_the_hidden_state_moves_only_when_committed_and_is_zeroed_by_reset() -> None:
     backend = OnnxBackend(recurrent_onnx(OBSERVATION, ACTION, HIDDEN), recurrent(), OBSERVATION, ACTION)
     rng = np.random.default_rng(1)
     for _ in range(3):
@@ -80,16 +80,16 @@ def test_the_hidden_state_is_adopted_only_when_accepted_and_zeroed_by_reset() ->
         backend.reset()
         for observation in observations():
             accepted = bool(rng.integers(2))
-            expected = direct.infer(observation, adopt=accepted)
+            expected = direct.infer(observation, commit=accepted)
             np.testing.assert_allclose(backend.infer(observation), expected, atol=1e-6)
             if accepted:
-                backend.accept()
+                backend.commit()
 
 
 def test_a_hidden_state_matters() -> None:
     backend = OnnxBackend(recurrent_onnx(OBSERVATION, ACTION, HIDDEN), recurrent(), OBSERVATION, ACTION)
     first = backend.infer(observations()[0]).copy()
-    backend.accept()
+    backend.commit()
     assert not np.allclose(backend.infer(observations()[0]), first, atol=1e-3)
 
 

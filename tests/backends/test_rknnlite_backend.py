@@ -16,7 +16,7 @@ import pytest
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.backends.rknnlite import PACKAGE, VERSION, RknnLiteBackend
 from gaitd.errors import BackendError, InputError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 
 def rknn_file() -> bytes:

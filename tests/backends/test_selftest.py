@@ -93,7 +93,7 @@ def test_a_recurrent_model_is_tested_as_one_sequence_and_left_reset(
     backend.reset()
     for index, row in enumerate(observation):
         action[index] = backend.infer(row)
-        backend.accept()
+        backend.commit()
     golden = npz(observation=observation, action=action)
     bundle = open_bundle(write_small_bundle(path, manifest, model=model, golden=golden))
     assert run_selftest(backend, bundle, 1e-5).max_error < 1e-6  # though the backend is in mid-sequence

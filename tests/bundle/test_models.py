@@ -17,7 +17,7 @@ from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.models import check_models
 from gaitd.bundle.onnx_file import check_self_contained
 from gaitd.errors import InputError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 SECRET = b"SECRETKEY-0123456789abcdefghijkl"
 

@@ -15,11 +15,11 @@ from gaitd.wire.codec import (
     decode_raw_observation,
     decode_state,
     encode_command,
-    encode_raw_observation,
     encode_state,
 )
-from gaitd.wire.contract import NO_JOINT
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import NO_JOINT
+from support.proto import encode_raw_observation
 
 GOLDEN = Path(__file__).parents[2] / "proto/golden"
 VECTORS: list[dict[str, Any]] = json.loads((GOLDEN / "vectors.json").read_text(encoding="utf-8"))

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.wire import contract
-from gaitd.wire.contract import (
+from gaitd.wire import generated
+from gaitd.wire.generated import (
     CAUSE_UNITS,
-    HELLO_REPLY_KEYS,
     LIMP_REASONS,
-    REASON_TEXTS,
     CauseKind,
     MessageType,
     Mode,
     Reason,
 )
+from support.proto import CONTRACT, HELLO_REPLY_KEYS
 
 REPOSITORY = Path(__file__).parents[2]
 CPP = REPOSITORY / "proto/cpp"
@@ -28,13 +27,9 @@ WIRE = REPOSITORY / "daemon/gaitd/wire"
 BY_HAND = [
     *(path for path in HEADERS.glob("*.hpp") if path.name != "contract.hpp"),
     *(CPP / "vendor").glob("*.hpp"),
-    *(path for path in WIRE.glob("*.py") if path.name != "contract.py"),
+    *(path for path in WIRE.glob("*.py") if path.name != "generated.py"),
 ]
-CONSTANTS = {
-    name: value
-    for name, value in vars(contract).items()
-    if name.isupper() and isinstance(value, (int, float, str)) and name != "PROTOCOL_VERSION"
-}
+CONSTANTS = {constant.name.upper(): constant.value for constant in CONTRACT.constants}
 # Small numbers, powers of ten and 2^16 stand for other things as well, as in the headers of msgpack.
 OWN = {
     name: value
@@ -49,30 +44,33 @@ def camel(name: str) -> str:
 
 def constant(name: str) -> str:
     stem, _, unit = name.rpartition("_")
-    return f"k{camel(stem)}_{unit.lower()}" if unit in ("NS", "MS") else f"k{camel(name)}"
+    return f"k{camel(stem)}_{unit}" if unit in ("ns", "ms") else f"k{camel(name)}"
 
 
 def statements() -> Iterator[str]:
     """What C++ must know."""
-    yield f"kProtocolVersion == {contract.PROTOCOL_VERSION}"
-    for name, value in CONSTANTS.items():
-        same = isinstance(value, str)
-        yield f'same({constant(name)}, "{value}")' if same else f"{constant(name)} == {value}"
+    yield f"kProtocolVersion == {generated.PROTOCOL_VERSION}"
+    for each in CONTRACT.constants:
+        if each.only == "python":
+            continue
+        name, value = constant(each.name), each.value
+        yield f'same({name}, "{value}")' if isinstance(value, str) else f"{name} == {value}"
     for kind in (MessageType, Mode, Reason, CauseKind):
         for member in kind:
             value = f"{kind.__name__}::{camel(member.name)}"
             yield f"static_cast<int>({value}) == {member.value}"
             yield f'same(toString({value}), "{member.name.lower()}")'
-    for reason in Reason:
-        yield f"isLimp(Reason::{camel(reason.name)}) == {str(reason in LIMP_REASONS).lower()}"
-        yield f'same(text(Reason::{camel(reason.name)}), "{REASON_TEXTS[reason]}")'
+    for reason in CONTRACT.reasons:
+        limp = str(Reason(reason.number) in LIMP_REASONS).lower()
+        yield f"isLimp(Reason::{camel(reason.name)}) == {limp}"
+        yield f'same(text(Reason::{camel(reason.name)}), "{reason.text}")'
     for cause in CauseKind:
         yield f'same(unitOf(CauseKind::{camel(cause.name)}), "{CAUSE_UNITS.get(cause, "")}")'
-    for index, channel in enumerate(contract.CHANNELS):
+    for index, channel in enumerate(generated.CHANNELS):
         yield f"static_cast<int>(Channel::{camel(channel)}) == {index}"
         yield f'same(kChannelNames[{index}], "{channel}")'
     for message in ("STATE", "RAW_OBSERVATION", "COMMAND"):
-        yield f"k{camel(message)}Elements == {len(getattr(contract, f'{message}_FIELDS'))}"
+        yield f"k{camel(message)}Elements == {len(getattr(generated, f'{message}_FIELDS'))}"
     yield "!isLimp(static_cast<Reason>(200))"
     yield 'same(toString(static_cast<CauseKind>(200)), "unknown")'
 
@@ -115,7 +113,7 @@ def test_nothing_of_the_contract_is_written_by_hand(path: Path) -> None:
 def test_the_clients_package_has_the_version_of_the_contract() -> None:
     version = re.search(r"project\(gaitd_client VERSION (\d+)\.", (CPP / "CMakeLists.txt").read_text("utf-8"))
     assert version is not None
-    assert int(version[1]) == contract.PROTOCOL_VERSION
+    assert int(version[1]) == generated.PROTOCOL_VERSION
 
 
 def test_the_client_reads_every_key_of_hellos_reply() -> None:
@@ -129,13 +127,14 @@ def test_the_client_fills_fields_of_a_state() -> None:
     assert default is not None
     named = re.findall(r'"(\w+)"', default[1])
     assert named
-    assert set(named) < set(contract.STATE_FIELDS)
+    assert set(named) <= set(generated.STATE_VALUES)
 
 
 def test_the_client_sends_every_key_of_a_request() -> None:
     text = (HEADERS / "control.hpp").read_text("utf-8")
+    requests = {request.name: request.keys_needed for request in CONTRACT.requests}
     for name in ("hello", "activate", "release", "damp"):
         packed = re.search(rf'request\(id, "{name}".*?\n\}}\n', text, re.DOTALL)
         assert packed is not None
         keys = re.findall(r'packer\.pack\(std::string\("(\w+)"\)\)', packed[0])
-        assert sorted(keys) == sorted(contract.REQUESTS[name])
+        assert sorted(keys) == sorted(requests[name])

@@ -1,4 +1,4 @@
-"""gaitctl doctor on a fake system, each time sick in one place."""
+"""gaitctl doctor on a fake system, each time with one defect."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ def test_a_healthy_board_without_gaitd_running(fake: FakeSystem) -> None:
     assert one(checks, "NPU driver").found == "0.9.8"
 
 
-Sickness = Callable[[FakeSystem], None]
+Defect = Callable[[FakeSystem], None]
 
 
-def writes(name: str, text: str) -> Sickness:
+def writes(name: str, text: str) -> Defect:
     return lambda fake: fake.write(name, text)
 
 
-def removes(name: str) -> Sickness:
+def removes(name: str) -> Defect:
     return lambda fake: fake.remove(name)
 
 
-def locks(name: str) -> Sickness:
+def locks(name: str) -> Defect:
     return lambda fake: (fake.root / name.lstrip("/")).chmod(0o600)
 
 
 @pytest.mark.parametrize(
-    ("name", "sicken", "level", "found"),
+    ("name", "break_it", "level", "found"),
     [
         ("config", writes("/etc/gaitd/gaitd.toml", "[daemon]\nspeed = 3"), Level.FAIL, "speed"),
         ("policy", removes("/var/lib/gaitd/selection.json"), Level.FAIL, "no policy is active"),
@@ -101,11 +101,11 @@ def locks(name: str) -> Sickness:
         ("uptime", writes("/proc/uptime", "2000000.0 1.0"), Level.WARN, "23.1 days"),
     ],
 )  # fmt: skip
-def test_each_sickness_is_found_and_comes_with_its_mend(
-    fake: FakeSystem, name: str, sicken: Sickness, level: Level, found: str
+def test_each_defect_is_found_and_comes_with_its_fix(
+    fake: FakeSystem, name: str, break_it: Defect, level: Level, found: str
 ) -> None:
     assert one(look(fake), name).level is Level.OK
-    sicken(fake)
+    break_it(fake)
     check = one(look(fake), name)
     assert check.level is level
     assert found in check.found
@@ -137,7 +137,7 @@ def makes_rocket(fake: FakeSystem) -> None:
         ([writes("/lib/modules/6.1.99-old/extra/rknpu.ko", "")], "6.1.99-old has", "boot 6.1.99-old"),
     ],
 )
-def test_a_missing_node_has_a_cause(fake: FakeSystem, changes: list[Sickness], found: str, fix: str) -> None:
+def test_a_missing_node_has_a_cause(fake: FakeSystem, changes: list[Defect], found: str, fix: str) -> None:
     shutil.rmtree(fake.root / NODE.lstrip("/"))
     fake.write(*RUNNING)
     for change in changes:

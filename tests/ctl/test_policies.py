@@ -93,7 +93,9 @@ def test_a_damaged_bundle_is_not_installed(shelf: Shelf) -> None:
     assert not (shelf.store / "policies").exists()
 
 
-def test_a_policy_damaged_on_the_disk_is_not_activated_and_installing_it_again_mends_it(shelf: Shelf) -> None:
+def test_a_policy_damaged_on_the_disk_is_not_activated_and_reinstalling_repairs_it(
+    shelf: Shelf,
+) -> None:
     shelf("install", shelf.first, "--activate")
     shelf("install", shelf.second)
     stored = shelf.store / "policies" / open_bundle(shelf.second).id

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import zmq
 
-from gaitd.wire.codec import encode_raw_observation, encode_state
-from gaitd.wire.contract import MAX_MESSAGE_BYTES, Mode, Reason
+from gaitd.wire.codec import encode_state
 from gaitd.wire.control import Request, decode_reply, encode_request
 from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation
 from support.controller import Controller
 from support.daemon import Gaitd, wait_until
+from support.proto import encode_raw_observation
 
 MS = 1_000_000
 SOCKETS = ("state", "command", "guard", "control")

@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 from gaitd.wire.codec import decode_command
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand, RobotState
 from support.bundles import small_manifest, write_small_bundle
 from support.controller import Controller

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gaitd.ctl.cli import main as gaitctl
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand
 from support.bundles import (
     constant_onnx,

@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from gaitd.wire.codec import decode_command
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until

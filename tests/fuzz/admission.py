@@ -16,9 +16,10 @@ import numpy as np
 
 from fuzz.oracle import Peers
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
-from gaitd.policy.contract import Manifest
-from gaitd.wire.codec import decode_either, encode_raw_observation, encode_state
+from gaitd.policy.manifest import Manifest
+from gaitd.wire.codec import decode_either, encode_state
 from gaitd.wire.messages import RawObservation, RobotState
+from support.proto import encode_raw_observation
 
 if TYPE_CHECKING:
     from fuzz.campaign import Tally
@@ -116,7 +117,7 @@ class AdmissionRun:
             raise TypeError("the bundle's velocity limit must be one number")
         margin = state.position_margin_rad
         self._rules = Rules(
-            round(manifest.control_period_s * 1e9),
+            manifest.period_ns,
             [(a - margin, b + margin) for a, b in zip(low, high, strict=True)],
             state.max_velocity_rad_per_s,
         )

@@ -11,15 +11,13 @@ from collections.abc import Callable
 
 import msgpack
 
-from fuzz.oracle import Peers
+from fuzz.oracle import STATE_FIELDS, Peers
 
 Elements = list[bytes]
 
 HEX = "0123456789abcdef"
-STATE_FIELDS = (
-    *("angular_velocity", "orientation", "linear_acceleration", "linear_velocity", "velocity_command"),
-    *("joint_position", "joint_velocity", "joint_torque"),
-)
+UNKNOWN_FIELDS = ("seq", "inputs", "", "Orientation", "orientation ", "joint_torques", "observation")
+"""What is near: elements that nobody fills, other spellings, nothing."""
 
 
 def pack(value: object) -> bytes:
@@ -88,13 +86,14 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
     joints, fields = list(peers.joint_names), list(STATE_FIELDS)
     rng.shuffle(joints)
     rng.shuffle(fields)
+    other_fields = rng.choice((fields[:4], [*fields, rng.choice(UNKNOWN_FIELDS)]))
     sessions = (peers.session, 0, peers.session + 1, -1, 2**64 - 1)
     detail = "x" * rng.choice((1, 1, 1, 1, 1, 1, 8100, 8192, 9000))
     bodies = {
         "hello": {
             "controller": "c",
             "joints": joints[: -1 - rng.getrandbits(1)] if rng.random() < 0.1 else joints,
-            "fields": fields[:4] if rng.random() < 0.2 else fields,
+            "fields": other_fields if rng.random() < 0.3 else fields,
             "message": rng.choice(("state", "state", "raw_observation", "photo")),
         },
         "activate": {},

@@ -16,6 +16,11 @@ Rule = Callable[[Item], bool]
 
 MAX_BYTES = 64 * 1024
 MAX_REQUEST_BYTES = 8 * 1024
+STATE_FIELDS = (
+    *("angular_velocity", "orientation", "linear_acceleration", "linear_velocity", "velocity_command"),
+    *("joint_position", "joint_velocity", "joint_torque"),
+)
+"""What a controller may fill."""
 MAX_DEPTH = 100
 """No message of the contract nests deeper than 4."""
 
@@ -155,6 +160,7 @@ def _is_granted(name: str, body: dict[str, Item], peers: Peers) -> bool:
             and _texts(body["joints"]) is not None
             and sorted(_texts(body["joints"]) or ()) == sorted(peers.joint_names)
             and _texts(body["fields"]) is not None
+            and set(_texts(body["fields"]) or ()) <= set(STATE_FIELDS)
             and body.get("message", ("str", "state")) in (("str", "state"), ("str", "raw_observation"))
             and (
                 body.get("message") == ("str", "raw_observation")

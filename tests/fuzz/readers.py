@@ -15,9 +15,9 @@ from gaitd.bundle.read import Bundle
 from gaitd.guardian.rules import GuardLimits
 from gaitd.guardian.sessions import Sessions
 from gaitd.wire.codec import decode_command, decode_either
-from gaitd.wire.contract import FIRST_COMMAND_NS
 from gaitd.wire.control import Request, decode_reply, decode_request
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import FIRST_COMMAND_NS
 
 PEER = b"controller"
 LIMITS = GuardLimits(deadline_ns=60_000_000, first_command_ns=FIRST_COMMAND_NS)

@@ -18,7 +18,7 @@ from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
 from gaitd.guardian.sessions import Sessions
 from gaitd.policy.admission import StateAdmission
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind, Reason
+from gaitd.wire.generated import CauseKind, Reason
 
 VECTORS = json.loads((native.REPOSITORY / "proto/golden/vectors.json").read_text())
 ORACLES = {"state": is_state, "raw_observation": is_raw_observation, "command": is_command}
@@ -67,11 +67,17 @@ def _forgets_replays(admission: StateAdmission, state: Any, now_ns: int) -> Caus
     return None if cause is not None and cause.kind is CauseKind.SEQUENCE else cause
 
 
+class _Anything:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
 PLANTED: dict[str, tuple[Any, str, Any, str]] = {
     "numbers": (gaitd.wire.codec, "_uint", _any_uint, "accepts what violates"),
     "lengths": (gaitd.wire.codec, "_floats", _any_length, "accepts what violates"),
     "slots and joints": (gaitd.wire.codec, "_index", _any_uint, "accepts what violates"),
     "inputs": (gaitd.wire.codec, "_inputs", lambda _: (), "accepts what violates"),
+    "fields of hello": (gaitd.wire.control, "STATE_VALUES", _Anything(), "accepts what violates"),
     "a key twice": (gaitd.wire.frame, "_unique", dict, "accepts what violates"),
     "session": (Sessions, "_release", lambda *_: {}, "accepts what violates"),
     "later reasons": (Reason, "received", Reason, "raised ValueError"),

@@ -8,7 +8,7 @@ import pytest
 
 from gaitd.guardian import rules
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
-from gaitd.wire.contract import CauseKind, Mode, Reason
+from gaitd.wire.generated import CauseKind, Mode, Reason
 from support.findings import found
 
 MS = 1_000_000

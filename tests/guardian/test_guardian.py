@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gaitd.guardian import rules
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.wire.causes import NO_CAUSE
-from gaitd.wire.contract import CauseKind, Mode, Reason
+from gaitd.wire.generated import CauseKind, Mode, Reason
 from support.findings import found
 
 MS = 1_000_000

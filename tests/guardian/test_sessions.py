@@ -15,9 +15,10 @@ import gaitd
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.guardian.rules import GuardLimits
 from gaitd.guardian.sessions import MAX_CONTROLLERS, Sessions
-from gaitd.wire.contract import HELLO_REPLY_KEYS, MAX_MESSAGE_BYTES, Mode, Reason
 from gaitd.wire.control import Reply, Request, encode_reply
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, Mode, Reason
 from support.bundles import small_manifest, write_small_bundle
+from support.proto import HELLO_REPLY_KEYS
 
 JOINTS = ["hip", "thigh", "knee"]
 FIELDS = ["angular_velocity", "orientation", "velocity_command", "joint_position", "joint_velocity"]
@@ -114,7 +115,7 @@ def test_a_session_carries_the_controllers_order(peer: Peer, sessions: Sessions)
     controller = ["knee", "hip", "thigh"]
     peer.hello(joints=controller)
     session = peer.activate()
-    order = sessions.order
+    order = sessions.joint_order
     assert order.setup.session == session
     assert not order.setup.raw
     assert [controller[index] for index in order.setup.policy_from_controller] == JOINTS
@@ -131,9 +132,9 @@ def test_a_session_carries_the_controllers_order(peer: Peer, sessions: Sessions)
 def test_a_second_hello_does_not_change_the_running_session(peer: Peer, sessions: Sessions) -> None:
     peer.hello(joints=["knee", "hip", "thigh"])
     peer.activate()
-    before = sessions.order
+    before = sessions.joint_order
     assert peer.hello(joints=["thigh", "hip", "knee"]).ok
-    assert sessions.order is before
+    assert sessions.joint_order is before
     assert sessions.state.mode is Mode.ACTIVE
 
 
@@ -150,6 +151,8 @@ def test_a_second_hello_does_not_change_the_running_session(peer: Peer, sessions
             ("'orientation'", "does not fill"),
         ),
         ({"fields": []}, ("'angular_velocity'",)),
+        ({"fields": [*FIELDS, "joint_torques"]}, ("'joint_torques'", "known are", "joint_torque")),
+        ({"fields": ["inputs"], "message": "raw_observation"}, ("'inputs'",)),
         ({"message": "photo"}, ("message",)),
         ({"controller": 5}, ("controller",)),
         ({"colour": "red"}, ("colour",)),
@@ -167,7 +170,7 @@ def test_a_raw_observation_needs_no_fields(peer: Peer, sessions: Sessions) -> No
     assert reply.ok
     assert reply.body["fields"] == []
     peer.activate()
-    assert sessions.order.setup.raw
+    assert sessions.joint_order.setup.raw
 
 
 def test_activate_needs_a_hello_on_its_own_connection(peer: Peer, other: Peer) -> None:
@@ -195,7 +198,7 @@ def test_a_second_controller_cannot_take_over(peer: Peer, other: Peer, sessions:
     refused(other.ask("release", session=session + 1), Reason.CONTRACT, "not the running one")
     refused(other.ask("damp", session=session + 1, reason=10), Reason.CONTRACT, "not the running one")
     assert sessions.state is before
-    assert sessions.order.setup.session == session
+    assert sessions.joint_order.setup.session == session
 
 
 def test_the_owner_may_start_afresh(peer: Peer, sessions: Sessions) -> None:
@@ -342,8 +345,8 @@ def test_only_so_many_hellos_are_remembered_and_the_owner_keeps_its_session(
 
 
 def test_the_order_before_the_first_session_is_the_policys(sessions: Sessions) -> None:
-    assert sessions.order.setup.session == 0
-    np.testing.assert_allclose(sessions.order.limp.damping, [2.5, 2.6, 2.7], rtol=1e-6)
+    assert sessions.joint_order.setup.session == 0
+    np.testing.assert_allclose(sessions.joint_order.limp.damping, [2.5, 2.6, 2.7], rtol=1e-6)
 
 
 def test_linear_velocity_is_asked_for_where_it_is_needed(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -436,7 +439,7 @@ class Controllers(RuleBasedStateMachine):
     @invariant()
     def an_active_session_is_the_newest(self) -> None:
         if self.sessions.state.mode is Mode.ACTIVE:
-            assert self.sessions.state.session == self.numbers[-1] == self.sessions.order.setup.session
+            assert self.sessions.state.session == self.numbers[-1] == self.sessions.joint_order.setup.session
 
     @invariant()
     def damping_is_left_by_activate_and_release_alone(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gaitd.guardian import rules
 from gaitd.guardian.rules import LIMP_REASONS, GuardLimits, GuardState, WorkerView
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 
 MS = 1_000_000
 LIMITS = GuardLimits(deadline_ns=60 * MS, first_command_ns=500 * MS, stance_ns=300 * MS)

@@ -21,14 +21,15 @@ import numpy as np
 
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.policy.admission import AdmissionLimits
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.processes import WORKER_SLOT
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
-from gaitd.wire.contract import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 from gaitd.wire.control import Request
+from gaitd.wire.generated import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 from gaitd.worker.step import Frame
 from support.bundles import contract, small_manifest
 from support.states import random_state
@@ -37,7 +38,6 @@ from support.watched import LoopedWorker, Op, WatchedBackend, watched_guard, wat
 NOW = 10**12
 SESSION, OTHER = 7, 9
 EPOCH, OTHER_EPOCH = 107, 109
-SLOT = 0
 NONE = 15
 """An age that stands for: never."""
 FIRST_COMMAND_NS = 500_000_000
@@ -223,7 +223,7 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         state = sessions.state
         assert state.session == reply.body["session"] != before.session
         assert state.epoch == reply.body["epoch"] > before.epoch
-        setup = sessions.order.setup
+        setup = sessions.joint_order.setup
         assert (setup.session, setup.epoch, setup.slot) == (state.session, state.epoch, reply.body["slot"])
         assert state.mode is Mode.ACTIVE
         return 1
@@ -268,7 +268,7 @@ _FIELDS = [
 ]
 
 
-def _setup(session: int, epoch: int, slot: int = SLOT) -> SessionSetup:
+def _setup(session: int, epoch: int, slot: int = WORKER_SLOT) -> SessionSetup:
     return SessionSetup(session, epoch, slot, raw=False, policy_from_controller=np.arange(3))
 
 
@@ -300,7 +300,7 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     idle = GuardState()
     view = replace(next(_views(bounds, NONE, tripped=False)), last_command_epoch=0)
     guardian._sessions = SimpleNamespace(
-        state=idle, order=SimpleNamespace(setup=_setup(state.session or SESSION, state.epoch))
+        state=idle, joint_order=SimpleNamespace(setup=_setup(state.session or SESSION, state.epoch))
     )
     guardian._applied = idle
     guardian._guard = writes
@@ -352,7 +352,7 @@ def _step_of(code: Code, bounds: Bounds, backend: WatchedBackend, manifest: Mani
         _setup(SESSION, EPOCH),
         AdmissionLimits(max_age_ns=bounds.max_age * bounds.unit_ns),
         backend.infer,
-        backend.accept,
+        backend.commit,
     )
 
 
@@ -382,7 +382,7 @@ def _step(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         command = _step_of(code, bounds, backend).step([_frame(bounds, age)], NOW).command
         assert inferred == ([] if command is None else [Op.INFER])
         if command is not None:
-            assert (command.session, command.epoch, command.slot) == (SESSION, EPOCH, SLOT)
+            assert (command.session, command.epoch, command.slot) == (SESSION, EPOCH, WORKER_SLOT)
             assert command.state_stamp_ns == NOW - age * bounds.unit_ns
         return int(command is not None)
 
@@ -437,7 +437,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 
     def sends_under_another(age: int) -> bool:
         """Of another epoch, or of the same one for the other slot: neither is its own."""
-        other_slot = code.lease.grant(EPOCH, SLOT + 1, NOW + (bounds.deadline - age) * bounds.unit_ns)
+        other_slot = code.lease.grant(EPOCH, WORKER_SLOT + 1, NOW + (bounds.deadline - age) * bounds.unit_ns)
         return any(Op.SEND in answer(word) for word in (_granted(code, bounds, OTHER_EPOCH, age), other_slot))
 
     publish = [
@@ -456,22 +456,24 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 def _follow(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """The real loop's look at the lease.
 
-    follow [no session, the lease's, another][nobody's lease, of the session laid down, of another]: what the
+    follow [no session, the lease's, another][nobody's lease, of the session written, of another]: what the
     worker has afterwards: 0 no session, 1 the lease's, 2 the one that it had.
     """
 
     def follow(has: int, kind: int) -> int:
         guard = GuardMemory.create(3)
-        worker = LoopedWorker(code.loop, _bundle(_manifest(bounds)), guard, SLOT, lambda op: None)
+        worker = LoopedWorker(code.loop, _bundle(_manifest(bounds)), guard, WORKER_SLOT, lambda op: None)
         if has:
             had = (SESSION, EPOCH) if has == 1 else (OTHER, OTHER_EPOCH)
             guard.write_session(_setup(*had))
-            guard.lease = code.lease.grant(had[1], SLOT, NOW + bounds.unit_ns)
+            guard.lease = code.lease.grant(had[1], WORKER_SLOT, NOW + bounds.unit_ns)
             worker.turn()
             assert worker.session == had[0]
-        laid_down = (SESSION, EPOCH) if kind != 2 else (SESSION + 1, EPOCH + 1)
-        guard.write_session(_setup(*laid_down))
-        guard.lease = code.lease.grant(EPOCH, SLOT, NOW + bounds.unit_ns) if kind else code.lease.NOBODY
+        written = (SESSION, EPOCH) if kind != 2 else (SESSION + 1, EPOCH + 1)
+        guard.write_session(_setup(*written))
+        guard.lease = (
+            code.lease.grant(EPOCH, WORKER_SLOT, NOW + bounds.unit_ns) if kind else code.lease.NOBODY
+        )
         worker.turn()
         return {0: 0, SESSION: 1, OTHER: 2}[worker.session]
 

@@ -30,7 +30,7 @@ enum WorkerIs { kDead, kReaped, kStarting, kUp };
 /// From kAnswers on: about to do the operation of that number, of those that follow the inference (table "sends").
 enum PhaseIs { kLooking, kInferring, kAnswers };
 /// Operations of a worker that answers (support/watched.py).
-enum Op { kStage = 1, kReadLease, kSend, kMarkSent, kNoteCommand, kConfirm, kSettle };
+enum Op { kStage = 1, kReadLease, kSend, kMarkSent, kNoteCommand, kCommit, kSettle };
 /// The stance that damping may begin with. kHeld is the first of its ages, in control steps.
 enum StanceIs { kNoStance, kDue, kHeld };
 constexpr int kStanceSteps = 1;

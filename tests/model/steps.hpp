@@ -21,11 +21,11 @@ inline void guardTurns(State& s, int mode) {
     s.set(kLease, decided("turned", {{mode, 3}}) ? before : 0);
 }
 
-/// Whether the session that the guard is active in has been laid down for the worker.
-inline bool isLaidDown(const State& s) { return !s[kWriting] || !decided("grants", {}); }
+/// Whether the session that the guard is active in has been written for the worker.
+inline bool isWritten(const State& s) { return !s[kWriting] || !decided("grants", {}); }
 
 inline void writeLease(State& s, int lag) {
-    require(isLaidDown(s), "a session is laid down before the lease names it");
+    require(isWritten(s), "a session is written before the lease names it");
     s.set(kLease, s[kGuardSession]);
     s.set(kBeat, lag);
 }
@@ -146,7 +146,7 @@ inline void guardDies(State& s) {
 inline void follow(State& s) {
     const int had = s[kWorkerSession];
     const int has = had == 0 ? 0 : had == s[kLease] ? 1 : 2;
-    const bool named = s[kLease] == s[kGuardSession] ? isLaidDown(s) : !isLaidDown(s);
+    const bool named = s[kLease] == s[kGuardSession] ? isWritten(s) : !isWritten(s);
     const int after = decided("follow", {{has, 3}, {s[kLease] == 0 ? 0 : named ? 1 : 2, 3}});
     const int session = after == 0 ? 0 : after == 1 ? s[kLease] : had;
     if (session == had) return;
@@ -207,7 +207,7 @@ inline void workerDoes(State& s) {
             break;
         case kMarkSent:
         case kNoteCommand:
-        case kConfirm:
+        case kCommit:
             require(has(kSend), "a command that is withheld changes nothing");
             if (*here == kNoteCommand && s.guardHas(s[kWorkerSession])) s.set(kCommandAge, 0);
     }
@@ -221,7 +221,7 @@ inline void workerAnswers(State& s) {
     const auto& ops = tables.at("sends");
     const auto isPrivate = [&] {
         const int op = ops[static_cast<std::size_t>(s[kPhase] - kAnswers)];
-        return op == kStage || op == kMarkSent || op == kConfirm || op == kSettle;
+        return op == kStage || op == kMarkSent || op == kCommit || op == kSettle;
     };
     while (s[kPhase] >= kAnswers && isPrivate()) workerDoes(s);
     if (s[kPhase] >= kAnswers) workerDoes(s);

@@ -142,15 +142,15 @@ BUGS = [
         "the guard lays the session down after the lease",
         main,
         {
-            "        self._guard.write_session(self._sessions.order.setup)\n": "        pass\n",
+            "        self._guard.write_session(self._sessions.joint_order.setup)\n": "        pass\n",
             "            self._renew_lease(now_ns)\n            self._words": (
                 "            self._renew_lease(now_ns)\n"
                 "            if state.mode is Mode.ACTIVE:\n"
-                "                self._guard.write_session(self._sessions.order.setup)\n"
+                "                self._guard.write_session(self._sessions.joint_order.setup)\n"
                 "            self._words"
             ),
         },
-        "laid down before the lease names it",
+        "written before the lease names it",
     ),
     Bug(
         "the guard renews the lease after damping",
@@ -180,9 +180,9 @@ BUGS = [
         "a withheld command moves the last action",
         answer,
         {
-            "                step.confirm(outcome)\n": "",
-            "            self._stage(outcome, command)\n": (
-                "            self._stage(outcome, command)\n            step.confirm(outcome)\n"
+            "                step.commit(outcome)\n": "",
+            "            self._memory.steps.stage()\n": (
+                "            self._memory.steps.stage()\n            step.commit(outcome)\n"
             ),
         },
         "a command that is withheld changes nothing",
@@ -191,9 +191,9 @@ BUGS = [
         "a record is staged after its command",
         answer,
         {
-            "            self._stage(outcome, command)\n": "",
+            "            self._memory.steps.stage()\n": "",
             "                self._note_sent(command)\n": (
-                "                self._stage(outcome, command)\n                self._note_sent(command)\n"
+                "                self._memory.steps.stage()\n                self._note_sent(command)\n"
             ),
         },
         "a command's record is there before it leaves",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gaitd.errors import InputError
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import RawObservation, RobotState
 from support.bundles import contract, small_manifest
 from support.states import random_state

@@ -16,7 +16,7 @@ from gaitd.errors import InputError
 from gaitd.policy.limits import Decision
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind, Reason
+from gaitd.wire.generated import CauseKind, Reason
 from support.bundles import contract, small_manifest
 from support.states import random_state
 
@@ -44,7 +44,7 @@ def decide(
     pipeline.observe(state)
     decision = pipeline.decide(np.asarray(action, np.float32))
     if decision.accepted:
-        pipeline.accept(decision)
+        pipeline.commit(decision)
     return decision
 
 
@@ -56,7 +56,7 @@ def test_a_command_that_did_not_go_out_leaves_no_trace() -> None:
         assert withheld.accepted
         np.testing.assert_allclose(withheld.target, DEFAULT + np.float32(0.1), rtol=1e-6)
         np.testing.assert_array_equal(pipeline.last_action, np.zeros(3))
-    pipeline.accept(withheld)
+    pipeline.commit(withheld)
     np.testing.assert_array_equal(pipeline.last_action, withheld.action)
     second = pipeline.decide(np.full(3, 100, np.float32))
     np.testing.assert_allclose(second.target, DEFAULT + np.float32(0.2), rtol=1e-6)
@@ -284,7 +284,7 @@ class LastAction(RuleBasedStateMachine):
         self.observed = self.accepted
         decision = self.pipeline.decide(action)
         if decision.accepted:
-            self.pipeline.accept(decision)
+            self.pipeline.commit(decision)
             clipped = np.clip(action, -20, 20)
             self.accepted = decision.action.copy()
             if not decision.clamped:

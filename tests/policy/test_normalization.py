@@ -70,7 +70,7 @@ def test_a_mean_that_is_not_finite_is_refused() -> None:
         pipeline([0, 0, math.nan, 0, 0, 0], np.ones(6))
 
 
-def test_a_floor_mends_a_std_of_zero() -> None:
+def test_a_floor_allows_a_std_of_zero() -> None:
     got = pipeline(np.zeros(6), np.zeros(6), std_floor=0.5).normalize(np.ones(6, np.float32))
     np.testing.assert_allclose(got, 2.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import TERM_FIELDS
 from gaitd.policy.joints import order_from
+from gaitd.policy.manifest import TermName
 from gaitd.policy.observation import ObservationBuilder, required_fields
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.messages import RobotState
@@ -62,7 +62,7 @@ def test_the_45_vector_is_the_reference(seed: int) -> None:
         np.testing.assert_allclose(vector, reference_45(state, last_action), rtol=1e-6, atol=2e-6)
         decision = pipeline.decide(rng.normal(size=12).astype(np.float32))
         assert decision.accepted
-        pipeline.accept(decision)
+        pipeline.commit(decision)
         last_action = decision.action
 
 
@@ -190,7 +190,7 @@ def observations(draw: st.DrawFn) -> dict[str, Any]:
     layout = draw(st.sampled_from(["frame_major", "term_major"]))
     terms = []
     period_s = draw(st.floats(0.1, 2))
-    names = st.sampled_from([*TERM_FIELDS, "clock_phase", "last_action"])
+    names = st.sampled_from(get_args(TermName))
     for name in draw(st.lists(names, min_size=1, max_size=5)):
         dim = 2 if name == "clock_phase" else 3
         term: dict[str, Any] = {"term": name}
@@ -234,7 +234,7 @@ def test_any_terms_and_history_are_the_naive_reference(
             got = pipeline.raw_observation()
             assert pipeline.builder.dim == len(got)
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-5)
-            pipeline.accept(pipeline.decide(_vector(rng)))
+            pipeline.commit(pipeline.decide(_vector(rng)))
 
 
 def _vector(rng: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.memory import read_only
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind, Reason
+from gaitd.wire.generated import CauseKind, Reason
 from support.findings import found
 
 
@@ -117,7 +117,7 @@ def test_a_finding_in_the_making_is_read_when_it_is_whole() -> None:
     worker, reader = worker_pair()
     worker.refusal.write(found(10, CauseKind.OLD))
     assert reader.refusal.read() is not None
-    block = worker.refusal._block
+    block = worker.refusal._block._stored
     before = block.copy()
     worker.refusal.write(found(20, CauseKind.FROZEN))
     after = block.copy()

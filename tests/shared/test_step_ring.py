@@ -15,7 +15,8 @@ def pair(joints: int = 3) -> tuple[StepRing, StepRing]:
 
 def stage(ring: StepRing, seq: int) -> None:
     values = [np.full(size, seq, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3)]
-    ring.stage(StepTimes(5, 12, seq, 100, 200, 300, 400), tuple(values))
+    ring.compose(StepTimes(5, 12, seq, 100, 200, 300, 400), tuple(values))
+    ring.stage()
 
 
 def send(ring: StepRing, seq: int) -> None:
@@ -28,7 +29,8 @@ def test_a_record_comes_back_as_it_was_staged() -> None:
         writer, reader = pair(joints)
         sizes = (3, 4, 3, 3, *[joints] * 5)
         values = [np.arange(size, dtype=np.float32) + place for place, size in enumerate(sizes)]
-        writer.stage(StepTimes(5, 12, 7, 100, 200, 300, 400), tuple(values))
+        writer.compose(StepTimes(5, 12, 7, 100, 200, 300, 400), tuple(values))
+        writer.stage()
         writer.mark_sent(500)
         record = reader.read_since(0)[0][0]
         assert record.tolist()[1:8] == (5, 12, 7, 100, 200, 300, 400)

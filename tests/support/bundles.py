@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle.write import write_bundle
 

@@ -13,7 +13,7 @@ import zmq
 from gaitd.ctl.client import ControlClient
 from gaitd.ctl.route import Route
 from gaitd.wire.codec import decode_command, encode_state
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand, RobotState
 
 ALL_FIELDS = [

@@ -173,8 +173,15 @@ class Gaitd:
 
     def metrics(self) -> dict[str, float]:
         """Every sample by name and labels, as in ``gaitd_damping_total{reason="deadline"}``."""
-        wait_until(self.metrics_socket.exists, START_S, "the metrics socket")
-        return samples(scrape(self.metrics_socket))
+
+        def page() -> str:
+            with contextlib.suppress(
+                FileNotFoundError, ConnectionRefusedError
+            ):  # not there, or not listening
+                return scrape(self.metrics_socket)
+            return ""
+
+        return samples(wait_until(page, START_S, "the metrics socket"))
 
     def controller(self, **options: Any) -> Controller:
         """A controller that has said hello and whose sockets are connected; no session may be running."""

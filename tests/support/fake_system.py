@@ -9,7 +9,7 @@ CAPACITY = {cpu: 530 if cpu < 4 else 1024 for cpu in range(8)}
 
 
 class FakeSystem:
-    """Files below a directory; ``write`` makes the board sick."""
+    """Files below a directory; ``write`` gives the board a defect."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

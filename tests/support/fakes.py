@@ -19,8 +19,8 @@ class Honest:
     def infer(self, observation: np.ndarray) -> np.ndarray:
         return self.real.infer(observation)
 
-    def accept(self) -> None:
-        self.real.accept()
+    def commit(self) -> None:
+        self.real.commit()
 
     def reset(self) -> None:
         self.real.reset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gaitd.shared.findings import Finding
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 
 
 def found(at_ns: int, kind: CauseKind, epoch: int = 5, text: str = "") -> Finding:

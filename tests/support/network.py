@@ -10,8 +10,8 @@ from zmq.utils.monitor import parse_monitor_message
 
 from gaitd.ctl.route import Keys, Route
 from gaitd.system.keys import make_key_pair, read_public_key, read_secret_key
-from gaitd.wire.contract import CHANNELS
 from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.generated import CHANNELS
 
 LOOPBACK = "127.0.0.1"
 

@@ -11,7 +11,7 @@ import yaml
 
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import open_bundle
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 from gaitforge.bundle.write import write_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]

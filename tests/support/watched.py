@@ -26,7 +26,7 @@ class Op(enum.IntEnum):
     SEND = 3
     MARK_SENT = 4
     NOTE_COMMAND = 5
-    CONFIRM = 6
+    COMMIT = 6
     SETTLE = 7
     READ_SESSION = 8
 
@@ -80,8 +80,8 @@ class WatchedBackend:
         self._announce(Op.INFER)
         return self._action
 
-    def accept(self) -> None:
-        self._announce(Op.CONFIRM)
+    def commit(self) -> None:
+        self._announce(Op.COMMIT)
 
     def reset(self) -> None: ...
 
@@ -99,8 +99,8 @@ class LoopedWorker:
         self.memory = watched_memory(joints, announce)
         self._waiting: list[bytes] = []
         self._announce = announce
-        context = SimpleNamespace(socket=lambda kind: self._socket(kind), destroy=lambda linger: None)
-        access = SimpleNamespace(open=lambda socket, channel: None, admit=lambda: None)
+        context = SimpleNamespace(destroy=lambda linger: None)
+        access = SimpleNamespace(open=lambda *_: self._socket(), admit=lambda: None)
         with (
             mock.patch.object(loop, "realtime_context", return_value=context),
             mock.patch.object(loop, "AccessControl", return_value=access),
@@ -127,7 +127,7 @@ class LoopedWorker:
         step = self.worker._step
         return 0 if step is None else int(step.setup.session)
 
-    def _socket(self, kind: int) -> Any:
+    def _socket(self) -> Any:
         return SimpleNamespace(set=lambda *_: None, get=self._events, recv=self._receive, send=self._send)
 
     def _events(self, option: int) -> int:

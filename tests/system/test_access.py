@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.wire.contract import CHANNELS
+from gaitd.wire.generated import CHANNELS
 from support.daemon import PATIENT, Gaitd, wait_until
 
 GROUP = 64210

@@ -1,4 +1,4 @@
-"""TCP is for those on the list of keys; with a real gaitd, real clients, and strangers of every kind."""
+"""TCP is for those on the list of keys; with a real gaitd, real clients, and unauthorized peers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gaitd.errors import UnreachableError
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config, load_config
 from gaitd.wire.codec import encode_state
-from gaitd.wire.contract import CHANNELS, Mode
 from gaitd.wire.control import Request, encode_request
+from gaitd.wire.generated import CHANNELS, Mode
 from gaitforge.stack.processes import Chain, Walk
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
@@ -122,8 +122,8 @@ def test_gaitctl_with_a_foreign_key(daemon: Gaitd, network: Network) -> None:
     wait_until(lambda: zmq.curve_public(public.secret).decode() in daemon.log, what="a line in the log")
 
 
-class UnauthorizedPeer:
-    """Opens every channel, sends what would be good from a friend, and keeps what comes back."""
+class Peer:
+    """Opens every channel, sends what would be good from an authorized peer, and keeps what comes back."""
 
     def __init__(self, route: Route) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -153,30 +153,32 @@ class UnauthorizedPeer:
         self._context.destroy(linger=0)
 
 
-STRANGERS: dict[str, Callable[[Network], Route]] = {
+UNAUTHORIZED: dict[str, Callable[[Network], Route]] = {
     "unknown key": lambda network: network.route("mallory"),
     "without CURVE": lambda network: network.keyless_route(),
     "wrong server key": lambda network: network.route("alice", server="mallory"),
 }
 
 
-@pytest.mark.parametrize("kind", STRANGERS)
-def test_a_stranger_gets_nothing(daemon: Gaitd, network: Network, walker: Controller, kind: str) -> None:
+@pytest.mark.parametrize("kind", UNAUTHORIZED)
+def test_an_unauthorized_peer_gets_nothing(
+    daemon: Gaitd, network: Network, walker: Controller, kind: str
+) -> None:
     before = daemon.metrics()
-    stranger = UnauthorizedPeer(STRANGERS[kind](network))
+    peer = Peer(UNAUTHORIZED[kind](network))
     junk = encode_state(walker.next_state(session=walker.session + 1))
 
     def refused_everywhere() -> bool:
         walker.step()
-        stranger.try_again(junk)
-        return all(handshakes.failed >= 2 for handshakes in stranger.handshakes.values())
+        peer.try_again(junk)
+        return all(handshakes.failed >= 2 for handshakes in peer.handshakes.values())
 
     try:
         wait_until(refused_everywhere, 20.0, "a refusal on every channel")
-        assert stranger.succeeded() == 0
-        assert stranger.heard() == []
+        assert peer.succeeded() == 0
+        assert peer.heard() == []
     finally:
-        stranger.close()
+        peer.close()
     assert_walks(walker)  # nobody damped it
     after = daemon.metrics()
     # What another session's states would be counted as.
@@ -184,31 +186,31 @@ def test_a_stranger_gets_nothing(daemon: Gaitd, network: Network, walker: Contro
         assert after[name] == before[name], name
 
 
-def test_a_friend_who_does_the_same_is_heard(daemon: Gaitd, network: Network) -> None:
+def test_an_authorized_peer_that_does_the_same_is_heard(daemon: Gaitd, network: Network) -> None:
     """The control of the test above: with a key on the list everything of it has an effect."""
     controller = daemon.controller(name="bystander")
     controller.activate()
     assert any(controller.walk(3))
     name = 'gaitd_states_refused_total{why="foreign_session"}'
     before = daemon.metrics()[name]
-    friend = UnauthorizedPeer(network.route("alice"))
+    peer = Peer(network.route("alice"))
     junk = encode_state(controller.next_state(session=controller.session + 1))
     try:
         assert controller.wait_for(Mode.DAMPING).session == controller.session
 
         def heard_everywhere() -> bool:
-            friend.try_again(junk)
-            return {"guard", "control"} <= set(friend.heard()) and friend.succeeded() == len(CHANNELS)
+            peer.try_again(junk)
+            return {"guard", "control"} <= set(peer.heard()) and peer.succeeded() == len(CHANNELS)
 
         wait_until(heard_everywhere, what="answers")
 
         def counted() -> bool:
-            friend.try_again(junk)
+            peer.try_again(junk)
             return daemon.metrics()['gaitd_states_refused_total{why="foreign_session"}'] > before
 
         wait_until(counted, what="its states")
     finally:
-        friend.close()
+        peer.close()
     controller.control.demand("release", session=controller.session)
 
 
@@ -237,7 +239,7 @@ def test_an_old_protocol_is_no_way_around(daemon: Gaitd, network: Network) -> No
         wait_until(lambda: daemon.metrics()[count] == before + 1, what="the state")
 
 
-def test_silent_strangers_are_hung_up_on(network: Network, walker: Controller) -> None:
+def test_connections_without_a_handshake_are_closed(network: Network, walker: Controller) -> None:
     crowd = [
         socket.create_connection((LOOPBACK, network.port + index % len(CHANNELS)), timeout=5)
         for index in range(60)
@@ -245,12 +247,12 @@ def test_silent_strangers_are_hung_up_on(network: Network, walker: Controller) -
     for each in crowd:
         each.setblocking(False)
 
-    def hung_up() -> bool:
+    def closed() -> bool:
         answers = walker.walk(1)
         assert answers[0] is None or answers[0].mode is Mode.ACTIVE
         return all(ended(each) for each in crowd)
 
-    wait_until(hung_up, 4 * HANDSHAKE_S, "the end of every silent connection")
+    wait_until(closed, 4 * HANDSHAKE_S, "the end of every silent connection")
     assert_walks(walker)
 
 
@@ -298,12 +300,11 @@ def test_without_an_answer_from_the_loop_nobody_gets_in(
     (tmp_path / "gaitd.toml").write_text(f'[daemon]\nruntime_dir = "{tmp_path}"\n{text}')
     config = load_config(tmp_path / "gaitd.toml")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    doors = AccessControl(context, config)
-    publisher = context.socket(zmq.PUB)
-    doors.open(publisher, "command")
+    access = AccessControl(context, config)
+    publisher = access.open(zmq.PUB, "command")
     if handler == "gone":
-        assert doors._zap is not None
-        doors._zap.close()
+        assert access._zap is not None
+        access._zap.close()
     alice = Route.remote(
         f"{LOOPBACK}:{config.network.port}", network.server_key, network.server_key.with_name("alice.key")
     )
@@ -314,7 +315,7 @@ def test_without_an_answer_from_the_loop_nobody_gets_in(
 
     def decided() -> bool:
         if handler == "answers":
-            doors.admit()
+            access.admit()
         publisher.send(b"command")
         handshakes.look()
         return bool(subscriber.poll(1)) if handler == "answers" else handshakes.failed >= 1
@@ -373,7 +374,7 @@ def assert_one_error(log: str, message: str) -> None:
     assert "Traceback" not in log
 
 
-def cpp_stranger(*options: str) -> subprocess.CompletedProcess[str]:
+def run_controller(*options: str) -> subprocess.CompletedProcess[str]:
     port = free_ports()
     ports = ["--state-port", str(port), "--operator-port", str(port + 1), "--hello-timeout", "2"]
     return subprocess.run([CPP_CONTROLLER, *ports, *options], capture_output=True, text=True, timeout=30)
@@ -402,7 +403,7 @@ def test_the_cpp_client_walks_with_its_key_and_others_reach_nothing(network: Net
     ) as chain:
         chain.wait_active()
         for options in (mallory, impostor):
-            done = cpp_stranger(*options)
+            done = run_controller(*options)
             assert done.returncode == 1
             assert (
                 f"gaitd did not answer hello on tcp://{LOOPBACK}:{other.port + 3} within 2000 ms"

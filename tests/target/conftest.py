@@ -21,7 +21,7 @@ from walking import controller_of
 from gaitd.backends.rknn import RknnBackend
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.bundle.read import open_bundle
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 from gaitforge.bundle.write import write_bundle
 from support.bundles import lite3_manifest, write_small_bundle
 from support.controller import Controller

@@ -27,7 +27,7 @@ from gaitd.backends.base import Backend
 from gaitd.backends.rknn import RknnBackend
 from gaitd.backends.rknnlite import RknnLiteBackend
 from gaitd.errors import GaitdError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 RUN_FAULTS = ["error -1", "error -2", "error -3", "nan", "unwritten", "late 20"]
 LITE_RUN_FAULTS = ["error -1", "error -2", "error -3", "nan", "stale", "late 20"]
@@ -50,11 +50,11 @@ def load_lite() -> RknnLiteBackend:
 
 
 def hidden_states(kind: type[RknnBackend] | type[RknnLiteBackend]) -> list[list[float]]:
-    """Answers of a recurrent policy: twice without accepting, then after it, then after a reset."""
+    """Answers of a recurrent policy: twice without commit, then after it, then after a reset."""
     file, model, _ = models.recurrent_policy()
     backend: Backend = kind(file, model, models.OBSERVATION_DIM, models.ACTION_DIM)
     answers = [backend.infer(models.observation()).tolist() for _ in range(2)]
-    backend.accept()
+    backend.commit()
     answers.append(backend.infer(models.observation()).tolist())
     backend.reset()
     answers.append(backend.infer(models.observation()).tolist())

@@ -13,7 +13,7 @@ from npu_bundle import write_npu_bundle
 from standin.orders import Orders
 
 from gaitd.ctl.cli import main as gaitctl
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 from support.bundles import small_manifest
 from support.daemon import PATIENT, Gaitd, wait_until
 

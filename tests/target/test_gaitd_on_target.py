@@ -20,7 +20,7 @@ from npu_bundle import write_npu_bundle
 from rootfs import TargetUnavailableError, ensure_rootfs, target_command
 from standin.orders import Orders
 
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from support.bundles import small_manifest
 from support.controller import Controller
 

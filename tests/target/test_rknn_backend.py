@@ -25,7 +25,7 @@ from standin.orders import Orders
 from gaitd.backends.rknn import RknnBackend
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.errors import BackendError, InputError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 Load = Callable[..., RknnBackend]
 
@@ -55,7 +55,7 @@ def test_answers_as_onnxruntime_does_for_the_reference_policy(load: Load) -> Non
         np.testing.assert_allclose(backend.infer(observation), expected, atol=1e-4)
 
 
-def test_hidden_state_is_adopted_only_when_accepted(load: Load) -> None:
+def test_hidden_state_moves_only_when_committed(load: Load) -> None:
     file, model, network = models.recurrent_policy()
     backend = load(file, model)
 
@@ -67,7 +67,7 @@ def test_hidden_state_is_adopted_only_when_accepted(load: Load) -> None:
     second, _ = expected(hidden)
     np.testing.assert_allclose(backend.infer(models.observation()), first, atol=1e-5)
     np.testing.assert_allclose(backend.infer(models.observation()), first, atol=1e-5)
-    backend.accept()
+    backend.commit()
     np.testing.assert_allclose(backend.infer(models.observation()), second, atol=1e-5)
     backend.reset()
     np.testing.assert_allclose(backend.infer(models.observation()), first, atol=1e-5)
@@ -364,7 +364,7 @@ from pathlib import Path
 from standin import models
 from gaitd.backends.rknn import RknnBackend
 from gaitd.backends.rknn_host import RknnHost
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 host = RknnHost({library!r}, Path({tree!r}))
 backend = RknnBackend(models.policy(), Model(), 45, 12, host=host)
 def tick():

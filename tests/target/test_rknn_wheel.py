@@ -177,7 +177,7 @@ def test_both_backends_side_by_side_over_100_000_runs(root: Path, measured: Meas
 
 def test_without_a_device_tree_it_says_so(root: Path) -> None:
     program = (
-        "from gaitd.backends.rknn import RknnBackend as B; from gaitd.policy.contract import Model\n"
+        "from gaitd.backends.rknn import RknnBackend as B; from gaitd.policy.manifest import Model\n"
         "from gaitd.errors import BackendError; from standin import models\n"
         "try: B(models.policy(), Model(), 45, 12)\n"
         "except BackendError as error: print(error)"

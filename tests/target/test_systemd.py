@@ -13,7 +13,7 @@ from machine import Machine, until
 from measured import Measured
 from walking import activate_when_ready, controller_of, walking_controller
 
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
 
 pytestmark = pytest.mark.target

@@ -12,7 +12,7 @@ import pytest
 import gaitd as package
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.telemetry.metrics import ACTION_CAUSES, STATE_CAUSES
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, ask_metrics, samples, scrape, wait_until
 

@@ -18,7 +18,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
-from gaitd.wire.contract import Reason
+from gaitd.wire.generated import Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 
@@ -51,7 +51,8 @@ class Board:
             values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3)]
             values[1][0] = 1
             values[7][:] = np.float32(0.1) * seq
-            self.steps.stage(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
+            self.steps.compose(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
+            self.steps.stage()
             self.steps.mark_sent(seq)
 
     def damp(self, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import (
+from gaitd.wire.generated import (
     CAUSE_REASONS,
     CAUSE_TEXTS,
     LIMP_REASONS,
-    REASON_TEXTS,
     WORKER_REPLACING_REASONS,
     CauseKind,
     Reason,
 )
+from support.proto import CONTRACT, PROTO, generator
 
-PROTO = Path(__file__).parents[2] / "proto"
-
-
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("proto_generate", PROTO / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.syspath_prepend(PROTO)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    monkeypatch.undo()
-    return module
+DAEMON = PROTO.parent / "daemon" / "gaitd"
+CPP = PROTO / "cpp"
+READERS = {
+    "python": (DAEMON / "wire" / "generated.py", [*DAEMON.rglob("*.py")]),
+    "cpp": (CPP / "include/gaitd/contract.hpp", [*CPP.rglob("*.hpp"), *CPP.rglob("*.cpp")]),
+}
 
 
-def test_generated_files_are_those_of_the_contract(generate: ModuleType) -> None:
-    for path, text in generate.outputs(generate.load()).items():
+def test_generated_files_are_those_of_the_contract() -> None:
+    for path, text in generator.outputs(CONTRACT).items():
         assert path.read_text("utf-8") == text, f"{path.name} is not what contract.yaml says: run make proto"
+
+
+@pytest.mark.parametrize("language", READERS)
+def test_all_that_is_generated_is_read(language: str) -> None:
+    """What one language alone needs says so in contract.yaml; what nobody needs goes."""
+    table, files = READERS[language]
+    assert {constant.only for constant in CONTRACT.constants} == {None, *READERS}
+    patterns = {"python": r"^([A-Z]\w+)(?:: .*)? = ", "cpp": r"^inline constexpr .*?\b(k\w+) ?="}
+    names = set(re.findall(patterns[language], table.read_text("utf-8"), re.MULTILINE))
+    assert len(names) > 20
+    text = "\n".join(path.read_text("utf-8") for path in files if path != table)
+    assert sorted(names - set(re.findall(r"\w+", text))) == []
 
 
 def test_the_limp_and_the_worker_replacing_reasons() -> None:
@@ -49,7 +49,7 @@ def test_the_limp_and_the_worker_replacing_reasons() -> None:
 
 
 def test_every_reason_and_cause_has_a_text() -> None:
-    assert set(REASON_TEXTS) == set(Reason)
+    assert {reason.number: bool(reason.text) for reason in CONTRACT.reasons} == dict.fromkeys(Reason, True)
     assert set(CAUSE_TEXTS) == set(CAUSE_REASONS) == set(CauseKind)
     for kind in CauseKind:
         bare, full = Cause(kind).text([]), Cause(kind, 0, 1.5, 0.5).text(["FL_Knee_joint"])
@@ -85,7 +85,6 @@ def test_a_cause_of_a_later_gaitd_has_no_reason_here() -> None:
     ],
 )
 def test_a_contract_that_contradicts_itself_is_refused(
-    generate: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: tuple[str, str],
@@ -94,6 +93,6 @@ def test_a_contract_that_contradicts_itself_is_refused(
     text = (PROTO / "contract.yaml").read_text("utf-8")
     assert change[0] in text
     (tmp_path / "contract.yaml").write_text(text.replace(*change), "utf-8")
-    monkeypatch.setattr(generate, "SOURCE", tmp_path / "contract.yaml")
+    monkeypatch.setattr(generator, "SOURCE", tmp_path / "contract.yaml")
     with pytest.raises(ValueError, match=complaint):
-        generate.load()
+        generator.load()

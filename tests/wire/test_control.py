@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitd.wire.contract import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, REQUESTS, Reason
 from gaitd.wire.control import (
     Activate,
     Damp,
@@ -28,6 +27,8 @@ from gaitd.wire.control import (
     read_body,
 )
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, Reason
+from support.proto import CONTRACT
 
 BODIES = st.dictionaries(
     st.text(max_size=10),
@@ -149,6 +150,9 @@ def test_bodies_are_read() -> None:
         (Hello, HELLO | {"joints": "hip"}, "joints"),
         (Hello, HELLO | {"joints": [1]}, "joints"),
         (Hello, HELLO | {"fields": None}, "fields"),
+        (Hello, HELLO | {"fields": ["orientation", "Gravity"]}, "fields: a state has no field 'Gravity'"),
+        (Hello, HELLO | {"fields": ["seq"]}, "no field 'seq'; known are angular_velocity, orientation, "),
+        (Hello, HELLO | {"fields": ["x" * 8000]}, f"no field '{'x' * 40}'"),
         (Hello, HELLO | {"message": "photo"}, "message"),
         (Hello, HELLO | {"controller": b"c"}, "controller"),
         (Activate, {"session": 1}, "session"),
@@ -180,7 +184,7 @@ def test_the_bodies_are_those_of_the_contract() -> None:
     assert {
         name: {field.name: field.required for field in msgspec.structs.fields(body)}
         for name, body in bodies.items()
-    } == REQUESTS
+    } == {request.name: request.keys_needed for request in CONTRACT.requests}
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, 2**64 - 1])

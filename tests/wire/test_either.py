@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaitd.wire.codec import decode_either, encode_raw_observation, encode_state
+from gaitd.wire.codec import decode_either, encode_state
 from gaitd.wire.frame import WireError
 from gaitd.wire.messages import RawObservation, RobotState
 from support.controller import standing_state
+from support.proto import encode_raw_observation
 
 
 def test_either_kind_is_told_apart() -> None:

@@ -20,10 +20,10 @@ from gaitd.wire.codec import (
     decode_raw_observation,
     decode_state,
     encode_command,
-    encode_raw_observation,
     encode_state,
 )
-from gaitd.wire.contract import (
+from gaitd.wire.frame import WireError
+from gaitd.wire.generated import (
     COMMAND_FIELDS,
     GUARD_SLOT,
     MAX_MESSAGE_BYTES,
@@ -35,8 +35,8 @@ from gaitd.wire.contract import (
     Mode,
     Reason,
 )
-from gaitd.wire.frame import WireError
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
+from support.proto import encode_raw_observation
 
 UINT64 = st.integers(0, 2**64 - 1)
 JOINTS = 3

@@ -18,14 +18,15 @@ from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.wire.codec import decode_command, encode_raw_observation, encode_state
-from gaitd.wire.contract import CauseKind, Mode, Reason
+from gaitd.wire.codec import decode_command, encode_state
+from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 from gaitd.worker.answer import Answerer
 from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, PolicyStep
 from support.controller import standing_state
 from support.fakes import FAKES, Honest
+from support.proto import encode_raw_observation
 
 PERIOD_NS = 12_000_000
 DEFAULT = np.array([0.0, -0.65, 1.3], np.float32)
@@ -33,7 +34,7 @@ SESSION = 5
 
 
 class Switched(Honest):
-    """Honest or one of the fakes, as told; watches what it is told to adopt."""
+    """Honest or one of the fakes, as told; watches what it is told to commit."""
 
     fault = "honest"
     accepted = 0
@@ -42,9 +43,9 @@ class Switched(Honest):
     def infer(self, observation: np.ndarray) -> np.ndarray:
         return FAKES[self.fault](self.real).infer(observation)
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         self.accepted += 1
-        super().accept()
+        super().commit()
 
     def reset(self) -> None:
         self.resets += 1
@@ -73,7 +74,7 @@ class Bench:
         self.setup = SessionSetup(session, session + 100, 0, self.raw, np.array(self.order, np.intp))
         self.model.reset()
         limits = AdmissionLimits(max_age_ns)
-        self.step_of = PolicyStep(self.bundle, self.setup, limits, self.model.infer, self.model.accept)
+        self.step_of = PolicyStep(self.bundle, self.setup, limits, self.model.infer, self.model.commit)
         self.grant(session + 100)
 
     def grant(self, epoch: int, slot: int = 0, for_ns: int = 3600 * 10**9) -> None:
@@ -138,7 +139,7 @@ def test_the_answer_is_the_policys(bench: Bench, small_bundle: Bundle) -> None:
         command = bench.answer()
         pipeline.observe(state)
         expected = pipeline.decide(backend.infer(pipeline.observation()))
-        pipeline.accept(expected)
+        pipeline.commit(expected)
         assert command is not None
         np.testing.assert_array_equal(command.joint_position, expected.target)
         np.testing.assert_array_equal(command.action, expected.action)
@@ -236,6 +237,7 @@ def test_a_command_is_withheld_without_the_lease(bench: Bench) -> None:
 def test_a_withheld_command_leaves_no_trace(small_bundle: Bundle) -> None:
     """What follows is as if its state had come without being answered."""
     withheld, superseded = Bench(small_bundle), Bench(small_bundle)
+    superseded.begin_ns = withheld.begin_ns
     for bench in (withheld, superseded):
         assert bench.step() is not None
     states = [withheld.state(), withheld.state()]
@@ -258,6 +260,7 @@ def test_a_withheld_command_leaves_no_trace(small_bundle: Bundle) -> None:
 def test_a_rehearsal_leaves_no_trace(small_bundle: Bundle) -> None:
     """Any message, any number of times: the session's answers are the same, and nothing is counted."""
     rehearsed, plain = Bench(small_bundle), Bench(small_bundle)
+    plain.begin_ns = rehearsed.begin_ns
     for _ in range(5):
         state = rehearsed.state()
         plain.seq = rehearsed.seq
@@ -269,12 +272,15 @@ def test_a_rehearsal_leaves_no_trace(small_bundle: Bundle) -> None:
         assert answers[1] is not None
         np.testing.assert_array_equal(answers[0].joint_position, answers[1].joint_position)
         for data in (encode_state(state), encode_state(replace(state, seq=0)), b"junk"):
-            rehearsed.step_of.rehearse(Frame(data, state.stamp_ns))
+            rehearsed.answerer.rehearse(rehearsed.step_of, Frame(data, state.stamp_ns))
         rehearsed.backend.fault = "failing"
-        rehearsed.step_of.rehearse(Frame(encode_state(state), state.stamp_ns))
+        rehearsed.answerer.rehearse(rehearsed.step_of, Frame(encode_state(state), state.stamp_ns))
         rehearsed.backend.fault = "honest"
     assert rehearsed.accounted() == plain.accounted() == 5
     assert rehearsed.backend.accepted == plain.backend.accepted
+    assert len(rehearsed.sent) == len(plain.sent) == 5
+    records = [bench.memory.steps.read_since(0, unsettled=True)[0] for bench in (rehearsed, plain)]
+    np.testing.assert_array_equal(*(record["action"] for record in records))
 
 
 def test_a_state_that_grew_old_is_not_answered(bench: Bench) -> None:

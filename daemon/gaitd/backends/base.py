@@ -14,7 +14,7 @@ class Backend(Protocol):
     """One loaded policy model. Used by one thread; may block, crash or lie: the guard expects all three.
 
     A recurrent policy's hidden state lives inside the backend: ``infer`` computes the next one,
-    ``accept`` adopts it, so that a rejected action leaves no trace.
+    ``commit`` makes it the model's own, so that a rejected action leaves no trace.
     """
 
     def infer(self, observation: Float32Array) -> Float32Array:
@@ -25,8 +25,8 @@ class Backend(Protocol):
         """
         ...
 
-    def accept(self) -> None:
-        """The last action's command went out: adopt the hidden state that came with it."""
+    def commit(self) -> None:
+        """The last action's command went out: the hidden state that came with it is the model's own."""
         ...
 
     def reset(self) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 
 from gaitd.backends.base import Float32Array
 from gaitd.errors import BackendError, InputError
-from gaitd.policy import contract
+from gaitd.policy.manifest import Model
 
 
 def check_tensors(
-    model: contract.Model,
+    model: Model,
     observation_dim: int,
     action_dim: int,
     inputs: dict[str, int],

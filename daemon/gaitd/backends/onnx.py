@@ -13,7 +13,7 @@ import onnxruntime
 from gaitd.backends.base import Float32Array
 from gaitd.bundle.onnx_file import check_self_contained
 from gaitd.errors import BackendError, InputError
-from gaitd.policy.contract import Model
+from gaitd.policy.manifest import Model
 
 
 def open_session(model_bytes: bytes) -> onnxruntime.InferenceSession:
@@ -62,8 +62,8 @@ class OnnxBackend:
             raise BackendError(f"onnxruntime failed: {_first_line(error)}") from None
         return self._action.reshape(-1)
 
-    def accept(self) -> None:
-        """See Backend.accept."""
+    def commit(self) -> None:
+        """See Backend.commit."""
         for now, then in zip(self._hidden, self._next_hidden, strict=True):
             now[...] = then
 

@@ -18,7 +18,7 @@ from gaitd.backends.npu_tensors import InputCheck, check_tensors
 from gaitd.backends.rknn_host import RknnHost, library_path, library_version
 from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.errors import BackendError, InputError
-from gaitd.policy import contract
+from gaitd.policy import manifest
 
 
 class RknnBackend:
@@ -27,7 +27,7 @@ class RknnBackend:
     def __init__(
         self,
         model_bytes: bytes,
-        model: contract.Model,
+        model: manifest.Model,
         observation_dim: int,
         action_dim: int,
         core: str = "0",
@@ -68,7 +68,7 @@ class RknnBackend:
             raise BackendError("the NPU reported success, but its output is not finite or was not written")
         return self._action
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         """See base.Backend."""
         for current, following in self._hidden:
             np.copyto(current, following)
@@ -107,7 +107,7 @@ class RknnBackend:
             )
         return context.value
 
-    def _prepare(self, model: contract.Model, observation_dim: int, action_dim: int) -> None:
+    def _prepare(self, model: manifest.Model, observation_dim: int, action_dim: int) -> None:
         versions = api.SdkVersion()
         self._query(api.QUERY_SDK_VERSION, versions)
         self._runtime_version = versions.runtime.decode(errors="replace")

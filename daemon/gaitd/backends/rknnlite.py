@@ -20,7 +20,7 @@ from gaitd.backends.npu_tensors import InputCheck, check_tensors
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.errors import BackendError, InputError
-from gaitd.policy import contract
+from gaitd.policy.manifest import Model
 
 PACKAGE = "rknn-toolkit-lite2"
 VERSION = "2.5.0"
@@ -37,7 +37,7 @@ class RknnLiteBackend:
     def __init__(
         self,
         model_bytes: bytes,
-        model: contract.Model,
+        model: Model,
         observation_dim: int,
         action_dim: int,
         core: str = "0",
@@ -82,7 +82,7 @@ class RknnLiteBackend:
         self._check_fresh()
         return self._action
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         """See base.Backend."""
         for current, following in self._hidden:
             np.copyto(current, following)
@@ -109,7 +109,7 @@ class RknnLiteBackend:
             self._runtime = None
             self._wheel.release()
 
-    def _prepare(self, model: contract.Model, observation_dim: int, action_dim: int) -> None:
+    def _prepare(self, model: Model, observation_dim: int, action_dim: int) -> None:
         try:
             _, self._runtime_version, self._driver_version = self._runtime.get_sdk_version()
             counts = self._runtime.get_in_out_num()

@@ -56,7 +56,7 @@ def run_selftest(backend: Backend, bundle: Bundle, tolerance: float) -> SelfTest
                 f"expected {expected[index].shape}"
             )
         actions[index] = action
-        backend.accept()
+        backend.commit()
     backend.reset()
     joints = bundle.manifest.joints
     if not np.isfinite(actions).all():

@@ -10,8 +10,9 @@ import math
 import re
 
 from gaitd.errors import InputError, printable
-from gaitd.policy.contract import JOINT_TERMS, Manifest, Term
-from gaitd.wire.contract import MAX_JOINTS
+from gaitd.policy.manifest import Manifest
+from gaitd.policy.sources import term_size
+from gaitd.wire.generated import MAX_JOINTS
 
 MAX_NAME = 100
 """Characters of a name or version: it goes into log lines, `systemctl status` and metrics."""
@@ -60,17 +61,10 @@ def _check_observation(manifest: Manifest) -> None:
         length = history.length if term.history_length is None else term.history_length
         _check_at_most(f"{key}.history_length", length, MAX_FRAMES)
         _check_at_most(f"{key}.delay_steps", term.delay_steps, MAX_FRAMES)
-        width = _width(term, len(manifest.joints))
+        width = term_size(term.term, len(manifest.joints))
         frame, total, depth = frame + width, total + width * length, max(depth, length + term.delay_steps)
     _check_at_most("observation: its terms and history make", total, MAX_OBSERVATION_DIM)
     _check_at_most("observation: with its delays it remembers", frame * depth, MAX_REMEMBERED)
-
-
-def _width(term: Term, joints: int) -> int:
-    """Values in a frame."""
-    if term.term in JOINT_TERMS:
-        return joints
-    return 2 if term.term == "clock_phase" else 3
 
 
 def _check_at_most(key: str, value: int, limit: int) -> None:

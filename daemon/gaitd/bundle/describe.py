@@ -6,9 +6,9 @@ import msgspec
 
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import printable
-from gaitd.policy.contract import Float32Array, Term
 from gaitd.policy.joints import joint_array
 from gaitd.policy.limits import position_range
+from gaitd.policy.manifest import Float32Array, Term
 from gaitd.policy.observation import required_fields
 
 

@@ -20,11 +20,12 @@ from gaitd.bundle.models import check_models
 from gaitd.bundle.untrusted import array_names, load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
-from gaitd.policy.contract import FORMAT, Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, gain_array
+from gaitd.policy.manifest import FORMAT, Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.policy.replay import STATE_FIELDS, StateTrace, check_terms, check_trace
+from gaitd.policy.replay import StateTrace, check_terms, check_trace
 from gaitd.system.memory import memory_limit
+from gaitd.wire.generated import STATE_VALUES
 
 MANIFEST = "manifest.yaml"
 KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
@@ -77,7 +78,7 @@ class Bundle:
         """The states that the golden observations were made from outside gaitd; None without a capture."""
         data = self.read_bytes("golden.npz")
         names = array_names(data)
-        states = [name for name in STATE_FIELDS if f"state_{name}" in names]
+        states = [name for name in STATE_VALUES if f"state_{name}" in names]
         if "state_reset" not in names:
             return None
         keys = ["state_reset", *(f"state_{name}" for name in states)]
@@ -170,7 +171,7 @@ def _check_contents(bundle: Bundle) -> None:
             if not 0 < getattr(manifest.golden, key) < np.inf:
                 raise InputError(f"golden.{key}: expected above 0, got {getattr(manifest.golden, key)}")
         pipeline = bundle.pipeline()
-        StateAdmission(manifest, AdmissionLimits.for_period(round(manifest.control_period_s * 1e9)))
+        StateAdmission(manifest, AdmissionLimits.for_period(manifest.period_ns))
     except InputError as error:
         if str(error).startswith("obs_stats.npz"):
             raise InputError(f"{bundle.path}: {error}") from None

@@ -13,7 +13,7 @@ from gaitd.ctl import bench, doctor, keygen, policies, report, robot, route, sel
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import printable
 from gaitd.system.command_line import run_command
-from gaitd.wire.contract import Reason
+from gaitd.wire.generated import Reason
 
 
 def main(arguments: list[str] | None = None) -> int:

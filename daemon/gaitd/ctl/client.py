@@ -12,9 +12,9 @@ import zmq
 
 from gaitd.ctl.route import Route
 from gaitd.errors import GaitdError, UnreachableError, printable
-from gaitd.wire.contract import MAX_MESSAGE_BYTES
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import MAX_MESSAGE_BYTES
 
 STATUS_TIMEOUT_S = 2.0
 """Of a look at whether a gaitd walks: a busy one answers within a control period."""

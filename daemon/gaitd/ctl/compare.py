@@ -83,7 +83,7 @@ def _golden_actions(backend: Backend, bundle: Bundle) -> Float32Array:
     backend.reset()
     for observation in bundle.golden()[0]:
         answers.append(backend.infer(pipeline.normalize(observation)).copy())
-        backend.accept()
+        backend.commit()
     return np.array(answers)
 
 

@@ -29,7 +29,7 @@ def measure(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Durations:
     """Infer the golden observations once a control period, for so long."""
-    period_ns = round(bundle.manifest.control_period_s * 1e9)
+    period_ns = bundle.manifest.period_ns
     pipeline = bundle.pipeline()
     observations = [pipeline.normalize(row) for row in bundle.golden()[0]]
     steps = max(1, round(duration_s * 1e9 / period_ns))

@@ -14,8 +14,8 @@ import zmq
 from gaitd.errors import InputError
 from gaitd.system.keys import read_public_key, read_secret_key
 from gaitd.system.runtime_dir import check_runtime_dir
-from gaitd.wire.contract import CHANNELS, DEFAULT_PORT, HEARTBEAT_MS, REMOTE_RECONNECT_MS
 from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.generated import CHANNELS, DEFAULT_PORT, HEARTBEAT_MS, REMOTE_RECONNECT_MS
 
 NO_ACCESS = (
     "you may not open its socket: sudo usermod --append --groups gaitd $USER and log in again, or use sudo"

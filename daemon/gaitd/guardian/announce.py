@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gaitd.guardian.rules import GuardState
 from gaitd.system.log import log
-from gaitd.wire.contract import Mode
+from gaitd.wire.generated import Mode
 
 
 def log_mode(state: GuardState, joints: Sequence[str]) -> None:
@@ -19,6 +19,17 @@ def log_mode(state: GuardState, joints: Sequence[str]) -> None:
         session=state.session,
         detail=state.explanation(joints) or "-",
     )
+
+
+def log_missing_realtime(process: str, missing: Mapping[str, str]) -> None:
+    """One line for each real-time setting that is not available, with the fix."""
+    for name, detail in missing.items():
+        log.warning("real-time setting not available", process=process, setting=name, detail=detail)
+
+
+def log_fallback(now: str, why: str) -> None:
+    """The one warning that the first backend does not work."""
+    log.warning("POLICY RUNS ON THE CPU until gaitd restarts", backend=now, why=why)
 
 
 def status_line(state: GuardState, joints: Sequence[str], starting: int, running: str) -> str:

@@ -15,9 +15,9 @@ from gaitd.guardian.sessions import JointOrder
 from gaitd.system.access import AccessControl
 from gaitd.system.log import log
 from gaitd.wire.codec import encode_command
-from gaitd.wire.contract import GUARD_SLOT, MAX_MESSAGE_BYTES
 from gaitd.wire.control import ForeignRequestError, Reply, Request, decode_request, encode_reply
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import GUARD_SLOT
 from gaitd.wire.messages import JointCommand
 
 MAX_REQUESTS_PER_WAKE = 8
@@ -29,11 +29,11 @@ UNAUTHORIZED_LOG_NS = 1_000_000_000
 class ControlChannel:
     """Binds both endpoints; reads requests, sends replies, publishes the guardian's commands."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], access: AccessControl) -> None:
+    def __init__(self, access: AccessControl) -> None:
         """Raises InputError when an endpoint cannot be bound."""
         self._access = access
-        self._control = self._bind(context, zmq.ROUTER, "control")
-        self._guard = self._bind(context, zmq.PUB, "guard")
+        self._control = access.open(zmq.ROUTER, "control")
+        self._guard = access.open(zmq.PUB, "guard")
         self._unauthorized_logged_ns = -UNAUTHORIZED_LOG_NS
 
     def serve(self, answer: Callable[[bytes, Request], Reply]) -> tuple[int, int]:
@@ -95,10 +95,3 @@ class ControlChannel:
         if peer is not None and now_ns - self._unauthorized_logged_ns >= UNAUTHORIZED_LOG_NS:
             self._unauthorized_logged_ns = now_ns
             log.warning("peer refused, its key is not in network.allowed_keys", **peer._asdict())
-
-    def _bind(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, channel: str) -> zmq.Socket[bytes]:
-        socket = context.socket(kind)
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        self._access.open(socket, channel)
-        return socket

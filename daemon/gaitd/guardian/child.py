@@ -1,4 +1,4 @@
-"""Child processes of the guardian: start, see their death at once, restart with back-off."""
+"""Child processes of the guardian: start, see their death at once, restart as the table of processes says."""
 
 from __future__ import annotations
 
@@ -9,29 +9,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-START_BACKOFF_NS = 250_000_000
-MAX_BACKOFF_NS = 5_000_000_000
-STABLE_NS = 10_000_000_000
-"""A child that lived this long starts over with the shortest back-off."""
-
+from gaitd.errors import CrashLoopError
+from gaitd.shared.processes import ChildProcess
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """numpy's linear algebra would otherwise start a thread, with its buffers, for each core."""
 
 
 class Child:
-    """One child process slot; the process in it may be replaced many times."""
+    """One row of the table of processes at run time; the process itself may be replaced many times."""
 
-    def __init__(
-        self, name: str, module: str, argument: Callable[[int], str], pass_fds: Sequence[int]
-    ) -> None:
+    def __init__(self, row: ChildProcess, argument: Callable[[int], str], pass_fds: Sequence[int]) -> None:
         """``argument`` makes the child's one argument, given the descriptor it may report to."""
-        self.name = name
+        self.name = row.name
         self.starts = 0
-        self.failures = 0
-        """Deaths in a row, each within STABLE_NS of its start."""
-        self.restart_at_ns: int | None = None
-        self._module = module
+        self.deaths_in_a_row = 0
+        self._row = row
+        self._restart_at_ns: int | None = None
         self._argument = argument
         self._pass_fds = tuple(pass_fds)
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,13 +45,13 @@ class Child:
 
     @property
     def started_ns(self) -> int:
-        """When the process in this slot was started."""
+        """When the present process was started."""
         return self._started_ns
 
     def start(self, now_ns: int) -> None:
-        """Start a process in this slot. Raises OSError when the system refuses; that counts as a death."""
+        """Start a process. Raises OSError when the system refuses; that counts as a death."""
         self._started_ns = now_ns
-        self.restart_at_ns = None
+        self._restart_at_ns = None
         try:
             self._start()
         except OSError:
@@ -73,7 +67,7 @@ class Child:
         self._report_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, self._argument(write_fd)],
+                [sys.executable, "-m", self._row.entry, self._argument(write_fd)],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ONE_THREAD},
                 pass_fds=(*self._pass_fds, write_fd),
@@ -92,7 +86,7 @@ class Child:
             return b""
 
     def has_died(self) -> bool:
-        """Whether the process in this slot is dead and not yet reaped."""
+        """Whether the present process is dead and not yet reaped."""
         if self._pidfd < 0:
             return False
         poll = select.poll()  # unlike select, for descriptors of any number
@@ -109,10 +103,20 @@ class Child:
             return f"{self.name} killed by {signal.Signals(-code).name}"
         return f"{self.name} ended with exit code {code}"
 
+    def is_due(self, now_ns: int) -> bool:
+        """None runs, and it is time to start it again."""
+        return self.pid == 0 and self._restart_at_ns is not None and now_ns >= self._restart_at_ns
+
+    def check_crash_loop(self, last: str) -> None:
+        """Raises CrashLoopError, which quotes how the ``last`` one died, after too many deaths in a row."""
+        most = self._row.max_deaths_in_a_row
+        if most is not None and self.deaths_in_a_row >= most:
+            raise CrashLoopError(f"the {self.name} died {self.deaths_in_a_row} times in a row; last: {last}")
+
     def _plan_restart(self, now_ns: int) -> None:
-        self.failures = 1 if now_ns - self._started_ns > STABLE_NS else self.failures + 1
-        delay_ns = min(START_BACKOFF_NS * 2 ** (self.failures - 1), MAX_BACKOFF_NS)
-        self.restart_at_ns = now_ns + (0 if self.failures == 1 else delay_ns)
+        stable = now_ns - self._started_ns > self._row.stable_ns
+        self.deaths_in_a_row = 1 if stable else self.deaths_in_a_row + 1
+        self._restart_at_ns = now_ns + self._row.backoff_ns(self.deaths_in_a_row)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if a process is there."""
@@ -120,7 +124,7 @@ class Child:
             self._process.send_signal(number)
 
     def forget(self) -> None:
-        """Close what belonged to the process that was here."""
+        """Close what belonged to the process that was there."""
         for fd in (self._pidfd, self._report_fd):
             if fd >= 0:
                 os.close(fd)

@@ -22,22 +22,28 @@ from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
-from gaitd.guardian.sessions import SLOT, Sessions
+from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.lifeline import create_lifeline, map_lifeline
-from gaitd.shared.processes import GUARDIAN, TELEMETRY, WORKER
+from gaitd.shared.processes import GUARDIAN, TELEMETRY, WORKER, WORKER_SLOT, ChildProcess
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
-from gaitd.system.realtime import apply_realtime, freeze_garbage, name_process, realtime_context
+from gaitd.system.realtime import (
+    apply_realtime,
+    freeze_garbage,
+    missing_settings,
+    name_process,
+    realtime_context,
+)
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
-from gaitd.wire.contract import WORKER_REPLACING_REASONS, Mode, Reason
 from gaitd.wire.control import Reply, Request
+from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
 
 TICKS_PER_PERIOD = 4
 """The guardian looks this often in a control period, so its own tick adds a quarter period at most."""
@@ -52,7 +58,7 @@ class Guardian:
     """The main process of one gaitd."""
 
     def __init__(
-        self, bundle: Bundle, config: Config, backends: list[BackendName], worker_entry: str = WORKER.entry
+        self, bundle: Bundle, config: Config, backends: list[BackendName], worker: ChildProcess = WORKER
     ) -> None:
         """Claim the runtime directory and bind the sockets. Raises InputError.
 
@@ -63,7 +69,7 @@ class Guardian:
         self._joints = manifest.joints
         self._config = config
         self._choice = BackendChoice(backends)
-        self._period_ns = round(manifest.control_period_s * 1e9)
+        self._period_ns = manifest.period_ns
         self._limits = GuardLimits(
             round(self._period_ns * config.guard.deadline_periods),
             round(config.guard.first_command_s * 1e9),
@@ -74,7 +80,7 @@ class Guardian:
         self._words = self._guard.words
         self._worker_memory = WorkerMemory.create(len(manifest.joints))
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
-        self._channel = ControlChannel(self._context, AccessControl(self._context, config))
+        self._channel = ControlChannel(AccessControl(self._context, config))
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status)
         self._applied = GuardState()
@@ -85,10 +91,9 @@ class Guardian:
         lifeline_fd = create_lifeline()
         self._worker = WorkerProcess(
             Child(
-                WORKER.name,
-                worker_entry,
+                worker,
                 *worker_launch(
-                    bundle, self._choice, config, SLOT, self._guard, self._worker_memory, lifeline_fd
+                    bundle, self._choice, config, WORKER_SLOT, self._guard, self._worker_memory, lifeline_fd
                 ),
             ),
             self._choice,
@@ -98,9 +103,7 @@ class Guardian:
             self._start,
         )
         self._telemetry = Child(
-            TELEMETRY.name,
-            TELEMETRY.entry,
-            *telemetry_launch(bundle, [*backends], config, self._guard, self._worker_memory),
+            TELEMETRY, *telemetry_launch(bundle, [*backends], config, self._guard, self._worker_memory)
         )
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
@@ -118,7 +121,7 @@ class Guardian:
         config = self._config
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
-        name_process("gaitd-guardian")
+        name_process(GUARDIAN.title)
         now_ns = time.monotonic_ns()
         self._start(self._worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
@@ -134,7 +137,7 @@ class Guardian:
                     if fd in (timer_fd, self._broken_fd):
                         os.read(fd, 8)
                     if fd == self._broken_fd:
-                        self._hear_of_death(time.monotonic_ns())
+                        self._note_death(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -169,7 +172,7 @@ class Guardian:
         state, before = self._sessions.state, self._applied
         if state is not before:
             if state.mode is Mode.ACTIVE and state.epoch != before.epoch:
-                self._guard.write_session(self._sessions.order.setup)
+                self._guard.write_session(self._sessions.joint_order.setup)
             self._applied = state
             self._renew_lease(now_ns)
             self._words["mode"], self._words["reason"] = state.mode, state.reason
@@ -179,7 +182,7 @@ class Guardian:
             self._next_publish_ns = now_ns + self._period_ns
             self._standing = standing
             if state.mode is not Mode.ACTIVE:
-                self._channel.publish(state, self._sessions.order, standing=standing, now_ns=now_ns)
+                self._channel.publish(state, self._sessions.joint_order, standing=standing, now_ns=now_ns)
         if changed:
             self._announce(state)
 
@@ -188,7 +191,9 @@ class Guardian:
         state = self._applied
         active = state.mode is Mode.ACTIVE
         self._guard.lease = (
-            lease.grant(state.epoch, SLOT, now_ns + self._limits.deadline_ns) if active else lease.NOBODY
+            lease.grant(state.epoch, WORKER_SLOT, now_ns + self._limits.deadline_ns)
+            if active
+            else lease.NOBODY
         )
 
     def _announce(self, state: GuardState) -> None:
@@ -225,9 +230,9 @@ class Guardian:
         if worker.ready != was_ready or how_it_died is not None:
             self._say_status()
 
-    def _hear_of_death(self, now_ns: int) -> None:
+    def _note_death(self, now_ns: int) -> None:
         """The worker's lifeline broke: damping first, everything else later."""
-        self._worker.hear_of_death()
+        self._worker.note_death()
         self._note_readiness()
         self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)
@@ -235,8 +240,10 @@ class Guardian:
     def _look_after_telemetry(self, now_ns: int) -> None:
         child = self._telemetry
         if child.has_died():
-            log.warning("telemetry died", how=child.reap(now_ns))
-        elif child.pid == 0 and child.restart_at_ns is not None and now_ns >= child.restart_at_ns:
+            how = child.reap(now_ns)
+            log.warning("telemetry died", how=how)
+            child.check_crash_loop(how)
+        elif child.is_due(now_ns):
             self._start(child, now_ns)
 
     def _feed_watchdog(self, now_ns: int) -> None:
@@ -248,20 +255,23 @@ class Guardian:
         try:
             child.start(now_ns)
         except OSError as error:
-            log.error(f"{child.name} cannot be started", error=error.strerror, failures=child.failures)
+            log.error(
+                f"{child.name} cannot be started",
+                error=error.strerror,
+                deaths_in_a_row=child.deaths_in_a_row,
+            )
             return
         self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guardian at once
         self._words["worker_starts"] = self._worker.child.starts
         self._words["backend"] = self._choice.index
 
     def _become_realtime(self) -> None:
-        realtime = self._config.realtime
-        settings = apply_realtime(realtime, GUARDIAN.cpus(realtime), GUARDIAN.priority(realtime))
-        self._missing_realtime = {setting.name: setting.detail for setting in settings if not setting.ok}
-        for name, detail in self._missing_realtime.items():
-            log.warning("real-time setting not available", process=GUARDIAN.name, setting=name, detail=detail)
+        config = self._config.realtime
+        settings = apply_realtime(config, GUARDIAN.cpus(config), GUARDIAN.priority(config))
+        self._missing_realtime = missing_settings(settings)
+        announce.log_missing_realtime(GUARDIAN.name, self._missing_realtime)
         if any(setting.name == "sched_fifo" and setting.ok for setting in settings):
-            self._fifo_priority = GUARDIAN.priority(realtime)
+            self._fifo_priority = GUARDIAN.priority(config)
 
     def _status(self) -> dict[str, Any]:
         counters = self._worker_memory.words

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from gaitd.shared.findings import Finding
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import LIMP_REASONS, Mode, Reason
+from gaitd.wire.generated import LIMP_REASONS, Mode, Reason
 
 
 @dataclass(frozen=True, slots=True)

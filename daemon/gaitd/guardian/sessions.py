@@ -20,14 +20,13 @@ from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
 from gaitd.shared.guard_memory import SessionSetup
+from gaitd.shared.processes import WORKER_SLOT
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.messages import Float32Array
 
-SLOT = 0
-"""Of the one worker."""
 MAX_CONTROLLERS = 16
 """Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
 
@@ -88,7 +87,7 @@ class Sessions:
         self.state = GuardState()
         self._bundle = bundle
         self._pipeline = bundle.pipeline()
-        self.order = self._order_of(bundle.manifest.joints, 0, 0, raw=False)
+        self.joint_order = self._joint_order_of(bundle.manifest.joints, 0, 0, raw=False)
         """Joint order of the latest session; the policy's own before the first."""
         self._times = {
             "deadline_ns": limits.deadline_ns,
@@ -140,15 +139,17 @@ class Sessions:
         while len(self._hellos) > MAX_CONTROLLERS:
             self._hellos.popitem(last=False)
         pipeline = self._pipeline
-        order = self._order_of(hello.joints, 0, 0, raw=False)
+        order = self._joint_order_of(hello.joints, 0, 0, raw=False)
         command = manifest.velocity_command
         return {
             "gaitd": gaitd.__version__,
             "policies": [{"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version}],
             "policy": 0,
-            "period_ns": round(manifest.control_period_s * 1e9),
+            "period_ns": manifest.period_ns,
             "times": self._times,
-            "endpoints": [{"slot": SLOT, "transport": TRANSPORT, "state": "state", "command": "command"}],
+            "endpoints": [
+                {"slot": WORKER_SLOT, "transport": TRANSPORT, "state": "state", "command": "command"}
+            ],
             "joints": manifest.joints,
             "joint_targets": [JOINT_TARGET] * len(manifest.joints),
             "fields": needed,
@@ -183,9 +184,9 @@ class Sessions:
         self._epoch += 1
         self._owner = peer
         raw = hello.message == "raw_observation"
-        self.order = self._order_of(hello.joints, session, self._epoch, raw=raw)
+        self.joint_order = self._joint_order_of(hello.joints, session, self._epoch, raw=raw)
         self.state = rules.activate(session, self._epoch, now_ns)
-        return {"session": session, "epoch": self._epoch, "slot": SLOT}
+        return {"session": session, "epoch": self._epoch, "slot": WORKER_SLOT}
 
     def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         session = read_body(request, Release).session
@@ -235,7 +236,7 @@ class Sessions:
             "text": cause.text(joints),
         }
 
-    def _order_of(self, joints: list[str], session: int, epoch: int, *, raw: bool) -> JointOrder:
+    def _joint_order_of(self, joints: list[str], session: int, epoch: int, *, raw: bool) -> JointOrder:
         manifest, mapper = self._bundle.manifest, self._pipeline.mapper
         policy = manifest.joints
         to_controller = order_from(policy, joints)
@@ -243,7 +244,7 @@ class Sessions:
         damping = fallback_damping(manifest)
         zeros = np.zeros_like(damping)
         return JointOrder(
-            SessionSetup(session, epoch, SLOT, raw, order_from(joints, policy)),
+            SessionSetup(session, epoch, WORKER_SLOT, raw, order_from(joints, policy)),
             tuple(joints.index(joint) for joint in policy),
             JointGoal(zeros, zeros, damping[to_controller]),
             JointGoal(default[to_controller], mapper.stiffness[to_controller], mapper.damping[to_controller]),

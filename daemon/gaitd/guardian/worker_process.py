@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.errors import CrashLoopError, GaitdError
+from gaitd.errors import GaitdError
+from gaitd.guardian import announce
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
 from gaitd.guardian.rules import WorkerView
@@ -66,7 +67,7 @@ class WorkerProcess:
         elif not self.ready:
             self._read_report()
             if self._report_bytes.endswith(b"\n") and not self.report.error:
-                self._welcome(fifo_priority)
+                self._mark_ready(fifo_priority)
             elif now_ns - child.started_ns > START_LIMIT_NS:
                 self.give_up(f"not ready after {START_LIMIT_NS / 1e9:.0f} s")
         elif self._silence_ns(now_ns) > STUCK_NS:
@@ -78,9 +79,9 @@ class WorkerProcess:
         if self.child.pid == 0 or self._given_up:
             return
         log.error("worker replaced", pid=self.child.pid, why=why)
-        self.hear_of_death()
+        self.note_death()
 
-    def hear_of_death(self) -> None:
+    def note_death(self) -> None:
         """It is dead, though the kernel may not be done with it yet. Kill it all the same.
 
         The word may come late, when a fresh worker has its place: that one would be given up, but live on.
@@ -109,46 +110,35 @@ class WorkerProcess:
     def _silence_ns(self, now_ns: int) -> int:
         return abs(now_ns - self._memory.words["heartbeat_ns"])
 
-    def _welcome(self, fifo_priority: int | None) -> None:
+    def _mark_ready(self, fifo_priority: int | None) -> None:
         self.ready = self.ever_ready = True
         watch_lifeline(self._lifeline, self._broken_fd, fifo_priority)
         report = self.report
         log.info(
             "worker ready", pid=self.child.pid, backend=report.backend, **report.versions, **report.selftest
         )
-        for name, detail in report.realtime.items():
-            log.warning("real-time setting not available", process="worker", setting=name, detail=detail)
+        announce.log_missing_realtime(WORKER.name, report.realtime)
 
     def _reap(self, now_ns: int) -> str:
         self.ready = False
         self._read_report()
         how = self.child.reap(now_ns)
         error = self.report.error
-        log.error("worker died", how=how, error=error or "-", failures=self.child.failures)
+        log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
         if not self.report.backend and self._choice.fall_back(error or how):
-            log.warning(
-                "POLICY RUNS ON THE CPU until gaitd restarts",
-                backend=self._choice.current,
-                why=self._choice.fallback,
-            )
+            announce.log_fallback(self._choice.current, self._choice.fallback)
             return how
         if not self.ever_ready and error:
             raise _error_of(self.report, self._choice.fallback)
-        self._check_crash_loop(error or how)
+        self.child.check_crash_loop(error or how)
         return how
 
     def _restart_when_due(self, now_ns: int) -> None:
-        child = self.child
-        self._check_crash_loop("it could not be started; see the log")
-        if child.restart_at_ns is not None and now_ns >= child.restart_at_ns:
+        self.child.check_crash_loop("it could not be started; see the log")
+        if self.child.is_due(now_ns):
             self._given_up = False
             self.report, self._report_bytes = WorkerReport(), b""
-            self._start(child, now_ns)
-
-    def _check_crash_loop(self, last: str) -> None:
-        most = WORKER.max_deaths_in_a_row
-        if most is not None and self.child.failures >= most:
-            raise CrashLoopError(f"the worker died {self.child.failures} times in a row; last: {last}")
+            self._start(self.child, now_ns)
 
     def _read_report(self) -> None:
         self._report_bytes += self.child.read_report()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import gain_array, joint_array
+from gaitd.policy.manifest import Float32Array, Manifest
 
 
 class ActionMapper:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.limits import position_range
+from gaitd.policy.manifest import Float32Array, Manifest
+from gaitd.policy.sources import projected_gravity, term_field
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import (
+from gaitd.wire.generated import (
     FUTURE_TOLERANCE_NS,
     MAX_ORIENTATION_NORM_SQUARED,
     MAX_SEQUENCE_JUMP_NS,
@@ -46,11 +47,10 @@ class StateAdmission:
     def __init__(self, manifest: Manifest, limits: AdmissionLimits) -> None:
         """Raises InputError when the manifest's limits contradict themselves."""
         self._limits = limits
-        period_ns = round(manifest.control_period_s * 1e9)
-        self._min_spacing_ns = math.floor(period_ns * MIN_STATE_SPACING_PERIODS)
-        self._max_seq_jump = math.ceil(MAX_SEQUENCE_JUMP_NS / period_ns)
+        self._min_spacing_ns = math.floor(manifest.period_ns * MIN_STATE_SPACING_PERIODS)
+        self._max_seq_jump = math.ceil(MAX_SEQUENCE_JUMP_NS / manifest.period_ns)
         self._needs_linear_velocity = any(
-            term.term == "base_linear_velocity" for term in manifest.observation.terms
+            term_field(term.term) == "linear_velocity" for term in manifest.observation.terms
         )
         low, high = position_range(manifest)
         state = manifest.limits.state
@@ -75,6 +75,7 @@ class StateAdmission:
         )
         self._start_error = np.full_like(low, np.inf)
         self._min_upright = -1.0
+        """Least cosine of the angle between the base's and the world's vertical."""
         posture = manifest.limits.posture
         if posture is not None:
             if not 0 < posture.max_tilt_rad <= math.pi:
@@ -143,11 +144,12 @@ class StateAdmission:
         if not (np.isfinite(others).all() and _inputs_finite(state)):
             return Cause(CauseKind.NOT_FINITE)
         if isinstance(state, RobotState):
-            norm, upright = _norm_and_upright(state)
+            norm = _norm_squared(state.orientation)
             if not MIN_ORIENTATION_NORM_SQUARED < norm < MAX_ORIENTATION_NORM_SQUARED:
                 low = norm <= MIN_ORIENTATION_NORM_SQUARED
                 bound = MIN_ORIENTATION_NORM_SQUARED if low else MAX_ORIENTATION_NORM_SQUARED
                 return Cause(CauseKind.ORIENTATION_NORM, number=norm, bound=bound)
+            upright = -projected_gravity(state.orientation)[2] / norm
             if upright < self._min_upright:
                 tilt = math.acos(max(-1.0, upright))
                 return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
@@ -196,11 +198,9 @@ def _sensors(state: RobotState | RawObservation) -> tuple[Float32Array, Float32A
     return joints, np.concatenate(parts)
 
 
-def _norm_and_upright(state: RobotState) -> tuple[float, float]:
-    """Squared norm of the orientation; cosine of the angle between the base's and the world's vertical."""
-    w, x, y, z = state.orientation.tolist()
-    norm = w * w + x * x + y * y + z * z
-    return norm, (w * w - x * x - y * y + z * z) / norm if norm else -1.0
+def _norm_squared(orientation: Float32Array) -> float:
+    w, x, y, z = orientation.tolist()
+    return float(w * w + x * x + y * y + z * z)
 
 
 def _inputs_finite(state: RobotState | RawObservation) -> bool:

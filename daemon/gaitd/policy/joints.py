@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, JointValues
+from gaitd.policy.manifest import Float32Array, JointValues
 
 
 def joint_array(values: JointValues, joints: Sequence[str], key: str) -> Float32Array:

@@ -8,10 +8,10 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.contract import Float32Array, Manifest, Response
 from gaitd.policy.joints import joint_array, positive_joint_array
+from gaitd.policy.manifest import Float32Array, Manifest, Response
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 
 LIMIT_NAMES = ("position", "slew", "torque")
 
@@ -85,7 +85,7 @@ class CommandGuard:
         """Judge a raw action (n,) at the measured joint position (n,) rad and velocity (n,) rad/s.
 
         Limits that clamp hold the target back, in the order slew, torque, position: the range of the
-        joint has the last word. Leaves no trace: ``accept`` does, when the command went out.
+        joint has the last word. Leaves no trace: ``commit`` does, when the command went out.
         """
         cause = self._model_fault(action, joint_position)
         if cause is not None:
@@ -103,7 +103,7 @@ class CommandGuard:
             self._hold("position", decision, self.position_min, self.position_max, centre)
         return decision
 
-    def accept(self, decision: Decision, joint_position: Float32Array) -> None:
+    def commit(self, decision: Decision, joint_position: Float32Array) -> None:
         """The command went out: its target is the next step's reference for slew.
 
         ``joint_position`` (n,) rad: where the joints were measured when the action was judged.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from operator import attrgetter
+
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import TERM_FIELDS, Float32Array, Manifest, Normalization
-from gaitd.policy.terms import compile_term, source_layout, stack_index
+from gaitd.policy.manifest import Float32Array, Manifest, Normalization
+from gaitd.policy.sources import MEASURED, SOURCES, source_layout, term_field
+from gaitd.policy.terms import compile_term, stack_index
 from gaitd.wire.messages import RobotState
+
+_measured = attrgetter(*MEASURED)
 
 
 class ObservationBuilder:
@@ -28,12 +34,19 @@ class ObservationBuilder:
             raise InputError("observation.terms: expected at least one term, got none")
         terms = [compile_term(manifest, index, term) for index, term in enumerate(observation.terms)]
         self._fill_with_first = history.fill == "first_frame"
-        if len({term.period_s for term in observation.terms if term.period_s is not None}) > 1:
+        periods_s = {term.period_s for term in observation.terms if term.period_s is not None}
+        if len(periods_s) > 1:
             raise InputError("observation.terms: all clock_phase terms must have the same period_s")
-        self._layout = source_layout(len(manifest.joints))
-        self._sources = np.zeros(self._layout["total"].stop, np.float32)
+        period_s = max(periods_s, default=math.inf)
+        self._phase_per_step = 2.0 * math.pi * manifest.control_period_s / period_s
+        layout = source_layout(len(manifest.joints))
+        self._sources = np.zeros(max(place.stop for place in layout.values()), np.float32)
+        self._taken = self._sources[: layout["last_action"].stop]
+        used = {term.source for term in terms}
         self._derived = [
-            (term.derived, self._layout[term.source]) for term in terms if term.derived is not None
+            (source.derive, layout[name])
+            for name, source in SOURCES.items()
+            if name in used and source.derive is not None
         ]
         self._gather = np.concatenate([term.gather for term in terms])
         self._offset = np.concatenate([term.offset for term in terms])
@@ -48,7 +61,7 @@ class ObservationBuilder:
         self.dim = len(self._stack)
         """Length of the observation vector."""
         self._vector = np.zeros(self.dim, np.float32)
-        self._no_linear_velocity = np.zeros(3, np.float32)
+        self._not_filled = np.zeros(3, np.float32)
         self._step = 0
 
     def reset(self) -> None:
@@ -59,23 +72,11 @@ class ObservationBuilder:
     def observe(self, state: RobotState, velocity_command: Float32Array, last_action: Float32Array) -> None:
         """Push one control step: the state, the clipped command (3,), the last accepted action (n,)."""
         sources, frames = self._sources, self._frames
-        # A controller that does not estimate it is refused at its hello, where a term needs it.
-        linear = self._no_linear_velocity if state.linear_velocity is None else state.linear_velocity
-        np.concatenate(
-            (
-                state.angular_velocity,
-                state.linear_acceleration,
-                linear,
-                velocity_command,
-                state.joint_position,
-                state.joint_velocity,
-                state.joint_torque,
-                last_action,
-            ),
-            out=sources[self._layout["direct"]],
-        )
+        # A controller that does not estimate a velocity that a term needs is refused at its hello.
+        measured = [self._not_filled if part is None else part for part in _measured(state)]
+        np.concatenate((*measured, velocity_command, last_action), out=self._taken)
         for derive, place in self._derived:
-            sources[place] = derive(state, self._step)
+            sources[place] = derive(state, self._phase_per_step * self._step)
         frames[1:] = frames[:-1]
         frame = frames[0]
         sources.take(self._gather, out=frame, mode="clip")
@@ -144,5 +145,5 @@ def symmetric_clip(clip: float | None, key: str) -> float:
 
 def required_fields(manifest: Manifest) -> list[str]:
     """Names of the state message's fields that the policy's terms are made from, sorted."""
-    terms = (term.term for term in manifest.observation.terms)
-    return sorted({TERM_FIELDS[term] for term in terms if term in TERM_FIELDS})
+    fields = (term_field(term.term) for term in manifest.observation.terms)
+    return sorted({field for field in fields if field is not None})

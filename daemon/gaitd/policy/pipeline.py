@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.contract import Float32Array, Manifest, Normalization
 from gaitd.policy.limits import CommandGuard, Decision
+from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.observation import Normalizer, ObservationBuilder
 from gaitd.wire.messages import RawObservation, RobotState
 
@@ -73,13 +73,13 @@ class PolicyPipeline:
         self._last_action = action
 
     def decide(self, action: Float32Array) -> Decision:
-        """Judge the model's raw action (n,) for the newest state. Leaves no trace until ``accept``."""
+        """Judge the model's raw action (n,) for the newest state. Leaves no trace until ``commit``."""
         return self._guard.check(action, self._joint_position, self._joint_velocity)
 
-    def accept(self, decision: Decision) -> None:
+    def commit(self, decision: Decision) -> None:
         """The decision's command went out: its action is ``last_action``, its target the slew reference."""
         self._last_action = decision.action
-        self._guard.accept(decision, self._joint_position)
+        self._guard.commit(decision, self._joint_position)
 
 
 def make_normalizer(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.policy.contract import JOINT_TERMS, Float32Array, History, Manifest
+from gaitd.policy.manifest import Float32Array, History, Manifest
+from gaitd.policy.sources import JOINT_TERMS
 from gaitd.policy.terms import compile_term, stack_index
 
 Indices = npt.NDArray[np.intp]

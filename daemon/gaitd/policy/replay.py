@@ -12,24 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.observation import required_fields
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.places import Places, describe_value, find_places
 from gaitd.policy.terms import compile_term
+from gaitd.wire.generated import STATE_VALUES
 from gaitd.wire.messages import RobotState
-
-STATE_FIELDS = (
-    "angular_velocity",
-    "orientation",
-    "linear_acceleration",
-    "linear_velocity",
-    "velocity_command",
-    "joint_position",
-    "joint_velocity",
-    "joint_torque",
-)
-"""Fields of a state that a capture may hold, named as in ``RobotState``."""
 
 MAX_STEPS = 5000
 """Of golden states: they are replayed at each start, in some 30 microseconds a step."""
@@ -40,7 +29,7 @@ class StateTrace:
     """States of successive control steps, joints in the policy's order."""
 
     fields: Mapping[str, Float32Array]
-    """(steps, values) by name of ``STATE_FIELDS``; what was not captured is absent."""
+    """(steps, values) by name of the wire's ``STATE_VALUES``; what was not captured is absent."""
     reset: npt.NDArray[np.bool_]
     """(steps,) whether an episode begins with this step."""
 
@@ -50,10 +39,11 @@ class StateTrace:
     def states(self, joints: int) -> Iterator[RobotState]:
         """The states; fields that were not captured are zero (orientation: level)."""
         steps = len(self)
-        values = {name: np.zeros((steps, 3), np.float32) for name in STATE_FIELDS}
-        values["orientation"] = np.tile(np.array([1.0, 0.0, 0.0, 0.0], np.float32), (steps, 1))
-        for name in ("joint_position", "joint_velocity", "joint_torque"):
-            values[name] = np.zeros((steps, joints), np.float32)
+        values = {
+            name: np.zeros((steps, joints if size is None else size), np.float32)
+            for name, size in STATE_VALUES.items()
+        }
+        values["orientation"][:, 0] = 1.0
         values |= self.fields
         for index in range(steps):
             row = {name: array[index] for name, array in values.items()}
@@ -68,7 +58,8 @@ def check_trace(manifest: Manifest, trace: StateTrace, steps: int) -> None:
             f"state_reset has shape {trace.reset.shape}, expected {(steps,)}, at most {MAX_STEPS}"
         )
     for name, array in trace.fields.items():
-        size = joints if name.startswith("joint_") else 4 if name == "orientation" else 3
+        size = STATE_VALUES[name]
+        size = joints if size is None else size
         if array.shape != (steps, size) or not np.isfinite(array).all():
             raise InputError(f"state_{name} has shape {array.shape}, expected {(steps, size)} finite values")
     for name in required_fields(manifest):

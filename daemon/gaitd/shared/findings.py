@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
+from gaitd.shared.checked_block import CheckedBlock, size_of
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 
 MAX_TEXT_BYTES = 240
-_BLOCK = np.dtype(
+_FIELDS = np.dtype(
     [
         ("count", "<u8"),
         ("at_ns", "<u8"),
@@ -21,11 +21,10 @@ _BLOCK = np.dtype(
         ("number", "<f8"),
         ("bound", "<f8"),
         ("text", f"S{MAX_TEXT_BYTES}"),
-        ("checksum", "<u8"),
     ]
 )
-BYTES = 8 + _BLOCK.itemsize
-LAYOUT = str(_BLOCK.descr)
+BYTES = 8 + size_of(_FIELDS)
+LAYOUT = str(_FIELDS.descr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +41,38 @@ class Finding:
 
 
 class FindingBlock:
-    """The newest finding of one kind: a count, and behind it the finding with a checksum."""
+    """The newest finding of one kind: a count, and behind it the finding."""
 
     def __init__(self, mapped: memoryview, joint_count: int) -> None:
         """``mapped``: BYTES of a worker's memory."""
         self._joint_count = joint_count
         self._count = mapped[:8].cast("Q")
-        self._block = np.frombuffer(mapped, _BLOCK, 1, 8)
-        self._scratch = np.zeros(1, _BLOCK)
+        self._block = CheckedBlock(mapped[8:], _FIELDS)
         self._seen = 0
         self._newest: Finding | None = None
 
     def write(self, finding: Finding) -> None:
         """Worker: this is the newest one."""
-        count, cause, block = self._count[0] + 1, finding.cause, self._scratch
-        block["count"], block["at_ns"], block["epoch"] = count, finding.at_ns, finding.epoch
-        block["kind"], block["joint"] = int(cause.kind), -1 if cause.joint is None else cause.joint
-        block["number"] = np.nan if cause.number is None else cause.number
-        block["bound"] = np.nan if cause.bound is None else cause.bound
-        block["text"] = finding.text.encode()[:MAX_TEXT_BYTES]
-        block["checksum"] = zlib.crc32(block.tobytes()[:-8])
-        self._block[:] = block
+        count, cause = self._count[0] + 1, finding.cause
+        self._block.write(
+            count=count,
+            at_ns=finding.at_ns,
+            epoch=finding.epoch,
+            kind=int(cause.kind),
+            joint=-1 if cause.joint is None else cause.joint,
+            number=np.nan if cause.number is None else cause.number,
+            bound=np.nan if cause.bound is None else cause.bound,
+            text=finding.text.encode()[:MAX_TEXT_BYTES],
+        )
         self._count[0] = count
 
     def read(self) -> Finding | None:
         """The newest finding that is whole, None before the first. One in the making is read next time."""
         count = self._count[0]
         if count != self._seen:
-            block = self._block.copy()
-            if block["count"][0] == count and block["checksum"][0] == zlib.crc32(block.tobytes()[:-8]):
-                self._seen, self._newest = count, self._finding(block[0])
+            block = self._block.read()
+            if block is not None and block["count"] == count:
+                self._seen, self._newest = count, self._finding(block)
         return self._newest
 
     def _finding(self, block: np.void) -> Finding:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from gaitd.shared import memory
+from gaitd.shared.checked_block import CheckedBlock, size_of
 from gaitd.shared.memory import Words, aligned
-from gaitd.wire.contract import MAX_JOINTS, Reason
+from gaitd.wire.generated import MAX_JOINTS, Reason
 
 GUARD_WORDS = {
     "mode": 1,
@@ -31,7 +31,6 @@ _SESSION = np.dtype(
         ("slot", "<u8"),
         ("raw", "<u8"),
         ("policy_from_controller", "<u8", (MAX_JOINTS,)),
-        ("checksum", "<u8"),
     ]
 )
 _LAYOUT = f"guard {GUARD_WORDS} {_SESSION.descr}"
@@ -61,7 +60,7 @@ class GuardMemory:
         mapped = memory.map_memory(fd, writable=writable)
         self._lease = mapped[_LEASE : _LEASE + 8].cast("Q")
         self.words = Words(mapped[_WORDS:_BLOCK], GUARD_WORDS)
-        self._session = np.frombuffer(mapped, _SESSION, 1, _BLOCK)
+        self._session = CheckedBlock(mapped[_BLOCK:], _SESSION)
 
     @classmethod
     def create(cls, joint_count: int) -> GuardMemory:
@@ -81,29 +80,28 @@ class GuardMemory:
         self._lease[0] = word
 
     def write_session(self, setup: SessionSetup) -> None:
-        """Guardian: lay down a session before the lease names its epoch."""
-        block = np.zeros(1, _SESSION)
-        block["session"], block["epoch"], block["slot"] = setup.session, setup.epoch, setup.slot
-        block["raw"] = int(setup.raw)
-        block["policy_from_controller"][0, : self.joint_count] = setup.policy_from_controller
-        block["checksum"] = _checksum(block)
-        self._session[:] = block
+        """Guardian: write a session before the lease names its epoch."""
+        order = np.zeros(MAX_JOINTS, np.intp)
+        order[: self.joint_count] = setup.policy_from_controller
+        self._session.write(
+            session=setup.session,
+            epoch=setup.epoch,
+            slot=setup.slot,
+            raw=int(setup.raw),
+            policy_from_controller=order,
+        )
 
     def read_session(self) -> SessionSetup | None:
         """The newest session, or None while it is not whole."""
-        block = self._session.copy()
-        session, epoch, slot, raw = (int(block[name][0]) for name in ("session", "epoch", "slot", "raw"))
-        if session == 0 or block["checksum"][0] != _checksum(block):
+        block = self._session.read()
+        if block is None:
             return None
-        order = block["policy_from_controller"][0, : self.joint_count].astype(np.intp)
+        session, epoch, slot, raw = (int(block[name]) for name in ("session", "epoch", "slot", "raw"))
+        order = block["policy_from_controller"][: self.joint_count].astype(np.intp)
         return SessionSetup(session, epoch, slot, bool(raw), order)
 
 
 _LEASE = memory.HEAD_BYTES
 _WORDS = _LEASE + 64
 _BLOCK = _WORDS + aligned(8 * sum(GUARD_WORDS.values()))
-_SIZE = _BLOCK + _SESSION.itemsize
-
-
-def _checksum(block: npt.NDArray[np.void]) -> int:
-    return zlib.crc32(block.tobytes()[:-8])
+_SIZE = _BLOCK + size_of(_SESSION)

@@ -8,18 +8,18 @@ from typing import Literal
 from gaitd.system.config import Realtime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One row: what runs, how it is scheduled, and what becomes of it when it dies."""
+    """One row: its name, and how it is scheduled."""
 
     name: str
-    entry: str
-    """The module that runs, as in ``python -m``."""
     realtime: Literal["guardian", "worker", None]
     """Whose priority and CPUs of ``[realtime]`` it gets; None: normal scheduling on all CPUs."""
-    max_deaths_in_a_row: int | None
-    """It is restarted, after the first death at once, then with back-off; so many deaths in a row end gaitd,
-    and the service manager takes over. None: restarted for ever. 0: it is gaitd itself."""
+
+    @property
+    def title(self) -> str:
+        """Its name among all processes of the machine."""
+        return f"gaitd-{self.name}"
 
     def priority(self, realtime: Realtime) -> int:
         """SCHED_FIFO priority; 0 for normal scheduling."""
@@ -30,8 +30,32 @@ class Process:
         return getattr(realtime, f"{self.realtime}_cpus") if self.realtime else []
 
 
-GUARDIAN = Process("guardian", "gaitd.cli", "guardian", max_deaths_in_a_row=0)
-WORKER = Process("worker", "gaitd.worker.main", "worker", max_deaths_in_a_row=10)
-TELEMETRY = Process("telemetry", "gaitd.telemetry.main", None, max_deaths_in_a_row=None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildProcess(Process):
+    """A process that the guardian starts, and starts again when it died: at once, then with back-off."""
 
-PROCESSES = (GUARDIAN, WORKER, TELEMETRY)
+    entry: str
+    """The module that runs, as in ``python -m``."""
+    max_deaths_in_a_row: int | None
+    """So many end gaitd, and the service manager takes over. None: it is restarted for ever."""
+    first_backoff_ns: int = 250_000_000
+    """Doubled with each further death in a row."""
+    max_backoff_ns: int = 5_000_000_000
+    stable_ns: int = 10_000_000_000
+    """A death after more than this is the first in a row again."""
+
+    def backoff_ns(self, deaths_in_a_row: int) -> int:
+        """How long after the latest of so many deaths the next one is started."""
+        if deaths_in_a_row <= 1:
+            return 0
+        return min(self.first_backoff_ns << (deaths_in_a_row - 1), self.max_backoff_ns)
+
+
+GUARDIAN = Process(name="guardian", realtime="guardian")
+WORKER = ChildProcess(name="worker", realtime="worker", entry="gaitd.worker.main", max_deaths_in_a_row=10)
+TELEMETRY = ChildProcess(
+    name="telemetry", realtime=None, entry="gaitd.telemetry.main", max_deaths_in_a_row=None
+)
+
+WORKER_SLOT = 0
+"""Of the one worker, in the lease and in its commands."""

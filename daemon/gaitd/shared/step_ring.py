@@ -99,8 +99,8 @@ class StepRing:
         """Worker: nothing more becomes of the newest record; it was withheld, or its writer died."""
         self._counters[1] = self._counters[0]
 
-    def stage(self, times: StepTimes, values: tuple[npt.NDArray[np.float32], ...]) -> None:
-        """Worker: the next record, not sent. ``values``: its float arrays in order."""
+    def compose(self, times: StepTimes, values: tuple[npt.NDArray[np.float32], ...]) -> None:
+        """Worker: make the next record, beside the ring. ``values``: its float arrays in order."""
         index = self._counters[0] + 1
         self._times[:] = (
             index,
@@ -115,8 +115,12 @@ class StepRing:
         np.concatenate(values, out=self._values)
         scratch, checked = self._scratch, self._checked
         scratch[checked : checked + 4] = zlib.crc32(scratch[:checked]).to_bytes(4, "little")
+
+    def stage(self) -> None:
+        """Worker: the composed record enters the ring, not sent. It is there before its command can leave."""
+        index = self._counters[0] + 1
         start = index % RECORDS * self._size
-        self._memory[start : start + self._size] = scratch
+        self._memory[start : start + self._size] = self._scratch
         self._counters[0] = index
 
     def mark_sent(self, now_ns: int) -> None:

@@ -10,7 +10,7 @@ from gaitd.shared import findings, memory, step_ring
 from gaitd.shared.findings import FindingBlock
 from gaitd.shared.memory import Words, aligned
 from gaitd.shared.step_ring import StepRing
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 
 WORKER_WORDS = {
     "heartbeat_ns": 1,

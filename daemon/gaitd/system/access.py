@@ -22,6 +22,7 @@ from gaitd.errors import InputError
 from gaitd.system.config import Config
 from gaitd.system.keys import read_public_keys, read_secret_key
 from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.generated import MAX_MESSAGE_BYTES
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 HANDSHAKE_MS = 2000
@@ -45,6 +46,7 @@ class AccessControl:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
         """Raises InputError when TCP is wanted and its keys are unavailable."""
+        self._context = context
         self._local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
         self._zap: zmq.Socket[bytes] | None = None
         network = config.network
@@ -59,18 +61,26 @@ class AccessControl:
         self._zap.set(zmq.LINGER, 0)
         self._zap.bind(ZAP_ENDPOINT)
 
-    def open(self, bound: zmq.Socket[bytes], channel: str) -> None:
-        """Bind a socket of the context to a channel's endpoints. Raises InputError."""
+    def open(self, kind: int, channel: str, receive_queue: int | None = None) -> zmq.Socket[bytes]:
+        """A socket of that kind, bound to a channel's endpoints. Raises InputError.
+
+        ``receive_queue``: how many messages may wait in it; None: as many as libzmq lets.
+        """
+        bound = self._context.socket(kind)
+        bound.set(zmq.LINGER, 0)
+        bound.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        if receive_queue is not None:
+            bound.set(zmq.RCVHWM, receive_queue)
         with for_owner_and_group():
             _bind(bound, getattr(self._local, channel), "set daemon.runtime_dir")
-        if self._zap is None:
-            return
-        bound.set(zmq.CURVE_SERVER, 1)
-        bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
-        bound.set(zmq.ZAP_DOMAIN, b"gaitd")
-        bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
-        bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        _bind(bound, getattr(self._remote, channel), TCP_FIX)
+        if self._zap is not None:
+            bound.set(zmq.CURVE_SERVER, 1)
+            bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
+            bound.set(zmq.ZAP_DOMAIN, b"gaitd")
+            bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
+            bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+            _bind(bound, getattr(self._remote, channel), TCP_FIX)
+        return bound
 
     def admit(self) -> UnauthorizedPeer | None:
         """Answer who waits on TCP, a bounded number; returns the last one refused. Never waits."""

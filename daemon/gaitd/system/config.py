@@ -11,7 +11,15 @@ import msgspec
 
 from gaitd.errors import InputError, printable
 from gaitd.system.runtime_dir import LONGEST_SOCKET, check_socket_path
-from gaitd.wire.contract import CHANNELS, DEFAULT_PORT
+from gaitd.wire.generated import (
+    CHANNELS,
+    DEADLINE_PERIODS,
+    DEFAULT_PORT,
+    FIRST_COMMAND_NS,
+    MAX_FIRST_COMMAND_NS,
+    MAX_STANCE_NS,
+    STATE_MAX_AGE_PERIODS,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -77,13 +85,15 @@ class Network(_Section, frozen=True, kw_only=True):
 class Guard(_Section, frozen=True, kw_only=True):
     """When to go to damping. Multiples of the policy's control period."""
 
-    deadline_periods: Annotated[float, msgspec.Meta(ge=2, le=20)] = 5.0
+    deadline_periods: Annotated[float, msgspec.Meta(ge=2, le=20)] = DEADLINE_PERIODS
     """Without a fresh valid command for this long: damping. The worker's lease lasts as long."""
-    state_max_age_periods: Annotated[float, msgspec.Meta(ge=1, le=5)] = 2.0
+    state_max_age_periods: Annotated[float, msgspec.Meta(ge=1, le=5)] = STATE_MAX_AGE_PERIODS
     """An older state is not answered."""
-    first_command_s: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.5
+    first_command_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_FIRST_COMMAND_NS / 1e9)] = (
+        FIRST_COMMAND_NS / 1e9
+    )
     """How long after activate the first command may take."""
-    stance_s: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
+    stance_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_STANCE_NS / 1e9)] = 0.0
     """Before damping, hold the policy's default stance for this long, with the policy's own gains.
     0: damping at once."""
     fallback_damping_min_nms_per_rad: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 0.5

@@ -44,6 +44,11 @@ def apply_realtime(config: Realtime, cpus: Sequence[int], priority: int) -> list
     return settings
 
 
+def missing_settings(settings: Sequence[Setting]) -> dict[str, str]:
+    """What is not available: name, and why not and what to do."""
+    return {setting.name: setting.detail for setting in settings if not setting.ok}
+
+
 def realtime_context(config: Realtime, priority: int) -> zmq.Context[zmq.Socket[bytes]]:
     """A ZeroMQ context whose I/O thread has the hot threads' priority, where that is allowed.
 

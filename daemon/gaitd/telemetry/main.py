@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from gaitd.errors import GaitdError
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.processes import TELEMETRY
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.realtime import die_with_parent, name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
@@ -26,7 +27,7 @@ RETRY_TURNS = 10
 def main() -> int:
     """Entry point of the telemetry process."""
     die_with_parent()
-    name_process("gaitd-telemetry")
+    name_process(TELEMETRY.title)
     done = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -49,7 +50,9 @@ def main() -> int:
                 served = True
             except GaitdError as error:
                 if turn == 0:
-                    print(f"gaitd-telemetry: {error}; trying again every second", file=sys.stderr, flush=True)
+                    print(
+                        f"{TELEMETRY.title}: {error}; trying again every second", file=sys.stderr, flush=True
+                    )
         turn += 1
         index = histograms.feed(worker.steps, index)
         if recorder is not None:

@@ -14,7 +14,7 @@ from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.step_ring import StepRing
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.wire.contract import CauseKind, Mode, Reason
+from gaitd.wire.generated import CauseKind, Mode, Reason
 
 BUCKETS_OF_PERIOD = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Histogram buckets as multiples of the control period."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.processes import TELEMETRY
 from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
-from gaitd.wire.contract import Reason
+from gaitd.wire.generated import Reason
 
 _NAME = re.compile(r"gaitd-(\d{6,})-\w+\.mcap")
 _SUFFIX_BESIDE = ".part"
@@ -111,4 +112,4 @@ class FlightRecorder:
 
 
 def _say(text: str) -> None:
-    print(f"gaitd-telemetry: {text}", file=sys.stderr, flush=True)
+    print(f"{TELEMETRY.title}: {text}", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gaitd.wire.contract import CAUSE_REASONS, CAUSE_TEXTS, CAUSE_UNITS, CauseKind, Reason
+from gaitd.wire.generated import CAUSE_REASONS, CAUSE_TEXTS, CAUSE_UNITS, CauseKind, Reason
 
 _OPTIONAL_PART = re.compile(r"\[(.*?)\]")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

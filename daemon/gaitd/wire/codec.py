@@ -12,7 +12,8 @@ import sys
 import numpy as np
 
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.contract import (
+from gaitd.wire.frame import WireError, describe, pack, unpack
+from gaitd.wire.generated import (
     COMMAND_FIELDS,
     GUARD_SLOT,
     LAST_NUMBER,
@@ -28,7 +29,6 @@ from gaitd.wire.contract import (
     Mode,
     Reason,
 )
-from gaitd.wire.frame import WireError, describe, pack, unpack
 from gaitd.wire.messages import Float32Array, JointCommand, RawObservation, RobotState
 
 if sys.byteorder != "little":  # pragma: no cover - blobs are sent as they lie in memory
@@ -59,22 +59,6 @@ def encode_state(state: RobotState) -> bytes:
             _blob(state.joint_velocity),
             _blob(state.joint_torque),
             [_blob(values) for values in state.inputs],
-        )
-    )
-
-
-def encode_raw_observation(raw: RawObservation) -> bytes:
-    """Encode a ready-made observation."""
-    return pack(
-        (
-            PROTOCOL_VERSION,
-            int(MessageType.RAW_OBSERVATION),
-            raw.session,
-            raw.seq,
-            raw.stamp_ns,
-            _blob(raw.observation),
-            _blob(raw.joint_position),
-            _blob(raw.joint_velocity),
         )
     )
 

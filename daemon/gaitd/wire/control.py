@@ -7,14 +7,15 @@ from typing import Any, Literal, TypeGuard, TypeVar
 
 import msgspec
 
-from gaitd.wire.contract import (
+from gaitd.wire.frame import VersionError, WireError, describe, is_number, pack, unpack
+from gaitd.wire.generated import (
     MAX_CONTROL_LENGTH,
     MAX_REQUEST_BYTES,
     PROTOCOL_VERSION,
+    STATE_VALUES,
     MessageType,
     Reason,
 )
-from gaitd.wire.frame import VersionError, WireError, describe, is_number, pack, unpack
 
 _ELEMENTS = 5
 
@@ -62,8 +63,15 @@ class Hello(_Body, frozen=True, kw_only=True):
     joints: list[str]
     """In the controller's order."""
     fields: list[str]
-    """The fields of the state message that it really fills."""
+    """The fields of the state message that it really fills; names of ``STATE_VALUES``."""
     message: Literal["state", "raw_observation"] = "state"
+
+    def __post_init__(self) -> None:
+        """Refuse fields that a state does not have. Raises ValueError."""
+        for field in self.fields:
+            if field not in STATE_VALUES:
+                known = ", ".join(STATE_VALUES)
+                raise ValueError(f"fields: a state has no field {field[:40]!r}; known are {known}")
 
 
 class Activate(_Body, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from gaitd.wire.contract import CHANNELS
+from gaitd.wire.generated import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)

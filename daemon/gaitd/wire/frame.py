@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from gaitd.wire.contract import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, MessageType
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, MessageType
 
 
 class WireError(ValueError):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.wire.causes import Cause
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 
 Float32Array = npt.NDArray[np.float32]
 

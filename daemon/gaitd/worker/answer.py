@@ -15,7 +15,7 @@ from gaitd.shared.step_ring import StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import encode_command
-from gaitd.wire.contract import CauseKind
+from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import JointCommand, RobotState
 from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, Outcome, PolicyStep
@@ -49,20 +49,29 @@ class Answerer:
         if command is not None:
             command.publish_stamp_ns = time.monotonic_ns()
             data = encode_command(command)
-            self._stage(outcome, command)
+            self._compose(outcome, command)
+            self._memory.steps.stage()
             sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             if sent:
                 self._send(data)
                 self._note_sent(command)
-                step.confirm(outcome)
+                step.commit(outcome)
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1
         self._account(outcome, step.setup.epoch)
         return outcome.frame if sent else None
 
-    def _stage(self, outcome: Outcome, command: JointCommand) -> None:
-        """The record is there before its command can leave."""
+    def rehearse(self, step: PolicyStep, frame: Frame) -> None:
+        """Go through an answer with an old message: no record, no command, no count comes of it."""
+        outcome = step.rehearse(frame)
+        command = outcome.command
+        if command is not None:
+            encode_command(command)
+            self._compose(outcome, command)
+            lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
+
+    def _compose(self, outcome: Outcome, command: JointCommand) -> None:
         state, decision, model = outcome.state, outcome.decision, self._model
         assert state is not None
         assert outcome.frame is not None
@@ -81,9 +90,9 @@ class Answerer:
         if isinstance(state, RobotState):
             body = state.angular_velocity, state.orientation, state.linear_acceleration
             values = (*body, state.velocity_command, *joints, state.joint_torque, *outputs)
-            self._memory.steps.stage(times, values)
+            self._memory.steps.compose(times, values)
         else:
-            self._memory.steps.stage(times, (self._no_body, *joints, self._no_torque, *outputs))
+            self._memory.steps.compose(times, (self._no_body, *joints, self._no_torque, *outputs))
 
     def _note_sent(self, command: JointCommand) -> None:
         words, sent_ns = self._words, time.monotonic_ns()

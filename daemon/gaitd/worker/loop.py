@@ -23,8 +23,8 @@ from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.realtime import may_use_fifo, realtime_context
 from gaitd.wire.codec import decode_either
-from gaitd.wire.contract import MAX_MESSAGE_BYTES, CauseKind
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import CauseKind
 from gaitd.worker.answer import Answerer
 from gaitd.worker.inbox import STATE_QUEUE, Inbox
 from gaitd.worker.model import TimedModel
@@ -45,7 +45,7 @@ class Worker:
     ) -> None:
         """Bind the endpoints: from here on, controllers reach this worker. Raises InputError."""
         realtime = config.realtime
-        period_ns = round(bundle.manifest.control_period_s * 1e9)
+        period_ns = bundle.manifest.period_ns
         self._bundle = bundle
         self._backend = backend
         self._slot = slot
@@ -62,8 +62,9 @@ class Worker:
         self._access = AccessControl(self._context, config)
         anticipates = realtime.enabled and may_use_fifo()
         anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
-        self._inbox = Inbox(self._socket(zmq.SUB, "state"), period_ns, anticipate_ns, self._rehearse)
-        commands = self._socket(zmq.PUB, "command")
+        states = self._access.open(zmq.SUB, "state", STATE_QUEUE)
+        self._inbox = Inbox(states, period_ns, anticipate_ns, self._rehearse)
+        commands = self._access.open(zmq.PUB, "command")
         self._model = TimedModel(backend, self._words)
         self._answerer = Answerer(
             guard, memory, self._model, period_ns, lambda data: commands.send(data, zmq.DONTWAIT)
@@ -111,11 +112,11 @@ class Worker:
         setup = self._guard.read_session()
         if setup is not None and setup.slot == self._slot and lease.is_of(word, setup.epoch, setup.slot):
             self._model.reset()
-            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.accept)
+            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.commit)
 
     def _rehearse(self, frame: Frame) -> None:
         if self._step is not None:
-            self._step.rehearse(frame)
+            self._answerer.rehearse(self._step, frame)
 
     def _count_standby(self, frames: Sequence[Frame]) -> None:
         """States before activate are looked at, counted and not used."""
@@ -135,11 +136,3 @@ class Worker:
         if now_ns - self._warmed_ns >= self._keep_warm_ns:
             self._warmed_ns = now_ns
             self._model.infer(np.zeros(self._observation_dim, np.float32))
-
-    def _socket(self, kind: int, channel: str) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        socket.set(zmq.RCVHWM, STATE_QUEUE)
-        self._access.open(socket, channel)
-        return socket

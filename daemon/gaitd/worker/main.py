@@ -18,7 +18,14 @@ from gaitd.shared.launch import WorkerLaunch, WorkerReport
 from gaitd.shared.lifeline import hold_lifeline, map_lifeline
 from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.system.realtime import apply_realtime, die_with_parent, freeze_garbage, name_process, use_all_cpus
+from gaitd.system.realtime import (
+    apply_realtime,
+    die_with_parent,
+    freeze_garbage,
+    missing_settings,
+    name_process,
+    use_all_cpus,
+)
 from gaitd.worker.loop import Worker
 
 
@@ -44,14 +51,14 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
             "tolerance": selftest.tolerance,
             "median_us": selftest.median_us,
         },
-        realtime={setting.name: setting.detail for setting in settings if not setting.ok},
+        realtime=missing_settings(settings),
     )
 
 
 def main() -> int:
     """Run one worker; returns its exit code (gaitd.errors)."""
     die_with_parent()
-    name_process("gaitd-worker")
+    name_process(WORKER.title)
     use_all_cpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the guardian decides
     launch = msgspec.json.decode(sys.argv[1], type=WorkerLaunch)
@@ -73,7 +80,7 @@ def main() -> int:
     try:
         worker.run()
     except GaitdError as error:
-        print(f"gaitd-worker: {error}", file=sys.stderr)
+        print(f"{WORKER.title}: {error}", file=sys.stderr)
         return error.exit_code
     finally:
         worker.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from gaitd.backends.base import Backend
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitd.shared.memory import Words
 
 
@@ -13,7 +13,7 @@ class TimedModel:
     """A backend whose inference under way stands in the worker's memory."""
 
     def __init__(self, backend: Backend, words: Words) -> None:
-        self.accept = backend.accept
+        self.commit = backend.commit
         self.reset = backend.reset
         self.start_ns = 0
         """When the last inference began."""

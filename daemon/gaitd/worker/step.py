@@ -1,8 +1,8 @@
 """One session in the worker: from the bytes of state messages to a joint command. Pure: time is an argument.
 
-The rooms, in order: decode, joint order, admission, observation, inference, limits, joint order. A session
+In order: decode, joint order, admission, observation, inference, limits, joint order. A session
 has a step of its own, so nothing of an old session can reach a new one. What a command changes (last action,
-slew reference, hidden state) changes in ``confirm``, when it went out.
+slew reference, hidden state) changes in ``commit``, when it went out.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from gaitd.bundle import Bundle
 from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
-from gaitd.policy.contract import Float32Array
 from gaitd.policy.limits import Decision
+from gaitd.policy.manifest import Float32Array
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.codec import decode_raw_observation, decode_state
-from gaitd.wire.contract import CauseKind, Mode, Reason
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 
 Infer = Callable[[Float32Array], Float32Array]
@@ -69,14 +69,14 @@ class PolicyStep:
         setup: SessionSetup,
         limits: AdmissionLimits,
         infer: Infer,
-        adopt: Callable[[], None],
+        commit_state: Callable[[], None],
     ) -> None:
-        """``adopt`` makes the hidden state of the last inference the model's own."""
+        """``commit_state`` makes the hidden state of the last inference the model's own."""
         self.setup = setup
         self._infer = infer
-        self._adopt = adopt
+        self._commit_state = commit_state
         self._pipeline = bundle.pipeline()
-        self._understudy = bundle.pipeline()
+        self._rehearsal_pipeline = bundle.pipeline()
         self._admission = StateAdmission(bundle.manifest, limits)
         self._admission.start(setup.session)
         self._to_policy = setup.policy_from_controller
@@ -115,22 +115,25 @@ class PolicyStep:
                 outcome.trip = decision.cause
         return outcome
 
-    def confirm(self, outcome: Outcome) -> None:
+    def commit(self, outcome: Outcome) -> None:
         """The outcome's command went out."""
         assert outcome.decision is not None
-        self._pipeline.accept(outcome.decision)
-        self._adopt()
+        self._pipeline.commit(outcome.decision)
+        self._commit_state()
 
-    def rehearse(self, frame: Frame) -> None:
-        """Go through all the rooms with an old message and forget it, so that code and data lie in caches."""
+    def rehearse(self, frame: Frame) -> Outcome:
+        """Make a step with an old message that changes nothing, so that code and data lie in caches."""
+        outcome = Outcome(frame=frame)
         try:
-            state = self._decode(frame.data)
+            state = outcome.state = self._decode(frame.data)
             self._admission.judge(state, frame.received_ns)
-            _observe(self._understudy, state)
-            decision = self._understudy.decide(self._infer(self._understudy.observation()))
+            _observe(self._rehearsal_pipeline, state)
+            observation = self._rehearsal_pipeline.observation()
+            outcome.decision = self._rehearsal_pipeline.decide(self._infer(observation))
         except (WireError, BackendError):
-            return  # the real step will find it, count it and say so
-        self._command(state, decision)
+            return outcome  # the real step will find it, count it and say so
+        outcome.command = self._command(state, outcome.decision)
+        return outcome
 
     def _take(self, frame: Frame, outcome: Outcome) -> None:
         try:

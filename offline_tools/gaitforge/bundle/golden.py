@@ -6,7 +6,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common import arrays
 from gaitforge.common.arrays import Stats
@@ -73,7 +73,7 @@ def from_capture(
         if reset[index]:
             backend.reset()
         answers[index] = backend.infer(pipeline.normalize(row))
-        backend.accept()
+        backend.commit()
     backend.reset()
     error = float(np.abs(answers - action).max())
     if not error <= ACTION_TOLERANCE * max(1.0, float(np.abs(action).max())):

@@ -15,7 +15,7 @@ from gaitd import __version__
 from gaitd.bundle.models import CHIP, check_models
 from gaitd.bundle.rknn_file import read_rknn_file
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Golden, Manifest
+from gaitd.policy.manifest import Float32Array, Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden, report
 from gaitforge.bundle.write import write_bundle

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitd.bundle.untrusted import load_yaml
 from gaitd.errors import GateError, InputError
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import pack
 from gaitforge.chain.resume import Steps

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common import files
 
 Stats = tuple[Float32Array, Float32Array]

@@ -11,7 +11,7 @@ import yaml
 from gaitd.bundle.read import decode_manifest
 from gaitd.bundle.untrusted import YAML_FLOAT, YAML_FLOAT_STARTS
 from gaitd.errors import InputError
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitforge.common import files
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.data.environment import load_object
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 
@@ -38,7 +38,7 @@ def of_model(policy: PolicyOnnx, prepare: Act) -> tuple[Act, Callable[[], None]]
                 f"{policy.observation_dim}"
             )
         action = np.array(backend.infer(prepare(observation)))
-        backend.accept()
+        backend.commit()
         return action
 
     return act, backend.reset

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitd.bundle.read import open_bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats

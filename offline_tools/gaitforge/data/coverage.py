@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaitd.policy.contract import JOINT_TERMS, Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
+from gaitd.policy.sources import term_size
 from gaitforge.common import console
 
 SATURATED = 0.2
@@ -67,7 +68,7 @@ def _terms(manifest: Manifest | None, dim: int) -> list[tuple[str, list[int]]]:
     sizes = [
         (
             term.term,
-            len(manifest.joints) if term.term in JOINT_TERMS else 2 if term.term == "clock_phase" else 3,
+            term_size(term.term, len(manifest.joints)),
             history.length if term.history_length is None else term.history_length,
         )
         for term in manifest.observation.terms

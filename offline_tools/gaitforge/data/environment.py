@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 
 OBSERVATION_KEYS = ("policy", "obs", "observation")
 """Where an environment with a dictionary of observations keeps the policy's."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.observation import required_fields
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.telemetry.recording import read_recording

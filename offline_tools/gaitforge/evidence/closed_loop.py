@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.bundle.read import Bundle
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitforge.evidence.interrupt import InterruptedRobot, Phase
 from gaitforge.simulate.direct import DirectRun, Infer, onnx_backend, run_direct
 from gaitforge.simulate.measure import Outcome

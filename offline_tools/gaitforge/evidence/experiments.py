@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from gaitd.policy.contract import Limits, Manifest, PositionLimit
+from gaitd.policy.manifest import Limits, Manifest, PositionLimit
 from gaitforge.evidence.closed_loop import WALKS, Cell, ClosedLoop, Walking
 from gaitforge.evidence.faulty import (
     Repeating,

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.simulate.direct import Infer
 
 Spoil: TypeAlias = Callable[[Float32Array], Float32Array]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 
 JOINTS = [f"{leg}_{joint}_joint" for leg in ("FL", "FR", "HL", "HR") for joint in ("HipX", "HipY", "Knee")]
 BASE_HISTORY, JOINT_HISTORY = 4, 2

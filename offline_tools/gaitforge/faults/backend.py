@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import BackendError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.faults.orders import Order, Orders
 
 
@@ -35,9 +35,9 @@ class FaultyBackend:
         self._left -= 1
         return self._obey(self._order, observation)
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         """Pass it on."""
-        self._real.accept()
+        self._real.commit()
 
     def reset(self) -> None:
         """Pass it on."""

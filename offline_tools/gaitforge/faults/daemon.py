@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 
-import gaitd.guardian.child
 import gaitd.guardian.main
 from gaitd.cli import main
+from gaitd.shared.processes import WORKER
 
-STABLE_NS = 2_000_000_000
-"""Here a worker counts as stable after this: the runner kills one every few seconds."""
+# The runner kills a worker every few seconds: here it counts as stable after two.
+FAULTY = replace(WORKER, entry="gaitforge.faults.worker", stable_ns=2_000_000_000)
 
 if __name__ == "__main__":
-    gaitd.guardian.child.STABLE_NS = STABLE_NS
     gaitd.guardian.main.Guardian = partial(  # type: ignore[misc,assignment]
-        gaitd.guardian.main.Guardian, worker_entry="gaitforge.faults.worker"
+        gaitd.guardian.main.Guardian, worker=FAULTY
     )
     sys.exit(main())

@@ -24,9 +24,9 @@ from gaitd.policy.action import ActionMapper
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
 from gaitd.wire.codec import decode_command
-from gaitd.wire.contract import CauseKind, Mode
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.frame import WireError
+from gaitd.wire.generated import CauseKind, Mode
 from gaitd.wire.messages import JointCommand
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.shared_memory import open_worker_memory
@@ -116,7 +116,7 @@ class Rig:
         self.bundle = bundle
         self.directory = directory
         self.manifest = open_bundle(bundle).manifest
-        self.period_ns = round(self.manifest.control_period_s * 1e9)
+        self.period_ns = self.manifest.period_ns
         to_robot = order_from(self.manifest.joints, JOINTS)
         low, high = position_range(self.manifest)
         self.position_range = low[to_robot] - TOLERANCE_RAD, high[to_robot] + TOLERANCE_RAD

@@ -23,8 +23,8 @@ from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.wire.codec import decode_command
-from gaitd.wire.contract import Mode
 from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.generated import Mode
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.worker import ORDERS
 
@@ -57,7 +57,7 @@ class Scene:
         self.bundle = bundle
         self.directory = directory
         self.runtime_dir = directory / "run"
-        self.period_ns = round(open_bundle(bundle).manifest.control_period_s * 1e9)
+        self.period_ns = open_bundle(bundle).manifest.period_ns
         self.orders = Orders(directory / "orders")
         os.environ[ORDERS] = str(directory / "orders")
 

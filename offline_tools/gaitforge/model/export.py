@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gaitd.errors import GateError, InputError
-from gaitd.policy.contract import Float32Array, RecurrentState
+from gaitd.policy.manifest import Float32Array, RecurrentState
 from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows, set_metadata

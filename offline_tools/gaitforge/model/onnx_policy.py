@@ -12,7 +12,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Model, RecurrentState
+from gaitd.policy.manifest import Float32Array, Model, RecurrentState
 from gaitforge.model.intake import OnnxFile, read_model
 
 if TYPE_CHECKING:
@@ -128,5 +128,5 @@ def run_rows(backend: Backend, observations: Float32Array) -> Float32Array:
     actions = []
     for row in observations:
         actions.append(np.array(backend.infer(row)))
-        backend.accept()
+        backend.commit()
     return np.stack(actions)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import files
 

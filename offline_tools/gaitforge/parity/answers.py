@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.parity.explain import Expected, Explainer, Explanation
 from gaitforge.parity.findings import Finding, Kind
@@ -104,7 +104,7 @@ class ModelComparer:
             if self._reset[index]:
                 self._backend.reset()
             answers[index] = self._backend.infer(row)
-            self._backend.accept()
+            self._backend.commit()
         self._backend.reset()
         return answers
 
@@ -131,7 +131,6 @@ class ModelComparer:
         """Explain the captured actions by what may be done to the model's answers."""
         count = own.shape[1]
         signals = _signals({"action": own, "squashed": np.tanh(own)})
-        inverse = np.abs(actions).max() < 1.0
         explainer = Explainer(signals, self._tolerance)
         joints = self._bundle.manifest.joints
         findings: dict[Kind, list[tuple[str, str]]] = {}
@@ -144,7 +143,7 @@ class ModelComparer:
                 made = explainer.explain(column, Expected(Source("action", index), 1.0, 0.0))
             if made is not None and made.noise and made.source != Source("action", index):
                 made = None  # joints move alike: a likeness to another's is no explanation
-            for kind, text in _output_kinds(made, index, joints, inverse).items():
+            for kind, text in _output_kinds(made, index, joints).items():
                 findings.setdefault(kind, []).append((joints[index], text))
         if not findings:
             findings[Kind.UNEXPLAINED] = [(joints[0], "it differs at the beginning of an episode alone")]
@@ -202,7 +201,7 @@ def _signals(arrays: dict[str, Float64Array]) -> Signals:
     return Signals(steps, sources, np.concatenate(columns, axis=1))
 
 
-def _output_kinds(made: Explanation | None, index: int, joints: list[str], bounded: bool) -> dict[Kind, str]:
+def _output_kinds(made: Explanation | None, index: int, joints: list[str]) -> dict[Kind, str]:
     if made is None:
         return {Kind.UNEXPLAINED: "not made of the model's answers in any way that is known"}
     kinds = _common(made, Expected(Source("action", index), 1.0, 0.0), joints)

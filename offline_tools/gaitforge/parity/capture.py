@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from gaitd.bundle.untrusted import load_arrays
 from gaitd.errors import InputError, printable
-from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import order_from
-from gaitd.policy.replay import STATE_FIELDS, StateTrace
+from gaitd.policy.manifest import Float32Array, Manifest
+from gaitd.policy.replay import StateTrace
+from gaitd.wire.generated import STATE_VALUES
 from gaitforge.parity.gaitd_capture import ANY, FIELDS, FORMAT, JOINTS, VERSION
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -75,7 +76,7 @@ class Capture:
             )
         order = order_from(self.meta.joints, manifest.joints)
         fields = {}
-        for name in STATE_FIELDS:
+        for name in STATE_VALUES:
             if name in self.arrays:
                 array = self.arrays[name]
                 fields[name] = array[:, order] if FIELDS[name] == JOINTS else array

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 
 
 class Kind(str, enum.Enum):

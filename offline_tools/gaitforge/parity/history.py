@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, History, Manifest
+from gaitd.policy.manifest import Float32Array, History, Manifest
 from gaitd.policy.places import Places, find_places
 from gaitd.policy.terms import compile_term
 from gaitforge.parity.findings import Finding, Kind

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gaitd.policy.contract import Float32Array, Manifest, Normalization
+from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.places import find_places
 from gaitd.policy.replay import StateTrace, allowed_error, known_steps

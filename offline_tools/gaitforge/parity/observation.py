@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import JOINT_TERMS, TERM_FIELDS, Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.places import find_places
 from gaitd.policy.replay import allowed_error, known_steps
 from gaitd.policy.replay import replay as replay_trace
+from gaitd.policy.sources import JOINT_TERMS, term_field
 from gaitd.policy.terms import compile_term
 from gaitforge.parity import recognise
 from gaitforge.parity.capture import Capture
@@ -116,7 +117,7 @@ def _compare_terms(
         columns = own.term == index
         if not judged[index]:
             parts.append(PartResult(term.term, float("nan"), float(allowed[columns].max())))
-            text = f"the capture has no {TERM_FIELDS.get(term.term, 'reset at its first step')}"
+            text = f"the capture has no {term_field(term.term) or 'reset at its first step'}"
             findings.append(Finding("observation", Kind.NOT_JUDGED, text, index))
             continue
         mine = [own.column(index, value) for value in range(dim)]
@@ -246,7 +247,7 @@ def _name_beginning(
 
 def _judged(manifest: Manifest, capture: Capture) -> list[bool]:
     """Whether the capture has what each term is made of; the phase of a clock is known from a reset on."""
-    fields = [TERM_FIELDS.get(term.term) for term in manifest.observation.terms]
+    fields = [term_field(term.term) for term in manifest.observation.terms]
     there = [name is None or name in capture.arrays for name in fields]
     clocks = [term.term == "clock_phase" for term in manifest.observation.terms]
     return [has and (bool(capture.reset[0]) or not clock) for has, clock in zip(there, clocks, strict=True)]

@@ -11,8 +11,8 @@ import numpy as np
 
 from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest, Term
 from gaitd.policy.joints import joint_array
+from gaitd.policy.manifest import Float32Array, Manifest, Term
 from gaitd.policy.terms import compile_term
 from gaitforge.parity import recognise
 from gaitforge.parity.capture import Capture
@@ -20,7 +20,6 @@ from gaitforge.parity.findings import Comparison, Kind
 from gaitforge.parity.observation import ObservationResult, compare_observation
 from gaitforge.parity.terms import TermResult, Value
 
-POSE_TERMS = ("joint_position", "joint_position_relative")
 DIGITS = 6
 
 

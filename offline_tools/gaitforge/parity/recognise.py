@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gaitd.policy.contract import Manifest
-from gaitd.policy.terms import compile_term, source_layout
+from gaitd.policy.manifest import Manifest
+from gaitd.policy.sources import source_layout
+from gaitd.policy.terms import compile_term
 from gaitforge.parity.explain import Explanation
 from gaitforge.parity.signals import Float64Array
 from gaitforge.parity.terms import TermComparer

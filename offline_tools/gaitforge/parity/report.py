@@ -10,10 +10,11 @@ import numpy as np
 import yaml
 
 from gaitd.bundle.read import Bundle
-from gaitd.policy.contract import JOINT_TERMS, Manifest
+from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.places import find_places
 from gaitd.policy.replay import replay
+from gaitd.policy.sources import JOINT_TERMS
 from gaitforge.common import console
 from gaitforge.parity.capture import Capture
 from gaitforge.parity.findings import Comparison, Finding, PartResult

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.replay import StateTrace
-from gaitd.policy.terms import projected_gravity, roll_pitch_yaw
+from gaitd.policy.sources import projected_gravity, roll_pitch_yaw
 
 Float64Array = npt.NDArray[np.float64]
 Frame = Literal["base", "world", "heading", "inverse"]
@@ -31,7 +31,7 @@ class Source:
     """One captured value as it may appear in an observation."""
 
     signal: str
-    """A source of ``gaitd.policy.terms.source_layout``."""
+    """A name in ``gaitd.policy.sources``."""
     value: int
     delay_steps: int = 0
     frame: Frame = "base"

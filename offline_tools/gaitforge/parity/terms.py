@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaitd.policy.contract import JOINT_TERMS, Float32Array, Manifest
 from gaitd.policy.joints import joint_array
+from gaitd.policy.manifest import Float32Array, Manifest
+from gaitd.policy.sources import JOINT_TERMS
 from gaitd.policy.terms import compile_term
 from gaitforge.parity.explain import Expected, Explainer, Explanation
 from gaitforge.parity.findings import Finding, Kind

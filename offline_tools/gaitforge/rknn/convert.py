@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitd.errors import GateError, InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.common import arrays, console, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaitd.errors import GateError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.common import console
 from gaitforge.model.onnx_policy import PolicyOnnx
 from gaitforge.rknn.simulator import SimulatorBackend

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Model
+from gaitd.policy.manifest import Float32Array, Model
 from gaitforge.common import arrays, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn.toolkit import BuildOptions, Quantization

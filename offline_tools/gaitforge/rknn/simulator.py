@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.errors import BackendError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.model.onnx_policy import PolicyOnnx
 from gaitforge.rknn.toolkit import Toolkit
 
@@ -31,8 +31,8 @@ class SimulatorBackend:
             raise BackendError(f"the simulator gave {len(action)} values, expected {self._policy.action_dim}")
         return action
 
-    def accept(self) -> None:
-        """See Backend.accept."""
+    def commit(self) -> None:
+        """See Backend.commit."""
         self._hidden = self._following
 
     def reset(self) -> None:
@@ -54,5 +54,5 @@ class SimulatorBackend:
         actions = []
         for row in observations:
             actions.append(self.infer(row).copy())
-            self.accept()
+            self.commit()
         return np.stack(actions)

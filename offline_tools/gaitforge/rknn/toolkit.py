@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gaitd.errors import BackendError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.common import console
 from gaitforge.model import equality
 from gaitforge.model.onnx_policy import PolicyOnnx

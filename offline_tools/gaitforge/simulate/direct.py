@@ -16,10 +16,10 @@ from gaitd.backends.base import Backend
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.wire.contract import Reason
+from gaitd.wire.generated import Reason
 from gaitd.wire.messages import RobotState
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.model import JOINTS
@@ -140,10 +140,10 @@ def run_direct(
             clamped[limit] = clamped.get(limit, 0) + count
         if decision.accepted and waiting < PATIENCE_PERIODS:
             waiting, held = 0, decision.target
-            pipeline.accept(decision)
+            pipeline.commit(decision)
             robot.command = _motor_command(pipeline, held, to_robot)
             if backend is not None:
-                backend.accept()
+                backend.commit()
         else:
             # A limit whose response is to damp does so at once, other refusals only when they last.
             rejected += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.policy.terms import roll_pitch_yaw
+from gaitd.policy.sources import roll_pitch_yaw
 from gaitforge.simulate.model import (
     JOINTS,
     LEGS,

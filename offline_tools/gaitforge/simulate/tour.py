@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gaitd.backends.base import Backend
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common.arrays import Stats
 from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.script import CommandScript

@@ -14,7 +14,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.common import arrays, console
 from gaitforge.common.arrays import Stats
 from gaitforge.data.environment import Environment, load_environment
@@ -117,7 +117,7 @@ def roll_out(
         latency[step] = time.perf_counter() - start
         if not np.isfinite(action).all():
             raise InputError(f"step {step + 1}: the model's action is not finite")
-        backend.accept()
+        backend.commit()
         result = environment.step(action)
         observation, total = result.observation, total + result.reward
         rewards.append(result.reward)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common.arrays import Stats
 from gaitforge.verify.walking import Walk, judge

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.contract import Manifest
+from gaitd.policy.manifest import Manifest
 from gaitforge.verify.evaluation import Result
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.verify import figures
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.gate import Gate

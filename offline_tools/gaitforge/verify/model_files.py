@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array
+from gaitd.policy.manifest import Float32Array
 from gaitforge.bundle.pack import check_fit
 from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from gaitd import __version__
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common import console, files
 from gaitforge.verify import evaluation, html_report
 from gaitforge.verify.evaluation import Result

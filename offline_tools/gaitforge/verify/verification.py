@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
 from gaitforge.data.calibrate import normalized

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gaitd.policy.contract import Float32Array, Manifest
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.simulate.direct import full_command
 from gaitforge.simulate.measure import Outcome, planar_velocity
 from gaitforge.simulate.script import CommandScript

@@ -120,7 +120,7 @@ def compare(manifest: dict[str, Any], reference: Reference, reach: float, steps:
         decision = pipeline.decide(action)
         assert decision.accepted
         np.testing.assert_allclose(decision.target, reference.target(action), atol=TOLERANCE)
-        pipeline.accept(decision)
+        pipeline.commit(decision)
         np.testing.assert_array_equal(pipeline.last_action, action)
         last = action
 

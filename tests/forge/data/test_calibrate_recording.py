@@ -47,7 +47,7 @@ def record(path: Path, manifest: dict[str, Any], joints: list[str] | None = None
         # Close to the middle, so that no limit refuses it.
         decision = pipeline.decide(rng.normal(size=3).astype(np.float32) * 0.1)
         assert decision.accepted
-        pipeline.accept(decision)
+        pipeline.commit(decision)
         step["action"] = decision.action
     save(path, records, joints or manifest["joints"])
     return np.stack(rows)

@@ -17,7 +17,7 @@ import pytest
 from gaitd.errors import BackendError
 from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.codec import decode_command, encode_command
-from gaitd.wire.contract import Mode, Reason
+from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand, RobotState
 from gaitforge.faults.backend import FaultyBackend
 from gaitforge.faults.orders import Orders
@@ -34,7 +34,7 @@ class Real:
     def infer(self, observation: np.ndarray) -> np.ndarray:
         return observation[:3].copy()
 
-    def accept(self) -> None: ...
+    def commit(self) -> None: ...
     def reset(self) -> None: ...
     def versions(self) -> dict[str, str]:
         return {"real": "1"}

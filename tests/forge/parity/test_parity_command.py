@@ -138,10 +138,10 @@ class Drifting(Honest):
 
     steps = 0
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         self.steps += 1
         if self.steps < 200:
-            super().accept()
+            super().commit()
 
 
 def test_a_hidden_state_that_goes_wrong_late_is_noticed(forge: Forge) -> None:

@@ -141,7 +141,7 @@ class CountingBackend:
         self.calls += 1
         return np.full(12, np.nan if self.calls == 3 else 0.0, np.float32)
 
-    def accept(self) -> None:
+    def commit(self) -> None:
         self.accepts += 1
 
     def reset(self) -> None:
@@ -154,7 +154,7 @@ class CountingBackend:
         pass
 
 
-def test_a_backend_adopts_its_state_only_with_an_accepted_action(example):
+def test_a_backend_commits_its_state_only_with_an_accepted_action(example):
     backend = CountingBackend()
     run = run_direct(example.manifest, backend, script=FORWARD, seconds=0.12)
     assert (backend.resets, backend.calls, backend.accepts, run.rejected) == (1, 10, 9, 1)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 
 from standin.board import take_the_role
 
 import gaitd.guardian.main
 from gaitd.cli import main
+from gaitd.shared.processes import WORKER
 
 if __name__ == "__main__":
     take_the_role()
-    on_board = partial(gaitd.guardian.main.Guardian, worker_entry="standin.worker")
+    on_board = partial(gaitd.guardian.main.Guardian, worker=replace(WORKER, entry="standin.worker"))
     gaitd.guardian.main.Guardian = on_board  # type: ignore[misc,assignment]
     sys.exit(main())

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from standin.model_file import Layer, Tensor, model_bytes
 
-from gaitd.policy.contract import Model, RecurrentState
+from gaitd.policy.manifest import Model, RecurrentState
 
 OBSERVATION_DIM = 45
 ACTION_DIM = 12

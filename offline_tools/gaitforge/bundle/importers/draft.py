@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitd.errors import InputError
-from gaitd.policy.contract import FORMAT
+from gaitd.policy.manifest import FORMAT
 
 REQUIRED = (
     "robot",

@@ -14,8 +14,6 @@ inline constexpr std::uint64_t kMaxJoints = 64;
 inline constexpr std::uint64_t kMaxMessageBytes = 65'536;
 /// The largest request on the control channel.
 inline constexpr std::uint64_t kMaxRequestBytes = 8'192;
-/// Longest array or map inside STATE, RAW_OBSERVATION and COMMAND.
-inline constexpr std::uint64_t kMaxStreamLength = 64;
 /// Longest array or map inside a request or reply.
 inline constexpr std::uint64_t kMaxControlLength = 1'024;
 /// Arrays and maps in one another in a reply, read by the C++ client.
@@ -38,16 +36,6 @@ inline constexpr std::uint64_t kLastNumber = 255;
 inline constexpr std::uint64_t kFutureTolerance_ns = 1'000'000;
 /// A state must be sampled at least this long after the one before.
 inline constexpr double kMinStateSpacingPeriods = 0.6;
-/// A jump of the sequence may be as many states as are due in this time.
-inline constexpr std::uint64_t kMaxSequenceJump_ns = 1'000'000'000;
-/// The orientation's squared norm must be above it.
-inline constexpr double kMinOrientationNormSquared = 0.9;
-/// The orientation's squared norm must be below it.
-inline constexpr double kMaxOrientationNormSquared = 1.1;
-/// Default: a state older than this is not answered.
-inline constexpr double kStateMaxAgePeriods = 2.0;
-/// Default: no command whose state is older than this is applied.
-inline constexpr double kDeadlinePeriods = 5.0;
 /// Default: how long a session may go without its first ACTIVE command.
 inline constexpr std::uint64_t kFirstCommand_ns = 500'000'000;
 /// The longest first_command_ns that a client accepts.

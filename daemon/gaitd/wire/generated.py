@@ -19,16 +19,10 @@ MAX_STREAM_LENGTH = 64
 """Longest array or map inside STATE, RAW_OBSERVATION and COMMAND."""
 MAX_CONTROL_LENGTH = 1_024
 """Longest array or map inside a request or reply."""
-MAX_CONTROL_DEPTH = 32
-"""Arrays and maps in one another in a reply, read by the C++ client."""
 MAX_SLOTS = 4
 """Workers at a time; slots are numbered from 0."""
-MAX_INPUTS = 16
-"""Most named inputs of a policy."""
 MAX_POLICIES = 16
 """Most policies in one gaitd."""
-MAX_DETAIL_BYTES = 128
-"""The C++ client cuts the detail of a request to damp there."""
 GUARD_SLOT = 255
 """The slot in commands of the guardian."""
 NO_JOINT = 255
@@ -57,8 +51,6 @@ MAX_STANCE_NS = 500_000_000
 """The longest stance; longer on stiff legs makes the way to the ground worse."""
 DEFAULT_PORT = 9_460
 """TCP port of the first channel; a channel's port is this plus its offset."""
-RECONNECT_MS = 5
-"""A client's reconnect interval on the robot."""
 REMOTE_RECONNECT_MS = 100
 """The same over TCP, where each attempt costs the robot a handshake."""
 TRANSPORT = "zmq"
@@ -170,22 +162,6 @@ WORKER_REPLACING_REASONS: frozenset[Reason] = frozenset(
     }
 )
 """After damping for these, a fresh worker is started."""
-REASON_TEXTS: dict[Reason, str] = {
-    Reason.NONE: "no fault",
-    Reason.DEADLINE: "the worker is late, hangs or is stopped",
-    Reason.WORKER_DIED: "the worker process ended",
-    Reason.STATE_LOST: "no state of the session arrives",
-    Reason.STATE_STALE: "states are too old, from the future or frozen",
-    Reason.STATE_INVALID: "states are malformed, not finite, out of range or out of sequence",
-    Reason.ACTION_INVALID: "the policy's action is not finite, repeated or of the wrong shape",
-    Reason.LIMIT: "a limit whose response is damping was exceeded",
-    Reason.BACKEND_ERROR: "the inference runtime failed",
-    Reason.CONTRACT: "controller and gaitd do not agree: joints, fields, version or session",
-    Reason.OPERATOR: "a person asked for damping",
-    Reason.CLIENT_DEADLINE: "the controller's own timer ran out: no valid command reached it in time",
-    Reason.SHUTDOWN: "gaitd is stopping",
-}
-"""For people."""
 CAUSE_REASONS: dict[CauseKind, Reason] = {
     CauseKind.NONE: Reason.NONE,
     CauseKind.MALFORMED: Reason.STATE_INVALID,
@@ -301,31 +277,14 @@ COMMAND_FIELDS = (
     "action",
 )
 """The message's elements in their order."""
-REQUESTS: dict[str, dict[str, bool]] = {
-    "hello": {"controller": True, "joints": True, "fields": True, "message": False},
-    "activate": {},
-    "release": {"session": True},
-    "damp": {"session": True, "reason": True, "detail": False},
-    "status": {},
+STATE_VALUES: dict[str, int | None] = {
+    "angular_velocity": 3,
+    "orientation": 4,
+    "linear_acceleration": 3,
+    "linear_velocity": 3,
+    "velocity_command": 3,
+    "joint_position": None,
+    "joint_velocity": None,
+    "joint_torque": None,
 }
-"""The keys of each request's body, and whether they must be there."""
-HELLO_REPLY_KEYS = (
-    "gaitd",
-    "policies",
-    "policy",
-    "period_ns",
-    "times",
-    "endpoints",
-    "joints",
-    "joint_targets",
-    "fields",
-    "inputs",
-    "observation_dim",
-    "action_dim",
-    "velocity_command",
-    "default_joint_position",
-    "stiffness",
-    "damping",
-    "fallback_damping",
-)
-"""The keys of the reply to hello."""
+"""What a controller fills in STATE: arrays of numbers by their length; None: of one number per joint."""

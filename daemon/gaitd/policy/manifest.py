@@ -1,4 +1,4 @@
-"""The contract of a policy: everything that must be known to run it as it was trained.
+"""A policy's manifest: everything that must be known to run it as it was trained.
 
 These types are the schema of a bundle's ``manifest.yaml``. Unknown and missing keys are refused by the
 decoder (gaitd.bundle.read); what relates several keys is checked here, with errors that name the key.
@@ -34,25 +34,6 @@ TermName: TypeAlias = Literal[
     "roll_pitch_yaw",
     "velocity_command",
 ]
-
-JOINT_TERMS = frozenset(
-    {"joint_position", "joint_position_relative", "joint_torque", "joint_velocity", "last_action"}
-)
-"""Terms with one value per joint."""
-
-TERM_FIELDS: dict[str, str] = {
-    "base_angular_velocity": "angular_velocity",
-    "base_linear_velocity": "linear_velocity",
-    "joint_position": "joint_position",
-    "joint_position_relative": "joint_position",
-    "joint_torque": "joint_torque",
-    "joint_velocity": "joint_velocity",
-    "linear_acceleration": "linear_acceleration",
-    "projected_gravity": "orientation",
-    "roll_pitch_yaw": "orientation",
-    "velocity_command": "velocity_command",
-}
-"""The field of the state message that a term is made from."""
 
 
 class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -250,3 +231,8 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     provenance: dict[str, str] = {}
     files: dict[str, str]
     """sha256 of every other file of the bundle."""
+
+    @property
+    def period_ns(self) -> int:
+        """The control period in the unit of the clocks."""
+        return round(self.control_period_s * 1e9)
