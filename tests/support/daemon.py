@@ -175,9 +175,7 @@ class Gaitd:
         """Every sample by name and labels, as in ``gaitd_damping_total{reason="deadline"}``."""
 
         def page() -> str:
-            with contextlib.suppress(
-                FileNotFoundError, ConnectionRefusedError
-            ):  # not there, or not listening
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # not listening yet
                 return scrape(self.metrics_socket)
             return ""
 

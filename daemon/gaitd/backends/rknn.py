@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from gaitd.backends import rknn_api as api
-from gaitd.backends.base import Float32Array
+from gaitd.backends.base import NPU_MEMORY, Float32Array
 from gaitd.backends.npu_tensors import InputCheck, check_tensors
 from gaitd.backends.rknn_host import RknnHost, library_path, library_version
 from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
@@ -88,6 +88,10 @@ class RknnBackend:
             "npu_core": self._core,
         }
 
+    def memory(self) -> dict[str, int]:
+        """See base.Backend."""
+        return self._memory
+
     def close(self) -> None:
         """See base.Backend. Can be called twice."""
         if self._context:
@@ -119,6 +123,8 @@ class RknnBackend:
         self._query(api.QUERY_IN_OUT_NUM, count)
         inputs = [self._attribute(api.QUERY_INPUT_ATTR, i) for i in range(count.inputs)]
         outputs = [self._attribute(api.QUERY_OUTPUT_ATTR, i) for i in range(count.outputs)]
+        self._memory = self._memory_sizes()
+        _check_budget(model.npu_memory_kib, self._memory)
         sizes = [{_name(tensor): int(tensor.elements) for tensor in side} for side in (inputs, outputs)]
         check_tensors(model, observation_dim, action_dim, *sizes)
 
@@ -159,6 +165,14 @@ class RknnBackend:
             for function, bound in arguments.items()
         ]
 
+    def _memory_sizes(self) -> dict[str, int]:
+        """Empty where the runtime does not tell."""
+        sizes = api.MemorySize()
+        arguments = (api.QUERY_MEM_SIZE, ctypes.byref(sizes), ctypes.sizeof(sizes))
+        if self._library.rknn_query(self._context, *arguments):
+            return {}
+        return {name: int(getattr(sizes, name)) for name in NPU_MEMORY}
+
     def _attribute(self, query: int, index: int) -> api.TensorAttribute:
         attribute = api.TensorAttribute(index=index)
         self._query(query, attribute)
@@ -171,6 +185,22 @@ class RknnBackend:
         code = getattr(self._library, function)(self._context, *arguments)
         if code:
             raise BackendError(api.explain(function, code))
+
+
+def _check_budget(budget_kib: float | None, memory: dict[str, int]) -> None:
+    if budget_kib is None:
+        return
+    if not memory:
+        raise BackendError(
+            "the runtime does not tell what the model takes of the NPU's memory, which the manifest's "
+            f"model.npu_memory_kib bounds to {budget_kib:g} KiB: install a newer librknnrt.so"
+        )
+    taken_kib = (memory["weights"] + memory["internal"]) / 1024
+    if taken_kib > budget_kib:
+        raise InputError(
+            f"model.rknn takes {taken_kib:.1f} KiB of the NPU's memory (weights and internal), but the "
+            f"manifest's model.npu_memory_kib is {budget_kib:g}"
+        )
 
 
 def _name(attribute: api.TensorAttribute) -> str:

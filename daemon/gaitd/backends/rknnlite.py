@@ -103,6 +103,10 @@ class RknnLiteBackend:
             "npu_core": self._core,
         }
 
+    def memory(self) -> dict[str, int]:
+        """See Backend.memory: the package does not ask the runtime."""
+        return {}
+
     def close(self) -> None:
         """See base.Backend. Can be called twice."""
         if self._runtime is not None:

@@ -74,6 +74,7 @@ def _measure(name: BackendName, backend: Backend, bundle: Bundle, seconds: float
         "latency": latency.summary(durations),
         "bytes_per_run": _growth(backend, bundle),
         "versions": backend.versions(),
+        "npu_memory_bytes": backend.memory(),
     }
 
 

@@ -44,6 +44,10 @@ def _run(options: argparse.Namespace) -> int:
     error = f"largest error {report['max_error']:.3g}, allowed {report['tolerance']:.3g}"
     print(f"golden vectors  {report['golden_vectors']}, {error}")
     print(f"inference       {latency.in_words(durations)}, every {manifest.control_period_s * 1000:g} ms")
+    if memory := report["npu_memory_bytes"]:
+        told = ", ".join(f"{kind} {size / 1024:.1f} KiB" for kind, size in memory.items())
+        budget = manifest.model.npu_memory_kib
+        print(f"NPU memory      {told}" + (f"; allowed {budget:g} KiB" if budget is not None else ""))
     print(latency.histogram(durations))
     for text in report["missing_realtime"]:
         print(f"not available: {text}")
@@ -76,7 +80,7 @@ def _test(
         result = run_selftest(backend, bundle, golden_tolerance(name, bundle))
         missing = robot.become_worker(config)
         durations = latency.measure(backend, bundle, seconds)
-        versions = backend.versions()
+        versions, memory = backend.versions(), backend.memory()
     finally:
         backend.close()
     report = {
@@ -84,6 +88,7 @@ def _test(
         "backend": name,
         "fallback": fallback,
         "versions": versions,
+        "npu_memory_bytes": memory,
         "golden_vectors": result.count,
         "max_error": result.max_error,
         "tolerance": result.tolerance,

@@ -286,6 +286,7 @@ class Guardian:
                 "backend": self._choice.current,
                 "fallback": self._choice.fallback,
                 "versions": self._worker.report.versions,
+                "npu_memory_bytes": self._worker.report.memory,
                 "selftest": self._worker.report.selftest,
             },
             "guardian_pid": os.getpid(),

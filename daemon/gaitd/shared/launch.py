@@ -46,6 +46,8 @@ class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     exit_code: int = 0
     backend: str = ""
     versions: dict[str, str] = {}
+    memory: dict[str, int] = {}
+    """What the model takes of the NPU's memory, bytes."""
     selftest: dict[str, float] = {}
     realtime: dict[str, str] = {}
     """Real-time settings that are not available, with the fix."""

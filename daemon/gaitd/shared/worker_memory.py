@@ -25,6 +25,9 @@ WORKER_WORDS = {
     "missed": 1,
     "superseded": 1,
     "withheld": 1,
+    "npu_weights_bytes": 1,
+    "npu_internal_bytes": 1,
+    "npu_dma_bytes": 1,
     "refused": max(CauseKind) + 1,
     "clamped": len(LIMIT_NAMES),
 }

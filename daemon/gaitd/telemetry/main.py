@@ -17,6 +17,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.realtime import die_with_parent, name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
+from gaitd.telemetry.npu import NpuCollector
 from gaitd.telemetry.recorder import FlightRecorder
 
 FEED_S = 0.1
@@ -42,6 +43,7 @@ def main() -> int:
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, launch.period_s)
     registry.register(MemoryCollector(guard, worker, launch))
+    registry.register(NpuCollector())
     index, turn, served = 0, 0, not launch.metrics.enabled
     while not done.wait(FEED_S if turn else 0.0):
         if not served and turn % RETRY_TURNS == 0:

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 import gaitd
+from gaitd.backends.base import NPU_MEMORY
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
@@ -114,6 +115,14 @@ class MemoryCollector(Collector):
         yield CounterMetricFamily(
             "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
         )
+        npu = GaugeMetricFamily(
+            "gaitd_npu_memory_bytes",
+            "What the model takes of the NPU's memory, as the runtime says; 0 on the CPU.",
+            labels=["kind"],
+        )
+        for kind in NPU_MEMORY:
+            npu.add_metric([kind], float(worker[f"npu_{kind}_bytes"]))
+        yield npu
         yield GaugeMetricFamily(
             "gaitd_backend_fallback",
             "1 while a policy for the NPU runs on the CPU, because the NPU does not work.",

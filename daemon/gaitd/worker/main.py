@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from gaitd.backends import golden_tolerance, open_backend
+from gaitd.backends.base import NPU_MEMORY
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
 from gaitd.errors import GaitdError, InputError
@@ -39,12 +40,16 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     selftest = run_selftest(backend, bundle, golden_tolerance(launch.backend, bundle))
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
     memory = WorkerMemory(launch.worker_memory_fd, writable=True)
+    npu_memory = backend.memory()
+    for kind in NPU_MEMORY:
+        memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
     worker = Worker(bundle, backend, launch.slot, guard, memory, config)
     realtime = config.realtime
     settings = apply_realtime(realtime, WORKER.cpus(realtime), WORKER.priority(realtime))
     return worker, WorkerReport(
         backend=launch.backend,
         versions=backend.versions(),
+        memory=npu_memory,
         selftest={
             "count": selftest.count,
             "max_error": selftest.max_error,

@@ -49,7 +49,7 @@ static void parse(char *line) {
         int *number;
     } numbers[] = {{"init %d", &current.init_code},       {"query %d", &current.query_code},
                    {"core %d", &current.core_code},       {"inputs %d", &current.inputs_code},
-                   {"outputs %d", &current.outputs_code}, {"input_elements %d", &current.input_elements}};
+                   {"outputs %d", &current.outputs_code}, {"input_elements %d", &current.input_elements}, {"memory %d", &current.memory_code}};
     line[strcspn(line, "\n")] = 0;
     if (!*line) return;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

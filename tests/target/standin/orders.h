@@ -16,13 +16,14 @@ typedef enum {
 
 typedef struct {
     char api[256], driver[256], trace[256];
-    int init_code, query_code, core_code, inputs_code, outputs_code;
+    int init_code, query_code, core_code, inputs_code, outputs_code, memory_code;
     int input_elements; /* reported instead of the model's; 0: the model's */
 } orders;
 
 /* Reads the control file named by GAITD_STANDIN_CONTROL, if it changed since the last call. One order a line:
  *   api TEXT | driver TEXT | trace PATH                   versions reported; a log of every call
  *   init CODE | query CODE | core CODE | inputs CODE | outputs CODE     return codes of the calls around the run
+ *   memory CODE                                            return code of the query for the memory
  *   input_elements N                                       size reported for input 0
  *   at N FAULT [VALUE] | from N FAULT [VALUE]              the N-th run of a context (first: 1), or all from there
  * FAULT: error CODE, hang, crash, late MS, stale, garbage, nan, unwritten. */

@@ -111,6 +111,15 @@ EXPORT int rknn_query(rknn_context handle, int command, void *info, uint32_t siz
     }
     if (command == QUERY_OUTPUT_ATTR && size == sizeof(tensor_attr))
         return describe(c->model->outputs, c->model->n_outputs, info);
+    if (command == QUERY_MEM_SIZE && size == sizeof(mem_size)) {
+        if (o->memory_code) return o->memory_code;
+        mem_size *memory = info;
+        *memory = (mem_size){.internal = 2 * (c->model->input_elements + c->model->output_elements)};
+        for (uint32_t i = 0; i < c->model->n_layers; i++)
+            memory->weights += 2 * c->model->layers[i].rows * (c->model->layers[i].columns + 1);
+        memory->dma = memory->weights + memory->internal;
+        return CODE_OK;
+    }
     if (command == QUERY_SDK_VERSION && size == sizeof(sdk_version)) {
         sdk_version *version = info;
         memcpy(version->api, o->api, sizeof version->api);
