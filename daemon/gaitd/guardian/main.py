@@ -20,6 +20,7 @@ from gaitd.guardian import announce, rules
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
+from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
@@ -69,6 +70,7 @@ class Guardian:
         self._joints = manifest.joints
         self._config = config
         self._choice = BackendChoice(backends)
+        self._degradation = Degradation()
         self._period_ns = manifest.period_ns
         self._limits = GuardLimits(
             round(self._period_ns * config.guard.deadline_periods),
@@ -154,6 +156,7 @@ class Guardian:
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
         self._look_after_telemetry(now_ns)
+        self._watch_degradation(now_ns)
         self._feed_watchdog(now_ns)
 
     def _answer(self, peer: bytes, request: Request) -> Reply:
@@ -246,6 +249,11 @@ class Guardian:
         elif child.is_due(now_ns):
             self._start(child, now_ns)
 
+    def _watch_degradation(self, now_ns: int) -> None:
+        counters = self._worker_memory.words
+        if text := self._degradation.look(counters["steps"], counters["late_steps"], now_ns):
+            announce.log_degradation(text)
+
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
         if self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
@@ -263,6 +271,7 @@ class Guardian:
             return
         self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guardian at once
         self._words["worker_starts"] = self._worker.child.starts
+        self._words["worker_pid"] = self._worker.child.pid
         self._words["backend"] = self._choice.index
 
     def _become_realtime(self) -> None:

@@ -45,6 +45,7 @@ class WorkerProcess:
         self._given_up = False
         """Killed or dying, but not gone yet: the kernel may take its time."""
         self._choice = choice
+        self._why_given_up = ""
         self._memory = memory
         self._lifeline = lifeline
         self._broken_fd = broken_fd
@@ -79,6 +80,7 @@ class WorkerProcess:
         if self.child.pid == 0 or self._given_up:
             return
         log.error("worker replaced", pid=self.child.pid, why=why)
+        self._why_given_up = why
         self.note_death()
 
     def note_death(self) -> None:
@@ -125,7 +127,7 @@ class WorkerProcess:
         how = self.child.reap(now_ns)
         error = self.report.error
         log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
-        if not self.report.backend and self._choice.fall_back(error or how):
+        if not self.report.backend and self._choice.fall_back(error or self._why_given_up or how):
             announce.log_fallback(self._choice.current, self._choice.fallback)
             return how
         if not self.ever_ready and error:
@@ -136,7 +138,7 @@ class WorkerProcess:
     def _restart_when_due(self, now_ns: int) -> None:
         self.child.check_crash_loop("it could not be started; see the log")
         if self.child.is_due(now_ns):
-            self._given_up = False
+            self._given_up, self._why_given_up = False, ""
             self.report, self._report_bytes = WorkerReport(), b""
             self._start(self.child, now_ns)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -115,6 +117,12 @@ class MemoryCollector(Collector):
         yield CounterMetricFamily(
             "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
         )
+        if (resident := _resident_bytes(guard["worker_pid"])) is not None:
+            yield GaugeMetricFamily(
+                "gaitd_worker_resident_bytes",
+                "Memory of the worker process; it starts over with each.",
+                value=resident,
+            )
         npu = GaugeMetricFamily(
             "gaitd_npu_memory_bytes",
             "What the model takes of the NPU's memory, as the runtime says; 0 on the CPU.",
@@ -133,6 +141,14 @@ class MemoryCollector(Collector):
             mode.add_metric([candidate.name.lower()], float(guard["mode"] == candidate))
         yield mode
         yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
+
+
+def _resident_bytes(pid: int) -> int | None:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):  # it has just died
+        return None
+    return pages * resource.getpagesize()
 
 
 def _names(members: Sequence[CauseKind] | Sequence[Reason]) -> list[str]:

@@ -20,6 +20,8 @@ typedef struct {
     float *input, *output; /* all tensors side by side */
     uint64_t runs;
     run_fault fault; /* of the last run */
+    int core;        /* mask */
+    uint32_t random;
 } context;
 
 static void trace(const char *format, ...) {
@@ -67,7 +69,9 @@ EXPORT int rknn_destroy(rknn_context handle) {
 
 EXPORT int rknn_set_core_mask(rknn_context handle, int mask) {
     trace("set_core_mask mask=%d\n", mask);
-    return known(handle) ? orders_read()->core_code : CODE_CONTEXT;
+    if (!known(handle)) return CODE_CONTEXT;
+    known(handle)->core = mask;
+    return orders_read()->core_code;
 }
 
 /* The wheel names it and goes on when it fails: these models have no dynamic shapes. */
@@ -165,12 +169,18 @@ EXPORT int rknn_run(rknn_context handle, void *extend) {
             raise(SIGSEGV);
             return CODE_FAIL;
         case RUN_LATE: usleep(1000 * value); break;
+        case RUN_JITTER:
+            c->random = 1664525 * c->random + 1013904223;
+            usleep((uint64_t)c->random * 1000 * value >> 32);
+            break;
+        case RUN_LEAK: memset(malloc(1024 * value), 1, 1024 * value); break;
         default: break;
     }
     model_run(c->model, c->input, c->output);
     for (uint32_t i = 0; i < c->model->output_elements; i++) {
-        if (c->fault == RUN_GARBAGE) c->output[i] = (i % 2 ? -1e3f : 1e3f) * (1 + i);
+        if (c->fault == RUN_GARBAGE || (c->core & orders_read()->bad_core)) c->output[i] = (i % 2 ? -1e3f : 1e3f) * (1 + i);
         if (c->fault == RUN_NAN) c->output[i] = NAN;
+        if (c->fault == RUN_VALUE) c->output[i] = value;
     }
     return CODE_OK;
 }
