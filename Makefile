@@ -11,7 +11,7 @@ MINUTES ?= 10
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
-TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev clang 'libclang-rt-dev|libclang-common-14-dev' valgrind
+TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev clang 'libclang-rt-dev|libclang-common-14-dev' valgrind xvfb
 DEB_PACKAGES := binutils binutils-aarch64-linux-gnu lintian mmdebstrap patchelf
 TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
 BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \
@@ -19,7 +19,8 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults soak evidence fuzz proto cpp clean
+.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults sessions soak evidence fuzz model \
+    proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,11 +35,15 @@ endif
 
 test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64
 	@[ "$$(id -u)" != 0 ] || tools/debian-packages $(TARGET_PACKAGES)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04 and on a whole emulated arm64 board
 	@tools/debian-packages $(BOARD_PACKAGES)
 	$(BIN)/python -m pytest tests/target -m board
+
+model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and with two workers
+	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property
+	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property
 
 test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
 	$(BIN)/python -m pytest tests/training -m trainers
@@ -70,6 +75,9 @@ faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the tab
 
 soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; every state accounted for
 	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak
+
+sessions: $(VENV)/.test  ## 2,000 sessions, one after the other: descriptors and memory of every process stay as they are
+	GAITD_SESSIONS=2000 $(BIN)/python -m pytest -s tests/daemon/test_many_sessions.py
 
 evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md
 	$(BIN)/gaitforge evidence --bundle $(BUNDLE) --output build/evidence

@@ -15,6 +15,21 @@ settings.register_profile("gaitd", deadline=None)
 settings.load_profile("gaitd")
 
 
+TIMED = (
+    *("cpp", "ctl", "daemon", "guardian", "shared", "system", "target", "telemetry", "worker"),
+    *("forge/chain", "forge/faults", "forge/stack"),
+)
+"""Directories whose tests run real processes against the clock: never two of them at a time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two lanes: what keeps time runs in one, the rest file by file in the other."""
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        timed = path.startswith(tuple(f"{directory}/" for directory in TIMED))
+        item.add_marker(pytest.mark.xdist_group("timed" if timed else path))
+
+
 @pytest.fixture(scope="session")
 def small_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of three joints; nobody writes to it."""

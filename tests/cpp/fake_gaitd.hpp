@@ -59,6 +59,7 @@ public:
 
     // Set before the client is started, or between its requests.
     std::atomic<bool> answers_control{true};
+    std::atomic<int> answers_after_ms{0};      ///< The control channel.
     std::atomic<bool> answers_states{true};
     std::atomic<bool> ready{true};             ///< false: activate is refused.
     /// Far beyond what a busy test machine stalls; tests of the deadline itself set kDeadline_ns.
@@ -198,6 +199,7 @@ private:
         while (control_.recv(identity, zmq::recv_flags::dontwait)) {
             if (!control_.recv(bytes)) return;
             if (!answers_control.load()) continue;
+            std::this_thread::sleep_for(std::chrono::milliseconds(answers_after_ms.load()));
             const auto handle = msgpack::unpack(bytes.data<char>(), bytes.size());
             const msgpack::object* request = handle.get().via.array.ptr;
             const msgpack::sbuffer reply = answer(request[2].as<std::uint64_t>(), request[3].as<std::string>(), request[4]);

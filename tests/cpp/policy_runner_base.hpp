@@ -68,3 +68,59 @@ public:
     int decimation_;
     int run_cnt_;
 };
+
+/// The interfaces of the vendor's controllers that hand over the user's command beside the state.
+namespace two_arguments {
+
+struct State {
+    types::Vec3f base_rpy;
+    types::Vec3f base_omega;
+    types::Vec3f base_acc;
+    types::VecXf joint_pos;
+    types::VecXf joint_vel;
+    types::VecXf joint_tau;
+};
+
+struct UserCommand {
+    double time_stamp;
+    float forward_vel_scale = 0;
+    float side_vel_scale = 0;
+    float turnning_vel_scale = 0;
+};
+
+/// As in sdk_deploy.
+class WheeledBase {
+public:
+    explicit WheeledBase(std::string policy_name) : policy_name_(std::move(policy_name)) {}
+    virtual ~WheeledBase() = default;
+    virtual void DisplayPolicyInfo() {}
+    virtual types::RobotAction getRobotAction(const State&, const UserCommand&) = 0;
+    virtual void OnEnter(const State&) = 0;
+    virtual void SetDecimation(int decimation) { decimation_ = decimation; }
+
+    const std::string policy_name_;
+    int decimation_;
+    int run_cnt_;
+};
+
+enum class RobotName { Pro };
+
+/// As in the humanoid's controller.
+class HumanoidBase {
+public:
+    HumanoidBase(std::string policy_name, RobotName robot_name)
+        : policy_name_(std::move(policy_name)), robot_name_(robot_name) {}
+    virtual ~HumanoidBase() = default;
+    virtual void DisplayPolicyInfo() = 0;
+    virtual types::RobotAction GetRobotAction(const State&, const UserCommand&) = 0;
+    virtual void OnEnter() = 0;
+    virtual void OnExit() = 0;
+    virtual void SetDecimation(int decimation) { decimation_ = decimation; }
+
+    const std::string policy_name_;
+    const RobotName robot_name_;
+    int decimation_;
+    int run_cnt_;
+};
+
+}  // namespace two_arguments

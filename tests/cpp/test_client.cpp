@@ -1,4 +1,11 @@
 // The client against a fake gaitd over real sockets.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
 #include <gaitd/client.hpp>
 
 #include "check.hpp"
@@ -47,7 +54,271 @@ struct Scene {
     }
 };
 
+/// Stands between a client and one of gaitd's sockets. A connection can be muted: it lives on and delivers nothing, as
+/// libzmq's does after one failed write.
+class Relay {
+public:
+    Relay(const std::string& listen_path, const std::string& target_path) : target_path_(target_path) {
+        const sockaddr_un address = addressOf(listen_path);
+        CHECK(bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+        CHECK(listen(listener_, 8) == 0);
+        thread_ = std::thread([this] { run(); });
+    }
+    ~Relay() {
+        stop_ = true;
+        thread_.join();
+        for (const Pair& pair : pairs_) {
+            close(pair.client);
+            close(pair.gaitd);
+        }
+        close(listener_);
+    }
+
+    /// Mutes every connection there is now.
+    void mute() { muted_ = accepted_.load(); }
+    [[nodiscard]] std::size_t accepted() const { return accepted_; }
+
+private:
+    struct Pair {
+        int client;
+        int gaitd;
+    };
+
+    static sockaddr_un addressOf(const std::string& path) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+        return address;
+    }
+
+    void run() {
+        while (!stop_) {
+            std::vector<pollfd> fds{{listener_, POLLIN, 0}};
+            for (const Pair& pair : pairs_) {
+                fds.push_back({pair.client, POLLIN, 0});
+                fds.push_back({pair.gaitd, POLLIN, 0});
+            }
+            poll(fds.data(), fds.size(), 5);
+            for (std::size_t i = 0; i < pairs_.size(); ++i) {
+                if (fds[1 + 2 * i].revents != 0) pass(pairs_[i].client, pairs_[i].gaitd, true);
+                if (fds[2 + 2 * i].revents != 0) pass(pairs_[i].gaitd, pairs_[i].client, i >= muted_);
+            }
+            if (fds[0].revents != 0) accept();
+        }
+    }
+
+    void accept() {
+        const int gaitd = socket(AF_UNIX, SOCK_STREAM, 0);
+        const sockaddr_un address = addressOf(target_path_);
+        CHECK(connect(gaitd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+        pairs_.push_back({::accept(listener_, nullptr, nullptr), gaitd});
+        ++accepted_;
+    }
+
+    static void pass(int from, int to, bool deliver) {
+        std::array<char, 65536> bytes{};
+        const ssize_t size = recv(from, bytes.data(), bytes.size(), MSG_DONTWAIT);
+        if (size <= 0) return static_cast<void>(shutdown(to, SHUT_RDWR));
+        if (deliver && ::send(to, bytes.data(), static_cast<std::size_t>(size), MSG_NOSIGNAL) < 0) return;
+    }
+
+    const std::string target_path_;
+    const int listener_ = socket(AF_UNIX, SOCK_STREAM, 0);
+    std::vector<Pair> pairs_;
+    std::atomic<std::size_t> accepted_{0};
+    std::atomic<std::size_t> muted_{0};
+    std::atomic<bool> stop_{false};
+    std::thread thread_;
+};
+
 }  // namespace
+
+CASE(a_connection_that_delivers_nothing_more_ends_one_session_not_all) {
+    SocketDir real;
+    SocketDir dir;
+    FakeGaitd gaitd(real.path());
+    gaitd.deadline_ns = 200'000'000;
+    for (const char* name : {"control", "state", "guard"}) {
+        const std::string file = std::string("/") + name + ".sock";
+        std::filesystem::create_symlink(real.path() + file, dir.path() + file);
+    }
+    Relay relay(dir.path() + "/command.sock", real.path() + "/command.sock");
+    Client client(config(dir));
+    client.hello(milliseconds(5000));
+    Loop loop(client);
+    client.activate();
+    CHECK(loop.until(active));
+    CHECK_EQUAL(relay.accepted(), 1U);
+    relay.mute();
+    CHECK(loop.until(damped));
+    client.activate();
+    CHECK(loop.until(active));
+    CHECK_EQUAL(relay.accepted(), 2U);
+    // After a session that ended well the connections stay.
+    client.requestRelease();
+    CHECK(loop.until([](const JointCommand& command) { return command.mode == Mode::Idle; }));
+    client.activate();
+    CHECK(loop.until(active));
+    CHECK_EQUAL(relay.accepted(), 2U);
+}
+
+CASE(without_a_file_descriptor_left_an_activation_still_ends_in_time) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Config quick = config(dir);
+    quick.request_timeout = milliseconds(100);
+    Client client(quick);
+    Loop loop(client);
+    client.hello(milliseconds(5000));
+    gaitd.answers_control = false;
+    rlimit before{};
+    getrlimit(RLIMIT_NOFILE, &before);
+    const rlimit few{128, before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    std::vector<int> taken;
+    for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY)) taken.push_back(fd);
+    for (int i = 0; i < 3; ++i) {
+        client.requestActivate();
+        CHECK(check::eventually([&] { return client.activation() == Activation::Refused; }));
+        CHECK(client.activationError().find("did not answer") != std::string::npos);
+    }
+    CHECK(client.activationError().find("Too many open files") != std::string::npos);
+    // Where new data sockets are wanted and there are none, that is said, too.
+    client.requestDamping("no");
+    CHECK(damped(client.command(monotonicNow_ns())));
+    for (const int fd : taken) close(fd);
+    setrlimit(RLIMIT_NOFILE, &before);
+    gaitd.answers_control = true;
+    CHECK(check::eventually([&] {
+        client.requestActivate();
+        return loop.until(active, milliseconds(500));
+    }));
+}
+
+CASE(a_child_of_a_fork_is_refused_and_leaves_the_parents_session_alone) {
+    Scene scene;
+    scene.walk();
+    for (const bool destroys : {true, false}) {
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(5);
+            Client& client = scene.client;
+            client.requestActivate();
+            bool right = client.activation() == Activation::Refused;
+            right = right && client.activationError().find("made before a fork") != std::string::npos;
+            right = right && client.obstacle().find("made before a fork") != std::string::npos;
+            for (int i = 0; i < 20; ++i) {
+                RobotState state;
+                state.stamp_ns = monotonicNow_ns();
+                right = right && !client.publish(state);
+                client.command(monotonicNow_ns());
+            }
+            for (const bool hello : {true, false}) {
+                try {
+                    if (hello) client.hello(milliseconds(1000));
+                    if (!hello) client.activate();
+                    right = false;
+                } catch (const RefusedError&) {
+                }
+            }
+            client.requestDamping("child");
+            client.requestRelease();
+            client.wait(milliseconds(1));
+            if (destroys) client.~Client();
+            _exit(right ? 0 : 1);
+        }
+        int status = -1;
+        CHECK(scene.loop.until([&](const JointCommand& command) {
+            CHECK(active(command));
+            return waitpid(child, &status, WNOHANG) == child;
+        }, milliseconds(10000)));
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    const std::uint64_t seq = scene.client.command(monotonicNow_ns()).seq;
+    CHECK(scene.loop.until([&](const JointCommand& command) { return active(command) && command.seq > seq + 5; }));
+    CHECK(scene.gaitd->damps().empty());
+}
+
+CASE(a_loop_that_stands_still_is_damped_by_the_watchdog) {
+    std::atomic<int> sent{0};
+    std::atomic<bool> soft{true};
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.deadline_ns = 100'000'000;
+    gaitd.stance_ns = kMaxStance_ns;
+    Client client(config(dir));
+    client.watch([&](const JointCommand& command) {
+        soft = soft && command.mode == Mode::Damping && command.stiffness[0] == 0.0F && command.damping[11] == 3.0F;
+        ++sent;
+        throw std::runtime_error("the controller's own trouble");
+    });
+    client.hello(milliseconds(5000));
+    Loop loop(client);
+    for (const bool in_stance : {false, true}) {
+        sent = 0;
+        client.activate();
+        CHECK(loop.until(active));
+        if (in_stance) {
+            gaitd.sendAsGuardian(FakeGaitd::damping(client.session(), Reason::WorkerDied));
+            CHECK(loop.until(damped));
+            CHECK_EQUAL(client.command(monotonicNow_ns()).stiffness[0], 30.0F);
+        }
+        CHECK(check::eventually([&] { return sent == Watchdog::kRepeats; }));
+        CHECK(soft);
+        // No stance begins, or goes on, in a robot that has let go.
+        const JointCommand& command = client.command(monotonicNow_ns());
+        CHECK_EQUAL(command.mode, Mode::Damping);
+        CHECK_EQUAL(command.reason, in_stance ? Reason::WorkerDied : Reason::ClientDeadline);
+        CHECK_EQUAL(command.stiffness[0], 0.0F);
+    }
+    const int before = sent;
+    std::this_thread::sleep_for(milliseconds(250));
+    CHECK_EQUAL(sent.load(), before);  // Nothing to watch in damping.
+}
+
+CASE(a_changed_policy_is_taken_up_by_a_client_that_renews) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Config renewing = config(dir);
+    renewing.renew = milliseconds(20);
+    Client client(renewing);
+    client.hello(milliseconds(5000));
+    Loop loop(client);
+    client.activate();
+    CHECK(loop.until(active));
+    const std::uint64_t hellos = gaitd.hellos;
+    gaitd.policy = 'b';
+    gaitd.stance_ns = 100'000'000;
+    loop.during(milliseconds(100));
+    CHECK(gaitd.hellos <= hellos + 1);  // Not while the policy moves the robot.
+    CHECK_EQUAL(client.contract().firstPolicy().id, std::string(16, 'a'));
+    client.requestRelease();
+    CHECK(loop.until([&](const JointCommand&) { return client.contract().firstPolicy().id == std::string(16, 'b'); }));
+    CHECK_EQUAL(client.contract().times.stance_ns, 100'000'000U);
+    gaitd.misses = "stiffness";
+    CHECK(check::eventually([&] { return client.obstacle() == "gaitd's reply has no `stiffness`"; }));
+    gaitd.misses = "";
+    gaitd.policy = 'c';
+    client.activate();
+    CHECK(loop.until(active));
+    CHECK_EQUAL(client.contract().firstPolicy().id, std::string(16, 'c'));
+    CHECK_EQUAL(client.obstacle(), "");
+}
+
+CASE(an_answer_to_hello_that_comes_too_late_is_taken_up_before_the_next_session) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.answers_after_ms = 100;
+    Client client(config(dir));
+    CHECK_EQUAL(client.obstacle(), "gaitd has not answered hello yet");
+    CHECK_THROWS(UnreachableError, "did not answer hello", client.hello(milliseconds(30)));
+    CHECK(check::eventually([&] { return client.obstacle().empty(); }));
+    gaitd.answers_after_ms = 0;
+    Loop loop(client);
+    client.activate();
+    CHECK(loop.until(active));
+    CHECK_EQUAL(client.contract().period_ns, FakeGaitd::kPeriod_ns);
+}
 
 CASE(hello_brings_the_contract) {
     Scene scene(FakeGaitd::kDeadline_ns);

@@ -20,6 +20,7 @@ INCLUDE = REPOSITORY / "proto/cpp/include"
 
 TESTS = ("codec", "latch", "client", "route")
 """Those that replace no allocator of their own."""
+THREADED = ("client", "route", "policy_runner")
 ADDRESS = "address,undefined"
 THREAD = "thread"
 VALGRIND = ("valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full")
@@ -77,8 +78,8 @@ def built(sanitizers: str) -> Path:
         "--parallel",
         "2",
         "--target",
-        "vectors",
-        *(f"test_{test}" for test in TESTS),
+        *(() if sanitizers == THREAD else ("vectors",)),
+        *(f"test_{test}" for test in (THREADED if sanitizers == THREAD else TESTS)),
     )
     return build
 
@@ -120,7 +121,7 @@ def test_under_address_and_undefined_behaviour_sanitizer(test: str) -> None:
 
 
 @needs_clang
-@pytest.mark.parametrize("test", ["client", "route"])
+@pytest.mark.parametrize("test", THREADED)
 def test_under_thread_sanitizer(test: str) -> None:
     run(built(THREAD) / f"test_{test}")
 

@@ -26,12 +26,14 @@ from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.processes import WORKER_SLOT
+from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.control import Request
 from gaitd.wire.generated import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 from gaitd.worker.step import Frame
 from support.bundles import contract, small_manifest
+from support.controller import ALL_FIELDS
 from support.states import random_state
 from support.watched import LoopedWorker, Op, WatchedBackend, watched_guard, watched_memory
 
@@ -198,7 +200,7 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     def at(mode: Mode, owner: bytes) -> Any:
         limits = GuardLimits(bounds.deadline * bounds.unit_ns, bounds.first_command * bounds.unit_ns)
         sessions = code.sessions.Sessions(_bundle(manifest), limits, SESSION, dict)
-        hello = {"controller": "model", "joints": manifest.joints, "fields": _FIELDS}
+        hello = {"controller": "model", "joints": manifest.joints, "fields": ALL_FIELDS}
         for peer in (me, another_peer):
             assert ask(sessions, peer, "hello", **hello).ok
         sessions.worker_ready = True
@@ -255,17 +257,6 @@ def _fed_at_activate(guardian: ModuleType, bounds: Bounds) -> int:
     assert state.mode is Mode.ACTIVE
     assert not state.fed_by_command
     return _age(state.fed_ns, bounds)
-
-
-_FIELDS = [
-    "angular_velocity",
-    "orientation",
-    "linear_acceleration",
-    "velocity_command",
-    "joint_position",
-    "joint_velocity",
-    "joint_torque",
-]
 
 
 def _setup(session: int, epoch: int, slot: int = WORKER_SLOT) -> SessionSetup:
@@ -405,7 +396,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         sent: list[bytes] = []
         owner = GuardMemory.create(3)
         owner.lease = word
-        memory = watched_memory(3, ops.append)
+        memory = watched_memory(WorkerMemory.create(3).fd, ops.append)
         backend = WatchedBackend(np.zeros(3, np.float32), ops.append)
 
         def send(data: bytes) -> None:
@@ -423,7 +414,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         return ops[1:]
 
     def trips() -> int:
-        memory = watched_memory(3, lambda op: None)
+        memory = watched_memory(WorkerMemory.create(3).fd, lambda op: None)
         backend = WatchedBackend(np.full(3, 100, np.float32), lambda op: None)
         strict = _manifest(bounds, position={"response": "damp"})
         model = code.answer.TimedModel(backend, memory.words)
@@ -460,9 +451,12 @@ def _follow(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     worker has afterwards: 0 no session, 1 the lease's, 2 the one that it had.
     """
 
+    rest = WatchedBackend(np.zeros(3, np.float32), lambda op: None)
+
     def follow(has: int, kind: int) -> int:
         guard = GuardMemory.create(3)
-        worker = LoopedWorker(code.loop, _bundle(_manifest(bounds)), guard, WORKER_SLOT, lambda op: None)
+        memory_fd, bundle = WorkerMemory.create(3).fd, _bundle(_manifest(bounds))
+        worker = LoopedWorker(code.loop, bundle, rest, WORKER_SLOT, guard, memory_fd, lambda op: None)
         if has:
             had = (SESSION, EPOCH) if has == 1 else (OTHER, OTHER_EPOCH)
             guard.write_session(_setup(*had))

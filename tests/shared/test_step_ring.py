@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gaitd.shared.step_ring import RECORDS, StepRing, StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
@@ -107,3 +108,20 @@ def test_a_damaged_record_does_not_hold_up_those_behind_it() -> None:
     spoil(writer, 2)
     records, index = reader.read_since(0)
     assert (records["seq"].tolist(), index) == ([1, 3], 3)
+
+
+@pytest.mark.parametrize("staged", [2**64 - 1, 2**63 + 100, 2**62 - 1, 0])
+@pytest.mark.parametrize("settled", [2**64 - 1, 2**63 + 50, 0])
+def test_damaged_counts_keep_nobody_from_the_records_that_follow(staged: int, settled: int) -> None:
+    writer, reader = pair()
+    for seq in (1, 2, 3):
+        send(writer, seq)
+    _, index = reader.read_since(0)
+    writer._counters[0], writer._counters[1] = staged, settled
+    for start in (None, index):
+        _, index = reader.read_since(0 if start is None else start)
+        reader.read_since(0, unsettled=True)
+    send(writer, 4)
+    _, index = reader.read_since(index)
+    send(writer, 5)
+    assert reader.read_since(index)[0]["seq"].tolist() == [5]

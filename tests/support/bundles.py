@@ -136,6 +136,34 @@ def recurrent_onnx(observation_dim: int, action_dim: int, hidden: int) -> bytes:
     return _onnx(nodes, inputs, outputs, weights)
 
 
+def echo_onnx(observation_dim: int, action_dim: int) -> tuple[bytes, int]:
+    """Answers step k with part k of the observation, cut into parts as long as an action; how many there are.
+
+    Which part is next is a hidden state of zeros and one 1, ``part_in`` and ``part_out``.
+    """
+    parts = -(-observation_dim // action_dim)
+    weights = {
+        "pad": np.eye(observation_dim, parts * action_dim, dtype=np.float32),
+        "shape": np.array([parts, action_dim], np.int64),
+        "one": np.ones((1, 1), np.float32),
+        "first": np.eye(1, parts, dtype=np.float32),
+        "next": np.roll(np.eye(parts, dtype=np.float32), 1, axis=1),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["obs", "pad"], ["padded"]),
+        helper.make_node("Reshape", ["padded", "shape"], ["table"]),
+        helper.make_node("ReduceSum", ["part_in"], ["begun"], keepdims=1),
+        helper.make_node("Sub", ["one", "begun"], ["fresh"]),
+        helper.make_node("Mul", ["fresh", "first"], ["start"]),
+        helper.make_node("Add", ["part_in", "start"], ["part"]),
+        helper.make_node("MatMul", ["part", "table"], ["action"]),
+        helper.make_node("MatMul", ["part", "next"], ["part_out"]),
+    ]
+    inputs = {"obs": [1, observation_dim], "part_in": [1, parts]}
+    outputs = {"action": [1, action_dim], "part_out": [1, parts]}
+    return _onnx(nodes, inputs, outputs, weights), parts
+
+
 def constant_onnx(observation_dim: int, value: np.ndarray) -> bytes:
     """The same answer whatever is asked."""
     zeros = np.zeros((observation_dim, len(value)), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ class Op(enum.IntEnum):
     COMMIT = 6
     SETTLE = 7
     READ_SESSION = 8
+    RECEIVE = 9
 
 
 Announce = Callable[[Op], None]
@@ -57,13 +59,15 @@ class _Watched:
 
 def watched_guard(owner: GuardMemory, announce: Announce) -> Any:
     """The guardian's memory as a worker maps it: to read."""
-    reader = GuardMemory(read_only(owner.fd), writable=False)
+    fd = read_only(owner.fd)
+    reader = GuardMemory(fd, writable=False)
+    os.close(fd)
     return _Watched(reader, {"lease": Op.READ_LEASE, "read_session": Op.READ_SESSION}, announce)
 
 
-def watched_memory(joints: int, announce: Announce) -> Any:
-    """A worker's own memory, a fresh one."""
-    memory: Any = WorkerMemory(WorkerMemory.create(joints).fd, writable=True)
+def watched_memory(fd: int, announce: Announce) -> Any:
+    """A worker's own memory."""
+    memory: Any = WorkerMemory(fd, writable=True)
     memory.words = _Watched(memory.words, {"last_command_ns": Op.NOTE_COMMAND}, announce)
     ring = {"stage": Op.STAGE, "mark_sent": Op.MARK_SENT, "settle": Op.SETTLE}
     memory.steps = _Watched(memory.steps, ring, announce)
@@ -92,11 +96,16 @@ class LoopedWorker:
     """The real ``Worker``; its state socket is a list, and what it publishes another."""
 
     def __init__(
-        self, loop: ModuleType, bundle: Any, guard: GuardMemory, slot: int, announce: Announce
+        self,
+        loop: ModuleType,
+        bundle: Any,
+        backend: Any,
+        slot: int,
+        guard: GuardMemory,
+        memory_fd: int,
+        announce: Announce,
     ) -> None:
-        joints = len(bundle.manifest.joints)
         self.sent: list[bytes] = []
-        self.memory = watched_memory(joints, announce)
         self._waiting: list[bytes] = []
         self._announce = announce
         context = SimpleNamespace(destroy=lambda linger: None)
@@ -108,10 +117,10 @@ class LoopedWorker:
         ):
             self.worker = loop.Worker(
                 bundle,
-                WatchedBackend(np.zeros(joints, np.float32), announce),
+                backend,
                 slot,
                 watched_guard(guard, announce),
-                self.memory,
+                watched_memory(memory_fd, announce),
                 Config(),
             )
 
@@ -137,6 +146,7 @@ class LoopedWorker:
         self.worker.stop()
         if not self._waiting:
             raise zmq.Again
+        self._announce(Op.RECEIVE)
         return self._waiting.pop(0)
 
     def _send(self, data: bytes, flags: int) -> None:

@@ -127,7 +127,7 @@ def test_the_arm64_package_runs_in_an_otherwise_empty_root(arm64_package: Path, 
 def _assert_ready(command: list[str], root: Path, timeout_s: float = 15) -> None:
     """Run gaitd in the foreground until its worker is ready, and stop it."""
     runtime_dir = root / "tmp/g"
-    log = root.parent / "gaitd.system.log"
+    log = root.parent / "gaitd.log"
     command = [*command, "--runtime-dir", "/tmp/g", "--metrics-port", "0"]
     with log.open("wb") as output:
         program = subprocess.Popen(command, stdout=output, stderr=output)

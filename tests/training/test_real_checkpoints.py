@@ -74,6 +74,14 @@ def test_stable_baselines3(tmp_path: Path, algorithm: str) -> None:
     check(tmp_path, "model.zip")
 
 
-def test_skrl(tmp_path: Path) -> None:
-    train(tmp_path, "toy_skrl.py")
+@pytest.mark.parametrize(("epsilon", "clip"), [(1e-8, 5.0), (0.05, 1.5)])
+def test_skrl(tmp_path: Path, epsilon: float, clip: float) -> None:
+    train(tmp_path, "toy_skrl.py", str(epsilon), str(clip))
+    if clip != 5.0:
+        agent = tmp_path / "params" / "agent.yaml"
+        agent.parent.mkdir()
+        agent.write_text(
+            "agent:\n  observation_preprocessor: RunningStandardScaler\n"
+            f"  observation_preprocessor_kwargs: {{epsilon: {epsilon}, clip_threshold: {clip}}}\n"
+        )
     check(tmp_path, "model.pt", "--activation", "elu")

@@ -1,4 +1,7 @@
-"""Trains for some steps with skrl's PPO, model instantiator and scaler. Usage: toy_skrl.py DIRECTORY."""
+"""Trains for some steps with skrl's PPO, model instantiator and scaler.
+
+Usage: toy_skrl.py EPSILON CLIP DIRECTORY, the first two being the scaler's.
+"""
 
 import sys
 from pathlib import Path
@@ -34,7 +37,7 @@ class Toy(gym.Env):
         return self.observe(), -float(np.square(action).sum()), False, self.np_random.random() < 0.05, {}
 
 
-def main(directory):
+def main(epsilon, clip, directory):
     torch.manual_seed(0)
     environment = wrap_env(Toy(), wrapper="gymnasium")
     network = [{"name": "net", "input": "OBSERVATIONS", "layers": [32, 24], "activations": "elu"}]
@@ -49,11 +52,17 @@ def main(directory):
     }
     for model in models.values():
         model.init_state_dict(role="policy")
+    scaler = {
+        "size": environment.observation_space,
+        "device": "cpu",
+        "epsilon": epsilon,
+        "clip_threshold": clip,
+    }
     settings = PPO_CFG(
         rollouts=32,
         mini_batches=2,
         observation_preprocessor=RunningStandardScaler,
-        observation_preprocessor_kwargs={"size": environment.observation_space, "device": "cpu"},
+        observation_preprocessor_kwargs=scaler,
         value_preprocessor=RunningStandardScaler,
         value_preprocessor_kwargs={"size": 1, "device": "cpu"},
     )
@@ -70,7 +79,8 @@ def main(directory):
     trainer = SequentialTrainer(env=environment, agents=agent, cfg={"timesteps": 96, "headless": True})
     trainer.train()
     agent.save(str(directory / "model.pt"))
-    rows = np.stack([environment._env.unwrapped.observe() for _ in range(STEPS)])
+    # Far enough out to be clipped.
+    rows = 4 * np.stack([environment._env.unwrapped.observe() for _ in range(STEPS)])
     agent.enable_training_mode(False)
     with torch.inference_mode():
         _, outputs = agent.act(torch.from_numpy(rows), None, timestep=0, timesteps=0)
@@ -78,4 +88,4 @@ def main(directory):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(float(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))

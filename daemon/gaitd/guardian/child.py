@@ -16,6 +16,16 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """numpy's linear algebra would otherwise start a thread, with its buffers, for each core."""
 
 
+def how_it_ended(name: str, code: int) -> str:
+    """For people. ``code``: its exit code, or a signal's number below 0; real-time signals have no name."""
+    if code >= 0:
+        return f"{name} ended with exit code {code}"
+    try:
+        return f"{name} killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"{name} killed by signal {-code}"
+
+
 class Child:
     """One row of the table of processes at run time; the process itself may be replaced many times."""
 
@@ -99,9 +109,7 @@ class Child:
         code = self._process.wait()
         self.forget()
         self._plan_restart(now_ns)
-        if code < 0:
-            return f"{self.name} killed by {signal.Signals(-code).name}"
-        return f"{self.name} ended with exit code {code}"
+        return how_it_ended(self.name, code)
 
     def is_due(self, now_ns: int) -> bool:
         """None runs, and it is time to start it again."""

@@ -16,6 +16,8 @@ import numpy.typing as npt
 RECORDS = 4096
 """49 s of steps at 12 ms."""
 COUNTERS_BYTES = 64
+_COUNT_MASK = (1 << 62) - 1
+"""No index is larger: from a count that a stray write has damaged, both sides go on as from any other."""
 PADDING = "padding"
 TIMES = (
     "index",
@@ -88,12 +90,16 @@ class StepRing:
     @property
     def staged(self) -> int:
         """Index of the newest record, 0 before the first."""
-        return self._counters[0]
+        return self._counters[0] & _COUNT_MASK
 
     @property
     def settled(self) -> int:
         """Index up to which it is known what became of the commands."""
-        return self._counters[1]
+        return self._counters[1] & _COUNT_MASK
+
+    @property
+    def _next(self) -> int:
+        return (self._counters[0] + 1) & _COUNT_MASK
 
     def settle(self) -> None:
         """Worker: nothing more becomes of the newest record; it was withheld, or its writer died."""
@@ -101,9 +107,8 @@ class StepRing:
 
     def compose(self, times: StepTimes, values: tuple[npt.NDArray[np.float32], ...]) -> None:
         """Worker: make the next record, beside the ring. ``values``: its float arrays in order."""
-        index = self._counters[0] + 1
         self._times[:] = (
-            index,
+            self._next,
             times.session,
             times.epoch,
             times.seq,
@@ -118,14 +123,14 @@ class StepRing:
 
     def stage(self) -> None:
         """Worker: the composed record enters the ring, not sent. It is there before its command can leave."""
-        index = self._counters[0] + 1
+        index = self._next
         start = index % RECORDS * self._size
         self._memory[start : start + self._size] = self._scratch
         self._counters[0] = index
 
     def mark_sent(self, now_ns: int) -> None:
         """Worker: the newest record's command went out."""
-        index = self._counters[0]
+        index = self.staged
         self._cells[(index % RECORDS + 1) * self._size // 8 - 1] = now_ns
         self._counters[1] = index
 

@@ -123,13 +123,12 @@ class PolicyStep:
 
     def rehearse(self, frame: Frame) -> Outcome:
         """Make a step with an old message that changes nothing, so that code and data lie in caches."""
-        outcome = Outcome(frame=frame)
+        outcome, pipeline = Outcome(frame=frame), self._rehearsal_pipeline
         try:
             state = outcome.state = self._decode(frame.data)
             self._admission.judge(state, frame.received_ns)
-            _observe(self._rehearsal_pipeline, state)
-            observation = self._rehearsal_pipeline.observation()
-            outcome.decision = self._rehearsal_pipeline.decide(self._infer(observation))
+            _observe(pipeline, state)
+            outcome.decision = pipeline.decide(self._infer(pipeline.observation()))
         except (WireError, BackendError):
             return outcome  # the real step will find it, count it and say so
         outcome.command = self._command(state, outcome.decision)

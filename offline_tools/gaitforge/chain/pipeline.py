@@ -21,6 +21,7 @@ from gaitforge.common.manifest import checked_manifest, dump_yaml, read_manifest
 from gaitforge.data import calibrate, coverage, environment
 from gaitforge.model import export
 from gaitforge.model.onnx_policy import read_policy
+from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import convert, record
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 from gaitforge.simulate.tour import can_simulate
@@ -56,6 +57,8 @@ class Options:
     target: str = "rk3588"
     seeds: int = verify.SEEDS
     gate: Path | None = None
+    capture: Path | None = None
+    """What the trainer saw and did: judged by the gate, and the bundle's golden vectors."""
     training_commit: str | None = None
 
 
@@ -87,6 +90,8 @@ def make_bundle(options: Options, directory: Path) -> Places:
     toolkit is missing or refuses.
     """
     files.existing(options.checkpoint, "the checkpoint")
+    if options.capture is not None:
+        files.existing(options.capture, "the capture")
     raw = read_manifest(options.manifest)
     contract = checked_manifest(raw, str(options.manifest))
     directory.mkdir(parents=True, exist_ok=True)
@@ -241,6 +246,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             target=options.target,
             hybrid=options.hybrid,
             seeds=seeds,
+            capture=read_capture(options.capture) if options.capture is not None else None,
             bounds=bounds,
         )
         verdict = verify.verify(request, places.log)
@@ -248,6 +254,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             "manifest": places.manifest,
             "statistics": places.stats if stats is not None else None,
             "checkpoint": options.checkpoint,
+            "capture": options.capture,
         }
         facts = verify.made_from(policy, sources)
         reports.write_reports(places.report.parent, manifest, inputs, verdict, facts)
@@ -264,6 +271,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             places.calibration,
             *_held_out(options, places),
             options.gate,
+            options.capture,
         ],
         {key: getattr(options, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds")},
         [places.report, places.page, places.layers],
@@ -304,6 +312,8 @@ def _pack(options: Options, steps: Steps, places: Places) -> None:
     }
     if read_manifest(places.manifest).get("normalization") is not None:
         sources["obs_stats"] = places.stats
+    if options.capture is not None:
+        sources["capture"] = options.capture
     steps.run(
         "pack",
         list(sources.values()),

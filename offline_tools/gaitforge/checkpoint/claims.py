@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NoReturn
 
@@ -13,7 +13,7 @@ from gaitd.errors import InputError
 from gaitforge.checkpoint.choices import NO_NORMALIZER, Choices
 from gaitforge.checkpoint.config import ActorConfig
 from gaitforge.checkpoint.content import Content
-from gaitforge.checkpoint.normalizers import normalizers, statistics
+from gaitforge.checkpoint.normalizers import Numbers, agreed, normalizers, statistics
 from gaitforge.checkpoint.recipe import Layer, Statistics
 from gaitforge.common import console
 
@@ -106,10 +106,11 @@ class Claims:
             return weights
         return {}
 
-    def normalizer(self, *candidates: str) -> Statistics | None:
+    def normalizer(self, *candidates: str, told: Callable[[str], Numbers] | None = None) -> Statistics | None:
         """Take the one normalizer among these keys, or the one that --normalizer names.
 
-        Raises InputError for two, and when the named one is not there.
+        ``told``: what the trainer's configuration says of the normalizer of a key. Raises InputError for two,
+        when the named one is not there, and where --config contradicts the trainer.
         """
         chosen = self.choices.normalizer
         found = [key for key in candidates if self.content.has(f"{key}.")]
@@ -129,12 +130,14 @@ class Claims:
                 f"has {len(found)} normalizers of the observation, {' and '.join(found)}: say which one the "
                 f"actor was trained with, such as --normalizer {found[0]}"
             )
-        return self._statistics(found[0]) if found else None
+        if not found:
+            return None
+        return self._statistics(found[0], Numbers() if told is None else told(found[0]))
 
     def _normalizers(self) -> list[str]:
         return normalizers(self.content.tensors)
 
-    def _statistics(self, key: str) -> Statistics:
+    def _statistics(self, key: str, told: Numbers) -> Statistics:
         tensors = {
             name.removeprefix(f"{key}."): tensor
             for name, tensor in self.content.tensors.items()
@@ -142,7 +145,8 @@ class Claims:
         }
         self._uses.update(dict.fromkeys((f"{key}.{name}" for name in tensors), "normalizer"))
         try:
-            return statistics(key, tensors, self.config.normalizer_epsilon)
+            said = Numbers(self.config.normalizer_epsilon, self.config.normalizer_clip)
+            return statistics(key, tensors, agreed(said, told))
         except InputError as error:
             self.refuse(str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class ActorConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     """Likewise."""
     normalizer_epsilon: float | None = None
     """Instead of the trainer's own: what its normalizer adds to the deviation (rl_games: to the variance)."""
+    normalizer_clip: float | None = None
+    """Instead of the trainer's own: what its normalizer's output is clipped to, from -clip to clip."""
 
 
 def read_config(path: Path) -> ActorConfig:
@@ -50,4 +53,8 @@ def convert(raw: Any, where: str) -> ActorConfig:
         name = getattr(config, key)
         if name is not None:
             activations.check(name, f"{where}: {key}")
+    for key in ("normalizer_epsilon", "normalizer_clip"):
+        number = getattr(config, key)
+        if number is not None and not 0 <= number < math.inf:
+            raise InputError(f"{where}: {key}: expected a number, not negative, got {number}")
     return config

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from gaitd.errors import InputError
 from gaitforge.checkpoint.activations import of_class
+from gaitforge.common import console, files
 
 AGENT, ENV, EXPORTED = Path("params/agent.yaml"), Path("params/env.yaml"), Path("exported/policy.pt")
 LEVELS = 3
@@ -28,17 +28,43 @@ class Training:
     """The trainer's configuration; empty if there is none."""
 
     def get(self, *keys: str) -> Any:
-        """Return a value deep in the trainer's configuration, None if it is not there."""
-        value: Any = self.agent
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return value
+        """Return a value deep in the trainer's configuration, None if it is not there. Raises InputError."""
+        *above, last = keys
+        return self.section(*above).get(last)
+
+    def section(self, *keys: str) -> Mapping[str, Any]:
+        """Return keys and values deep in the trainer's configuration, {} if they are not there.
+
+        Raises InputError when something else stands there.
+        """
+        section = self.agent
+        for depth, key in enumerate(keys, 1):
+            value = section.get(key)
+            if value is None:
+                return {}
+            if not isinstance(value, Mapping):
+                raise InputError(
+                    f"{self.agent_path}: {'.'.join(keys[:depth])}: expected keys and values, got {value!r}"
+                )
+            section = value
+        return section
+
+    def number(self, *keys: str) -> float | None:
+        """Return a number that is not negative, None if it is not there. Raises InputError for others."""
+        value = self.get(*keys)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise InputError(
+                f"{self.agent_path}: {'.'.join(keys)}: expected a number, not negative, got {value!r}"
+            )
+        return float(value)
 
 
 def find(checkpoint: Path) -> Training:
-    """Read the configuration beside a checkpoint. Raises InputError when it is there and no YAML."""
+    """Read the trainer's configuration beside a checkpoint. Raises InputError for what is not understood."""
     path = _near(checkpoint, AGENT)
-    return Training(path, read_yaml(path) if path is not None else {})
+    return Training(path, files.read_yaml(path, "the trainer's configuration") if path is not None else {})
 
 
 def used_files(checkpoint: Path) -> list[Path]:
@@ -48,13 +74,21 @@ def used_files(checkpoint: Path) -> list[Path]:
 
 
 def observation_terms(checkpoint: Path) -> tuple[Path, list[str]] | None:
-    """Return the terms of the policy's observation in order, as Isaac Lab's env.yaml describes them."""
+    """Return the terms of the policy's observation in order, as Isaac Lab's env.yaml describes them.
+
+    Nothing is taken from there but these words, so a file that is not understood is named and left.
+    """
     path = _near(checkpoint, ENV)
     if path is None:
         return None
-    group = read_yaml(path).get("observations", {})
-    group = group.get("policy") if isinstance(group, Mapping) else None
-    if not isinstance(group, Mapping):
+    try:
+        group: Any = files.read_yaml(path, "the environment's configuration")
+        for key in ("observations", "policy"):
+            group = group.get(key) if isinstance(group, Mapping) else None
+        if not isinstance(group, Mapping):
+            raise InputError(f"{path}: observations.policy: expected keys and values, got {group!r}")
+    except InputError as error:
+        console.note(f"the observation's terms are not shown: {error}")
         return None
     terms = []
     for name, term in group.items():
@@ -86,30 +120,6 @@ def script_activation(module: Any) -> str | None:
     """Return the activation of a TorchScript module, None without one or with several."""
     names = {of_class(str(getattr(part, "original_name", ""))) for part in module.modules()} - {None}
     return names.pop() if len(names) == 1 else None
-
-
-def read_yaml(path: Path) -> Mapping[str, Any]:
-    """Read YAML with Python's tags as the data below them. Raises InputError."""
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Lenient)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    return raw if isinstance(raw, Mapping) else {}
-
-
-class _Lenient(yaml.SafeLoader):
-    """Takes ``!!python/tuple`` and the like, as Isaac Lab writes them, without running anything."""
-
-
-def _untagged(loader: Any, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_scalar(node) or suffix
-
-
-_Lenient.add_multi_constructor("tag:yaml.org,2002:python/", _untagged)
 
 
 def _near(checkpoint: Path, name: Path) -> Path | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from gaitd.errors import InputError
 from gaitforge.chain.pipeline import SAMPLES, Options, make_bundle
 from gaitforge.commands.checkpoint import add_choices, choices_of
+from gaitforge.commands.options import add_conversion
 from gaitforge.common import console
-from gaitforge.rknn.convert import ALGORITHMS
 from gaitforge.verify.verification import SEEDS
 
 if TYPE_CHECKING:
@@ -45,10 +45,14 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--hybrid", action="store_true", help="keep layers in float16 if the gate asks for it"
     )
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
-    parser.add_argument("--target", default="rk3588", help="default: %(default)s")
+    add_conversion(parser)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="walks to verify with (%(default)s)")
     parser.add_argument("--gate", type=Path, help="YAML with other bounds")
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        help="capture of the trainer (gaitforge capture), for the gate and the bundle's golden vectors",
+    )
     parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
     parser.add_argument("--output", type=Path, help="directory (default: CHECKPOINT's name without .pt)")
     parser.set_defaults(run=run)
@@ -73,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
         target=args.target,
         seeds=args.seeds,
         gate=args.gate,
+        capture=args.capture,
         training_commit=args.training_commit,
     )
     made = make_bundle(options, args.output or args.checkpoint.with_suffix(""))

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitd.errors import InputError
+from gaitforge.commands.options import add_conversion
 from gaitforge.common import console
-from gaitforge.rknn.convert import ALGORITHMS, ALIASES, DTYPE, HYBRID_MEAN_ERROR, convert
+from gaitforge.rknn.convert import ALIASES, DTYPE, HYBRID_MEAN_ERROR, convert
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--dataset", type=Path, help="calibration observations, .npy or .npz")
     parser.add_argument("--do-quant", action="store_true", help="quantize")
     parser.add_argument("--quant-dtype", default=DTYPE, help="kind of integers (default: %(default)s)")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
+    add_conversion(parser)
     parser.add_argument("--samples", type=int, help="use only this many of the calibration observations")
     parser.add_argument(
         "--hybrid",
@@ -35,7 +36,6 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"keep layers in float16 until the mean action error is below {HYBRID_MEAN_ERROR:g}",
     )
     parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="keep these layers in float16")
-    parser.add_argument("--target", default="rk3588", help="chip (default: %(default)s)")
     parser.add_argument("--opt-level", type=int, choices=range(4), default=3, help="default: %(default)s")
     parser.add_argument(
         "--output-optimize-level", type=int, choices=(0, 1), default=1, help="default: %(default)s"

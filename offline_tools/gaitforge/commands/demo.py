@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gaitforge.commands.options import add_bundle, add_controller
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -18,9 +19,8 @@ def add_parser(subparsers: Subparsers) -> None:
         description="The robot stands up, walks, turns and takes a push; then gaitd's worker is killed in "
         "mid-stride and the joints go to damping. Exit code 0 only if all of it happened.",
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
-    parser.add_argument("--controller", type=Path, required=True, help="the built example controller")
-    parser.add_argument("--output", type=Path, default=Path("build/demo"), help="where the results go")
+    add_bundle(parser, "build/demo")
+    add_controller(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 

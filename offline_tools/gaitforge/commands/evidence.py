@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gaitforge.commands.options import add_bundle
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -20,8 +21,7 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Walks the policy in the simulator, called directly, ten gait phases a cell, and writes "
         "what came of it as evidence.md and evidence.json.",
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
-    parser.add_argument("--output", type=Path, default=Path("build/evidence"), help="where the results go")
+    add_bundle(parser, "build/evidence")
     parser.add_argument("--only", choices=NAMES, action="append", help="just this experiment; repeatable")
     parser.set_defaults(run=run)
 

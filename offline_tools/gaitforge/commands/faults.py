@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gaitforge.commands.options import add_bundle, add_controller
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -18,9 +19,8 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Starts the whole chain, injects each fault several times and writes table.md and "
         "table.json. Exit code 3 when a fault was not met within its bound.",
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
-    parser.add_argument("--controller", type=Path, required=True, help="the built example controller")
-    parser.add_argument("--output", type=Path, default=Path("build/faults"), help="where the results go")
+    add_bundle(parser, "build/faults")
+    add_controller(parser)
     parser.add_argument("--repeats", type=int, default=3, help="injections of each fault")
     parser.add_argument("--only", action="append", help="faults whose name contains this; repeatable")
     parser.add_argument("--quick", action="store_true", help="a few faults, once")

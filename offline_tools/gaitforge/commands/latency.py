@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitforge.commands.options import add_bundle
 from gaitforge.stack.latency import Options, measure
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "blocks that alternate with a bare C++ echo of the same message sizes; idle, and with one busy "
         "process per core. Only the ratios carry over to another machine.",
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
+    add_bundle(parser, "build/bench")
     parser.add_argument("--echo", type=Path, required=True, help="the built echo_bench")
-    parser.add_argument("--output", type=Path, default=Path("build/bench"), help="where the results go")
     parser.add_argument("--blocks", type=int, default=6, help="blocks of each contender under each load")
     parser.add_argument("--count", type=int, default=400, help="round trips in a block")
     parser.set_defaults(run=run)

@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> None:
     comparison = compare(bundle, capture, args.tolerance)
     console.say(report.in_words(comparison, bundle.manifest))
     if args.json is not None:
-        files.write_text(args.json, json.dumps(report.as_json(comparison, bundle, capture), indent=2) + "\n")
+        document = {"policy": bundle.id, **report.as_json(comparison, bundle.manifest, capture)}
+        files.write_text(args.json, json.dumps(document, indent=2) + "\n")
     if args.plot is not None:
         with files.replacing(args.plot) as beside:
             report.plot(comparison, bundle, capture, beside)

@@ -72,6 +72,14 @@ def add_parser(subparsers: Subparsers) -> None:
     wire.add_argument(
         "--operator-port", type=int, default=30012, help="the controller's, for velocity commands"
     )
+    wire.add_argument(
+        "--tick",
+        type=float,
+        default=1.0,
+        metavar="MS",
+        help="send a state every so many ms, 1 to 10 (default: 1); 1.05 for a controller that reads one "
+        "state a millisecond and never catches up, as the robot maker's own",
+    )
     wire.add_argument("--priority", type=int, metavar="1..99", help="run under SCHED_FIFO at this priority")
     parser.set_defaults(run=run)
 
@@ -90,6 +98,8 @@ def run(args: argparse.Namespace) -> None:
     pushes = [parse_push(text) for text in args.push]
     if not args.seconds > 0:
         raise InputError(f"--seconds {args.seconds:g}: expected more than 0")
+    if not 1.0 <= args.tick <= 10.0:
+        raise InputError(f"--tick {args.tick:g}: expected 1 to 10 ms; the robot itself runs at 1 kHz")
     scenario = Scenario(script, pushes, args.seed, args.seconds)
     outputs = Outputs(args.png, args.video, args.trace, args.report)
     outputs.check()
@@ -102,6 +112,7 @@ def run(args: argparse.Namespace) -> None:
         ports=Ports(args.state_port, args.command_port, args.operator_port),
         wait_s=args.wait,
         turn_over=args.turn_over,
+        state_every_ms=args.tick,
         priority=args.priority,
         view=args.view,
     )

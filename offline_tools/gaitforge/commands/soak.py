@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gaitforge.commands.options import add_bundle, add_controller
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -19,9 +20,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "whose states belong to no session. At the end every state that gaitd received must be answered, "
         "superseded, refused, rejected, withheld or taken in standby. Exit code 3 when that is not so.",
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
-    parser.add_argument("--controller", type=Path, required=True, help="the built example controller")
-    parser.add_argument("--output", type=Path, default=Path("build/soak"), help="where the results go")
+    add_bundle(parser, "build/soak")
+    add_controller(parser)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--every", type=float, default=30.0, metavar="SECONDS", help="between faults")
     parser.add_argument("--seed", type=int, default=0)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from gaitd.errors import GateError, InputError
 from gaitforge.commands.checkpoint import add_choices, choices_of
-from gaitforge.rknn.convert import ALGORITHMS, ALIASES, DTYPE
+from gaitforge.commands.options import add_conversion
+from gaitforge.rknn.convert import ALIASES, DTYPE
 from gaitforge.simulate.script import parse_command
 from gaitforge.verify.model_files import ModelFiles, Settings, verify_files
 from gaitforge.verify.verification import SECONDS, SEEDS
@@ -33,15 +34,19 @@ def add_parser(subparsers: Subparsers) -> None:
         "--dataset", type=Path, help="calibration observations; without them int8 is left out"
     )
     parser.add_argument("--inputs", type=Path, help="model inputs to compare on (default: a simulated walk)")
+    parser.add_argument(
+        "--capture",
+        type=Path,
+        help="capture of the trainer (gaitforge capture): what differs from it fails the gate",
+    )
     parser.add_argument("--quant-dtype", default=DTYPE, help="default: %(default)s")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
+    add_conversion(parser)
     parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="layers kept in float16 in int8")
     parser.add_argument(
         "--hybrid",
         action="store_true",
         help="if int8 fails, search layers to keep in float16 until it passes",
     )
-    parser.add_argument("--target", default="rk3588", help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="walks for each; 0 for none (%(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="length of a walk (%(default)s)")
     parser.add_argument(
@@ -65,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         choices=choices_of(args),
         dataset=args.dataset,
         inputs=args.inputs,
+        capture=args.capture,
         gate=args.gate,
     )
     settings = Settings(

@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from gaitd.bundle.read import decode_manifest
+from gaitd.bundle.read import decode_manifest, fallback_damping
 from gaitd.bundle.untrusted import YAML_FLOAT, YAML_FLOAT_STARTS
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Manifest
+from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common import files
 
 
@@ -28,12 +29,21 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
-    """Decode a manifest that has no ``files`` yet. Raises InputError that starts with ``where``."""
+    """Decode a manifest that has no ``files`` yet, and hold it against itself as a bundle's is.
+
+    Raises InputError that starts with ``where``.
+    """
     try:
         data = dump_yaml({**raw, "files": {}})
     except yaml.representer.RepresenterError as error:  # a slice
         raise InputError(f"{where}: {error.args[1]!r} has no place in a manifest") from None
-    return decode_manifest(data, where)
+    manifest = decode_manifest(data, where)
+    try:
+        PolicyPipeline(manifest, None)
+        fallback_damping(manifest)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return manifest
 
 
 def dump_yaml(value: Any, *, short_lists: bool = False) -> bytes:

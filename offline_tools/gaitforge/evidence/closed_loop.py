@@ -88,7 +88,7 @@ class ClosedLoop:
         self,
         walking: Walking,
         *,
-        seconds: float = FAULT_S + AFTER_S,
+        seconds: float | None = None,
         pushes_until_s: float | None = None,
         seed: int = 0,
         infer: Infer | None = None,
@@ -97,7 +97,9 @@ class ClosedLoop:
         manifest: Manifest | None = None,
         script: CommandScript | None = None,
     ) -> DirectRun:
-        """One walk; ``phases`` count from the hand-over."""
+        """One walk, by default until AFTER_S after the fault; ``phases`` count from the hand-over."""
+        if seconds is None:
+            seconds = FAULT_S + AFTER_S
         self.backend.reset()
         shifted = tuple(Phase(STAND_UP_S + phase.start_s, phase.what) for phase in phases)
         return run_direct(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.errors import BackendError
 from gaitd.policy.manifest import Float32Array
+from gaitd.shared.step_ring import StepRing
 from gaitforge.faults.orders import Order, Orders
+from gaitforge.faults.shared_memory import GUARD_FILE, write_where_forbidden
 
 
 class FaultyBackend:
@@ -67,6 +71,8 @@ class FaultyBackend:
             raise BackendError("ordered to fail")
         elif kind == "crash":
             CRASHES[order["how"]]()
+        elif kind == "die before":
+            _die_before(order["what"])
         elif kind == "none":
             return None  # type: ignore[return-value]
         elif kind == "constant":
@@ -99,4 +105,22 @@ CRASHES: dict[str, Callable[[], None]] = {
     "segfault": _segfault,
     "abort": os.abort,
     "exit": lambda: os._exit(7),
+    "wild write": partial(write_where_forbidden, GUARD_FILE),
 }
+
+
+def _die_before(what: str) -> None:
+    """Be killed at a place of the next step: its record is staged, and the command not sent or not marked."""
+    stage = StepRing.stage
+
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def stage_and_die(ring: StepRing) -> None:
+        stage(ring)
+        die()
+
+    if what == "sending":
+        StepRing.stage = stage_and_die  # type: ignore[method-assign,assignment]
+    else:
+        StepRing.mark_sent = die  # type: ignore[method-assign,assignment]

@@ -18,6 +18,7 @@ from gaitforge.faults import memory, peers
 from gaitforge.faults.disk import RECORDING, full_disk
 from gaitforge.faults.fault import Fault
 from gaitforge.faults.rig import PINNED, Rig, Setting
+from gaitforge.faults.shared_memory import GUARD_FILE, WORKER_FILE
 
 TAMPERED = Setting("tampered", tampered=True)
 LOADED = Setting("loaded", config=PINNED)
@@ -171,6 +172,12 @@ WORKER_FAULTS = (
     Fault("worker: segfault in a C library", _backend("crash", how="segfault"), DIED, bound_periods=2.0),
     Fault("worker: abort", _backend("crash", how="abort"), DIED, bound_periods=2.0),
     Fault("worker: exit", _backend("crash", how="exit"), DIED, bound_periods=2.0),
+    Fault("worker: writes into the guardian's memory", _backend("crash", how="wild write"), DIED,
+          bound_periods=2.0),
+    Fault("worker: killed between staging and sending", _backend("die before", what="sending"), DIED,
+          bound_periods=2.0, undo=memory.expect_unsent),
+    Fault("worker: killed between sending and marking", _backend("die before", what="marking"), DIED,
+          bound_periods=2.0, undo=memory.expect_unsent),
     Fault("worker: stopped (SIGSTOP)", _kill("worker", signal.SIGSTOP), LATE),
     Fault("worker and telemetry: stopped, as if uninterruptible", _stop_worker_tree, LATE,
           undo=_continue_telemetry),
@@ -205,19 +212,23 @@ GAITD_FAULTS = (
           undo=_restart("gaitd")),
     Fault("guardian: stopped (SIGSTOP)", _kill("gaitd", signal.SIGSTOP), CLIENT | LATE,
           undo=_kill("gaitd", signal.SIGCONT)),
+    Fault("guardian: writes into the worker's memory", memory.wild_write("gaitd", WORKER_FILE), CLIENT,
+          undo=_restart("gaitd")),
     Fault("gaitd: all processes killed at once", _kill_everything, CLIENT, undo=_restart("gaitd")),
     Fault("gaitd: SIGTERM while the robot walks", _kill("gaitd", signal.SIGTERM),
           frozenset({"shutdown"}), since="injection", bound_periods=SEEN_AT_ONCE,
           undo=_restart("gaitd")),
     Fault("gaitctl damp", _damp_by_operator, frozenset({"operator"})),
     Fault("telemetry: kill -9", _kill("telemetry", signal.SIGKILL)),
+    Fault("telemetry: writes into the guardian's memory", memory.wild_write("telemetry", GUARD_FILE)),
+    Fault("telemetry: writes into the worker's memory", memory.wild_write("telemetry", WORKER_FILE)),
     Fault("telemetry: disk full, then an operator damps", full_disk(_damp_by_operator),
           frozenset({"operator"}), setting=RECORDING),
     Fault("telemetry: stopped (SIGSTOP)", _kill("telemetry", signal.SIGSTOP), undo=_continue_telemetry),
     Fault("shared memory: truncated from outside", memory.truncate),
-    Fault("shared memory: worker's words overwritten at random", memory.scramble("worker"),
+    Fault("shared memory: worker's memory overwritten at random", memory.scramble_worker,
           DIED | LATE, either=True),
-    Fault("shared memory: guardian's words overwritten at random", memory.scramble("guard"),
+    Fault("shared memory: guardian's memory overwritten at random", memory.scramble_guard,
           LATE | LOST | CLIENT, either=True),
     Fault("shared memory: stamps of the far future", memory.far_future, LATE | LOST | CLIENT | DIED),
     Fault("guardian: no file descriptors, and the worker dies", _exhaust_files("gaitd"), DIED,

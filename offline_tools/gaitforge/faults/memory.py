@@ -6,12 +6,13 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from gaitd.errors import GaitdError
 from gaitd.shared.memory import HEAD_BYTES
-from gaitd.shared.worker_memory import WORKER_WORDS
 from gaitforge.faults import shared_memory
 from gaitforge.faults.rig import Rig
+from gaitforge.faults.telemetry import WILD_WRITES
 
 FAR_FUTURE_NS = 2**62
 
@@ -27,9 +28,36 @@ def truncate(rig: Rig) -> None:
             raise GaitdError(f"{name} could be truncated")
 
 
-def scramble(words: str) -> Callable[[Rig], None]:
-    """Overwrite one side's memory with random bits, once."""
-    return {"guard": _scramble_guard, "worker": _scramble_worker}[words]
+def wild_write(process: str, name: str) -> Callable[[Rig], None]:
+    """Have guardian or telemetry write into a memory file that it may only read; it must die of SIGSEGV."""
+
+    def inject(rig: Rig) -> None:
+        words = f"{process} killed by SIGSEGV"
+        before = rig.logged(words)
+        pid = rig.pid_of(process)
+        rig.wait(lambda _: _catches(pid, WILD_WRITES[name]), f"{process} that is started")
+        os.kill(pid, WILD_WRITES[name])
+        if process != "gaitd":
+            rig.wait_logged(words, before + 1)
+        elif (code := rig.chain.wait_end(process)) != -signal.SIGSEGV:
+            raise GaitdError(f"the guardian ended with exit code {code}")
+
+    return inject
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler for that signal; without one it would die of the signal."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(fields["SigCgt"], 16) >> (number - 1) & 1)
+
+
+def expect_unsent(rig: Rig) -> None:
+    """The newest record of the session is there and not called sent; those before it are."""
+    with shared_memory.open_worker_memory(rig.pid("gaitd")) as memory:
+        records, _ = memory.steps.read_since(0, unsettled=True)
+    sent = (records["sent_ns"] != 0)[records["session"] == rig.known["session"]]
+    if not sent.size or sent[-1] or not sent[:-1].all():
+        raise GaitdError(f"{len(sent)} records of the session, of which not just the newest is called unsent")
 
 
 def far_future(rig: Rig) -> None:
@@ -40,14 +68,14 @@ def far_future(rig: Rig) -> None:
             memory.words[name] = FAR_FUTURE_NS
 
 
-def _scramble_guard(rig: Rig) -> None:
+def scramble_guard(rig: Rig) -> None:
+    """Overwrite the guardian's memory with random bits, once."""
     with shared_memory.open_guard_memory(rig.pid("gaitd")) as memory:
         size = os.fstat(memory.fd).st_size - HEAD_BYTES
     shared_memory.overwrite_guard_memory(rig.pid("gaitd"), secrets.token_bytes(size))
 
 
-def _scramble_worker(rig: Rig) -> None:
-    with shared_memory.open_worker_memory(rig.pid("gaitd"), writable=True) as memory:
-        for name, count in WORKER_WORDS.items():
-            for index in range(count):
-                memory.words.row(name)[index] = secrets.randbits(63)
+def scramble_worker(rig: Rig) -> None:
+    """Overwrite the worker's memory with random bits, once."""
+    with shared_memory.open_memory_file(rig.pid("gaitd"), shared_memory.WORKER_FILE, os.O_RDWR) as fd:
+        os.pwrite(fd, secrets.token_bytes(os.fstat(fd).st_size - HEAD_BYTES), HEAD_BYTES)

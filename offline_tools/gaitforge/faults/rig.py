@@ -199,6 +199,18 @@ class Rig:
         """gaitd's status before a fault."""
         return self.known
 
+    def logged(self, words: str) -> int:
+        """How often gaitd has logged it."""
+        return (self.directory / "gaitd.log").read_text().count(words)
+
+    def wait_logged(self, words: str, times: int) -> None:
+        """Wait until gaitd has logged it so often. Raises GaitdError."""
+        until_s = time.monotonic() + PATIENCE_S
+        while self.logged(words) < times:
+            if time.monotonic() > until_s:
+                raise GaitdError(f"gaitd did not log {words!r} within {PATIENCE_S:g} s")
+            time.sleep(0.02)
+
     def pid_of(self, name: str) -> int:
         """Process id of gaitd, worker or telemetry at this moment; 0 for none."""
         if name == "gaitd":

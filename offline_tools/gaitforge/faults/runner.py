@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -73,7 +74,7 @@ def run_trial(rig: Rig, fault: Fault) -> Trial:
         trial = _watch(rig, trial)
         fault.undo(rig)
         return _recover(rig, trial, before)
-    except (GaitdError, OSError) as error:
+    except (GaitdError, OSError, subprocess.SubprocessError) as error:
         return replace(trial, until_ns=time.monotonic_ns(), error=f"{type(error).__name__}: {error}")
 
 

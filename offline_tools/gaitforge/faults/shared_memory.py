@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,11 +47,18 @@ def open_worker_memory(gaitd_pid: int, *, writable: bool = False) -> Iterator[Wo
 
 def overwrite_guard_memory(gaitd_pid: int, content: bytes) -> None:
     """Write behind the head of the guardian's own mapping, as a debugger may; no other way leads there."""
-    for line in Path(f"/proc/{gaitd_pid}/maps").read_text().splitlines():
-        if f":{GUARD_FILE} " in line and " rw-s " in line:
-            start = int(line.split("-")[0], 16)
-            with Path(f"/proc/{gaitd_pid}/mem").open("r+b", buffering=0) as mapped:
-                mapped.seek(start + HEAD_BYTES)
-                mapped.write(content)
-            return
-    raise GaitdError("gaitd has not mapped the guardian's memory")
+    with Path(f"/proc/{gaitd_pid}/mem").open("r+b", buffering=0) as mapped:
+        mapped.seek(_mapped_at(str(gaitd_pid), GUARD_FILE, "rw-s") + HEAD_BYTES)
+        mapped.write(content)
+
+
+def write_where_forbidden(name: str) -> None:
+    """Write into a memory file that this process may only read, as a wild pointer would: it dies."""
+    ctypes.memset(_mapped_at("self", name, "r--s") + HEAD_BYTES, 0xFF, 8)
+
+
+def _mapped_at(process: str, name: str, access: str) -> int:
+    for line in Path(f"/proc/{process}/maps").read_text().splitlines():
+        if f":{name} " in line and f" {access} " in line:
+            return int(line.split("-")[0], 16)
+    raise GaitdError(f"process {process} has not mapped {name} as {access}")

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 
 OPSET = 13
 TOLERANCE = 1e-4
-"""Largest difference between torch and onnxruntime, in raw action units; of the action's largest value, where
-that is above 1: float32 keeps seven digits."""
+"""Largest difference between torch and onnxruntime, in raw action units; where an answer is larger than 1, of
+that answer's own largest action.
+
+Rounding grows with what is summed: float32 keeps seven digits, so actions of hundreds differ by some 1e-4
+although the network is the same. It grows with the sums of the same step alone. The bound therefore follows
+each answer, never the largest one of all inputs: a wrong constant or activation that shows on ordinary
+observations is not excused by an extreme one; the check's inputs are of sizes 0.1, 1 and 5.
+"""
 
 CHECK_ROWS = 1000
 
@@ -38,8 +44,8 @@ class Consistency:
     max_error: Float32Array
     mean_error: Float32Array
     cosine: Float32Array
-    largest: Float32Array
-    """Magnitude of the action."""
+    relative: Float32Array
+    """Largest error as a part of the same answer's largest action, at least of 1."""
     rows: int
 
 
@@ -138,8 +144,9 @@ def compare(reference: Float32Array, other: Float32Array) -> Consistency:
     error = np.abs(reference - other)
     norms = np.linalg.norm(reference, axis=0) * np.linalg.norm(other, axis=0)
     cosine = np.divide((reference * other).sum(axis=0), norms, out=np.ones_like(norms), where=norms > 0)
-    largest = np.abs(reference).max(axis=0)
-    return Consistency(error.max(axis=0), error.mean(axis=0), cosine, largest, len(reference))
+    size = np.maximum(np.abs(reference).max(axis=1, keepdims=True), 1.0)
+    relative = (error / size).max(axis=0)
+    return Consistency(error.max(axis=0), error.mean(axis=0), cosine, relative, len(reference))
 
 
 def _report(result: Consistency, tolerance: float) -> None:
@@ -148,12 +155,11 @@ def _report(result: Consistency, tolerance: float) -> None:
     for index, (largest, mean, cosine) in enumerate(columns):
         rows.append([str(index), f"{largest:.2e}", f"{mean:.2e}", f"{cosine:.7f}"])
     console.say(console.table(rows))
-    relative = result.max_error / np.maximum(result.largest, 1.0)
-    worst = int(relative.argmax())
-    if not relative[worst] <= tolerance:
+    worst = int(result.relative.argmax())
+    if not result.relative[worst] <= tolerance:
         raise GateError(
-            f"action {worst} differs by {result.max_error[worst]:.2e} between torch and onnxruntime, "
-            f"more than the tolerance {tolerance:g} for values up to {result.largest[worst]:.2g}"
+            f"action {worst} differs between torch and onnxruntime by {result.relative[worst]:.2e} (of the "
+            f"answer's largest action where that is above 1), more than the tolerance {tolerance:g}"
         )
 
 

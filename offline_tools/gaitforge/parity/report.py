@@ -19,21 +19,14 @@ from gaitforge.common import console
 from gaitforge.parity.capture import Capture
 from gaitforge.parity.findings import Comparison, Finding, PartResult
 
+HEAD = ["part", "largest difference", "allowed", "result"]
 SHOWN = 6
 """Names that a line spells out."""
 
 
 def in_words(comparison: Comparison, manifest: Manifest) -> str:
     """The table, the differences and the proposed change, several lines."""
-    rows = [["part", "largest difference", "allowed", "result"]]
-    terms = len(manifest.observation.terms)
-    for index, part in enumerate(comparison.parts):
-        found = [f for f in comparison.findings if _is_of(f, index, part, terms)]
-        result = ", ".join(dict.fromkeys(finding.kind.value for finding in found))
-        rows.append([part.name, _figure(part.error), f"{part.allowed:.2g}", result or _verdict(part)])
-    lines = [console.table(rows), ""]
-    for finding in comparison.findings:
-        lines.append(f"{_place(finding, manifest)}: {finding.kind.value}: {finding.text}")
+    lines = [console.table([HEAD, *rows(comparison, manifest)]), "", *differences(comparison, manifest)]
     still = [part for part in comparison.parts if part.still]
     for part in still:
         lines.append(f"note: {part.name}: {_names(part.still)} did not move in the capture: not proven")
@@ -53,17 +46,33 @@ def in_words(comparison: Comparison, manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
+def rows(comparison: Comparison, manifest: Manifest) -> list[list[str]]:
+    """One row for each part, as HEAD names its columns."""
+    made = []
+    terms = len(manifest.observation.terms)
+    for index, part in enumerate(comparison.parts):
+        found = [f for f in comparison.findings if _is_of(f, index, part, terms)]
+        result = ", ".join(dict.fromkeys(finding.kind.value for finding in found))
+        made.append([part.name, _figure(part.error), f"{part.allowed:.2g}", result or _verdict(part)])
+    return made
+
+
+def differences(comparison: Comparison, manifest: Manifest) -> list[str]:
+    """One line for each difference: where, of which kind, and its figures."""
+    return [f"{_place(f, manifest)}: {f.kind.value}: {f.text}" for f in comparison.findings]
+
+
 def snippet(comparison: Comparison) -> str:
     """The change as YAML."""
     text: str = yaml.safe_dump(comparison.change, sort_keys=False, default_flow_style=None, width=100)
     return text.rstrip()
 
 
-def as_json(comparison: Comparison, bundle: Bundle, capture: Capture) -> dict[str, Any]:
+def as_json(comparison: Comparison, manifest: Manifest, capture: Capture) -> dict[str, Any]:
     """The comparison as plain values."""
 
     def plain(finding: Finding) -> dict[str, Any]:
-        term = None if finding.term is None else bundle.manifest.observation.terms[finding.term].term
+        term = None if finding.term is None else manifest.observation.terms[finding.term].term
         return {
             "part": finding.part,
             "term": term,
@@ -76,7 +85,6 @@ def as_json(comparison: Comparison, bundle: Bundle, capture: Capture) -> dict[st
     left = comparison.left_after_change
     return {
         "equal": comparison.equal,
-        "policy": bundle.id,
         "capture": {"writer": capture.meta.writer, "steps": len(capture)},
         "parts": [
             {

@@ -11,7 +11,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,8 +63,12 @@ class LiveRobot:
         say: Callable[[str], None] = lambda line: None,
         on_tick: Callable[[Robot], None] = lambda robot: None,
         turn_over: bool = False,
+        state_every_ms: float = 1.0,
     ) -> None:
+        """``state_every_ms``: a state goes out every so many ms on average, each at one of the 1 ms ticks."""
         self._robot = robot
+        self._state_every_ms = state_every_ms
+        self._owed_ms = 0.0
         self._turn_over = turn_over
         self._lying_ticks = 0
         self._wire = wire
@@ -124,10 +128,14 @@ class LiveRobot:
         self._on_tick(robot)
         on_time = self._pacer.wait()
         now_ns = time.monotonic_ns()
+        self._owed_ms = min(self._owed_ms + 1.0, self._state_every_ms + 1.0)
         # Catching up sends no burst: it would queue up at a controller that reads one state a tick.
-        if on_time or now_ns - self._sent_ns >= TICK_NS:
-            self._wire.send_state(robot.read())
+        if self._owed_ms >= self._state_every_ms and (on_time or now_ns - self._sent_ns >= TICK_NS):
+            # A robot's clock does not stand still where the simulation did.
+            reading = robot.read()
+            self._wire.send_state(replace(reading, time_s=reading.time_s + self._pacer.dropped_s))
             self._sent_ns = now_ns
+            self._owed_ms -= self._state_every_ms
 
     def _take_command(self) -> None:
         now = self._robot.ticks

@@ -34,6 +34,12 @@ class Pacer:
         self._start_ns = self._deadline_ns = time.monotonic_ns()
         self._lateness_ns = array("q")
         self._stalls = 0
+        self._dropped_ns = 0
+
+    @property
+    def dropped_s(self) -> float:
+        """How far the loop's ticks have fallen behind the clock for good."""
+        return self._dropped_ns * 1e-9
 
     def wait(self) -> bool:
         """Sleep until the next tick is due. Return False when that tick is already overdue by a whole one."""
@@ -46,6 +52,7 @@ class Pacer:
         if late_ns > MOST_BEHIND_NS:
             self._stalls += 1
             self._deadline_ns += late_ns
+            self._dropped_ns += late_ns
         return late_ns < TICK_NS
 
     def timing(self) -> Timing:

@@ -103,6 +103,7 @@ def walk_over_udp(
     ports: Ports,
     wait_s: float,
     turn_over: bool = False,
+    state_every_ms: float = 1.0,
     priority: int | None = None,
     view: bool = False,
 ) -> None:
@@ -115,11 +116,13 @@ def walk_over_udp(
         signal.signal(number, lambda number, frame: stopped.append(number))
     robot = Robot(scenario.seed)
     wire = RobotSocket(ports)
+    viewer = None
     try:
         viewer = Viewer(robot) if view else None
         print(
             f"simulated robot at 1 kHz, seed {scenario.seed}: commands on UDP {HOST}:{wire.command_port}, "
-            f"states to port {ports.state}, velocity commands to port {ports.operator}\n"
+            f"states to port {ports.state} every {state_every_ms:g} ms, "
+            f"velocity commands to port {ports.operator}\n"
             "   0.00 s  lying, motors damped: waiting for a controller",
             flush=True,
         )
@@ -131,12 +134,13 @@ def walk_over_udp(
             say=lambda line: print(line, flush=True),
             on_tick=viewer.refresh if viewer is not None else lambda robot: None,
             turn_over=turn_over,
+            state_every_ms=state_every_ms,
         )
         with _realtime(priority):
             result = live.run(scenario.seconds, wait_s, stop=lambda: bool(stopped))
+    finally:
         if viewer is not None:
             viewer.close()
-    finally:
         wire.close()
     timing = result.timing
     print(

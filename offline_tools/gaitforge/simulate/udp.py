@@ -1,10 +1,10 @@
 """The simulated robot's wire: the UDP layout of the maker's own simulator, on the loopback only.
 
-State, to the controller, 188 bytes: time as one float64 [s]; then float32 roll, pitch, yaw [rad], linear
-acceleration [m/s^2] (3), angular velocity [rad/s] (3), joint positions [rad] (12), velocities [rad/s] (12),
-torques [Nm] (12). Command, from the controller, 240 bytes of float32: stiffness (12), positions (12),
-damping (12), velocities (12), feed-forward torques (12). Operator, 12 bytes of float32: the velocity command
-forward, left, turn left, for controllers that listen to it.
+State, to the controller, 188 bytes: the robot's time, which never stands still, as one float64 [s]; then
+float32 roll, pitch, yaw [rad], linear acceleration [m/s^2] (3), angular velocity [rad/s] (3), joint
+positions [rad] (12), velocities [rad/s] (12), torques [Nm] (12). Command, from the controller, 240 bytes of
+float32: stiffness (12), positions (12), damping (12), velocities (12), feed-forward torques (12). Operator,
+12 bytes of float32: the velocity command forward, left, turn left, for controllers that listen to it.
 Everything is in the byte order of this machine and in the order of model.JOINTS.
 """
 

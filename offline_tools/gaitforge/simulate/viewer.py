@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from gaitd.errors import InputError
+from gaitforge.simulate.physics import mujoco
 from gaitforge.simulate.robot import Robot
 
 _SYNC_TICKS = 16
+_CLOSE_S = 60.0
+_DISTANCE_M, _AZIMUTH_DEG, _ELEVATION_DEG = 1.8, 130.0, -18.0
 
 
 class Viewer:
-    """MuJoCo's own passive viewer, refreshed from the simulation's ticks."""
+    """MuJoCo's own passive viewer, refreshed from the simulation's ticks. Its camera follows the trunk."""
 
     def __init__(self, robot: Robot) -> None:
         """Raises InputError when there is no display."""
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise InputError("--view: there is no display (DISPLAY is not set); use --png or --video instead")
-        import mujoco.viewer
+        import glfw
+        import mujoco.viewer as passive
 
-        self._handle = mujoco.viewer.launch_passive(
+        if not glfw.init():  # else the viewer's thread would die of it, and its caller wait for ever
+            raise InputError("--view: the display cannot be opened; use --png or --video instead")
+        before = threading.enumerate()
+        self._handle = passive.launch_passive(
             robot.model, robot.data, show_left_ui=False, show_right_ui=False
         )
+        self._threads = [thread for thread in threading.enumerate() if thread not in before]
+        with self._handle.lock():
+            camera = self._handle.cam
+            camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+            camera.trackbodyid = robot.model.body("trunk").id
+            camera.distance, camera.azimuth, camera.elevation = _DISTANCE_M, _AZIMUTH_DEG, _ELEVATION_DEG
 
     def refresh(self, robot: Robot) -> None:
         """Show the present state; call it every tick."""
@@ -30,5 +44,7 @@ class Viewer:
             self._handle.sync()
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window, and wait for its thread: drawing while the interpreter ends is a segfault."""
         self._handle.close()
+        for thread in self._threads:
+            thread.join(_CLOSE_S)

@@ -55,7 +55,7 @@ def measure(options: Options) -> None:
         directories["bare"].mkdir()
         gaitd = [sys.executable, "-m", "gaitd.cli", "run", "--bundle", str(bundle)]
         runtime = ["--runtime-dir", str(directories["gaitd"]), "--metrics-port", "0"]
-        log = stack.enter_context((output / "gaitd.system.log").open("wb"))
+        log = stack.enter_context((output / "gaitd.log").open("wb"))
         stack.enter_context(_process([*gaitd, *runtime], log))
         serve = ["serve", "--endpoint-dir", str(directories["bare"]), "--priority", str(PRIORITY)]
         stack.enter_context(_process([str(echo), *serve], log))

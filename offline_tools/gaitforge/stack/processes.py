@@ -156,9 +156,13 @@ class Chain:
         """Process id of gaitd, simulate or controller."""
         return self._processes[name].pid
 
+    def wait_end(self, name: str) -> int:
+        """Wait for the end of a process; its exit code, negative for a signal."""
+        return self._processes[name].wait(END_TIMEOUT_S)
+
     def restart(self, name: str) -> None:
         """Start gaitd or the controller again after it ended, as a service manager would; its log goes on."""
-        self._processes[name].wait(END_TIMEOUT_S)
+        self.wait_end(name)
         self._start(name, self._commands[name])
 
     def check_alive(self) -> None:

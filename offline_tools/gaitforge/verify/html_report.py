@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gaitd.policy.manifest import Float32Array, Manifest
+from gaitforge.parity import report as parity_report
 from gaitforge.verify import figures
+from gaitforge.verify.captured import Parity
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.gate import Gate
 from gaitforge.verify.walking import Walk, in_words
@@ -38,6 +40,8 @@ class Report:
     bounds: Gate = field(default_factory=Gate)
     tour: Walk | None = None
     """How the float model followed every kind of command, where it was walked."""
+    parity: Parity | None = None
+    """How the policy differs from what its trainer did, where that was captured."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,10 @@ def render(report: Report) -> str:
         ]
         if walked
         else [],
+        captured_steps=len(report.parity.capture) if report.parity is not None else 0,
+        parity=_Table(parity_report.HEAD, parity_report.rows(report.parity.comparison, manifest))
+        if report.parity is not None
+        else None,
         bounds=_bounds_table(report.bounds),
         facts=_Table((), list(report.facts.items())),
     )

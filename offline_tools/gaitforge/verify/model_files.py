@@ -13,6 +13,7 @@ from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console
 from gaitforge.common.manifest import load_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
+from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import record
 from gaitforge.rknn.convert import DTYPE
 from gaitforge.rknn.toolkit import Quantization
@@ -49,6 +50,8 @@ class ModelFiles:
     """Calibration observations; None leaves int8 out."""
     inputs: Path | None = None
     """Model inputs to compare on; None asks for a simulated walk."""
+    capture: Path | None = None
+    """What the trainer saw and did; None leaves parity out."""
     gate: Path | None = None
     """YAML with other bounds."""
 
@@ -77,6 +80,7 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
     check_fit(manifest, policy)
     stats = arrays.read_obs_stats(given.obs_stats) if given.obs_stats is not None else None
     arrays.check_stats(manifest, stats, str(given.manifest))
+    capture = read_capture(given.capture) if given.capture is not None else None
     simulated = can_simulate(manifest)
     if not simulated and settings.seeds:
         console.note(f"robot {manifest.robot!r} cannot be simulated here: no closed loop")
@@ -96,6 +100,7 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
             seeds=seeds,
             seconds=settings.seconds,
             command=settings.command,
+            capture=capture,
             bounds=gate.read_gate(given.gate),
         ),
         output / "toolkit.log",
@@ -106,6 +111,7 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
         "statistics": given.obs_stats,
         "dataset": given.dataset,
         "checkpoint": given.checkpoint,
+        "capture": given.capture,
     }
     write_reports(output, manifest, inputs, verdict, made_from(policy, sources))
     return verdict

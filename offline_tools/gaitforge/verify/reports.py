@@ -14,7 +14,9 @@ import msgspec
 from gaitd import __version__
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common import console, files
+from gaitforge.parity import report as parity_report
 from gaitforge.verify import evaluation, html_report
+from gaitforge.verify.captured import Parity
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.gate import Gate
 from gaitforge.verify.walking import Walk
@@ -33,6 +35,8 @@ class Verdict:
     bounds: Gate
     tour: Walk | None
     """How the float model followed every kind of command; None where nobody walked."""
+    parity: Parity | None
+    """How the policy differs from what its trainer did; None without a capture."""
 
 
 def write_reports(
@@ -50,6 +54,9 @@ def write_reports(
         "joints": {result.name: _by_joint(manifest, result) for result in verdict.results[1:]},
         "inputs": len(inputs),
         "tour": None if verdict.tour is None else asdict(verdict.tour),
+        "parity": None
+        if verdict.parity is None
+        else parity_report.as_json(verdict.parity.comparison, manifest, verdict.parity.capture),
         "gate": {"passed": not verdict.failures, "failures": verdict.failures},
         "bounds": msgspec.to_builtins(verdict.bounds),
         "made_from": facts,
@@ -58,13 +65,21 @@ def write_reports(
     with console.step("Drawing the report"):
         page = html_report.render(
             html_report.Report(
-                manifest, verdict.results, inputs, verdict.failures, facts, verdict.bounds, verdict.tour
+                manifest,
+                verdict.results,
+                inputs,
+                verdict.failures,
+                facts,
+                verdict.bounds,
+                verdict.tour,
+                verdict.parity,
             )
         )
         files.write_text(directory / "report.html", page)
     console.say(console.table(_rows(verdict.results)))
     for line in _ways(verdict):
         console.say(line)
+    console.say(_parity_in_words(verdict.parity, manifest))
     for failure in verdict.failures:
         console.say(f"failed: {failure}")
     console.say(f"gate: {'failed' if verdict.failures else 'passed'}")
@@ -83,6 +98,14 @@ def _ways(verdict: Verdict) -> Iterator[str]:
     if verdict.tour is not None:
         for leg in verdict.tour.legs:
             yield f"float, {leg.start_s:g} to {leg.end_s:g} s: {leg.describe()}"
+
+
+def _parity_in_words(parity: Parity | None, manifest: Manifest) -> str:
+    if parity is None:
+        return "parity: no capture, so the observation's terms are not proven (gaitforge capture)"
+    verdict = "equal" if parity.comparison.equal else "different"
+    rows = [parity_report.HEAD, *parity_report.rows(parity.comparison, manifest)]
+    return f"{console.table(rows)}\nparity with {len(parity.capture)} captured steps: {verdict}"
 
 
 def _by_joint(manifest: Manifest, result: Result) -> dict[str, object]:

@@ -13,11 +13,13 @@ from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
 from gaitforge.data.calibrate import normalized
 from gaitforge.model.onnx_policy import PolicyOnnx, run_rows
+from gaitforge.parity.capture import Capture
 from gaitforge.rknn.hybrid import Trial, search
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, Quantization, Toolkit
 from gaitforge.simulate.tour import TOUR_S, can_simulate, tour_script, walk_tour
 from gaitforge.verify import evaluation, gate
+from gaitforge.verify.captured import compare_capture
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.reports import Verdict
 from gaitforge.verify.walking import Walk, judge
@@ -48,6 +50,8 @@ class Request:
     seconds: float = SECONDS
     command: tuple[float, float, float] | None = None
     """None is the largest forward velocity."""
+    capture: Capture | None = None
+    """What the trainer saw and did; any difference fails the gate."""
     bounds: gate.Gate = field(default_factory=gate.Gate)
 
 
@@ -89,6 +93,9 @@ def verify(request: Request, log: Path, torch_actions: Float32Array | None = Non
 
 def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | None) -> Verdict:
     policy, manifest = request.policy, request.manifest
+    parity = None
+    if request.capture is not None:
+        parity = compare_capture(policy, manifest, request.stats, request.capture)
     float_backend = policy.backend()
     reference = run_rows(float_backend, request.inputs)
     floating = Result("float", reference, evaluation.action_error(manifest, reference, reference))
@@ -97,6 +104,7 @@ def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | No
             floating = replace(floating, closed_loop=_walk(request, float_backend))
     walks = [*(floating.closed_loop.walks if floating.closed_loop else ()), request.tour]
     failures = gate.floor_failures([walk for walk in walks if walk is not None], request.bounds.floor)
+    failures += parity.failures(manifest) if parity is not None else []
     results = [floating]
     if torch_actions is not None:
         error = evaluation.action_error(manifest, torch_actions, reference)
@@ -115,7 +123,7 @@ def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | No
             results.append(hybrid)
             missed = []
         failures += missed
-    return Verdict(results, failures, fp16_layers, toolkit.versions(), request.bounds, request.tour)
+    return Verdict(results, failures, fp16_layers, toolkit.versions(), request.bounds, request.tour, parity)
 
 
 def _measure(

@@ -83,7 +83,11 @@ def test_recurrent_policy_gets_one_sequence(forge: Forge) -> None:
     ("changes", "named"),
     [
         ({"observation": {"terms": [{"term": "last_action"}]}}, "takes 45 values, but the manifest's"),
-        ({"joints": ["a", "b"], "default_joint_position_rad": 0.0}, "the manifest's observation terms"),
+        (
+            {"joints": ["a", "b"], "default_joint_position_rad": 0.0},
+            "manifest.yaml: action.scale: expected 2",
+        ),
+        ({"fallback_damping_nms_per_rad": 0.0}, "manifest.yaml: fallback_damping_nms_per_rad: joint"),
         ({"robot": 3}, "robot"),
         ({"speed": 3}, "speed"),
         ({"normalization": {}}, "obs_stats.npz"),

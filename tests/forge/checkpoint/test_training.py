@@ -190,3 +190,110 @@ def test_the_observation_of_the_environment_is_printed(
     )
     assert forge("export", "model.pt") == 0
     assert "base_ang_vel (scale 0.25, clip [-1, 1]), actions" in capsys.readouterr().out
+
+
+SKRL = t.skrl(numbered(LAYERS, "net."))
+
+
+def normalized(epsilon: float, clip: float) -> Array:
+    """skrl's RunningStandardScaler: resources/preprocessors/torch/running_standard_scaler.py."""
+    mean, var = t.moments()
+    return np.clip((INPUTS - mean) / (np.sqrt(var) + epsilon), -clip, clip)
+
+
+def test_the_scalers_arguments_are_read_from_the_configuration(forge: Forge, refused: Refused) -> None:
+    save(SKRL)
+    kwargs = {"size": None, "device": "cpu", "epsilon": 0.05, "clip_threshold": 2.0}
+    agent = {"state_preprocessor": "RunningStandardScaler", "state_preprocessor_kwargs": kwargs}
+    configure({"agent": agent})
+    assert forge("export", "model.pt", "--activation", "elu") == 0
+    np.testing.assert_allclose(actions(), forward(LAYERS, normalized(0.05, 2.0), ELU), atol=1e-5)
+    assert np.abs(normalized(0.05, 2.0)).max() == 2.0
+    Path("actor.yaml").write_text("activation: elu\nnormalizer_clip: 3.0\n")
+    error = refused(2, "export", "model.pt", "--config", "actor.yaml")
+    assert "normalizer_clip 3 by --config, 2 by its trainer" in error
+    configure({"agent": {**agent, "state_preprocessor_kwargs": None}})
+    assert forge("export", "model.pt", "--config", "actor.yaml") == 0
+    np.testing.assert_allclose(actions(), forward(LAYERS, normalized(1e-8, 3.0), ELU), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [
+        ({"state_preprocessor": "MeanOnlyScaler"}, "agent.state_preprocessor: MeanOnlyScaler"),
+        (
+            {"state_preprocessor": "RunningStandardScaler", "observation_preprocessor": None},
+            "say --normalizer none, or --normalizer state_preprocessor",
+        ),
+        ({"state_preprocessor": None}, "agent.state_preprocessor: None"),
+        ({"state_preprocessor_kwargs": {"clip": 4.0}}, "agent.state_preprocessor_kwargs.clip"),
+        (
+            {"state_preprocessor_kwargs": {"epsilon": "1e-8 "}},
+            "state_preprocessor_kwargs.epsilon: expected a",
+        ),
+        ({"state_preprocessor_kwargs": {"clip_threshold": 0}}, "clips to +-0"),
+        ({"state_preprocessor_kwargs": [1e-8]}, "agent.state_preprocessor_kwargs: expected keys and values"),
+    ],
+)
+def test_a_scaler_that_is_not_understood_is_refused(
+    refused: Refused, agent: dict[str, Any], said: str
+) -> None:
+    save(SKRL)
+    configure({"agent": agent})
+    assert said in refused(2, "export", "model.pt", "--activation", "elu")
+
+
+def test_rl_games_normalizer_and_clip_of_observations(
+    forge: Forge, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(rl_games())
+    configure({"params": {"config": {"normalize_input": False}}})
+    assert "normalize_input: False" in refused(2, "export", "model.pt", "--activation", "elu")
+    configure({"params": {"config": {"normalize_input": True}, "env": {"clip_observations": 5.0}}})
+    assert forge("export", "model.pt", "--activation", "elu") == 0
+    assert "clipped to +-5 before they are normalized: say so as observation.clip" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("policy:\n  activation: elu\n  activation: relu\n", "key 'activation' is named twice"),
+        (
+            "policy:\n  activation: !!python/object/apply:torch.nn.ELU []\n",
+            "!!python/object/apply:torch.nn.ELU",
+        ),
+        ("- policy\n", "expected keys and values, got list"),
+        ("policy: elu\n", "policy: expected keys and values, got 'elu'"),
+        ("", "is empty"),
+    ],
+)
+def test_a_configuration_that_is_not_understood_is_refused(refused: Refused, text: str, said: str) -> None:
+    save(rsl_rl_1())
+    configure({})
+    Path("params/agent.yaml").write_text(text)
+    error = refused(2, "export", "model.pt", "--activation", "elu")
+    assert said in error
+    assert "agent.yaml" in error
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "observations:\n  policy: {func: !!python/name:mdp.base_ang_vel ''}\n",
+            "!!python/name:mdp.base_ang_vel",
+        ),
+        ("observations: {policy: {}}\nobservations: {policy: {}}\n", "is named twice"),
+        ("observations: {}\n", "observations.policy: expected keys and values"),
+    ],
+)
+def test_an_environment_that_is_not_understood_is_named(
+    forge: Forge, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    save(rsl_rl_1())
+    configure({"policy": {"activation": "elu"}})
+    Path("params/env.yaml").write_text(text)
+    assert forge("export", "model.pt") == 0
+    printed = capsys.readouterr().out
+    assert "the observation's terms are not shown: " in printed
+    assert said in printed

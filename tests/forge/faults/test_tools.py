@@ -115,6 +115,49 @@ def test_crashes_are_real(how: str, code: int) -> None:
     assert done.returncode == code
 
 
+STEP = """
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.memory import read_only
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitforge.faults.backend import FaultyBackend
+from gaitforge.faults.orders import Orders
+import sys, numpy as np
+from pathlib import Path
+from types import SimpleNamespace
+
+owner = GuardMemory.create(3)
+guard = GuardMemory(read_only(owner.fd), writable=False)
+ring = WorkerMemory(WorkerMemory.create(3).fd, writable=True).steps
+real = SimpleNamespace(infer=lambda observation: np.zeros(3, np.float32))
+backend = FaultyBackend(real, Orders(Path(sys.argv[1])))
+Orders(Path(sys.argv[1])).give(sys.argv[2], **{sys.argv[3]: sys.argv[4]})
+for name, step in (
+    ("infer", lambda: backend.infer(np.zeros(3))),
+    ("stage", lambda: ring.stage()),
+    ("mark", lambda: ring.mark_sent(1)),
+):
+    print(name, flush=True)
+    step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("order", "code", "last"),
+    [
+        (("crash", "how", "wild write"), -11, "infer"),
+        (("die before", "what", "sending"), -9, "stage"),
+        (("die before", "what", "marking"), -9, "mark"),
+    ],
+)
+def test_a_worker_dies_where_it_was_told(
+    tmp_path: Path, order: tuple[str, ...], code: int, last: str
+) -> None:
+    command = [sys.executable, "-c", STEP, str(tmp_path / "orders"), *order]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.split()[-1] == last
+
+
 @pytest.fixture
 def states() -> Iterator[RobotState]:
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ import torch
 import yaml
 from torch import nn
 
+from gaitforge.model import export
 from gaitforge.model.onnx_policy import read_policy, run_rows
 
 Forge = Callable[..., int]
@@ -253,4 +254,27 @@ def test_disagreement_fails_the_gate(refused: Refused, actor: nn.Sequential) -> 
     save(nets.actor_weights(actor))
     error = refused(3, "export", "policy.pt", "--activation", "elu", "--tolerance", "1e-12")
     assert "more than the tolerance" in error
+    assert not Path("policy.onnx").exists()
+
+
+def test_large_actions_do_not_excuse_a_wrong_network(
+    refused: Refused, actor: nn.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor[-1].weight.data *= 1000.0
+    save(nets.actor_weights(actor))
+    simplify = export.simplify
+
+    def wrong(model: onnx.ModelProto) -> onnx.ModelProto:
+        """A simplifier that makes an action wrong by 0.02, where answers reach some thousand."""
+        model = simplify(model)
+        biases = [tensor for tensor in model.graph.initializer if list(tensor.dims) == [nets.ACT]]
+        values = onnx.numpy_helper.to_array(biases[0]).copy()
+        values[3] += 0.02
+        biases[0].CopyFrom(onnx.numpy_helper.from_array(values, biases[0].name))
+        return model
+
+    monkeypatch.setattr(export, "simplify", wrong)
+    assert np.abs(torch_actions(actor, 5 * INPUTS)).max() > 200
+    error = refused(3, "export", "policy.pt", "--activation", "elu")
+    assert "action 3 differs between torch and onnxruntime" in error
     assert not Path("policy.onnx").exists()

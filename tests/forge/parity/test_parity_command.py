@@ -225,3 +225,31 @@ def test_calibrate_takes_a_capture(forge: Forge, refused: Refused) -> None:
     np.testing.assert_allclose(rows, (raw - mean) / (std + 0.01), rtol=1e-4, atol=1e-5)
     write_capture(Path("biped.npz"), ROBOTS["biped"]())
     refused(2, "calibrate", "--capture", "biped.npz", "--bundle", "policy.gaitd")
+
+
+@pytest.mark.usefixtures("rknn_venv")
+def test_a_difference_from_the_trainer_fails_the_gate(
+    forge: Forge, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ROBOTS["quadruped"]()
+    pack = [*files_of(spec), "--report", "verify/report.json"]
+    write_capture(Path("capture.npz"), spec)
+    rows = np.random.default_rng(0).standard_normal((60, observation_dim(spec.manifest)), dtype=np.float32)
+    np.save("inputs.npy", rows)
+    files = ["--manifest", "manifest.yaml", "--obs-stats", "stats.npz", "--inputs", "inputs.npy"]
+    verify = ["verify", "policy.onnx", *files, "--seeds", "0", "--capture", "capture.npz"]
+    assert forge(*verify) == 0
+    assert "parity with 250 captured steps: equal" in capsys.readouterr().out
+    report = json.loads(Path("verify/report.json").read_text())
+    assert report["parity"]["equal"]
+    assert "250 captured steps" in Path("verify/report.html").read_text()
+    assert forge(*pack, "--capture", "capture.npz") == 0
+    assert gaitd(["check", "walk.gaitd"]) == 0
+    printed = capsys.readouterr().out
+    assert "gate: passed" in printed
+    assert "proven by a capture of 250 steps" in printed
+    Path("manifest.yaml").write_text(yaml.safe_dump(without_pose(spec), sort_keys=False))
+    assert "parity: joint_position: default pose missing" in refused(3, *verify)
+    (difference,) = json.loads(Path("verify/report.json").read_text())["parity"]["differences"]
+    assert difference["kind"] == "default pose missing"
+    assert "default pose missing" in refused(3, *pack)

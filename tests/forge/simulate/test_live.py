@@ -109,6 +109,18 @@ def test_a_controller_stands_it_up_and_the_script_begins(controller):
     assert controller.stamps == sorted(controller.stamps)
 
 
+def test_states_can_be_sent_less_often_than_the_robot_ticks_in_the_robots_own_time(controller):
+    wire = RobotSocket(controller.ports)
+    controller.states.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    live = LiveRobot(Robot(), wire, CommandScript.constant(0.0), state_every_ms=1.25)
+    live.run(1.0, wait_s=0.4, stop=lambda: False)
+    wire.close()
+    stamps_ms = np.array([STATE.unpack(packet)[0] for packet in drain(controller.states)]) * 1000.0
+    np.testing.assert_allclose(stamps_ms, stamps_ms.round(), atol=1e-6)
+    assert 0.4 / 1.25e-3 * 0.5 < len(stamps_ms) <= 0.4 / 1.25e-3, "never more often, also when it is late"
+    assert np.diff(stamps_ms).min() == pytest.approx(1.0)
+
+
 def test_a_controller_that_falls_silent_is_damped_after_a_second(controller):
     controller.silent_after_s = 2.5
     result, lines = run(controller, 2.5, script=CommandScript.constant(0.0))
@@ -148,9 +160,11 @@ def test_a_late_loop_catches_up_and_a_stalled_one_drops_the_debt():
     assert [pacer.wait() for _ in range(20)].count(False) >= 8
     assert pacer.wait()
     assert pacer.timing().stalls == 0
+    assert pacer.dropped_s == 0.0
     time.sleep(2 * MOST_BEHIND_NS / 1e9)
     assert not pacer.wait()
     assert pacer.timing().stalls == 1
+    assert pacer.dropped_s > MOST_BEHIND_NS / 1e9
     assert pacer.timing().lateness_us["max"] > MOST_BEHIND_NS / 1000
 
 

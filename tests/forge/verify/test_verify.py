@@ -111,7 +111,13 @@ def test_the_console_says_that_the_gate_passed(
     forge: Forge, recorded: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert forge(*recorded) == 0
-    assert "gate: passed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "gate: passed" in printed
+    assert "parity: no capture, so the observation's terms are not proven" in printed
+    assert json.loads(Path("verify/report.json").read_text())["parity"] is None
+    assert (
+        "No capture: what the observation is made of is not proven" in Path("verify/report.html").read_text()
+    )
 
 
 def test_gate_names_the_number(refused: Refused, recorded: list[object]) -> None:

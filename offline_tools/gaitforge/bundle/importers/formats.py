@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gaitd.bundle.read import fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.observation import ObservationBuilder
-from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.bundle.importers import holosoma, isaac_lab, leapp, onnx_metadata, rl_sar, unitree_rl_lab
 from gaitforge.bundle.importers.draft import Draft, Source, missing
 from gaitforge.common.manifest import checked_manifest
@@ -55,11 +53,6 @@ def read(format: str, source: Source, additions: dict[str, Any], name: str, wher
 
 def _check(manifest: dict[str, Any], model_width: int | None, where: str) -> None:
     decoded = checked_manifest(manifest, where)
-    try:
-        PolicyPipeline(decoded, None)
-        fallback_damping(decoded)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
     width = ObservationBuilder(decoded).dim
     if model_width not in (None, width):
         raise InputError(

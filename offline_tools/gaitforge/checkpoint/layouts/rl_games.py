@@ -7,8 +7,6 @@ clip_actions).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from gaitforge.checkpoint.activations import of_trainer
@@ -40,13 +38,12 @@ def read(claims: Claims, training: Training) -> Recipe:
     inside = claims.content.has("model.running_mean_std.")
     recipe.normalizer = claims.normalizer("model.running_mean_std" if inside else "running_mean_std")
     where = str(training.agent_path)
-    network, config = training.get("params", "network") or {}, training.get("params", "config") or {}
-    if network.get("mlp", {}).get("d2rl"):
+    if training.get("params", "network", "mlp", "d2rl"):
         claims.refuse(f"has a D2RL network ({where}), whose layers also take the observation: not supported")
-    if network.get("mlp", {}).get("activation"):
-        recipe.activations[where] = of_trainer(network["mlp"]["activation"], where)
-    if config.get("normalize_input") and recipe.normalizer is None and claims.choices.normalizer is None:
-        claims.refuse(f"has no running_mean_std, but {where} says normalize_input")
+    activation = training.get("params", "network", "mlp", "activation")
+    if activation:
+        recipe.activations[where] = of_trainer(activation, where)
+    _normalization(claims, training, recipe)
     sigma = claims.take(f"{_NETWORK}sigma", "exploration")
     if sigma is not None:
         recipe.exploration = (f"{_NETWORK}sigma", sigma.numel())
@@ -57,8 +54,26 @@ def read(claims: Claims, training: Training) -> Recipe:
         claims.leave(prefix, "value function")
     claims.leave("running_mean_std.", "the same as model.running_mean_std")
     claims.leave_training_only([ROOT, _NETWORK])
-    recipe.head = _head(training, config, recipe)
+    recipe.head = _head(training, recipe)
     return recipe
+
+
+def _normalization(claims: Claims, training: Training, recipe: Recipe) -> None:
+    """Hold what params/agent.yaml says against the file; rl_games' own epsilon and clip cannot be set."""
+    where = str(training.agent_path)
+    told = training.get("params", "config", "normalize_input")
+    if told is not None and claims.choices.normalizer is None and bool(told) != bool(recipe.normalizer):
+        there = "a" if recipe.normalizer else "no"
+        claims.refuse(
+            f"has {there} running_mean_std, but {where} says normalize_input: {told}: keep the agent.yaml of "
+            "this run, or say --normalizer"
+        )
+    clip = training.number("params", "env", "clip_observations")
+    if clip is not None:
+        recipe.notes.append(
+            f"{where}: observations are clipped to +-{clip:g} before they are normalized: say so as "
+            "observation.clip in the manifest"
+        )
 
 
 def _rnn_is_last(
@@ -84,14 +99,14 @@ def _rnn_is_last(
     return after if not (after and before) else not told
 
 
-def _head(training: Training, config: dict[str, Any], recipe: Recipe) -> Head:
+def _head(training: Training, recipe: Recipe) -> Head:
     where = str(training.agent_path)
     activation = training.get("params", "network", "space", "continuous", "mu_activation")
     if activation is not None and of_trainer(activation, where) != "identity":
         recipe.notes.append(f"{where}: mu_activation is {activation}")
         return Head(of_trainer(activation, where))
-    if config.get("clip_actions"):
-        limit = float(training.get("params", "env", "clip_actions") or 1.0)
+    if training.get("params", "config", "clip_actions"):
+        limit = training.number("params", "env", "clip_actions") or 1.0
         recipe.notes.append(f"{where}: actions are clipped to +-1, then scaled by {limit:g}")
         return Head("clip", torch.tensor([-limit]), torch.tensor([limit]))
     if training.agent_path is None:

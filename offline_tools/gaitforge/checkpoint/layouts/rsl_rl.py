@@ -10,6 +10,7 @@ distribution's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -38,13 +39,13 @@ def read(claims: Claims, training: Training) -> Recipe:
     if content.has(f"{role}_state_dict."):
         root, layers, memory = f"{role}_state_dict.", "mlp.", "rnn."
         normalizers = [f"{root}obs_normalizer"]
-        configured = training.get(role) or training.get("policy") or {}
+        configured = training.section(role) or training.section("policy")
         normalized = configured.get("obs_normalization") or configured.get(f"{role}_obs_normalization")
         name = "rsl_rl 4 or 5"
     else:
         root, layers, memory = "model_state_dict.", f"{role}.", "memory_s." if student else "memory_a."
         normalizers = [f"{root}{role}_obs_normalizer", "obs_norm_state_dict"]
-        configured = training.get("policy") or {}
+        configured = training.section("policy")
         normalized = configured.get(f"{role}_obs_normalization") or training.get("empirical_normalization")
         name = "rsl_rl 1 to 3 or legged_gym"
     convolutions = [key for key in content.tensors if key.startswith((f"{root}cnns.", f"{root}{role}_cnns."))]
@@ -77,9 +78,11 @@ def read(claims: Claims, training: Training) -> Recipe:
     return recipe
 
 
-def _head(claims: Claims, training: Training, recipe: Recipe, configured: dict[str, Any]) -> Head:
+def _head(claims: Claims, training: Training, recipe: Recipe, configured: Mapping[str, Any]) -> Head:
     """What the last layer gives. Raises InputError when neither the file nor anybody says it."""
     distribution = configured.get("distribution_cfg") or {}
+    if not isinstance(distribution, Mapping):
+        claims.refuse(f"is described by {training.agent_path}, whose distribution_cfg is {distribution!r}")
     kind = claims.choices.head
     if kind is None and recipe.exploration is None:
         kind = _told_head(configured, distribution)
@@ -101,13 +104,20 @@ def _head(claims: Claims, training: Training, recipe: Recipe, configured: dict[s
             recipe.notes.append(f"{training.agent_path}: the head is {kind}; the policy gives its mean")
     if kind != "beta":
         return Head(kind or "plain")
-    low, high = distribution.get("action_range") or (-1.0, 1.0)
+    action_range = distribution.get("action_range") or [-1.0, 1.0]
+    if (
+        not isinstance(action_range, list)
+        or len(action_range) != 2
+        or not all(isinstance(bound, int | float) for bound in action_range)
+    ):
+        claims.refuse(f"has a Beta head whose action_range is {action_range!r}: expected two numbers")
+    low, high = action_range
     if "action_range" not in distribution:
         recipe.notes.append("taking rsl_rl's default range of a Beta distribution's actions, -1 to 1")
     return Head("beta", torch.tensor([float(low)]), torch.tensor([float(high)]))
 
 
-def _told_head(configured: dict[str, Any], distribution: dict[str, Any]) -> str | None:
+def _told_head(configured: Mapping[str, Any], distribution: Mapping[str, Any]) -> str | None:
     name = str(distribution.get("class_name", ""))
     if "Beta" in name:
         return "beta"

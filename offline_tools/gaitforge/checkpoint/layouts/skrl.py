@@ -12,10 +12,13 @@ import re
 from gaitforge.checkpoint.activations import of_trainer
 from gaitforge.checkpoint.claims import Claims
 from gaitforge.checkpoint.content import Content
+from gaitforge.checkpoint.normalizers import Numbers
 from gaitforge.checkpoint.recipe import Head, Recipe
 from gaitforge.checkpoint.training import Training
 
 _PREPROCESSORS = ("observation_preprocessor", "state_preprocessor")
+_SCALER = "RunningStandardScaler"
+_SCALER_ARGUMENTS = {"size", "device", "epsilon", "clip_threshold"}
 _OFF_POLICY = r"(target_)?critic(_\d)?\.|target_policy\."
 
 
@@ -56,7 +59,9 @@ def read(claims: Claims, training: Training) -> Recipe:
         )
     rnn = claims.rnn(root)
     recipe = Recipe("skrl", [claims.chain([*groups, *singles])], rnn)
-    recipe.normalizer = claims.normalizer(*_PREPROCESSORS)
+    recipe.normalizer = claims.normalizer(
+        *_PREPROCESSORS, told=lambda key: _preprocessor(claims, training, key)
+    )
     deviation = claims.take(f"{root}log_std_parameter", "exploration")
     if deviation is not None:
         recipe.exploration = (f"{root}log_std_parameter", deviation.numel())
@@ -68,11 +73,43 @@ def read(claims: Claims, training: Training) -> Recipe:
     return recipe
 
 
+def _preprocessor(claims: Claims, training: Training, key: str) -> Numbers:
+    """What params/agent.yaml says of a preprocessor, by its class and its arguments."""
+    where = str(training.agent_path)
+    agent = training.section("agent")
+    kind = str(agent.get(key) or "none").strip("<>'\"").rsplit(".", 1)[-1]
+    if key in agent and kind != _SCALER and claims.choices.normalizer is None:
+        claims.refuse(
+            f"has a {key}, but {where} says agent.{key}: {agent[key]}; {_SCALER} is supported: keep the "
+            f"agent.yaml of this run, or say --normalizer {key} or none"
+        )
+    of_skrl_2 = "observation_preprocessor" in agent
+    if key == "state_preprocessor" and of_skrl_2 and claims.choices.normalizer is None:
+        claims.refuse(
+            f"has a state_preprocessor alone, but {where} is of skrl 2, where that is for what the critic "
+            "takes: say --normalizer none, or --normalizer state_preprocessor if the policy takes states"
+        )
+    arguments = training.section("agent", f"{key}_kwargs")
+    unknown = sorted(arguments.keys() - _SCALER_ARGUMENTS)
+    if unknown:
+        claims.refuse(
+            f"was trained with agent.{key}_kwargs.{unknown[0]} ({where}), which is not understood; {_SCALER} "
+            f"has {', '.join(sorted(_SCALER_ARGUMENTS))}"
+        )
+    return Numbers(
+        training.number("agent", f"{key}_kwargs", "epsilon"),
+        training.number("agent", f"{key}_kwargs", "clip_threshold"),
+    )
+
+
 def _configured(claims: Claims, training: Training, recipe: Recipe) -> None:
     """Take over what params/agent.yaml says of the policy's network and the preprocessors."""
     where = str(training.agent_path)
-    policy = training.get("models", "policy") or {}
-    for network in policy.get("network") or []:
+    policy = training.section("models", "policy")
+    networks = policy.get("network") or []
+    if not (isinstance(networks, list) and all(isinstance(network, dict) for network in networks)):
+        claims.refuse(f"is described by {where}, whose models.policy.network is no list of networks")
+    for network in networks:
         kinds = network.get("activations")
         for kind in kinds if isinstance(kinds, list) else [kinds] if kinds else []:
             name = of_trainer(kind, where)

@@ -4,7 +4,8 @@
 // returns something safe. The request...() calls may come from any thread; they only post.
 //
 // libzmq itself takes a few small blocks on the control thread for each new connection of a worker, the last of them
-// with the 256th state. Publishing while the robot stands up (session 0) has that done before the first session.
+// with the 256th state. Publishing while the robot stands up (session 0) has that done before the first session. After
+// a session that ended in damping, and with another policy, the connections are new.
 #pragma once
 
 #include <algorithm>
@@ -12,33 +13,31 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
-#include <time.h>
 #include <zmq.hpp>
 
 #include <gaitd/codec.hpp>
 #include <gaitd/control.hpp>
 #include <gaitd/errors.hpp>
+#include <gaitd/fork.hpp>
 #include <gaitd/latch.hpp>
 #include <gaitd/link.hpp>
 #include <gaitd/messages.hpp>
 #include <gaitd/pool.hpp>
 #include <gaitd/realtime.hpp>
 #include <gaitd/route.hpp>
+#include <gaitd/sockets.hpp>
+#include <gaitd/time.hpp>
+#include <gaitd/watchdog.hpp>
 
 namespace gaitd {
-
-/// CLOCK_MONOTONIC in nanoseconds: the time that publish() stamps and command() are given in.
-inline std::uint64_t monotonicNow_ns() noexcept {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 struct Config {
     std::string endpoint_dir = "/run/gaitd";   ///< Where gaitd keeps its sockets.
@@ -51,7 +50,12 @@ struct Config {
     MessageType message = MessageType::State;  ///< What is published: State or RawObservation.
     float damping_before_hello = 2.5F;         ///< Nm s/rad; afterwards gaitd's reply says it.
     std::chrono::milliseconds request_timeout{500};  ///< Of one request on the control channel.
-    int io_priority = 0;                       ///< SCHED_FIFO priority of ZeroMQ's I/O thread; 0 leaves it alone.
+    /// How often hello is said again in the background while the policy does not move the robot. A policy that gaitd has
+    /// changed to is then taken up, at the latest by the next session, and contract() with it. 0: never, and another
+    /// policy is refused until hello() is called.
+    std::chrono::milliseconds renew{0};
+    /// SCHED_FIFO priority of ZeroMQ's I/O thread and of the watchdog; 0 leaves them alone.
+    int io_priority = 0;
     int io_cpu = -1;                           ///< CPU of ZeroMQ's I/O thread; -1 leaves it alone.
 };
 
@@ -76,21 +80,12 @@ public:
         contract_.action_dim = joints();
         setUpContext();
         try {
-            state_ = zmq::socket_t(context_, zmq::socket_type::pub);
-            state_.set(zmq::sockopt::sndhwm, 64);
-            state_.set(zmq::sockopt::linger, 0);
-            route_.connect(state_, Channel::State);
-            command_ = zmq::socket_t(context_, zmq::socket_type::sub);
-            command_.set(zmq::sockopt::conflate, true);
-            command_.set(zmq::sockopt::linger, 0);
-            command_.set(zmq::sockopt::subscribe, "");
-            route_.connect(command_, Channel::Command);
-            route_.connect(command_, Channel::Guard);
+            sockets_ = std::make_unique<DataSockets>(*context_, route_);
             zmq_msg_init(&received_);
-            settle();
-            link_.emplace(context_, route_,
-                          control::Introduction{config_.controller, config_.joints, config_.fields, config_.message},
-                          config_.request_timeout, pool_);
+            link_ = std::make_unique<Link>(
+                *context_, route_,
+                control::Introduction{config_.controller, config_.joints, config_.fields, config_.message},
+                config_.request_timeout, config_.renew, pool_);
         } catch (const zmq::error_t& error) {
             throw ConfigError(route_.endpoint(Channel::State) + ": " + error.what());
         }
@@ -98,7 +93,34 @@ public:
 
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
-    ~Client() { zmq_msg_close(&received_); }
+
+    ~Client() {
+        if (origin_.isAnotherProcess()) {
+            // Its threads are the parent's, and so are the descriptors behind its sockets: left alone.
+            static_cast<void>(watchdog_.release());
+            static_cast<void>(link_.release());
+            static_cast<void>(sockets_.release());
+            static_cast<void>(context_.release());
+            return;
+        }
+        zmq_msg_close(&received_);
+    }
+
+    /// Watches the control loop from now on: whenever it leaves the joints with a command that has run out, because it
+    /// does not come to command() any more, the session ends in damping and `send` is to bring damping to the motors.
+    /// It is called on a thread of its own (several times, while the loop stands still) and must not wait for the loop.
+    /// From requestActivate() on command() must then be called within each contract().times.deadline_ns, until damping,
+    /// requestRelease() or another call of it that says Idle without an activation under way. Once, before the loop.
+    void watch(Watchdog::Send send) {
+        watchdog_ = std::make_unique<Watchdog>(
+            joints(), std::move(send),
+            [this] {
+                link_->posts().cancelActivation();
+                link_->posts().damp(session(), Reason::ClientDeadline, "the controller's loop stood still");
+            },
+            config_.io_priority);
+        configureWatchdog();
+    }
 
     // ---- start-up: these wait ----
 
@@ -106,15 +128,9 @@ public:
     /// Throws RefusedError (gaitd's own text, for example which joint is missing) or UnreachableError.
     const Contract& hello(std::chrono::milliseconds timeout) {
         Contract contract = link_->hello(timeout);
-        for (const Endpoint& endpoint : contract.endpoints) connect(endpoint);
-        settle();
+        sockets_->connect(route_, contract.endpoints);
         contract_ = std::move(contract);
-        latch_.configure({contract_.times.deadline_ns,
-                          contract_.times.first_command_ns,
-                          contract_.action_dim,
-                          contract_.fallback_damping,
-                          {contract_.times.stance_ns, contract_.default_joint_position, contract_.stiffness,
-                           contract_.damping}});
+        takeUpContract();
         return contract_;
     }
 
@@ -129,17 +145,23 @@ public:
     // ---- any thread: posts ----
 
     /// Asks for a new session; activation() tells how it goes. Needs an earlier hello().
-    void requestActivate() noexcept { link_->requestActivate(); }
+    void requestActivate() noexcept {
+        if (watchdog_) watchdog_->restart(loopIsDue_ns(monotonicNow_ns()));
+        link_->requestActivate();
+    }
 
-    /// Ends the session.
+    /// Ends the session, and the watch over the loop: when nobody is in command() meanwhile, it need not be called again.
     void requestRelease() noexcept {
+        if (origin_.isAnotherProcess()) return;
         link_->posts().cancelActivation();
         link_->posts().release(session());
         release_wanted_.store(true);
+        if (watchdog_) watchdog_->restart(0);
     }
 
     /// Damping now, without a stance: here at the next command(), and in gaitd. `detail` (up to 128 bytes) is for its log.
     void requestDamping(std::string_view detail) noexcept {
+        if (origin_.isAnotherProcess()) return;
         link_->posts().cancelActivation();
         link_->posts().damp(session(), Reason::Operator, detail);
         damping_wanted_.store(true);
@@ -153,10 +175,18 @@ public:
     /// Why the last activation was refused; empty if it was not. Not for the control loop.
     [[nodiscard]] std::string activationError() { return link_->activationError(); }
 
+    /// What stands against an activation as of the newest hello, for example that gaitd does not answer; empty: nothing.
+    /// With Config::renew the newest is never old. Not for the control loop.
+    [[nodiscard]] std::string obstacle() { return link_->obstacle(); }
+
+    /// What gaitd said in its newest hello; contract() follows before the next session. Not for the control loop.
+    [[nodiscard]] std::optional<Contract> newestContract() { return link_->newestContract(); }
+
     // ---- the control thread ----
 
     /// Sends one state: one control step. False when it could not be sent; gaitd then sees a gap in the sequence.
     bool publish(const RobotState& state) noexcept {
+        adoptSession();
         return publishSample(stateSize(joints(), sends_linear_velocity_), state.stamp_ns, state.joint_position,
                              [&](std::uint64_t seq, void* data, std::size_t size) {
                                  return encodeState(state, latch_.sampleSession(), seq, joints(), sends_linear_velocity_,
@@ -166,6 +196,7 @@ public:
 
     /// Sends one ready-made observation: one control step. Needs an earlier hello().
     bool publish(const RawObservation& raw) noexcept {
+        adoptSession();
         const std::size_t dim = contract_.observation_dim;
         return publishSample(rawObservationSize(joints(), dim), raw.stamp_ns, raw.joint_position,
                              [&](std::uint64_t seq, void* data, std::size_t size) {
@@ -176,6 +207,7 @@ public:
     /// What the motors are to do at `now_ns` (CLOCK_MONOTONIC, read right before the call). The reference stays
     /// valid until the next call.
     const JointCommand& command(std::uint64_t now_ns) noexcept {
+        if (origin_.isAnotherProcess()) return latch_.decide(now_ns);
         adoptSession();
         drain(now_ns);
         // After the drain: what this controller itself decided wins over everything received.
@@ -188,17 +220,26 @@ public:
         if (latch_.takeExpired()) {
             link_->posts().damp(latch_.session(), Reason::ClientDeadline, "no valid command in time");
         }
+        if (watchdog_ && !watchdog_->extend(holdsUntil_ns(now_ns))) {
+            latch_.dampAlreadySent(Reason::ClientDeadline);
+            latch_.decide(now_ns);
+            watchdog_->restart(0);
+        }
+        link_->setMoving(command.mode == Mode::Active);
+        if (command.mode == Mode::Damping && !std::exchange(distrusts_sockets_, true)) link_->distrustSockets();
         return command;
     }
 
     /// For loops that would rather wait than look every millisecond: sleeps until something may have come for
     /// command(), at most `limit`.
     void wait(std::chrono::milliseconds limit) noexcept {
-        zmq_pollitem_t item{command_.handle(), 0, ZMQ_POLLIN, 0};
+        if (origin_.isAnotherProcess()) return std::this_thread::sleep_for(limit);
+        zmq_pollitem_t item{sockets_->command.handle(), 0, ZMQ_POLLIN, 0};
         zmq_poll(&item, 1, static_cast<long>(limit.count()));
     }
 
     [[nodiscard]] std::size_t joints() const noexcept { return config_.joints.size(); }
+    [[nodiscard]] const std::vector<std::string>& jointNames() const noexcept { return config_.joints; }
     [[nodiscard]] const Contract& contract() const noexcept { return contract_; }
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
     /// Real-time settings that the system refused, and endpoints that this client does not know how to use.
@@ -225,11 +266,11 @@ private:
 
     void setUpContext() {
         if (config_.io_cpu >= 0 && granted([this] { return realtime::pinTo(config_.io_cpu); })) {
-            context_.set(zmq::ctxopt::thread_affinity_cpu_add, config_.io_cpu);
+            context_->set(zmq::ctxopt::thread_affinity_cpu_add, config_.io_cpu);
         }
         if (config_.io_priority > 0 && granted([this] { return realtime::useFifo(config_.io_priority); })) {
-            context_.set(zmq::ctxopt::thread_sched_policy, SCHED_FIFO);
-            context_.set(zmq::ctxopt::thread_priority, config_.io_priority);
+            context_->set(zmq::ctxopt::thread_sched_policy, SCHED_FIFO);
+            context_->set(zmq::ctxopt::thread_priority, config_.io_priority);
         }
     }
 
@@ -240,32 +281,55 @@ private:
         return !refused;
     }
 
-    /// Connects to a slot's channels, once.
-    void connect(const Endpoint& endpoint) {
-        if (endpoint.transport != kTransport) {
-            return warnOnce("slot " + std::to_string(endpoint.slot) + ": transport `" + endpoint.transport +
-                            "` is not known to this client; no command will come from there");
-        }
-        for (const auto& [socket, name] : {std::pair{&state_, endpoint.state}, std::pair{&command_, endpoint.command}}) {
-            if (has(connected_, name.c_str())) continue;
-            route_.connect(*socket, name);
-            connected_.push_back(name);
-        }
-    }
-
     void warnOnce(const std::string& warning) {
         if (!has(warnings_, warning.c_str())) warnings_.push_back(warning);
     }
 
-    /// Lets the sockets take in their own connecting here, where allocation is allowed.
-    void settle() {
-        static_cast<void>(state_.get(zmq::sockopt::events));
-        static_cast<void>(command_.get(zmq::sockopt::events));
+    /// After hello, or with a renewal: contract_ and sockets_ are new.
+    void takeUpContract() {
+        for (const std::string& warning : sockets_->warnings()) warnOnce(warning);
+        latch_.configure({contract_.times.deadline_ns,
+                          contract_.times.first_command_ns,
+                          contract_.action_dim,
+                          contract_.fallback_damping,
+                          {contract_.times.stance_ns, contract_.default_joint_position, contract_.stiffness,
+                           contract_.damping}});
+        configureWatchdog();
+    }
+
+    void configureWatchdog() noexcept {
+        watched_deadline_ns_.store(latch_.deadline_ns());
+        if (watchdog_) watchdog_->setDamping(latch_.fallbackDamping());
+    }
+
+    void adoptRenewal() noexcept {
+        Renewal* const renewal = link_->takeRenewal();
+        if (renewal == nullptr) return;
+        std::swap(contract_, renewal->contract);
+        std::swap(sockets_, renewal->sockets);
+        takeUpContract();
+        link_->giveBack(renewal);
+    }
+
+    /// When the loop has to be back while the controller itself holds the robot, waiting for its session.
+    [[nodiscard]] std::uint64_t loopIsDue_ns(std::uint64_t now_ns) const noexcept {
+        const std::uint64_t deadline_ns = watched_deadline_ns_.load();
+        return deadline_ns == 0 ? 0 : now_ns + deadline_ns;
+    }
+
+    [[nodiscard]] std::uint64_t holdsUntil_ns(std::uint64_t now_ns) const noexcept {
+        if (const std::uint64_t until_ns = latch_.holdsUntil_ns(); until_ns != 0) return until_ns;
+        const bool waits = link_->activation() == Activation::Pending || link_->grant().session != last_grant_ ||
+                           (latch_.mode() == Mode::Idle && latch_.session() != 0);
+        return waits ? loopIsDue_ns(now_ns) : 0;
     }
 
     void adoptSession() noexcept {
+        if (origin_.isAnotherProcess()) return;
         const Link::Grant grant = link_->grant();
-        if (grant.session == last_grant_) return;
+        const bool granted = grant.session != last_grant_;
+        if (granted || latch_.isOver()) adoptRenewal();
+        if (!granted) return;
         last_grant_ = grant.session;
         if (grant.cancellations != link_->posts().cancellations()) {
             // Granted after a person asked for damping or release: not taken up.
@@ -273,12 +337,12 @@ private:
             return;
         }
         latch_.begin(grant.session, grant.epoch, grant.slot);
+        distrusts_sockets_ = false;
         session_.store(grant.session);
     }
 
     template <class Encode>
     bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, Encode encode) noexcept {
-        adoptSession();
         const std::uint64_t seq = latch_.published(stamp_ns, position);
         zmq_msg_t* message = pool_.front();
         // Made for another observation length: hello came again with another policy.
@@ -287,8 +351,8 @@ private:
             pool_.pop();
             message = pool_.front();
         }
-        if (message == nullptr || encode(seq, zmq_msg_data(message), size) != size ||
-            zmq_msg_send(message, state_.handle(), ZMQ_DONTWAIT) < 0) {
+        if (message == nullptr || origin_.isAnotherProcess() || encode(seq, zmq_msg_data(message), size) != size ||
+            zmq_msg_send(message, sockets_->state.handle(), ZMQ_DONTWAIT) < 0) {
             ++counters_.unpublished;
             return false;
         }
@@ -299,7 +363,7 @@ private:
 
     void drain(std::uint64_t now_ns) noexcept {
         for (int i = 0; i < kReceivesPerCall; ++i) {
-            if (zmq_msg_recv(&received_, command_.handle(), ZMQ_DONTWAIT) < 0) return;
+            if (zmq_msg_recv(&received_, sockets_->command.handle(), ZMQ_DONTWAIT) < 0) return;
             ++counters_.received;
             Refusal refusal = decodeCommand(zmq_msg_data(&received_), zmq_msg_size(&received_), joints(),
                                             contract_.action_dim, message_);
@@ -311,15 +375,13 @@ private:
     const Config config_;
     const bool sends_linear_velocity_;
     const Route route_;
-    /// Channels of workers; slot 0's are there from the start.
-    std::vector<std::string> connected_{kChannelNames[0], kChannelNames[1]};
+    const Origin origin_{};
     std::vector<std::string> warnings_;
     Contract contract_;
 
-    // Sockets close before the context, and the link thread ends before both.
-    zmq::context_t context_;
-    zmq::socket_t state_;
-    zmq::socket_t command_;
+    // In this order: the watchdog ends before the link thread, that before the sockets, these before the context.
+    std::unique_ptr<zmq::context_t> context_ = std::make_unique<zmq::context_t>();
+    std::unique_ptr<DataSockets> sockets_;
     zmq_msg_t received_{};
     MessagePool pool_;
 
@@ -327,11 +389,14 @@ private:
     CommandMessage message_;
     Counters counters_;
     std::uint64_t last_grant_ = 0;
+    bool distrusts_sockets_ = false;
 
     std::atomic<std::uint64_t> session_{0};
     std::atomic<bool> release_wanted_{false};
     std::atomic<bool> damping_wanted_{false};
-    std::optional<Link> link_;
+    std::atomic<std::uint64_t> watched_deadline_ns_{0};
+    std::unique_ptr<Link> link_;
+    std::unique_ptr<Watchdog> watchdog_;
 };
 
 }  // namespace gaitd

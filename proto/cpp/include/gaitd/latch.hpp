@@ -88,6 +88,18 @@ public:
         if (before == Mode::Active && !limp && stance_.duration_ns > 0) standing_ = Standing::Due;
     }
 
+    /// Damping that has been sent to the joints already, by somebody else: they have let go, so no stance.
+    void dampAlreadySent(Reason reason) noexcept {
+        damp(reason);
+        standDown();
+    }
+
+    /// Until when the joints may be left with what decide() last gave; 0: for ever, it asks nothing of them.
+    [[nodiscard]] std::uint64_t holdsUntil_ns() const noexcept {
+        if (output_.mode == Mode::Active) return applied_stamp_ns_ + deadline_ns_;
+        return standing_ == Standing::Yes ? standing_since_ns_ + stance_.duration_ns : 0;
+    }
+
     /// Counts one published sample; its number in the session.
     std::uint64_t published(std::uint64_t stamp_ns, const JointArray& joint_position) noexcept {
         ++last_published_seq_;
@@ -142,6 +154,13 @@ public:
     /// the states and ends the session too: else it would stay active for nobody, and refuse every new one.
     [[nodiscard]] std::uint64_t sampleSession() const noexcept { return output_.mode == Mode::Damping ? 0 : session_; }
     [[nodiscard]] Mode mode() const noexcept { return output_.mode; }
+    /// Nothing depends any more on what hello said: no session, or one that ended limp.
+    [[nodiscard]] bool isOver() const noexcept {
+        return session_ == 0 || (output_.mode == Mode::Damping && standing_ == Standing::No);
+    }
+    [[nodiscard]] const JointArray& fallbackDamping() const noexcept { return fallback_damping_; }
+    /// How long the joints may be left alone; 0 before configure().
+    [[nodiscard]] std::uint64_t deadline_ns() const noexcept { return deadline_ns_; }
 
 private:
     enum class Standing { No, Due, Yes };

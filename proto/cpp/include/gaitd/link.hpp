@@ -7,24 +7,27 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
-#include <pthread.h>
 #include <zmq.hpp>
 
 #include <gaitd/codec.hpp>
 #include <gaitd/control.hpp>
 #include <gaitd/errors.hpp>
+#include <gaitd/fork.hpp>
 #include <gaitd/pool.hpp>
 #include <gaitd/posts.hpp>
+#include <gaitd/realtime.hpp>
 #include <gaitd/route.hpp>
+#include <gaitd/sockets.hpp>
 
 namespace gaitd {
 
@@ -53,12 +56,14 @@ public:
         std::uint64_t cancellations;
     };
 
+    /// `renew`: how often hello is said again while nothing moves; 0: never, and another policy is refused.
     Link(zmq::context_t& context, Route route, control::Introduction introduction,
-         std::chrono::milliseconds request_timeout, MessagePool& pool)
+         std::chrono::milliseconds request_timeout, std::chrono::milliseconds renew, MessagePool& pool)
         : context_(context),
           route_(std::move(route)),
           introduction_(std::move(introduction)),
           request_timeout_(request_timeout),
+          renew_(renew),
           pool_(pool) {
         if (introduction_.message == MessageType::State) {
             const auto& fields = introduction_.fields;
@@ -71,14 +76,7 @@ public:
                               " bytes; " + std::to_string(kMaxRequestBytes) + " are possible");
         }
         open();
-        // Signals belong to the program's own threads: a handler here would interrupt the waiting.
-        sigset_t all;
-        sigset_t before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        thread_ = std::thread([this] { run(); });
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
-        pthread_setname_np(thread_.native_handle(), "gaitd-link");
+        thread_ = realtime::quietThread("gaitd-link", [this] { run(); });
     }
 
     Link(const Link&) = delete;
@@ -88,6 +86,8 @@ public:
         stop_.store(true);
         posts_.wake();
         thread_.join();
+        delete renewal_.load();
+        delete used_.load();
     }
 
     /// What any thread may ask for without waiting.
@@ -95,6 +95,7 @@ public:
     [[nodiscard]] const Posts& posts() const noexcept { return posts_; }
 
     void requestActivate() noexcept {
+        if (origin_.isAnotherProcess()) return activation_.store(Activation::Refused);
         activation_.store(Activation::Pending);
         posts_.activate();
     }
@@ -110,8 +111,38 @@ public:
         return grant;
     }
 
+    /// What the control thread is to take up before its next session; nullptr: nothing new.
+    [[nodiscard]] Renewal* takeRenewal() noexcept {
+        // Reading first keeps the line shared between the two threads as long as there is nothing.
+        return renewal_.load(std::memory_order_relaxed) == nullptr ? nullptr : renewal_.exchange(nullptr);
+    }
+
+    /// What a renewal has replaced, to be closed and freed on the link thread.
+    void giveBack(Renewal* used) noexcept { delete used_.exchange(used); }
+
+    /// The session has ended in damping: the next one gets new sockets.
+    void distrustSockets() noexcept { sockets_wanted_.store(true); }
+
+    /// While the policy moves the robot, hello is not renewed.
+    void setMoving(bool moving) noexcept { moving_.store(moving, std::memory_order_relaxed); }
+
+    /// Why there is nothing to activate, as of the newest hello; empty when there is.
+    [[nodiscard]] std::string obstacle() {
+        if (origin_.isAnotherProcess()) return kMadeBeforeFork;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return obstacle_;
+    }
+
+    /// What gaitd said in its newest hello; nothing before the first.
+    [[nodiscard]] std::optional<Contract> newestContract() {
+        if (origin_.isAnotherProcess()) return std::nullopt;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return contract_;
+    }
+
     /// Exchanges hello, again and again until gaitd answers. Waits. Throws RefusedError or UnreachableError.
     Contract hello(std::chrono::milliseconds timeout) {
+        if (origin_.isAnotherProcess()) throw RefusedError(Reason::Contract, kMadeBeforeFork);
         std::unique_lock<std::mutex> lock(mutex_);
         hello_contract_.reset();
         hello_error_ = nullptr;
@@ -125,11 +156,13 @@ public:
                                    std::to_string(timeout.count()) + " ms: " + route_.advice());
         }
         if (hello_error_ != nullptr) std::rethrow_exception(hello_error_);
+        delete renewal_.exchange(nullptr);  // Of an earlier hello.
         return *hello_contract_;
     }
 
     /// Waits for the end of a requested activation. Throws RefusedError or UnreachableError.
     void waitForActivation() {
+        if (origin_.isAnotherProcess()) throw RefusedError(Reason::Contract, kMadeBeforeFork);
         std::unique_lock<std::mutex> lock(mutex_);
         changed_.wait(lock, [this] { return activation() != Activation::Pending; });
         if (activation() == Activation::Refused) std::rethrow_exception(activation_error_);
@@ -137,6 +170,7 @@ public:
 
     /// Why the last activation was refused; empty if it was not.
     [[nodiscard]] std::string activationError() {
+        if (origin_.isAnotherProcess()) return kMadeBeforeFork;
         const std::lock_guard<std::mutex> lock(mutex_);
         try {
             if (activation_error_ != nullptr) std::rethrow_exception(activation_error_);
@@ -147,16 +181,28 @@ public:
     }
 
 private:
-    enum class Step { None, Hello, HelloBeforeActivate, Activate };
+    enum class Step { None, Hello, Renew, HelloBeforeActivate, Activate };
     static constexpr std::chrono::milliseconds kRefill{20};  // The pool lasts far longer.
     static constexpr std::chrono::milliseconds kRetry{2};    // While something could not be sent yet.
 
     void open() {
-        dealer_ = zmq::socket_t(context_, zmq::socket_type::dealer);
-        dealer_.set(zmq::sockopt::linger, 20);
+        zmq::socket_t dealer(context_, zmq::socket_type::dealer);
+        dealer.set(zmq::sockopt::linger, 20);
         // Without a peer nothing is queued: an activate must never reach a gaitd that starts minutes later.
-        dealer_.set(zmq::sockopt::immediate, true);
-        route_.connect(dealer_, Channel::Control);
+        dealer.set(zmq::sockopt::immediate, true);
+        route_.connect(dealer, Channel::Control);
+        dealer_ = std::move(dealer);
+        reopen_ = false;
+    }
+
+    /// Without a file descriptor left the old socket stays, for requests to damp; it gets no step.
+    void reopen() {
+        try {
+            open();
+            open_error_.clear();
+        } catch (const zmq::error_t& error) {
+            open_error_ = error.what();
+        }
     }
 
     void run() noexcept {
@@ -176,19 +222,23 @@ private:
     }
 
     void turn() {
+        delete used_.exchange(nullptr);
         if (message_size_ != 0) pool_.fill(message_size_);
         sendPosts();
-        if (step_ == Step::None) startNext();
+        const bool renewal_may_wait = posts_.activateIsWaiting() || hello_wanted_.load();
+        if (step_ == Step::None || (step_ == Step::Renew && renewal_may_wait)) startNext();
+        // First: whatever else fails, a request ends in time.
+        if (step_ != Step::None && Clock::now() > step_deadline_) timeOut();
+        if (reopen_) reopen();
         sendStep();
         wait();
         receive();
-        if (step_ != Step::None && Clock::now() > step_deadline_) timeOut();
     }
 
     void wait() {
         std::array<zmq::pollitem_t, 2> items{
             {{dealer_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, posts_.wakeFd(), ZMQ_POLLIN, 0}}};
-        const bool unsent = (step_ != Step::None && !step_sent_) || posts_.dampingIsWaiting();
+        const bool unsent = (step_ != Step::None && step_ != Step::Renew && !step_sent_) || posts_.dampingIsWaiting();
         zmq::poll(items.data(), items.size(), unsent ? kRetry : kRefill);
         posts_.clearWake();
     }
@@ -220,6 +270,8 @@ private:
             activation_.store(Activation::Pending);
             // Hello again: this connection or this gaitd may be new, and the policy another one.
             start(Step::HelloBeforeActivate);
+        } else if (renew_.count() > 0 && !moving_.load(std::memory_order_relaxed) && Clock::now() >= next_renewal_) {
+            start(Step::Renew);
         }
     }
 
@@ -230,7 +282,7 @@ private:
     }
 
     void sendStep() {
-        if (step_ == Step::None || step_sent_) return;
+        if (step_ == Step::None || step_sent_ || reopen_) return;
         step_id_ = ++last_id_;
         step_sent_ = send(step_ == Step::Activate ? control::activate(step_id_) : control::hello(step_id_, introduction_));
     }
@@ -243,8 +295,10 @@ private:
             if (step_ == Step::None || !step_sent_ || reply.id != step_id_) continue;
             try {
                 handle(reply);
-            } catch (const RefusedError&) {
-                fail(std::current_exception());
+            } catch (const RefusedError& error) {
+                fail(error);
+            } catch (const zmq::error_t& error) {
+                fail(UnreachableError(std::string("no new sockets: ") + error.what()));
             }
         }
     }
@@ -260,53 +314,93 @@ private:
             granted_epoch_.store(epoch);
             granted_slot_.store(slot);
             granted_session_.store(session);
-            return finishActivation(Activation::Granted, nullptr);
+            const std::lock_guard<std::mutex> lock(mutex_);
+            return endActivation(Activation::Granted, nullptr);
         }
         Contract contract = control::parseContract(reply, introduction_.joints);
         if (step_ == Step::Hello) return finishHello(std::move(contract));
-        if (!contract_) throw RefusedError(Reason::Contract, "activate before hello: call hello() first");
-        if (const std::string difference = control::difference(contract, *contract_); !difference.empty()) {
-            throw RefusedError(Reason::Contract, "gaitd now runs " + difference + ": call hello() again");
+        if (step_ == Step::Renew) return finishRenewal(std::move(contract));
+        if (renew_.count() == 0) {
+            if (!contract_) throw RefusedError(Reason::Contract, "activate before hello: call hello() first");
+            if (const std::string difference = control::difference(contract, *contract_); !difference.empty()) {
+                throw RefusedError(Reason::Contract, "gaitd now runs " + difference + ": call hello() again");
+            }
         }
         if (posts_.activateCancellations() != posts_.cancellations()) {
+            step_ = Step::Activate;  // Nothing is wrong with what hello said.
             throw RefusedError(Reason::Operator, "cancelled while activating");
         }
+        renew(std::move(contract));
         start(Step::Activate);
         sendStep();
     }
 
+    /// Has the control thread begin its next session with this contract, and with sockets that are not in doubt.
+    void renew(Contract contract) {
+        const bool another = !contract_ || !control::difference(contract, *contract_).empty();
+        if (another || (step_ == Step::HelloBeforeActivate && sockets_wanted_.load())) {
+            auto sockets = std::make_unique<DataSockets>(context_, route_);
+            sockets->connect(route_, contract.endpoints);
+            sockets_wanted_.store(false);
+            resizeMessages(contract);
+            delete renewal_.exchange(new Renewal{contract, std::move(sockets)});
+        }
+        const std::lock_guard<std::mutex> lock(mutex_);
+        contract_ = std::move(contract);
+        obstacle_.clear();
+    }
+
     void timeOut() {
         // A new socket forgets the request: neither it nor its late answer may come back.
-        open();
-        if (step_ == Step::Hello) {
+        reopen_ = true;
+        fail(UnreachableError("gaitd did not answer on " + route_.endpoint(Channel::Control) + " within " +
+                              std::to_string(request_timeout_.count()) + " ms: " +
+                              (open_error_.empty() ? route_.advice() : "no new socket: " + open_error_)));
+    }
+
+    template <class Error>
+    void fail(const Error& error) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (step_ != Step::Activate) obstacle_ = error.what();
+        if (step_ == Step::HelloBeforeActivate || step_ == Step::Activate) {
+            return endActivation(Activation::Refused, std::make_exception_ptr(error));
+        }
+        if (step_ == Step::Hello && std::is_same_v<Error, UnreachableError>) {
             step_ = Step::None;  // Tried again while hello() waits.
             return;
         }
-        fail(std::make_exception_ptr(
-            UnreachableError("gaitd did not answer on " + route_.endpoint(Channel::Control) + " within " +
-                             std::to_string(request_timeout_.count()) + " ms: is it running?")));
+        if (step_ == Step::Hello) hello_error_ = std::make_exception_ptr(error);
+        endStep();
     }
 
-    void fail(std::exception_ptr error) {
-        if (step_ != Step::Hello) return finishActivation(Activation::Refused, std::move(error));
-        const std::lock_guard<std::mutex> lock(mutex_);
-        hello_error_ = std::move(error);
-        endStep();
+    void resizeMessages(const Contract& contract) {
+        if (introduction_.message != MessageType::RawObservation) return;
+        message_size_ = rawObservationSize(introduction_.joints.size(), contract.observation_dim);
+        pool_.fill(message_size_);
     }
 
     void finishHello(Contract contract) {
-        if (introduction_.message == MessageType::RawObservation) {
-            message_size_ = rawObservationSize(introduction_.joints.size(), contract.observation_dim);
-            pool_.fill(message_size_);
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            if (hello_wanted_.load()) {
+                resizeMessages(contract);
+                contract_ = contract;
+                obstacle_.clear();
+                hello_contract_ = std::move(contract);
+                return endStep();
+            }
         }
+        finishRenewal(std::move(contract));  // hello() has given up meanwhile.
+    }
+
+    void finishRenewal(Contract contract) {
+        renew(std::move(contract));
         const std::lock_guard<std::mutex> lock(mutex_);
-        contract_ = contract;
-        hello_contract_ = std::move(contract);
         endStep();
     }
 
-    void finishActivation(Activation result, std::exception_ptr error) {
-        const std::lock_guard<std::mutex> lock(mutex_);
+    /// With the mutex held.
+    void endActivation(Activation result, std::exception_ptr error) {
         activation_error_ = std::move(error);
         // Asked for again meanwhile: that one is still to come.
         activation_.store(posts_.activateIsWaiting() ? Activation::Pending : result);
@@ -317,6 +411,7 @@ private:
     void endStep() {
         if (step_ == Step::Hello) hello_wanted_.store(false);
         step_ = Step::None;
+        next_renewal_ = Clock::now() + renew_;
         changed_.notify_all();
     }
 
@@ -324,19 +419,23 @@ private:
     const Route route_;
     const control::Introduction introduction_;
     const std::chrono::milliseconds request_timeout_;
+    const std::chrono::milliseconds renew_;
     MessagePool& pool_;
     Posts posts_;
+    Origin origin_;
 
     // Of the link thread alone.
     zmq::socket_t dealer_;
+    std::string open_error_;
+    bool reopen_ = false;  ///< dealer_ has an unanswered request; a new one could not be opened yet.
     std::size_t message_size_ = 0;
-    std::optional<Contract> contract_;
     Step step_ = Step::None;
     bool step_sent_ = false;
     std::uint64_t step_id_ = 0;
     std::uint64_t last_id_ = 0;
     Clock::time_point step_deadline_;
     std::optional<Clock::time_point> damp_tried_since_;
+    Clock::time_point next_renewal_;
 
     std::atomic<bool> stop_{false};
     std::atomic<bool> hello_wanted_{false};
@@ -345,8 +444,14 @@ private:
     std::atomic<std::uint64_t> granted_epoch_{0};
     std::atomic<std::uint8_t> granted_slot_{0};
     std::atomic<std::uint64_t> granted_cancellations_{0};
+    std::atomic<Renewal*> renewal_{nullptr};
+    std::atomic<Renewal*> used_{nullptr};
+    std::atomic<bool> sockets_wanted_{false};
+    std::atomic<bool> moving_{false};
     std::mutex mutex_;
     std::condition_variable changed_;
+    std::optional<Contract> contract_;  ///< The newest; only the link thread writes it.
+    std::string obstacle_ = "gaitd has not answered hello yet";
     std::optional<Contract> hello_contract_;
     std::exception_ptr hello_error_;
     std::exception_ptr activation_error_;

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <pthread.h>
 #include <sched.h>
@@ -39,6 +41,20 @@ std::optional<std::string> probe(Setting setting) {
     std::optional<std::string> refused;
     std::thread([&] { refused = setting(); }).join();
     return refused;
+}
+
+/// A thread that takes none of the program's signals, with a name of at most 15 letters.
+template <class Body>
+std::thread quietThread(const char* name, Body body) {
+    // Signals belong to the program's own threads: a handler here would interrupt the waiting.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::thread thread(std::move(body));
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_setname_np(thread.native_handle(), name);
+    return thread;
 }
 
 }  // namespace gaitd::realtime

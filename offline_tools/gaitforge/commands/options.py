@@ -1,0 +1,25 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gaitforge.rknn.convert import ALGORITHMS
+
+
+def add_bundle(parser: argparse.ArgumentParser, output: str) -> None:
+    """--bundle, and --output with its default."""
+    parser.add_argument("--bundle", type=Path, required=True, help="the policy")
+    parser.add_argument("--output", type=Path, default=Path(output), help="where the results go")
+
+
+def add_controller(parser: argparse.ArgumentParser) -> None:
+    """--controller."""
+    parser.add_argument("--controller", type=Path, required=True, help="the built example controller")
+
+
+def add_conversion(parser: argparse.ArgumentParser) -> None:
+    """--algorithm and --target."""
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default="normal", help="default: %(default)s")
+    parser.add_argument("--target", default="rk3588", help="chip (default: %(default)s)")

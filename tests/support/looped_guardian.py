@@ -1,0 +1,92 @@
+"""The real guardian over real memory, without sockets and children; its writes wait to be made."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import zmq
+
+from gaitd.guardian import main
+from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.system.config import Config
+from gaitd.wire.control import Reply, Request, decode_reply, encode_request
+
+Write = Callable[[], None]
+
+
+class _Held:
+    """The guardian's memory: what a worker may act on is written later."""
+
+    def __init__(self, real: GuardMemory, writes: list[Write]) -> None:
+        self._real, self._writes = real, writes
+        self._newest = real.lease
+
+    @property
+    def lease(self) -> int:
+        return self._newest
+
+    @lease.setter
+    def lease(self, word: int) -> None:
+        if word != self._newest:
+            self._newest = word
+            self._writes.append(lambda: setattr(self._real, "lease", word))
+
+    def write_session(self, setup: SessionSetup) -> None:
+        self._writes.append(lambda: self._real.write_session(setup))
+
+
+class LoopedGuardian:
+    """The real ``Guardian``. What others see of it, in order: lease, session, publications, replies.
+
+    ``hear`` gets what it publishes, when that is written.
+    """
+
+    def __init__(self, bundle: Any, hear: Callable[[bytes], None]) -> None:
+        self._writes: list[Write] = []
+        self._requests: deque[tuple[Request, Callable[[Reply], None]]] = deque()
+        self._hear = hear
+        access = SimpleNamespace(open=lambda kind, channel: self._socket(kind), admit=lambda: None)
+        with (
+            mock.patch.object(main, "claim_runtime_dir", return_value=-1),
+            mock.patch.object(main, "realtime_context"),
+            mock.patch.object(main, "AccessControl", return_value=access),
+        ):
+            self._guardian: Any = main.Guardian(bundle, Config(), "onnx")
+        self.memory: GuardMemory = self._guardian._guard
+        self.worker_memory: WorkerMemory = self._guardian._worker_memory
+        self._guardian._guard = _Held(self.memory, self._writes)
+        self._guardian._worker.ready = self._guardian._sessions.worker_ready = True
+
+    def ask(self, name: str, then: Callable[[Reply], None], **body: Any) -> None:
+        """A request waits at its socket; ``then`` gets the reply, when that is written."""
+        self._requests.append((Request(1, name, body), then))
+
+    def wake(self, now_ns: int) -> list[Write]:
+        """One turn of its loop; its writes, which are still to be made."""
+        self._guardian._wake(now_ns)
+        writes = self._writes[:]
+        self._writes.clear()
+        return writes
+
+    def _socket(self, kind: int) -> Any:
+        if kind == zmq.PUB:
+            return SimpleNamespace(set=lambda *_: None, send=self._publish)
+        return SimpleNamespace(
+            set=lambda *_: None,
+            get=lambda option: zmq.POLLIN if self._requests else 0,
+            recv_multipart=lambda flags: [b"controller", encode_request(self._requests[0][0])],
+            send_multipart=self._reply,
+        )
+
+    def _publish(self, data: bytes, flags: int) -> None:
+        self._writes.append(lambda: self._hear(data))
+
+    def _reply(self, parts: list[bytes], flags: int) -> None:
+        _, then = self._requests.popleft()
+        reply = decode_reply(parts[-1])
+        self._writes.append(lambda: then(reply))
