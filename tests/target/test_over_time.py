@@ -116,12 +116,12 @@ def test_an_npu_that_froze_at_a_workers_start_is_left_for_the_cpu(
     board: Board, bundle: Path, orders: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when another program's model on another core freezes both."""
-    monkeypatch.setenv("GAITD_STANDIN_START_LIMIT_S", "5")
+    monkeypatch.setenv("GAITD_STANDIN_START_LIMIT_S", "3")
     orders.give("at 1 hang")
     with board(bundle, config=PATIENT) as gaitd:
         worker = gaitd.wait_ready().status()["worker"]
         assert worker["backend"] == "onnx"
-        assert worker["fallback"] == "rknn does not work here: not ready after 5 s"
+        assert worker["fallback"] == "rknn does not work here: not ready after 3 s"
 
 
 @pytest.mark.parametrize(("core", "backend"), [("0", "rknn"), ("1", "onnx")])
