@@ -11,8 +11,8 @@ MINUTES ?= 10
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
-TEST_PACKAGES := $(DEMO_PACKAGES) libdoctest-dev clang 'libclang-rt-dev|libclang-common-14-dev' valgrind xvfb
-DEB_PACKAGES := binutils binutils-aarch64-linux-gnu lintian mmdebstrap patchelf
+TEST_PACKAGES := $(DEMO_PACKAGES) git libdoctest-dev clang 'libclang-rt-dev|libclang-common-14-dev' valgrind xvfb
+DEB_PACKAGES := git binutils binutils-aarch64-linux-gnu lintian mmdebstrap patchelf
 TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
 BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \
     g++-aarch64-linux-gnu kmod qemu-system-arm
@@ -39,19 +39,20 @@ test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root als
 
 test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04 and on a whole emulated arm64 board
 	@tools/debian-packages $(BOARD_PACKAGES)
-	$(BIN)/python -m pytest tests/target -m board
+	$(BIN)/python -m pytest tests/target -m board --must-run
 
 model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and with two workers
 	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property
 
 test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
-	$(BIN)/python -m pytest tests/training -m trainers
+	$(BIN)/python -m pytest tests/training -m trainers --must-run
 
-deb: $(VENV)/.demo  ## the packages for the robot (arm64) and for trying on a PC (amd64), in dist/
+deb: $(VENV)/.demo  ## the packages for the robot (arm64), a PC (amd64) and whoever builds a controller, in dist/
 	@tools/debian-packages $(DEB_PACKAGES)
-	$(BIN)/python packaging/build_deb.py --arch arm64 amd64
-	lintian --fail-on error,warning,info --allow-root dist/gaitd_*.deb
+	rm -f dist/gaitd*.deb
+	$(BIN)/python packaging/build_deb.py --arch arm64 amd64 all
+	lintian --fail-on error,warning,info --allow-root dist/gaitd*.deb
 
 rknn: $(VENV)/.test  ## the isolated environment of the NPU's conversion toolkit
 	@$(BIN)/gaitforge setup-rknn

@@ -10,6 +10,8 @@ from hypothesis import settings
 from gaitd.bundle.read import Bundle, open_bundle
 from support.bundles import write_small_bundle
 
+pytest_plugins = ["support.skips"]
+
 # The machine that runs the tests may be busy: an example may take its time.
 settings.register_profile("gaitd", deadline=None)
 settings.load_profile("gaitd")

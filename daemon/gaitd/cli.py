@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -17,12 +18,17 @@ from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.fit import check_fit, notes_of_fit
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
-from gaitd.errors import BackendError, InputError, printable
+from gaitd.errors import BackendError, InputError, ResourceError, printable
+from gaitd.guardian.systemd import ServiceManager
 from gaitd.system.command_line import run_command
-from gaitd.system.config import Config, load_config
+from gaitd.system.config import Config
+from gaitd.system.config_files import load_config
 from gaitd.system.log import start_logging
 
 log = logging.getLogger("gaitd")
+
+TRY_AGAIN_S = 8.0
+"""What the machine refuses may last longer than the eight starts a minute that gaitd.service allows."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,34 +49,45 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="policy bundle: a directory or .gaitd file (default: the active policy of gaitctl)",
     )
-    run.add_argument("--config", type=Path, help="gaitd.toml; without it, all defaults")
+    run.add_argument("--config", type=Path, help="this file alone (default: the robot's)")
     run.add_argument("--runtime-dir", help="directory of the sockets (default: from the config, /run/gaitd)")
     run.add_argument("--backend", choices=get_args(WantedBackend), help="overrides the config")
     run.add_argument("--metrics-port", type=int, help="overrides the config; 0 turns the endpoint off")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is in a bundle, or what is wrong with it")
     check.add_argument("bundle", type=Path, nargs="?", help="default: the active policy")
-    check.add_argument("--config", type=Path, help="the robot's gaitd.toml; without it, all defaults")
+    check.add_argument("--config", type=Path, help="of another robot (default: this one's)")
     check.set_defaults(command=_check)
-    config = commands.add_parser("config", help="check a gaitd.toml, or print the documented defaults")
+    config = commands.add_parser("config", help="check a gaitd.toml, or print what holds on this robot")
     config.add_argument("config", type=Path, nargs="?")
     config.set_defaults(command=_config)
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
+    try:
+        return _guard(options)
+    except (ResourceError, OSError) as error:
+        manager = ServiceManager()
+        if manager.is_there:
+            manager.say_status(f"{error}; trying again in {TRY_AGAIN_S:.0f} s")
+            time.sleep(TRY_AGAIN_S)
+        raise
+
+
+def _guard(options: argparse.Namespace) -> int:
     from gaitd.guardian.main import Guardian
 
     config = _configured(options)
     bundle = _open_bundle(options.bundle)
     check_fit(bundle, config)
-    listener = start_logging()
+    writer = start_logging()
     for note in notes_of_fit(bundle, config):
         log.warning("%s", note)
     try:
         Guardian(bundle, config, backends_to_try(config.daemon.backend, bundle)).run()
     finally:
-        listener.stop()
+        writer.stop()
     return 0
 
 
@@ -125,10 +142,10 @@ def _replay_capture(bundle: Bundle) -> None:
 
 
 def _config(options: argparse.Namespace) -> int:
-    from gaitd.system.config_doc import documented_defaults
+    from gaitd.system.config_doc import documented
 
     if options.config is None:
-        print(documented_defaults(), end="")
+        print(documented(load_config(None)), end="")
     else:
         load_config(options.config)
         print(f"{options.config}: good")

@@ -6,6 +6,7 @@ command-line programs print it as one line without a traceback.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -48,3 +49,42 @@ class CrashLoopError(GaitdError):
     """The worker died again and again; the service manager should take over."""
 
     exit_code = 6
+
+
+class ResourceError(GaitdError):
+    """The machine refuses what is needed, for now: descriptors, memory, room on a disk, an address."""
+
+    exit_code = 7
+
+
+class ReplacedError(GaitdError):
+    """gaitd's code was replaced while it ran: the old and the new do not fit together."""
+
+    exit_code = 8
+
+
+_FOR_NOW = {
+    errno.EADDRINUSE,
+    errno.EADDRNOTAVAIL,
+    errno.EAGAIN,
+    errno.EDQUOT,
+    errno.EINTR,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENETDOWN,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
+
+
+def error_of(number: int | None, text: str) -> GaitdError:
+    """What the system's error ``number`` is: ResourceError where it may pass by itself, else InputError.
+
+    A service manager tries again after the one, not after the other.
+    """
+    return ResourceError(text) if number in _FOR_NOW else InputError(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,20 @@ def test_onnxruntime_keeps_no_usage_database(tmp_path: Path) -> None:
     environment["HOME"] = str(tmp_path)
     subprocess.run([sys.executable, "-c", "import gaitd.backends.onnx"], env=environment, check=True)
     assert list(tmp_path.rglob("*onnxruntime*")) == []
+
+
+FLUSHES = """
+import numpy as np
+from gaitd.backends.onnx import OnnxBackend
+from gaitd.policy.manifest import Model
+from support.bundles import mlp_onnx, mlp_weights
+backend = OnnxBackend(mlp_onnx(mlp_weights(18, 3)), Model(), 18, 3)
+print(np.float32(3e-39) * np.array([0.5], np.float32)[0])
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="onnxruntime flushes on x86 only")
+def test_the_thread_that_runs_the_model_flushes_subnormal_numbers() -> None:
+    """In a process of its own: the first session decides."""
+    done = subprocess.run([sys.executable, "-c", FLUSHES], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == 0.0

@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from gaitd.backends.onnx import OnnxBackend
+from gaitd.backends import onnx as onnx_backend
+from gaitd.backends.onnx import OnnxBackend, open_session
 from gaitd.bundle.models import check_models
 from gaitd.bundle.onnx_file import check_self_contained
 from gaitd.errors import InputError
@@ -126,6 +128,21 @@ def test_external_data_are_refused_wherever_they_are(
         OnnxBackend(model, Model(), 12, 12)
     with pytest.raises(InputError, match="external data"):
         check_models({"model.onnx": model})
+
+
+def test_what_the_check_should_overlook_finds_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime loads every model in an empty directory; the control is what it does elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    Path("secret").write_bytes(SECRET)
+    monkeypatch.setattr(onnx_backend, "check_self_contained", lambda model: None)
+    model = as_initializer().SerializeToString()
+    with pytest.raises(InputError, match="onnxruntime cannot load it"):
+        open_session(model)
+    assert Path.cwd() == tmp_path
+    monkeypatch.setattr(onnx_backend, "empty_working_directory", nullcontext)
+    open_session(model)
 
 
 def test_either_sign_of_external_data_is_enough() -> None:

@@ -234,7 +234,7 @@ def test_what_is_stored_can_be_read_by_everybody(tmp_path: Path, bundles: Bundle
             assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: make test as another user")
 def test_without_the_rights_it_says_what_to_do(store: PolicyStore, bundles: Bundles) -> None:
     store.root.chmod(0o555)
     with pytest.raises(InputError, match="run it with sudo"), change_store(store):

@@ -5,6 +5,7 @@
 
 #include <gaitd/explain.hpp>
 #include <gaitd/latch.hpp>
+#include <gaitd/orientation.hpp>
 
 #include "check.hpp"
 
@@ -609,6 +610,33 @@ CASE(the_stance_comes_first_and_ends_with_its_time) {
         scene.offer(scene.damping(reason));
         CHECK_EQUAL(scene.standsFor(reason), kStance);
     }
+}
+
+CASE(there_is_no_stance_for_a_body_that_is_tilted) {
+    JointArray position{};
+    position.fill(0.5F);
+    for (const bool before : {true, false}) {
+        StanceScene scene;
+        scene.walk();
+        scene.latch.published(scene.now, position, before);
+        scene.offer(scene.damping(Reason::Deadline));
+        CHECK_EQUAL(scene.stands(Reason::Deadline), !before);
+        scene.latch.published(scene.now, position, true);
+        CHECK(!scene.stands(Reason::Deadline));
+        scene.latch.published(scene.now, position, false);  // Rolled back onto its feet: it stays limp.
+        CHECK(!scene.stands(Reason::Deadline));
+    }
+}
+
+CASE(how_far_a_body_may_be_tilted_in_a_stance) {
+    for (const float yaw : {0.0F, 2.0F}) {
+        for (const float tilt : {0.0F, 0.79F, -0.79F}) {
+            CHECK(!tooTiltedToStand(quaternionFromRpy(tilt, 0.0F, yaw)));
+            CHECK(!tooTiltedToStand(quaternionFromRpy(0.0F, tilt, yaw)));
+        }
+        for (const float tilt : {0.81F, -0.81F, 2.0F, 3.1F}) CHECK(tooTiltedToStand(quaternionFromRpy(tilt, 0.0F, yaw)));
+    }
+    CHECK(tooTiltedToStand({std::nanf(""), 0.0F, 0.0F, 0.0F}));
 }
 
 CASE(the_clients_own_deadline_has_the_stance_too) {

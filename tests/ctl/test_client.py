@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import socket
@@ -89,11 +90,13 @@ def test_a_runtime_directory_too_long_for_a_socket(
         assert "a Unix socket may have 107; take a shorter directory" in error
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights: sudo make test")
 def test_a_user_without_rights_is_told_about_the_group() -> None:
     """As somebody who is not in the group gaitd."""
     directory = Path(tempfile.mkdtemp(prefix="gaitd-test-"))
     directory.chmod(0o750)
+    group = grp.getgrall()[-1].gr_name
+    shutil.chown(directory, group=group)
     with socket.socket(socket.AF_UNIX) as control:
         control.bind(str(directory / "control.sock"))
         code = (
@@ -103,5 +106,15 @@ def test_a_user_without_rights_is_told_about_the_group() -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     shutil.rmtree(directory)
     assert done.returncode == UnreachableError.exit_code
-    assert "usermod --append --groups gaitd" in done.stderr
+    assert f"the group {group} may: sudo usermod --append --groups {group} $USER" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_damp_that_no_controller_hears_of_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The request is granted, but nothing comes from the guardian's own endpoint."""
+    thread = answering(tmp_path)
+    assert main(["--runtime-dir", str(tmp_path), "damp"]) == 5
+    assert "the robot may be walking" in capsys.readouterr().err
+    thread.join()

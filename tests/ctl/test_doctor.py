@@ -20,7 +20,6 @@ from gaitd.ctl.service_checks import check_service
 from support.bundles import write_small_bundle
 from support.fake_system import FakeSystem
 
-CONFIG = Path("/etc/gaitd/gaitd.toml")
 CPU = "/sys/devices/system/cpu"
 NPU = "/sys/class/devfreq/fdab0000.npu"
 
@@ -37,7 +36,7 @@ def fake(tmp_path: Path) -> FakeSystem:
 
 
 def look(fake: FakeSystem, kernel_log: str = "") -> list[Check]:
-    return examine(System(fake.root, lambda: kernel_log), CONFIG, fake.root / "run")
+    return examine(System(fake.root, lambda: kernel_log), None, fake.root / "run")
 
 
 def one(checks: list[Check], name: str) -> Check:

@@ -228,7 +228,7 @@ def prerm(robot: Robot, gaitctl: str) -> subprocess.CompletedProcess[str]:
     script.chmod(0o755)
     shell = shutil.which("sh")
     assert shell is not None
-    command = [shell, str(ROOT / "packaging/deb/prerm"), "remove"]
+    command = [shell, str(ROOT / "packaging/deb/gaitd/prerm"), "remove"]
     return subprocess.run(command, capture_output=True, text=True, env={"PATH": str(script.parent)})
 
 
@@ -268,7 +268,8 @@ def test_what_a_peer_writes_does_nothing_to_the_terminal(
     evil = "\x1b[2Jx\ny"
     status = {
         "mode": "damping", "mode_for_s": 2.0, "reason": "operator", "detail": evil, "damped_by": evil,
-        "session": 3,
+        "session": 3, "owner": evil, "gaitd": evil, "guardian_pid": 1,
+        "refused": {evil: 1}, "refused_requests": 2,
         "policy": {"id": evil, "name": evil, "version": evil}, "controllers": [evil], "counters": {evil: 1},
         "worker": {"ready": True, "pid": 1, "starts": 1, "backend": evil, "versions": {evil: evil}},
         "missing_realtime": {evil: {evil: evil}},
@@ -278,7 +279,7 @@ def test_what_a_peer_writes_does_nothing_to_the_terminal(
     text = capsys.readouterr().out
     assert all(line.isprintable() for line in text.splitlines())
     assert "damping for 2.0 s, because of operator" in text
-    assert text.count("\n") == 7
+    assert text.count("\n") == 9
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(robot: Robot) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zmq
 
+from gaitd.errors import ReplacedError
 from gaitd.wire.codec import decode_command
 from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand, RobotState
@@ -260,6 +261,44 @@ def test_a_killed_worker_is_damping_at_once_and_comes_back(small_bundle_path: Pa
         start_walking(walker)
         assert daemon.metrics()["gaitd_worker_starts_total"] == 2
         assert daemon.metrics()['gaitd_damping_total{reason="worker_died"}'] == 1
+
+
+def test_code_that_was_replaced_under_it_ends_gaitd_with_a_clear_line(small_bundle_path: Path) -> None:
+    """systemd starts the new one; no worker would fit this one any more."""
+    with Gaitd(small_bundle_path, config=PATIENT, fault=True) as daemon:
+        daemon.wait_ready()
+        walker = daemon.controller()
+        start_walking(walker)
+        daemon.set_fault("replaced")
+        os.kill(daemon.worker_pid(), signal.SIGKILL)
+        assert_damps(walk_until_damping(walker), walker, Reason.WORKER_DIED)
+        assert daemon.process.wait(30) == ReplacedError.exit_code
+        assert "gaitd: error: file descriptor" in daemon.log
+        assert "which was replaced while it ran; restart gaitd" in daemon.log
+        assert "Traceback" not in daemon.log
+
+
+def test_a_controller_that_is_too_fast_is_seen_and_bounded_and_walks_on(small_bundle_path: Path) -> None:
+    with Gaitd(small_bundle_path, config=PATIENT) as daemon:
+        daemon.wait_ready()
+        walker = daemon.controller()
+        period_s = walker.period_s
+        walker.contract["period_ns"] = round(period_s * 0.65e9)
+        start_walking(walker)
+        before, began_s = daemon.status()["counters"]["steps"], time.monotonic()
+
+        def too_fast() -> bool:
+            walker.walk(30)
+            return 0 < daemon.status()["state_interval_s"] < 0.8 * period_s
+
+        wait_until(too_fast, 30.0, "a rate that is seen to be too high")
+        steps, lasted_s = daemon.status()["counters"]["steps"] - before, time.monotonic() - began_s
+        assert steps <= 1.1 * lasted_s / period_s + 5
+        assert daemon.status()["mode"] == "active"
+        assert "the controller does not keep the policy's control period" in daemon.log
+        metrics = daemon.metrics()
+        assert metrics["gaitd_state_interval_seconds"] < 0.9 * metrics["gaitd_control_period_seconds"]
+        assert metrics['gaitd_states_refused_total{why="early"}'] > 0
 
 
 def test_a_worker_that_dies_without_a_session_is_no_damping(fresh: Gaitd) -> None:

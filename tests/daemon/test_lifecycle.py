@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitd import __version__ as gaitd_version
 from gaitd.ctl.cli import main as gaitctl
+from gaitd.errors import ResourceError
 from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand
 from support.bundles import (
@@ -196,11 +199,14 @@ def _alive(pid: int) -> bool:
 
 def test_a_second_gaitd_in_the_same_directory_is_refused(gaitd: Gaitd, small_bundle_path: Path) -> None:
     controller = started(gaitd, Mode.ACTIVE)
-    with Gaitd(small_bundle_path, runtime_dir=gaitd.runtime_dir) as second:
-        while second.process.poll() is None:
+    options = ["run", "--bundle", str(small_bundle_path), "--runtime-dir", str(gaitd.runtime_dir)]
+    command = [sys.executable, "-m", "gaitd.cli", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as second:
+        while second.poll() is None:
             controller.step()
-        assert second.process.returncode == 2
-        assert_one_error(second.log, f"another gaitd runs here (pid {gaitd.process.pid})")
+        assert second.returncode == ResourceError.exit_code
+        assert second.stderr is not None
+        assert_one_error(second.stderr.read(), f"another gaitd runs here (pid {gaitd.process.pid})")
     assert any(controller.walk(3))
     assert gaitd.status()["mode"] == "active"
 
@@ -278,13 +284,37 @@ def test_gaitctl_shows_and_damps(gaitd: Gaitd, capsys: pytest.CaptureFixture[str
     where = ["--runtime-dir", str(gaitd.runtime_dir)]
     assert gaitctl([*where, "status"]) == 0
     text = capsys.readouterr().out
-    assert "active" in text
-    assert str(controller.session) in text
+    assert re.search(r"^mode        active for \d", text, re.MULTILINE)
+    assert f"session     {controller.session} of " in text
+    assert f"gaitd       {gaitd_version}, pid {gaitd.process.pid}\n" in text
+    assert "refused     nothing\n" in text
     assert gaitctl([*where, "damp", "--detail", "enough for today"]) == 0
     assert gaitd.status()["reason"] == "operator"
     capsys.readouterr()
     assert gaitctl([*where, "status"]) == 0
     assert "enough for today" in capsys.readouterr().out
+    controller.states.send(b"junk")
+    wait_until(lambda: gaitd.status()["refused"] == {"malformed": 1}, what="a refusal")
+    assert gaitctl([*where, "status"]) == 0
+    assert "refused     malformed 1\n" in capsys.readouterr().out
+
+
+def test_status_lists_the_controllers_that_are_there(gaitd: Gaitd) -> None:
+    here, gone = (gaitd.connect(name=name) for name in ("here", "gone"))
+    for controller in (here, gone):
+        controller.hello()
+    assert gaitd.status()["controllers"] == ["here", "gone"]
+    gone.close()
+    wait_until(lambda: gaitd.status()["controllers"] == ["here"], what="the end of a connection")
+    here.hello()
+
+
+def test_the_log_says_which_gaitd_ran_what_for_whom(gaitd: Gaitd) -> None:
+    controller = started(gaitd, Mode.ACTIVE)
+    start = f"gaitd starts version={gaitd_version} policy=small policy_version=1.0.0 policy_id="
+    assert start in gaitd.log
+    words = rf"mode mode=active reason=none session={controller.session} controller=\S+ "
+    wait_until(lambda: re.search(words, gaitd.log), what="the line")
 
 
 def test_gaitctl_says_when_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,9 @@ def main() -> int:
     options = parser.parse_args()
     seed = secrets.randbits(32) if options.seed is None else options.seed
     start_s = time.monotonic()
+    if options.seconds and not guided.atheris_available():
+        print(f"{guided.ATHERIS_MISSING}; --seconds 0 leaves the coverage-guided part out", file=sys.stderr)
+        return 1
     programs = native.build()
     print(f"seed {seed}", flush=True)
     tally = _campaign(programs / "judge", seed, options.messages, options.jobs)
@@ -39,7 +42,7 @@ def main() -> int:
         if not tally.findings
         else "\n".join(tally.findings)
     )
-    outcomes = _guided(programs, options.seconds)
+    outcomes = _guided(programs, options.seconds) if options.seconds else []
     for outcome in outcomes:
         print(f"{outcome.target}: {outcome.runs} runs{'' if outcome.ok else ', FAILED'}")
         if not outcome.ok:
@@ -75,11 +78,8 @@ def _campaign(judge: Path, seed: int, messages: int, jobs: int) -> Tally:
 
 
 def _guided(programs: Path, seconds: int) -> list[guided.Outcome]:
-    outcomes = [guided.fuzz_native(programs / guided.NATIVE_TARGET, seconds, native.BUILD)]
-    if not guided.atheris_available():
-        print(guided.ATHERIS_MISSING)
-        return outcomes
-    return outcomes + [guided.fuzz_python(name, seconds, native.BUILD) for name in TARGETS]
+    outcome = guided.fuzz_native(programs / guided.NATIVE_TARGET, seconds, native.BUILD)
+    return [outcome, *(guided.fuzz_python(name, seconds, native.BUILD) for name in TARGETS)]
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ class Judge:
     rules: Rules
     session: int
     last: Sample | None = None
+    taken_ns: list[int] = field(default_factory=list)
 
     def refuses(self, sample: Sample) -> bool:
         """Whether it must not be taken; what may be is remembered."""
@@ -79,6 +80,7 @@ class Judge:
             return True
         frozen = self.last is not None and sample.content() == self.last.content()
         self.last = sample
+        self.taken_ns.append(sample.stamp_ns)
         return frozen or sample.now_ns - sample.stamp_ns > 2 * self.rules.period_ns
 
     def _misplaced(self, sample: Sample) -> bool:
@@ -88,7 +90,15 @@ class Judge:
             or sample.seq <= last_seq
             or sample.seq - last_seq > math.ceil(1e9 / self.rules.period_ns)
             or sample.stamp_ns > sample.now_ns + MILLISECOND
-            or (self.last is not None and sample.stamp_ns - self.last.stamp_ns < 0.6 * self.rules.period_ns)
+            or self._too_fast(sample)
+        )
+
+    def _too_fast(self, sample: Sample) -> bool:
+        """Any two states are 0.6 periods apart, and a period over 1.1 for each further one between them."""
+        spacing, interval = math.floor(0.6 * self.rules.period_ns), math.floor(self.rules.period_ns / 1.1)
+        return any(
+            sample.stamp_ns - taken_ns < spacing + between * interval
+            for between, taken_ns in enumerate(reversed(self.taken_ns))
         )
 
     def _impossible(self, sample: Sample) -> bool:

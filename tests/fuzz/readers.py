@@ -85,7 +85,7 @@ class PythonReaders:
         return reply.ok
 
     def _running(self) -> Sessions:
-        sessions = Sessions(self._bundle, LIMITS, 7, dict)
+        sessions = Sessions(self._bundle, LIMITS, 7, dict, 0)
         sessions.worker_ready = True
         for name, body in (("hello", self._hello), ("activate", {})):
             if not sessions.answer(PEER, Request(1, name, body), 1).ok:

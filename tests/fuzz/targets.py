@@ -19,8 +19,9 @@ from fuzz.oracle import Peers, is_command, is_raw_observation, is_reply, is_requ
 from fuzz.readers import PythonReaders
 from gaitd.bundle.read import decode_manifest, open_bundle
 from gaitd.errors import InputError
-from gaitd.system.config import load_config
-from gaitd.system.config_doc import documented_defaults
+from gaitd.system.config import Config
+from gaitd.system.config_doc import documented
+from gaitd.system.config_files import load_config
 from gaitd.telemetry.recording import RecordingInfo, read_recording, recorded_dtype, write_recording
 from support.bundles import npz, write_small_bundle
 
@@ -88,7 +89,7 @@ def config(scratch: Path) -> Target:
 
     return Target(
         check,
-        [documented_defaults().encode(), b"[guard]\ndeadline_periods = 5\n", b"a = 1979-05-27T07:32:00Z"],
+        [documented(Config()).encode(), b"[guard]\ndeadline_periods = 5\n", b"a = 1979-05-27T07:32:00Z"],
     )
 
 

@@ -1,49 +1,188 @@
-"""Each child process is restarted as its row of the table says."""
+"""Child processes: started by a process of their own, and restarted as their rows of the table say."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gaitd.errors import CrashLoopError
-from gaitd.guardian.child import Child
+from gaitd.guardian.child import Child, SpawnerProcess
 from gaitd.shared.processes import TELEMETRY, WORKER
+from support.daemon import wait_until
 
 ROW = replace(
     WORKER, entry="this", max_deaths_in_a_row=4, first_backoff_ns=100, max_backoff_ns=300, stable_ns=50
 )
 """A module of Python that ends at once."""
+SLEEPER = replace(TELEMETRY, entry="support.sleeper")
+"""Reports its descriptors, then sleeps for ever."""
 
 
-def a_death(child: Child, started_ns: int, died_ns: int) -> None:
-    child.start(started_ns)
-    until_s = time.monotonic() + 10.0
-    while not child.has_died():
-        assert time.monotonic() < until_s, "it does not end"
+def spawner_of(*children: Child) -> Iterator[SpawnerProcess]:
+    spawner = SpawnerProcess(children)
+    yield spawner
+    spawner.close()
+
+
+@pytest.fixture
+def child() -> Child:
+    return Child(ROW, str, [])
+
+
+@pytest.fixture
+def spawner(child: Child) -> Iterator[SpawnerProcess]:
+    yield from spawner_of(child)
+
+
+@pytest.fixture
+def sleeper() -> Child:
+    return Child(SLEEPER, str, [])
+
+
+@pytest.fixture
+def nursery(sleeper: Child) -> Iterator[SpawnerProcess]:
+    yield from spawner_of(sleeper)
+
+
+def hear_until(
+    condition: Callable[[], object], child: Child, spawner: SpawnerProcess, what: str, now_ns: int = 0
+) -> None:
+    until_s = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < until_s, what
+        for news in spawner.news():
+            child.hear(news, now_ns)
         time.sleep(0.002)
-    assert child.reap(died_ns) == "worker ended with exit code 0"
 
 
-def test_the_row_says_how_long_a_restart_waits_and_when_it_is_too_much() -> None:
-    child = Child(ROW, str, [])
+def a_death(
+    child: Child, spawner: SpawnerProcess, started_ns: int, died_ns: int, ready_ns: int | None = None
+) -> None:
+    child.start(spawner, started_ns)
+    if ready_ns is not None:
+        child.note_ready(ready_ns)
+    ends: list[str] = []
+
+    def ended() -> bool:
+        how = child.reap(died_ns)
+        ends.extend([] if how is None else [how])
+        return bool(ends)
+
+    hear_until(ended, child, spawner, "it does not end")
+    assert ends == ["worker ended with exit code 0"]
+
+
+def report_of(child: Child, spawner: SpawnerProcess) -> bytes:
+    reports: list[bytes] = []
+
+    def reported() -> bytes:
+        reports.append(child.read_report())
+        return reports[-1]
+
+    hear_until(reported, child, spawner, "a report")
+    return reports[-1]
+
+
+def started(child: Child, spawner: SpawnerProcess) -> int:
+    child.start(spawner, time.monotonic_ns())
+    hear_until(lambda: child.pid, child, spawner, "it does not start")
+    return child.pid
+
+
+def test_the_row_says_how_long_a_restart_waits_and_when_it_is_too_much(
+    child: Child, spawner: SpawnerProcess
+) -> None:
     assert not child.is_due(10**18), "nothing to restart before the first start"
     now_ns = 1000
     for death, backoff_ns in enumerate((0, 200, 300), start=1):
-        a_death(child, now_ns, now_ns + 50)
+        a_death(child, spawner, now_ns, now_ns + 50)
         assert child.deaths_in_a_row == death
         now_ns += 50 + backoff_ns
         assert not child.is_due(now_ns - 1)
         assert child.is_due(now_ns)
         child.check_crash_loop("one of few")
-    a_death(child, now_ns, now_ns + 50)
+    a_death(child, spawner, now_ns, now_ns + 50)
     with pytest.raises(CrashLoopError, match="the worker died 4 times in a row; last: the last one"):
         child.check_crash_loop("the last one")
-    a_death(child, now_ns + 1000, now_ns + 1051)
+    a_death(child, spawner, now_ns, now_ns + 1_000_000)
+    assert child.deaths_in_a_row == 5, "it lived long, but was never ready"
+    a_death(child, spawner, now_ns + 900, now_ns + 1051, ready_ns=now_ns + 1001)
+    assert child.deaths_in_a_row == 6, "it was ready for a moment"
+    a_death(child, spawner, now_ns + 900, now_ns + 1051, ready_ns=now_ns + 1000)
     assert child.deaths_in_a_row == 1, "it was stable"
     assert child.is_due(now_ns + 1051)
     child.check_crash_loop("the first of another row")
+
+
+def test_a_death_is_seen_before_anybody_can_say_how(sleeper: Child, nursery: SpawnerProcess) -> None:
+    pid = started(sleeper, nursery)
+    os.kill(_parent_of(pid), signal.SIGSTOP)
+    sleeper.send(signal.SIGKILL)
+    hear_until(sleeper.has_died, sleeper, nursery, "its death")
+    assert sleeper.reap(0) is None
+    os.kill(nursery_pid := _parent_of(pid), signal.SIGCONT)
+    assert nursery_pid != os.getpid()
+    hear_until(lambda: sleeper.reap(0) == "telemetry killed by SIGKILL", sleeper, nursery, "how it died")
+
+
+def test_whoever_asks_for_a_process_does_not_wait_for_it(sleeper: Child, nursery: SpawnerProcess) -> None:
+    """As when the disk of the interpreter takes its time."""
+    pid = started(sleeper, nursery)
+    spawner_pid = _parent_of(pid)
+    sleeper.send(signal.SIGKILL)
+    hear_until(lambda: sleeper.reap(0), sleeper, nursery, "its end")
+    os.kill(spawner_pid, signal.SIGSTOP)
+    begin_s = time.monotonic()
+    sleeper.start(nursery, time.monotonic_ns())
+    assert nursery.news() == []
+    assert time.monotonic() - begin_s < 0.1
+    assert (sleeper.pid, sleeper.has_died()) == (0, False)
+    os.kill(spawner_pid, signal.SIGCONT)
+    hear_until(lambda: sleeper.pid, sleeper, nursery, "the process")
+
+
+def test_a_process_gets_its_own_descriptors_and_no_others(sleeper: Child) -> None:
+    mine, others = os.pipe()
+    neighbour = Child(ROW, str, [others])
+    for nursery in spawner_of(sleeper, neighbour):
+        started(sleeper, nursery)
+        assert json.loads(report_of(sleeper, nursery)) == [0, 1, 2, sleeper.command[1][0]]
+    os.close(mine)
+    os.close(others)
+
+
+def test_without_the_spawner_there_is_no_gaitd(sleeper: Child, nursery: SpawnerProcess) -> None:
+    pid = started(sleeper, nursery)
+    assert report_of(sleeper, nursery)
+    os.kill(_parent_of(pid), signal.SIGKILL)
+    with pytest.raises(CrashLoopError, match="the process that starts the others has ended"):
+        hear_until(lambda: False, sleeper, nursery, "the end")
+    hear_until(sleeper.has_died, sleeper, _Silent(), "the end of what it had started")
+
+
+def test_what_was_started_ends_with_the_guardian(sleeper: Child, nursery: SpawnerProcess) -> None:
+    started(sleeper, nursery)
+    nursery.close()
+    hear_until(sleeper.has_died, sleeper, _Silent(), "its end")
+
+
+class _Silent:
+    """A spawner of which nothing is heard."""
+
+    def news(self) -> list[object]:
+        return []
+
+
+def _parent_of(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1])
 
 
 def test_the_robots_worker_is_restarted_at_once_and_then_ever_later() -> None:
@@ -51,3 +190,20 @@ def test_the_robots_worker_is_restarted_at_once_and_then_ever_later() -> None:
     assert delays_s == [0.0, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
     assert WORKER.max_deaths_in_a_row == 10
     assert TELEMETRY.max_deaths_in_a_row is None
+
+
+def test_a_process_that_reports_nothing_works_from_its_start() -> None:
+    child = Child(replace(ROW, reports=False), str, [])
+    a_death(child, 1000, 1051)
+    a_death(child, 2000, 2051)
+    assert child.deaths_in_a_row == 1
+
+
+def test_a_process_of_other_code_is_not_started_again() -> None:
+    row = replace(ROW, entry="support.of_other_code")
+    child = Child(row, str, [])
+    child.start(1000)
+    wait_until(child.has_died, what="its end")
+    assert child.reap(1051) == "worker ended with exit code 8"
+    assert child.replaced
+    assert not child.is_due(10**18)

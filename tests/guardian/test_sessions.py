@@ -27,7 +27,7 @@ LIMITS = GuardLimits(deadline_ns=60_000_000, first_command_ns=500_000_000)
 
 
 def make(bundle: Bundle, *, ready: bool = True) -> Sessions:
-    sessions = Sessions(bundle, LIMITS, FIRST, lambda: {"extra": "status"})
+    sessions = Sessions(bundle, LIMITS, FIRST, lambda: {"extra": "status"}, 0)
     sessions.worker_ready = ready
     return sessions
 
@@ -96,7 +96,7 @@ def test_hello_gives_the_contract(peer: Peer, small_bundle: Bundle) -> None:
 
 
 def test_hello_says_how_long_the_stance_is(small_bundle: Bundle) -> None:
-    sessions = Sessions(small_bundle, replace(LIMITS, stance_ns=300_000_000), FIRST, dict)
+    sessions = Sessions(small_bundle, replace(LIMITS, stance_ns=300_000_000), FIRST, dict, 0)
     assert Peer(sessions, b"first").hello().body["times"]["stance_ns"] == 300_000_000
 
 
@@ -317,7 +317,9 @@ def test_status_tells_what_holds(peer: Peer, other: Peer) -> None:
         "detail": "",
         "cause": None,
         "session": 0,
-        "mode_for_s": 0.0,
+        "mode_for_s": 1e-9,
+        "damped_by": "",
+        "owner": "",
         "controllers": [],
         "extra": "status",
     }
@@ -327,7 +329,38 @@ def test_status_tells_what_holds(peer: Peer, other: Peer) -> None:
     status = other.ask("status").body
     assert (status["mode"], status["reason"], status["detail"]) == ("damping", "operator", "enough")
     assert status["session"] == session
-    assert status["controllers"] == ["walker"]
+    assert (status["controllers"], status["owner"], status["damped_by"]) == (["walker"], "walker", "")
+
+
+def test_idle_lasts_from_the_start_on(small_bundle: Bundle) -> None:
+    sessions = Sessions(small_bundle, LIMITS, FIRST, dict, 1_000_000_000)
+    peer = Peer(sessions, b"first", now_ns=4_000_000_000)
+    assert peer.ask("status").body["mode_for_s"] == pytest.approx(3)
+
+
+def test_status_names_who_damped(peer: Peer, other: Peer) -> None:
+    peer.hello(controller="walker")
+    other.hello(controller="remote\x1b")
+    peer.activate()
+    other.ask("damp", session=0, reason=int(Reason.OPERATOR))
+    peer.ask("damp", session=0, reason=int(Reason.CLIENT_DEADLINE))
+    assert peer.ask("status").body["damped_by"] == "remote "
+    session = peer.activate()
+    assert peer.ask("status").body["damped_by"] == ""
+    peer.ask("damp", session=session, reason=int(Reason.CLIENT_DEADLINE))
+    assert peer.ask("status").body["damped_by"] == "walker"
+
+
+def test_a_connection_that_is_gone_is_forgotten_but_not_its_walk(
+    sessions: Sessions, peer: Peer, other: Peer
+) -> None:
+    peer.hello(controller="walker")
+    other.hello(controller="dead")
+    peer.activate()
+    for identity in sessions.peers:
+        sessions.forget(identity)
+    status = peer.ask("status").body
+    assert (status["mode"], status["controllers"], status["owner"]) == ("active", ["walker"], "walker")
 
 
 def test_only_so_many_hellos_are_remembered_and_the_owner_keeps_its_session(

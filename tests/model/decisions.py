@@ -199,7 +199,7 @@ def _sessions(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 
     def at(mode: Mode, owner: bytes) -> Any:
         limits = GuardLimits(bounds.deadline * bounds.unit_ns, bounds.first_command * bounds.unit_ns)
-        sessions = code.sessions.Sessions(_bundle(manifest), limits, SESSION, dict)
+        sessions = code.sessions.Sessions(_bundle(manifest), limits, SESSION, dict, 0)
         hello = {"controller": "model", "joints": manifest.joints, "fields": ALL_FIELDS}
         for peer in (me, another_peer):
             assert ask(sessions, peer, "hello", **hello).ok

@@ -30,7 +30,7 @@ REAL = Code(rules, sessions, main, lease, step, answer, loop)
 SMALLEST = Bounds(deadline=1, max_age=1, first_command=2)
 
 compiler = shutil.which("g++") or shutil.which("c++")
-pytestmark = pytest.mark.skipif(compiler is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(compiler is None, reason="no C++ compiler: sudo apt-get install g++")
 
 
 def build(target: Path, latch: str, optimization: str) -> Path:

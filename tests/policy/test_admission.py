@@ -110,6 +110,41 @@ def test_states_at_a_wrong_rate_are_early() -> None:
     assert session.next(stamp_ns=at + PERIOD_NS * 3 // 5) is None
 
 
+@pytest.mark.parametrize("rate", [1.0, 1.05, 1.09, 1.25, 1.5, 2.0, 10.0])
+def test_a_controller_that_is_too_fast_is_held_to_a_tenth_above_the_policys_rate(rate: float) -> None:
+    session = Session()
+    interval_ns = round(PERIOD_NS / rate)
+    stamps = [START_NS + count * interval_ns for count in range(round(500 * rate))]
+    verdicts = [session.admit(session.state(stamp_ns=stamp), delay_ns=10**12) for stamp in stamps]
+    taken = verdicts.count(None)
+    assert set(verdicts) <= {None, CauseKind.EARLY}
+    if rate <= 1.1:
+        assert taken == len(stamps)
+    assert 500 * 0.9 <= taken <= 500 * 1.1 + 1
+    taken_at = [stamp for stamp, verdict in zip(stamps, verdicts, strict=True) if verdict is None]
+    assert max(np.diff(taken_at)) < 2 * PERIOD_NS
+    assert session.admission.interval_ns == pytest.approx(interval_ns, rel=1e-6)
+
+
+def test_a_controller_whose_states_come_unevenly_in_its_period_is_never_early() -> None:
+    session = Session()
+    for count, late in enumerate(np.random.default_rng(0).uniform(0.0, 0.4, 2000)):
+        assert session.next(stamp_ns=START_NS + round((count + late) * PERIOD_NS)) is None
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8, 1.0])
+def test_the_interval_between_states_is_measured_whatever_is_lost(rate: float) -> None:
+    session = Session()
+    assert session.admission.interval_ns == 0
+    for count in range(1, 200):
+        state = session.state(stamp_ns=START_NS + round(count * PERIOD_NS / rate))
+        if count % 7:
+            session.admit(state, delay_ns=10**12)
+    assert session.admission.interval_ns == pytest.approx(PERIOD_NS / rate, rel=1e-6)
+    session.admission.start(8)
+    assert session.admission.interval_ns == 0, "of another session"
+
+
 def test_a_stamp_in_the_future() -> None:
     session = Session()
     state = session.state()

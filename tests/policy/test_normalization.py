@@ -84,4 +84,19 @@ def test_a_clip_is_above_zero(clip: float) -> None:
 def test_without_normalization_the_observation_stays() -> None:
     plain = PolicyPipeline(contract(small_manifest()), None)
     x = np.arange(18, dtype=np.float32)
-    assert plain.normalize(x) is x
+    np.testing.assert_array_equal(plain.normalize(x), x)
+
+
+@pytest.mark.parametrize("normalizing", [True, False])
+def test_what_is_next_to_nothing_is_nothing(normalizing: bool) -> None:
+    """A model may need ten times its time for subnormal numbers."""
+    smallest = np.finfo(np.float32).smallest_normal
+    tiny = np.array([1e-40, -1e-40, -0.0, smallest / 2, smallest, -smallest], np.float32)
+    if normalizing:
+        made = pipeline(np.zeros(6), np.ones(6), std_floor=0.0, epsilon=0.0)
+    else:
+        manifest = small_manifest(observation={"terms": TERMS, "history": {"length": 1}})
+        made = PolicyPipeline(contract(manifest), None)
+    got = made.normalize(tiny)
+    assert got.dtype == np.float32
+    assert got.tobytes() == np.array([0, 0, 0, 0, smallest, -smallest], np.float32).tobytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ import threading
 import numpy as np
 import pytest
 
+from gaitd.errors import ReplacedError
 from gaitd.shared import memory
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.launch import TelemetryLaunch, WorkerLaunch, read_launch
 from gaitd.shared.memory import read_only
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
@@ -135,6 +138,7 @@ WRITER = """
 import ctypes, sys
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.errors import ReplacedError
 from gaitd.shared import memory
 kind, fd, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 if how == "python":
@@ -196,9 +200,41 @@ def test_nobody_can_shrink_it(made: type[GuardMemory] | type[WorkerMemory]) -> N
 
 def test_memory_of_another_kind_or_version_is_refused() -> None:
     """Code that was replaced under a running guardian must not read its memory."""
-    with pytest.raises(RuntimeError, match="was gaitd replaced while it ran"):
+    with pytest.raises(ReplacedError, match="gaitd, which was replaced while it ran; restart gaitd"):
         WorkerMemory(GuardMemory.create(3).fd, writable=False)
     other = memory.create_memory("other", 4096, memory.make_head("another layout", 3))
-    with pytest.raises(RuntimeError, match="was gaitd replaced while it ran"):
+    with pytest.raises(ReplacedError, match="gaitd, which was replaced while it ran; restart gaitd"):
         GuardMemory(other, writable=False)
     os.close(other)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM])
+def test_a_kernel_without_memfd_gets_a_file_without_a_name(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    owner, reader = worker_pair()
+    owner.words["steps"] += 7
+    assert reader.words["steps"] == 7
+    assert WorkerMemory(read_only(owner.fd), writable=False).words["steps"] == 7
+    assert os.fstat(owner.fd).st_nlink == 0
+
+
+def test_no_room_for_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        WorkerMemory.create(3)
+
+
+def test_an_argument_of_other_code_is_refused() -> None:
+    """A newer gaitd on the disk is started by an older one that runs."""
+    with pytest.raises(ReplacedError, match=r"gaitd was replaced while it ran \(.*bundle.*\); restart gaitd"):
+        read_launch('{"policy": "of yesterday"}', WorkerLaunch)
+    with pytest.raises(ReplacedError):
+        read_launch("--bundle", TelemetryLaunch)

@@ -109,10 +109,13 @@ class LoopedWorker:
         self._waiting: list[bytes] = []
         self._announce = announce
         context = SimpleNamespace(destroy=lambda linger: None)
-        access = SimpleNamespace(open=lambda *_: self._socket(), admit=lambda: None)
+        access = SimpleNamespace(
+            open=lambda kind, *_: self._socket(kind), admit=lambda: None, bound={"command": []}
+        )
         with (
             mock.patch.object(loop, "realtime_context", return_value=context),
             mock.patch.object(loop, "AccessControl", return_value=access),
+            mock.patch.object(loop, "PeerLimits", return_value=SimpleNamespace(enforce=lambda: "")),
             mock.patch.object(loop, "may_use_fifo", return_value=False),
         ):
             self.worker = loop.Worker(
@@ -136,8 +139,9 @@ class LoopedWorker:
         step = self.worker._step
         return 0 if step is None else int(step.setup.session)
 
-    def _socket(self) -> Any:
-        return SimpleNamespace(set=lambda *_: None, get=self._events, recv=self._receive, send=self._send)
+    def _socket(self, kind: int) -> Any:
+        events = self._events if kind == zmq.SUB else lambda option: 0
+        return SimpleNamespace(set=lambda *_: None, get=events, recv=self._receive, send=self._send)
 
     def _events(self, option: int) -> int:
         return zmq.POLLIN if self._waiting else 0

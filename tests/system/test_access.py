@@ -48,7 +48,7 @@ def as_user(program: str, *arguments: str, groups: str) -> subprocess.CompletedP
 def shared(request: pytest.FixtureRequest, small_bundle_path: Path) -> Iterator[Gaitd]:
     """gaitd in the group, started with that umask, its runtime directory in a place that all may enter."""
     if os.geteuid() != 0:
-        pytest.skip("only root may try as other users")
+        pytest.skip("only root may try as other users: sudo make test")
     with tempfile.TemporaryDirectory(prefix="gaitd-test-") as scratch:
         Path(scratch).chmod(0o755)
         process = {"group": GROUP, "umask": request.param}

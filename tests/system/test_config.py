@@ -13,8 +13,9 @@ import pytest
 
 from gaitd.cli import main
 from gaitd.errors import InputError
-from gaitd.system.config import Config, load_config
-from gaitd.system.config_doc import documented_defaults
+from gaitd.system.config import Config
+from gaitd.system.config_doc import documented
+from gaitd.system.config_files import config_files, load_config
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,8 +37,54 @@ def all_fields() -> list[tuple[str, str]]:
     ]
 
 
-def test_without_a_file_all_is_default() -> None:
-    assert load_config(None) == Config()
+def robot_file(root: Path, name: str, text: str) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_all_is_default(tmp_path: Path) -> None:
+    assert load_config(None, tmp_path) == Config()
+
+
+def test_the_robots_files_add_up_field_by_field_the_owners_last(tmp_path: Path) -> None:
+    robot_file(tmp_path, "usr/lib/gaitd/gaitd.toml", "[realtime]\nworker_cpus = [6]\nguardian_cpus = [5]\n")
+    robot_file(tmp_path, "etc/gaitd/gaitd.toml", "[realtime]\nworker_cpus = [7]\n[guard]\nstance_s = 0.1\n")
+    for name, stance_s in (("50-b.toml", 0.3), ("10-a.toml", 0.2), ("90.toml.bak", 0.4)):
+        robot_file(tmp_path, f"etc/gaitd/gaitd.toml.d/{name}", f"[guard]\nstance_s = {stance_s}\n")
+    config = load_config(None, tmp_path)
+    assert (config.realtime.worker_cpus, config.realtime.guardian_cpus) == ([7], [5])
+    assert config.guard.stance_s == 0.3
+    assert [path.name for path in config_files(tmp_path)] == [
+        "gaitd.toml", "gaitd.toml", "10-a.toml", "50-b.toml"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[guard]\ndeadline = 3\n", "unknown field `deadline`"),
+        ("guard = 1\n", r"Expected `object`, got `int` - at `\$\.guard`"),
+        ("[realtime]\nworker_priority = 75\n", "guardian_priority is 74 and worker_priority 75"),
+        ('[metrics]\naddress = "/etc/passwd"\n', "is there and no socket"),
+        ("[guard\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_said_of_the_file_it_is_in(tmp_path: Path, text: str, message: str) -> None:
+    robot_file(tmp_path, "etc/gaitd/gaitd.toml", "[realtime]\nguardian_priority = 74\n")
+    wrong = robot_file(tmp_path, "etc/gaitd/gaitd.toml.d/20.toml", text)
+    robot_file(tmp_path, "etc/gaitd/gaitd.toml.d/30.toml", "[guard]\nstance_s = 0.1\n")
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(None, tmp_path)
+    assert str(caught.value).startswith(f"{wrong}: ")
+
+
+def test_a_drop_in_that_leads_nowhere_is_not_passed_over(tmp_path: Path) -> None:
+    link = robot_file(tmp_path, "etc/gaitd/gaitd.toml.d/x", "").with_name("20.toml")
+    link.symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"20\.toml: cannot be read: No such file"):
+        load_config(None, tmp_path)
 
 
 def test_damping_begins_at_once_unless_a_stance_is_set(tmp_path: Path) -> None:
@@ -50,12 +97,12 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 
 
 def test_the_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
-    assert load_config(write(tmp_path, documented_defaults())) == Config()
+    assert load_config(write(tmp_path, documented(Config()))) == Config()
 
 
 def test_every_field_is_in_the_documentation() -> None:
-    documented = tomllib.loads(documented_defaults())
-    assert [(section, field) for section, fields in documented.items() for field in fields] == all_fields()
+    sections = tomllib.loads(documented(Config()))
+    assert [(section, field) for section, fields in sections.items() for field in fields] == all_fields()
 
 
 # What the section's own line says in full.
@@ -64,7 +111,7 @@ SELF_EXPLAINING = {("metrics", "enabled"), ("metrics", "port"), ("realtime", "en
 
 @pytest.mark.parametrize(("section", "field"), sorted(set(all_fields()) - SELF_EXPLAINING))
 def test_every_field_is_explained(section: str, field: str) -> None:
-    part = documented_defaults().split(f"[{section}]\n")[1].split("\n\n")[0]
+    part = documented(Config()).split(f"[{section}]\n")[1].split("\n\n")[0]
     assert re.search(rf"^# .+\n{field} = ", part, re.MULTILINE), f"{section}.{field} has no comment"
 
 
@@ -182,7 +229,7 @@ def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_command_prints_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config"]) == 0
     printed = capsys.readouterr().out
-    assert printed == documented_defaults()
+    assert printed == documented(Config())
     path = write(tmp_path, printed)
     assert main(["config", str(path)]) == 0
     assert capsys.readouterr().out == f"{path}: good\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -13,28 +15,28 @@ from gaitd.system.log import start_logging
 EVIL = "a\nMAINPID=1 \x1b[2J\u202e" + "x" * 10_000
 
 
-def test_a_record_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ({"JOURNAL_STREAM": "1:2"}, {}):
         monkeypatch.delenv("JOURNAL_STREAM", raising=False)
         for name, value in variable.items():
             monkeypatch.setenv(name, value)
-        listener = start_logging()
+        writer = start_logging()
         logging.getLogger("gaitd").warning("worker died error=%s", EVIL)
-        listener.stop()
-        (line,) = capsys.readouterr().err.splitlines()
+        writer.stop()
+        (line,) = capfd.readouterr().err.splitlines()
         assert line.isprintable()
         assert "worker died error=a MAINPID=1" in line
         assert len(line) < 5000
 
 
-def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    listener = start_logging()
+def test_a_traceback_keeps_its_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    writer = start_logging()
     try:
         raise ValueError("why")
     except ValueError:
         logging.getLogger("gaitd").exception("what")
-    listener.stop()
-    text = capsys.readouterr().err
+    writer.stop()
+    text = capfd.readouterr().err
     assert "Traceback" in text
     assert text.rstrip().endswith("ValueError: why")
     assert text.count("\n") > 2
@@ -49,3 +51,22 @@ def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert line.startswith("gaitd: error: a MAINPID=1")
     assert line.isprintable()
     assert len(line) < 5000
+
+
+TALK = """
+import logging, sys, time
+from gaitd.system.log import start_logging
+writer = start_logging()
+for _ in range(2000):
+    logging.getLogger("gaitd").info("x" * 200)
+print("said", flush=True)
+writer.stop()
+"""
+
+
+def test_a_pipe_that_nobody_reads_holds_up_neither_the_lines_nor_the_end() -> None:
+    command = [sys.executable, "-c", TALK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"said\n"
+        assert process.wait(5) == 0

@@ -19,7 +19,8 @@ from gaitd.ctl.client import ControlClient
 from gaitd.ctl.route import Route
 from gaitd.errors import UnreachableError
 from gaitd.system.access import AccessControl
-from gaitd.system.config import Config, load_config
+from gaitd.system.config import Config
+from gaitd.system.config_files import load_config
 from gaitd.wire.codec import encode_state
 from gaitd.wire.control import Request, encode_request
 from gaitd.wire.generated import CHANNELS, Mode
@@ -301,7 +302,7 @@ def test_without_an_answer_from_the_loop_nobody_gets_in(
     config = load_config(tmp_path / "gaitd.toml")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     access = AccessControl(context, config)
-    publisher = access.open(zmq.PUB, "command")
+    publisher = access.open(zmq.PUB, "command", 10, 1000)
     if handler == "gone":
         assert access._zap is not None
         access._zap.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, ResourceError
 from gaitd.system import runtime_dir
 from gaitd.system.runtime_dir import check_runtime_dir, claim_runtime_dir, is_claimed
 
@@ -23,7 +23,7 @@ def test_one_gaitd_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert stat.S_IMODE(directory.stat().st_mode) == 0o750
     assert stat.S_IMODE((directory / "lock").stat().st_mode) == 0o600
     assert is_claimed(directory)
-    with pytest.raises(InputError, match=rf"another gaitd runs here \(pid {os.getpid()}\)"):
+    with pytest.raises(ResourceError, match=rf"another gaitd runs here \(pid {os.getpid()}\)"):
         claim_runtime_dir(directory)
     os.close(fd)
     assert not is_claimed(directory)
@@ -51,7 +51,7 @@ def test_where_others_may_write_their_sockets_could_stand_in(tmp_path: Path, mod
     assert list(directory.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away: sudo make test")
 def test_a_directory_of_another_user(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()

@@ -57,7 +57,7 @@ class Board:
             subprocess.run(
                 ["nice", "-n", "10", "qemu-system-aarch64", *time, *machine_options(),
                  "-dtb", self._parts / "rk3588.dtb", "-nographic", "-no-reboot", "-nodefaults",
-                 "-serial", "stdio", "-nic", "none", *disks, "-kernel", kernel,
+                 "-serial", "stdio", *disks, "-kernel", kernel,
                  "-initrd", self._parts / "initrd",
                  "-append", "console=ttyAMA0 quiet loglevel=3 panic=-1 systemd.show_status=0"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=timeout_s, check=True,

@@ -21,6 +21,8 @@ from types import TracebackType
 
 from rootfs import ROOT, TargetUnavailableError
 
+from gaitd.system.config_files import PACKAGED
+
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "patchelf", "readelf", "dpkg-deb")
 PACKAGES = ["dbus", "kmod", "procps", "systemd", "systemd-sysv", "udev", "util-linux"]
 BOOT_TIMEOUT_S = 30.0
@@ -36,7 +38,7 @@ def cache_directory() -> Path:
 def require_tools() -> None:
     """Raises TargetUnavailableError saying what is missing."""
     if os.geteuid() != 0:
-        raise TargetUnavailableError("needs root (containers and mounts)")
+        raise TargetUnavailableError("containers and mounts need root: sudo make test")
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         raise TargetUnavailableError(f"{', '.join(missing)} not found; make test installs them when root")
 
@@ -77,8 +79,11 @@ def build_package(output: Path, arch: str, compression: str = "none") -> Path:
     return next(output.glob(f"gaitd_*_{arch}.deb"))
 
 
-def repack(package: Path, target: Path, *, version: str, preinst: str = "") -> None:
-    """The same package under another version; with ``preinst`` that script runs before it is unpacked."""
+def repack(package: Path, target: Path, *, version: str, preinst: str = "", config: str = "") -> None:
+    """The same package under another version.
+
+    With ``preinst`` that script runs before it is unpacked; ``config`` is its gaitd.toml.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
         subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
@@ -87,6 +92,8 @@ def repack(package: Path, target: Path, *, version: str, preinst: str = "") -> N
         if preinst:
             (tree / "DEBIAN/preinst").write_text(preinst)
             (tree / "DEBIAN/preinst").chmod(0o755)
+        if config:
+            (tree / PACKAGED).write_text(config)
         build = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, target]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
 
@@ -224,7 +231,9 @@ def _mount(*arguments: object) -> None:
 
 
 def _run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=_ENVIRONMENT)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=_ENVIRONMENT
+    )
     assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 

@@ -56,7 +56,7 @@ class TargetUnavailableError(Exception):
 def ensure_rootfs() -> Path:
     """The cached root directory, built if need be. Raises TargetUnavailableError saying what is missing."""
     if os.geteuid() != 0:
-        raise TargetUnavailableError("needs root (chroot and mounts)")
+        raise TargetUnavailableError("containers and mounts need root: sudo make test")
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         raise TargetUnavailableError(f"{', '.join(missing)} not found; make test installs them when root")
     default = Path.home() / ".cache/gaitd/target"

@@ -1,4 +1,4 @@
-"""pip install 'gaitd[robot]', from a wheel of this tree into a fresh virtual environment."""
+"""pip install of this tree into a fresh virtual environment, with the requirements of a robot."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from machine import until
+from packaging.requirements import Requirement
 from rootfs import ROOT
 
 import gaitd
 from gaitd.ctl.client import read_status
 from support.bundles import write_small_bundle
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+REQUIREMENTS = ROOT / "packaging/requirements.txt"
+
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory with gaitd and gaitctl."""
     place = tmp_path_factory.mktemp("pip")
-    _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", place, ROOT)
-    wheel = next(place.glob("gaitd-*.whl"))
     _run(sys.executable, "-m", "venv", place / "venv")
-    _run(place / "venv/bin/pip", "install", "--quiet", f"{wheel}[robot]")
+    _run(place / "venv/bin/pip", "install", "--quiet", "--no-deps", "--requirement", REQUIREMENTS, ROOT)
     return place / "venv/bin"
 
 
@@ -48,6 +54,25 @@ def running(programs: Path, small_bundle_path: Path) -> Iterator[Path]:
         finally:
             process.terminate()
             assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_the_requirements_hold_what_the_project_asks_for(python: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["robot"]]
+    pinned = [line.partition("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines()]
+    pins = {requirement.name: requirement for requirement in _for_python(filter(None, pinned), python)}
+    for requirement in _for_python(asked, python):
+        (pin,) = pins.pop(requirement.name).specifier
+        assert pin.operator == "=="
+        assert requirement.specifier.contains(pin.version)
+    assert pins == {}
+
+
+def _for_python(lines: Iterable[str], version: str) -> list[Requirement]:
+    requirements = [Requirement(line) for line in lines]
+    environment = {"python_version": version}
+    return [each for each in requirements if each.marker is None or each.marker.evaluate(environment)]
 
 
 def test_has_no_more_than_a_robot_needs(programs: Path) -> None:

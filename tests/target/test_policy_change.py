@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from machine import Machine, repack, until
 from walking import Walk
 
 from support.controller import Controller
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 pytestmark = pytest.mark.target
 
@@ -52,13 +58,33 @@ def test_upgrade_is_refused_while_walking_and_keeps_everything(
     assert "active session" in refused.stderr
     assert running.show("gaitd", "MainPID") == pid
     controller.control.demand("release", session=controller.session)
-    running.run("sed", "-i", "s/^worker_cpus = .*/worker_cpus = [1]/", "/etc/gaitd/gaitd.toml")
     policies = running.run("gaitctl", "list")
     running.run("dpkg", "--install", "/delivery/gaitd.deb")
     assert running.show("gaitd", "ActiveState") == "active"
     assert running.show("gaitd", "MainPID") != pid
     assert running.run("gaitctl", "list") == policies
-    assert "worker_cpus = [1]" in running.run("cat", "/etc/gaitd/gaitd.toml")
+
+
+def test_an_unattended_upgrade_keeps_the_owners_configuration_and_runs(
+    running: Machine, amd64_package: Path
+) -> None:
+    newer = running.seen_from_here("/delivery/newer.deb")
+    repack(amd64_package, newer, version="999", config="[guard]\nstance_s = 0.1\n[recorder]\nkeep = 7\n")
+    drop_in = running.seen_from_here("/etc/gaitd/gaitd.toml.d/50-own.toml")
+    drop_in.write_text("[guard]\nstance_s = 0.2\n")
+    unattended = ("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--install")
+    try:
+        pid = running.show("gaitd", "MainPID")
+        running.run(*unattended, "/delivery/newer.deb")
+        assert running.show("gaitd", "ActiveState") == "active"
+        assert running.show("gaitd", "MainPID") != pid
+        config = tomllib.loads(running.run("gaitd", "config"))
+        assert config["guard"]["deadline_periods"] == 20  # in the owner's file all along
+        assert config["guard"]["stance_s"] == 0.2
+        assert config["recorder"]["keep"] == 7  # the new package's
+    finally:
+        drop_in.unlink()
+        running.run(*unattended, "/delivery/gaitd.deb")
 
 
 def test_an_upgrade_that_fails_leaves_the_old_one_running(running: Machine, amd64_package: Path) -> None:

@@ -126,13 +126,13 @@ def test_tcp_needs_the_drop_in_and_a_key(machine: Machine) -> None:
     machine.run("gaitctl", "keygen", "alice", "--directory", keys)
     machine.run("chown", "gaitd", f"{keys}/robot.key")
     machine.run("cp", f"{keys}/alice.pub", f"{keys}/allowed_keys")
-    config = machine.seen_from_here("/etc/gaitd/gaitd.toml")
-    before = config.read_text()
+    config = machine.seen_from_here("/etc/gaitd/gaitd.toml.d/50-network.toml")
     drop_in = machine.seen_from_here("/etc/systemd/system/gaitd.service.d/network.conf")
     status = ["gaitctl", "status", "--robot", "127.0.0.1", "--server-key", f"{keys}/robot.pub", "--key"]
-    files = {"server_key": f"{keys}/robot.key", "allowed_keys": f"{keys}/allowed_keys"}
-    for field, value in {"address": "127.0.0.1", **files}.items():
-        machine.run("sed", "-i", f's|^{field} = ""|{field} = "{value}"|', "/etc/gaitd/gaitd.toml")
+    config.write_text(
+        f'[network]\naddress = "127.0.0.1"\nserver_key = "{keys}/robot.key"\n'
+        f'allowed_keys = "{keys}/allowed_keys"\n'
+    )
     try:
         assert machine.attempt("systemctl", "start", "gaitd").returncode != 0
         assert "add the drop-in examples/network.conf" in machine.journal("gaitd")
@@ -145,7 +145,7 @@ def test_tcp_needs_the_drop_in_and_a_key(machine: Machine) -> None:
         assert "IDLE" in machine.run(*status, f"{keys}/alice.key").upper()
         assert machine.attempt(*status, f"{keys}/robot.key").returncode == 5
     finally:
-        config.write_text(before)
+        config.unlink()
         shutil.rmtree(drop_in.parent, ignore_errors=True)
         machine.run("systemctl", "daemon-reload")
         machine.attempt("systemctl", "stop", "gaitd")

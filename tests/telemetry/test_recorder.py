@@ -14,6 +14,7 @@ from gaitd.errors import InputError
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.step_ring import RECORDS, StepTimes
+from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
@@ -30,12 +31,14 @@ class Board:
 
     def __init__(self) -> None:
         self.guard = GuardMemory.create(len(JOINTS))
+        self.progress = TelemetryMemory.create(len(JOINTS)).words
         self.steps = WorkerMemory(WorkerMemory.create(len(JOINTS)).fd, writable=True).steps
 
     def recorder(self, directory: Path, keep: int = 20) -> FlightRecorder:
         launch = TelemetryLaunch(
             guard_memory_fd=-1,
             worker_memory_fd=-1,
+            telemetry_memory_fd=-1,
             metrics=Metrics(),
             recorder=Recorder(directory=str(directory), keep=keep),
             period_s=0.012,
@@ -44,7 +47,7 @@ class Board:
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(self.guard, self.steps, launch)
+        return FlightRecorder(self.guard, self.steps, self.progress, launch)
 
     def add_steps(self, count: int) -> None:
         for seq in range(1, count + 1):
@@ -82,6 +85,20 @@ def test_a_damping_is_written_as_it_was(tmp_path: Path) -> None:
     assert (info.policy_id, info.policy, info.bundle) == ("0123456789abcdef", "small 1.0.0", "small.gaitd")
 
 
+def test_a_damping_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Path) -> None:
+    board = Board()
+    board.recorder(tmp_path).finish()
+    board.add_steps(7)
+    board.guard.words["reason"] = Reason.DEADLINE
+    board.guard.words.row("damping_by_reason")[Reason.DEADLINE] += 1
+    killed = board.recorder(tmp_path)
+    killed.look()  # found, and not written yet
+    board.recorder(tmp_path).finish()
+    assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
+    board.recorder(tmp_path).finish()
+    assert written(tmp_path) == ["gaitd-000001-deadline.mcap"], "it is written once"
+
+
 def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:
     board = Board()
     recorder = board.recorder(tmp_path)
@@ -97,11 +114,20 @@ def test_only_the_newest_stay_and_nothing_is_written_twice(tmp_path: Path) -> No
     (tmp_path / "gaitd-000009-limit.mcap").write_bytes(b"old")
     (tmp_path / "gaitd-000008-limit.mcap.part").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("not ours")
-    for reason in (Reason.DEADLINE, Reason.OPERATOR):
+    for reason in (Reason.DEADLINE, Reason.LIMIT):
         board.add_steps(1)
         board.damp(recorder, reason)
         board.damp(recorder, reason)
-    assert written(tmp_path) == ["gaitd-000010-deadline.mcap", "gaitd-000011-operator.mcap", "notes.txt"]
+    assert written(tmp_path) == ["gaitd-000010-deadline.mcap", "gaitd-000011-limit.mcap", "notes.txt"]
+
+
+def test_what_was_done_on_purpose_pushes_out_no_recording_of_a_fault(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, keep=1)
+    for reason in (Reason.LIMIT, Reason.OPERATOR, Reason.SHUTDOWN):
+        board.add_steps(1)
+        board.damp(recorder, reason)
+    assert written(tmp_path) == ["gaitd-000001-limit.mcap", "gaitd-000003-shutdown.mcap"]
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(
@@ -181,6 +207,35 @@ def test_a_damped_walk_leaves_all_its_steps(small_bundle_path: Path, tmp_path: P
         assert recording.info.cause == "operator"
         assert recording.info.policy_id == controller.contract["policies"][0]["id"]
         assert recording.info.joints == JOINTS
+
+
+def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
+    small_bundle_path: Path, tmp_path: Path
+) -> None:
+    lost = "the last gaitd died in session"
+    note = tmp_path / "active-session.json"
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        wait_until(lambda: controller.step() and note.exists(), what="the note")
+        telemetry = daemon.status()["telemetry_pid"]
+        os.kill(telemetry, signal.SIGKILL)  # alone: the session goes on
+
+        def another() -> bool:
+            controller.step()
+            pid = daemon.status()["telemetry_pid"]
+            name = Path(f"/proc/{pid}/comm").read_text() if pid not in (0, telemetry) else ""
+            return name == "gaitd-telemetry\n"  # it is far enough to end with its guardian
+
+        wait_until(another, what="another telemetry process")
+        session = controller.session
+        daemon.stop(signal.SIGKILL)
+        assert lost not in daemon.log
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        wait_until(lambda: f"{lost} {session} of policy small 1.0.0" in daemon.log, 30.0, "a word")
+        walked(daemon).control.demand("damp", session=0, reason=int(Reason.OPERATOR))
+        wait_until(lambda: not note.exists(), what="the end of the note")
 
 
 def test_the_recorder_needs_no_metrics_port(small_bundle_path: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 
 from gaitd.bundle.read import MANIFEST, Bundle, open_bundle
-from gaitd.errors import InputError
+from gaitd.errors import InputError, error_of
 
 DEFAULT_ROOT = Path("/var/lib/gaitd")
 SHORT_ID = 16
@@ -62,7 +62,7 @@ class PolicyStore:
         except FileNotFoundError:
             return Selection(*(_linked(self.root / name) for name in LINKS))
         except OSError as error:
-            raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+            raise error_of(error.errno, f"{file}: cannot be read: {error.strerror}") from None
         except msgspec.MsgspecError as error:
             raise InputError(
                 f"{file}: damaged ({error}); delete it, then activate the policy that shall run"

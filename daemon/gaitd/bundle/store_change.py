@@ -19,7 +19,7 @@ import msgspec
 
 from gaitd.bundle.read import MANIFEST, Bundle, open_bundle
 from gaitd.bundle.store import BUNDLE_ID, LINKS, SHORT_ID, PolicyStore, Selection
-from gaitd.errors import InputError
+from gaitd.errors import InputError, error_of
 
 LOCK_WAIT_S = 10.0
 """How long one gaitctl waits for another; a change of policy with its restart may take longer."""
@@ -43,7 +43,7 @@ def change_store(store: PolicyStore) -> Iterator[StoreChange]:
             os.close(lock)
     except OSError as error:
         hint = "; run it with sudo" if isinstance(error, PermissionError) else ""
-        raise InputError(f"{error.filename or store.root}: {error.strerror}{hint}") from None
+        raise error_of(error.errno, f"{error.filename or store.root}: {error.strerror}{hint}") from None
     finally:
         os.umask(umask)
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from gaitd.errors import InputError, printable
+from gaitd.errors import InputError, error_of, printable
 
 MAX_TEXT_BYTES = 256 * 1024
 """Of a YAML file: its parser takes seconds for each MB."""
@@ -69,7 +69,7 @@ def read_files(path: Path, names: Collection[str]) -> dict[str, bytes]:
         raise InputError(f"{path}: no such bundle") from None
     except OSError as error:
         where = printable(str(error.filename or path))
-        raise InputError(f"{where}: cannot be read: {error.strerror or error}") from None
+        raise error_of(error.errno, f"{where}: cannot be read: {error.strerror or error}") from None
     except InputError:
         raise
     except Exception as error:  # zipfile lets out whatever its parts raise

@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     robot.refuse_while_walking(options, "the load would drop the robot into damping")
     config, bundle = robot.read_config(options), robot.read_bundle(options)
-    found = examine(System(), options.config or robot.CONFIG, options.runtime_dir)
+    found = examine(System(), options.config, options.runtime_dir)
     checks = [as_map(check) for check in found]
     missing = robot.become_worker(config)
     results = measure(bundle, options.seconds)

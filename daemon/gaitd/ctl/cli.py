@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import pwd
 import sys
 from pathlib import Path
 from typing import Any
 
 import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, report, robot, route, selftest, service
-from gaitd.ctl.client import ControlClient
+from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.errors import printable
 from gaitd.system.command_line import run_command
 from gaitd.wire.generated import Reason
@@ -39,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     route.add_options(status)
     status.set_defaults(command=_status)
     damp = commands.add_parser("damp", help="joints to damping, now; left only by an explicit activate")
-    damp.add_argument("--detail", default="gaitctl damp", help="why, for the log")
+    damp.add_argument("--detail", default=f"gaitctl damp by {_user()}", help="why, for the log")
     route.add_options(damp)
     damp.set_defaults(command=_damp)
     release = commands.add_parser("release", help="end the session that is in damping: gaitd is idle again")
@@ -63,8 +65,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _damp(options: argparse.Namespace) -> int:
-    with ControlClient(route.of_options(options)) as client:
+    where = route.of_options(options)
+    with GuardListener(where) as guard, ControlClient(where) as client:
         client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail=options.detail)
+        guard.wait_for_damping()
     print("damping")
     return 0
 
@@ -83,27 +87,59 @@ def _safe_to_stop(options: argparse.Namespace) -> int:
     return 0
 
 
+def _interval(status: dict[str, Any]) -> str:
+    """How far apart the controller's states are, against the policy's period."""
+    interval_s, period_s = status.get("state_interval_s", 0.0), status["period_s"]
+    due = f"{period_s * 1e3:.2f} ms is due"
+    return f"{interval_s * 1e3:.2f} ms between states, {due}" if interval_s else f"not known, {due}"
+
+
 def _in_words(status: dict[str, Any]) -> str:
     worker, policy, counters = status["worker"], status["policy"], status["counters"]
     mode = f"{status['mode']} for {status['mode_for_s']:.1f} s"
     if status["reason"] != "none":
         mode += f", because of {status['reason']}: {status['detail']}"
     if status.get("damped_by"):
-        mode += f", by {status['damped_by']}"
+        mode += f", asked for by {status['damped_by']}"
     ready = "ready" if worker["ready"] else "not ready"
     versions = " ".join(f"{name} {version}" for name, version in worker["versions"].items())
+    session = f"{status['session']} of {status['owner'] or 'a controller that is gone'}"
     lines = [
         f"mode        {mode}",
-        f"session     {status['session'] or 'none'}",
+        f"session     {session if status['session'] else 'none'}",
+        f"gaitd       {status['gaitd']}, pid {status['guardian_pid']}",
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
-        f"controllers {', '.join(status['controllers']) or 'none'}",
         *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
+        f"controllers {', '.join(status['controllers']) or 'none connected'}",
+        f"interval    {_interval(status)}",
         "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),
+        f"refused     {_refusals(status)}",
+        f"real time   {_realtime(status['missing_realtime'])}",
     ]
-    for process, missing in status["missing_realtime"].items():
-        lines += [f"no {name} for the {process}: {detail}" for name, detail in missing.items()]
     return "\n".join(map(printable, lines))
+
+
+def _refusals(status: dict[str, Any]) -> str:
+    """States and actions by their cause, and requests on the control channel."""
+    counts = {**status["refused"], "requests": status["refused_requests"]}
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "nothing"
+
+
+def _realtime(missing: dict[str, dict[str, str]]) -> str:
+    names = [f"{name} of the {process}" for process, settings in missing.items() for name in settings]
+    if not names:
+        return "as configured"
+    return f"not available: {', '.join(names)}; sudo gaitctl doctor says why"
+
+
+def _user() -> str:
+    """Who runs this, for the log: behind sudo the one who called it."""
+    name = os.environ.get("SUDO_USER")
+    try:
+        return name or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
 
 
 if __name__ == "__main__":

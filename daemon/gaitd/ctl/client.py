@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
@@ -12,9 +13,10 @@ import zmq
 
 from gaitd.ctl.route import Route
 from gaitd.errors import GaitdError, UnreachableError, printable
+from gaitd.wire.codec import decode_mode
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
 from gaitd.wire.frame import WireError
-from gaitd.wire.generated import MAX_MESSAGE_BYTES
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, Mode
 
 STATUS_TIMEOUT_S = 2.0
 """Of a look at whether a gaitd walks: a busy one answers within a control period."""
@@ -30,6 +32,40 @@ def read_status(runtime_dir: Path, timeout_s: float | None = None) -> dict[str, 
             return client.demand("status")
     except GaitdError:
         return None
+
+
+class GuardListener:
+    """Hears what gaitd's guardian tells the controllers."""
+
+    def __init__(self, where: Route, timeout_s: float = 1.0) -> None:
+        self._timeout_s = timeout_s
+        self._route = where
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._socket.set(zmq.SUBSCRIBE, b"")
+        where.connect(self._socket, "guard")
+
+    def wait_for_damping(self) -> None:
+        """Wait until the guardian says DAMPING, as it does once in a period. Raises UnreachableError."""
+        until_s = time.monotonic() + self._timeout_s
+        while (left_s := until_s - time.monotonic()) > 0 and self._socket.poll(round(left_s * 1000) + 1):
+            with contextlib.suppress(WireError):
+                if decode_mode(self._socket.recv()) is Mode.DAMPING:
+                    return
+        raise UnreachableError(
+            f"{self._route.endpoints.control} took the request, but {self._route.endpoints.guard} does not "
+            "tell the controllers to damp: the robot may be walking; use its emergency stop"
+        )
+
+    def __enter__(self) -> GuardListener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.destroy(linger=0)
 
 
 class ControlClient:

@@ -10,21 +10,22 @@ from typing import Any
 
 from gaitd.bundle.read import Bundle
 from gaitd.bundle.store import DEFAULT_ROOT, PolicyStore
+from gaitd.ctl import robot
 from gaitd.ctl.check import Check, Level, System, fail, ok
 from gaitd.ctl.client import read_status
 from gaitd.ctl.npu_checks import check_npu
-from gaitd.ctl.robot import CONFIG
 from gaitd.ctl.service_checks import check_policy, check_service
 from gaitd.ctl.system_checks import check_system
 from gaitd.errors import GateError, InputError
-from gaitd.system.config import Config, load_config
+from gaitd.system.config import Config
+from gaitd.system.config_files import config_files, load_config
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to gaitctl."""
     parser = commands.add_parser("doctor", help="check board, system and gaitd; every finding with its fix")
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--config", type=Path, default=CONFIG, help=str(CONFIG))
+    robot.add_config_option(parser)
     parser.add_argument("--system-root", type=Path, default=Path("/"), help="look at the system below it")
     parser.set_defaults(command=_run)
 
@@ -36,7 +37,7 @@ def _run(options: argparse.Namespace) -> int:
     return GateError.exit_code if failed else 0
 
 
-def examine(system: System, config_path: Path, runtime_dir: Path) -> list[Check]:
+def examine(system: System, config_path: Path | None, runtime_dir: Path) -> list[Check]:
     """All checks, in the order of the report."""
     return list(_examine(system, config_path, runtime_dir))
 
@@ -53,8 +54,8 @@ def in_words(checks: list[Check]) -> str:
     return "\n".join(lines)
 
 
-def _examine(system: System, config_path: Path, runtime_dir: Path) -> Iterator[Check]:
-    config, check = _configuration(system.path(str(config_path)))
+def _examine(system: System, config_path: Path | None, runtime_dir: Path) -> Iterator[Check]:
+    config, check = _configuration(system, config_path)
     yield check
     bundle, error = _active_policy(system)
     yield check_policy(bundle, error, config)
@@ -65,11 +66,13 @@ def _examine(system: System, config_path: Path, runtime_dir: Path) -> Iterator[C
     yield from check_service(read_status(runtime_dir), npu_is_well)
 
 
-def _configuration(path: Path) -> tuple[Config, Check]:
+def _configuration(system: System, path: Path | None) -> tuple[Config, Check]:
+    root = system.path("/")
     try:
-        return load_config(path), ok("config", str(path))
+        files = [path] if path is not None else config_files(root)
+        return load_config(path, root), ok("config", ", ".join(map(str, files)) or "all defaults")
     except InputError as error:
-        return Config(), fail("config", str(error), "gaitd config prints every field with its default")
+        return Config(), fail("config", str(error), "gaitd config prints every field with its meaning")
 
 
 def _active_policy(system: System) -> tuple[Bundle | None, str]:

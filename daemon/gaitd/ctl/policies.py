@@ -108,8 +108,7 @@ def _switch(wanted: str | None, options: argparse.Namespace) -> int:
 
 
 def _restart_with(change: StoreChange, before: Selection, policy_id: str) -> None:
-    """Start the service on the policy, or return to the one before. Raises GateError when it did not "
-    "start."""
+    """Start the service on the policy, else on the one before. Raises GateError if it did not start."""
     change.activate(policy_id)
     failure = service.restart()
     if not failure:

@@ -62,7 +62,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def collect(options: argparse.Namespace) -> dict[str, Any]:
     """Every part; one that fails says why, and the rest goes on."""
-    config_path = options.config or robot.CONFIG
     bundle: Bundle | None = None
     config = Config()
     parts: dict[str, Any] = {
@@ -71,7 +70,7 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
         "gaitd": gaitd.__version__,
         "machine": _machine(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "doctor": [as_map(check) for check in examine(System(), config_path, options.runtime_dir)],
+        "doctor": [as_map(check) for check in examine(System(), options.config, options.runtime_dir)],
         "service": _service(read_status(options.runtime_dir)),
     }
     try:

@@ -10,11 +10,10 @@ from gaitd.bundle.store import PolicyStore
 from gaitd.ctl import service
 from gaitd.ctl.client import read_status
 from gaitd.errors import InputError
-from gaitd.system.config import Config, load_config
+from gaitd.system.config import Config
+from gaitd.system.config_files import load_config
 from gaitd.system.realtime import apply_realtime
 from gaitd.system.runtime_dir import is_claimed
-
-CONFIG = Path("/etc/gaitd/gaitd.toml")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
     """Option of a command that keeps to this robot's configuration."""
-    parser.add_argument("--config", type=Path, help=f"default: {CONFIG} where it is there")
+    parser.add_argument("--config", type=Path, help="this file alone (default: the robot's)")
 
 
 def add_force_option(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +35,8 @@ def add_force_option(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(options: argparse.Namespace) -> Config:
-    """The given config, else the robot's, else the defaults."""
-    return load_config(options.config or (CONFIG if CONFIG.is_file() else None))
+    """The given config, else the robot's. Raises InputError."""
+    return load_config(options.config)
 
 
 def read_bundle(options: argparse.Namespace) -> Bundle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import grp
 import os
 import re
 import stat
@@ -16,10 +17,6 @@ from gaitd.system.keys import read_public_key, read_secret_key
 from gaitd.system.runtime_dir import check_runtime_dir
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.generated import CHANNELS, DEFAULT_PORT, HEARTBEAT_MS, REMOTE_RECONNECT_MS
-
-NO_ACCESS = (
-    "you may not open its socket: sudo usermod --append --groups gaitd $USER and log in again, or use sudo"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class Route:
         """What to look at when nobody answers."""
         if self.keys is None:
             path = self.endpoints.control.removeprefix("ipc://")
-            return "is it running? systemctl status gaitd" if _may_connect(path) else NO_ACCESS
+            return "is it running? systemctl status gaitd" if _may_connect(path) else _no_access(path)
         key = zmq.curve_public(self.keys.secret).decode()
         return (
             "is it running, does its network.address fit, is the server key its own, "
@@ -87,6 +84,21 @@ def _may_connect(path: str) -> bool:
         return False
     except OSError:
         return True
+
+
+def _no_access(path: str) -> str:
+    """Which group may open a socket: that of its directory, where the socket itself cannot be looked at."""
+    for place in (Path(path), Path(path).parent):
+        try:
+            group = grp.getgrgid(place.stat().st_gid).gr_name
+        except (OSError, KeyError):
+            continue
+        if group != "root":
+            return (
+                f"you may not open its socket, the group {group} may: "
+                f"sudo usermod --append --groups {group} $USER and log in again, or use sudo"
+            )
+    return "you may not open its socket; use sudo"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

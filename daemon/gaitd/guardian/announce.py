@@ -4,19 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import gaitd
+from gaitd.bundle import Bundle
 from gaitd.guardian.rules import GuardState
 from gaitd.system.log import log
-from gaitd.wire.generated import Mode
+from gaitd.wire.generated import MAX_STATE_RATE, Mode
+
+RATE_TOLERANCE = MAX_STATE_RATE - 1.0
+"""States may come so much too fast or too slow before anybody is told."""
 
 
-def log_mode(state: GuardState, joints: Sequence[str]) -> None:
-    """One line for a change of mode."""
+class RateWatch:
+    """Says it once a session when the controller does not keep the policy's control period."""
+
+    def __init__(self, period_ns: int) -> None:
+        self._period_ns = period_ns
+        self._said_of_epoch = 0
+
+    def look(self, epoch: int, interval_ns: int) -> None:
+        """``interval_ns``: how far apart the states of the session are sampled; 0 while unknown."""
+        if not interval_ns or epoch == self._said_of_epoch:
+            return
+        factor = interval_ns / self._period_ns
+        if abs(factor - 1.0) <= RATE_TOLERANCE:
+            return
+        self._said_of_epoch = epoch
+        log.warning(
+            "the controller does not keep the policy's control period",
+            state_interval_ms=round(interval_ns / 1e6, 2),
+            control_period_ms=self._period_ns / 1e6,
+            rate=f"{1.0 / factor:.2f}",
+        )
+
+
+def log_start(bundle: Bundle, backend: str) -> None:
+    """One line at the start: which gaitd runs what."""
+    manifest = bundle.manifest
+    log.info(
+        "gaitd starts",
+        version=gaitd.__version__,
+        policy=manifest.name,
+        policy_version=manifest.version,
+        policy_id=bundle.policy_id,
+        backend=backend,
+    )
+
+
+def log_mode(state: GuardState, joints: Sequence[str], controller: str) -> None:
+    """One line for a change of mode. ``controller``: the name of whose session it is or was."""
     say = log.warning if state.mode is Mode.DAMPING else log.info
     say(
         "mode",
         mode=state.mode.name.lower(),
         reason=state.reason.name.lower(),
         session=state.session,
+        controller=controller or "-",
         detail=state.explanation(joints) or "-",
     )
 

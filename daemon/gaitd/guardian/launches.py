@@ -11,6 +11,7 @@ from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import read_only
+from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Config
 
@@ -50,11 +51,13 @@ def worker_launch(
 def telemetry_launch(
     bundle: Bundle, backends: list[str], config: Config, guard: GuardMemory, memory: WorkerMemory
 ) -> Launch:
-    """Telemetry only reads; it has nothing to report."""
+    """Telemetry reads the others' memory and has its own; it has nothing to report."""
     manifest = bundle.manifest
+    own = TelemetryMemory.create(len(manifest.joints))
     launch = TelemetryLaunch(
         guard_memory_fd=read_only(guard.fd),
         worker_memory_fd=read_only(memory.fd),
+        telemetry_memory_fd=own.fd,
         metrics=config.metrics,
         recorder=config.recorder,
         period_s=manifest.control_period_s,
@@ -64,4 +67,4 @@ def telemetry_launch(
         joints=manifest.joints,
     )
     text = msgspec.json.encode(launch).decode()
-    return lambda report_fd: text, [launch.guard_memory_fd, launch.worker_memory_fd]
+    return lambda report_fd: text, [launch.guard_memory_fd, launch.worker_memory_fd, own.fd]

@@ -6,6 +6,7 @@ gaitd.guardian.rules and gaitd.guardian.sessions.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -14,12 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gaitd
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
+from gaitd.errors import CrashLoopError
 from gaitd.guardian import announce, rules
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.channel import ControlChannel
-from gaitd.guardian.child import Child
+from gaitd.guardian.child import Child, SpawnerProcess
 from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
@@ -34,6 +37,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
+from gaitd.system.peers import raise_descriptor_limit
 from gaitd.system.realtime import (
     apply_realtime,
     freeze_garbage,
@@ -44,14 +48,20 @@ from gaitd.system.realtime import (
 from gaitd.system.runtime_dir import claim_runtime_dir
 from gaitd.system.timer import periodic_timer
 from gaitd.wire.control import Reply, Request
-from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
+from gaitd.wire.generated import WORKER_REPLACING_REASONS, CauseKind, Mode, Reason
 
 TICKS_PER_PERIOD = 4
 """The guardian looks this often in a control period, so its own tick adds a quarter period at most."""
+REQUESTS_SHARE = 4
+"""Requests get so much of a tick: a flood of them must not keep the guardian from it."""
+MAX_UNDELIVERED = 2
+"""Sessions in a row of which nothing may have reached the other side, until the worker is replaced."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
 STOP_GRACE_S = 0.4
 """How long the children may take to end by themselves."""
+PEERS_LOOK_NS = 1_000_000_000
+"""At most one look in this time at which connections are gone."""
 STATUS_COUNTERS = ("received", "standby", "steps", "late_steps", "missed", "superseded", "withheld")
 
 
@@ -77,15 +87,26 @@ class Guardian:
             round(config.guard.first_command_s * 1e9),
             round(config.guard.stance_s * 1e9),
         )
+        raise_descriptor_limit()
         self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
         self._worker_memory = WorkerMemory.create(len(manifest.joints))
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
-        self._channel = ControlChannel(AccessControl(self._context, config))
+        self._channel = ControlChannel(
+            self._context,
+            AccessControl(self._context, config),
+            self._period_ns,
+            self._period_ns // TICKS_PER_PERIOD // REQUESTS_SHARE,
+        )
+        self._silence_ns = 0
+        """For how long nothing has got through the guardian's own sockets."""
         # The upper bits differ from run to run, so that no session number ever comes again.
-        self._sessions = Sessions(bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status)
+        self._sessions = Sessions(
+            bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status, time.monotonic_ns()
+        )
         self._applied = GuardState()
+        self._undelivered = 0
         self._standing = False
         """The last command to the controllers was the default stance."""
         self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
@@ -107,11 +128,15 @@ class Guardian:
         self._telemetry = Child(
             TELEMETRY, *telemetry_launch(bundle, [*backends], config, self._guard, self._worker_memory)
         )
+        self._children = {child.name: child for child in (self._worker.child, self._telemetry)}
+        self._spawner = SpawnerProcess([*self._children.values()])
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
         self._poll = select.epoll()
         self._service = ServiceManager()
+        self._rate = announce.RateWatch(self._period_ns)
         self._next_publish_ns = 0
+        self._looked_for_gone_ns = 0
         self._stopping = False
 
     def stop(self, *_: object) -> None:
@@ -124,6 +149,7 @@ class Guardian:
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         name_process(GUARDIAN.title)
+        announce.log_start(self._bundle, self._choice.current)
         now_ns = time.monotonic_ns()
         self._start(self._worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
@@ -133,6 +159,7 @@ class Guardian:
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
         self._poll.register(timer_fd, select.EPOLLIN)
         self._poll.register(self._broken_fd, select.EPOLLIN)
+        self._poll.register(self._spawner.fd, select.EPOLLIN)
         try:
             while not self._stopping:
                 for fd, _ in self._poll.poll():
@@ -140,6 +167,8 @@ class Guardian:
                         os.read(fd, 8)
                     if fd == self._broken_fd:
                         self._note_death(time.monotonic_ns())
+                    if fd == self._spawner.fd:
+                        self._hear_news(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -151,10 +180,14 @@ class Guardian:
         requests, refused = self._channel.serve(self._answer)
         self._words["control_requests"] += requests
         self._words["control_refused"] += refused
+        self._words["peers_disconnected"] = self._channel.disconnected
+        self._silence_ns = self._channel.probe.silence_ns(now_ns)
         self._sessions.state = rules.tick(self._sessions.state, self._worker.view(), self._limits, now_ns)
+        self._sessions.state = rules.unheard(self._sessions.state, self._silence_ns, self._limits, now_ns)
         self._apply(now_ns)
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
+        self._look_after_rate()
         self._look_after_telemetry(now_ns)
         self._watch_degradation(now_ns)
         self._feed_watchdog(now_ns)
@@ -163,12 +196,23 @@ class Guardian:
         """Answer, and make it true before the controller reads it."""
         now_ns = time.monotonic_ns()
         before = self._sessions.state
+        if request.name == "status":
+            self._forget_gone(now_ns)
         reply = self._sessions.answer(peer, request, now_ns)
         self._sessions.state = rules.explain(
             before, self._sessions.state, self._worker.view(), self._limits, now_ns
         )
         self._apply(now_ns)
         return reply
+
+    def _forget_gone(self, now_ns: int) -> None:
+        """Whoever asks for the status shall see who is there; a look costs each of them a message."""
+        if now_ns - self._looked_for_gone_ns < PEERS_LOOK_NS:
+            return
+        self._looked_for_gone_ns = now_ns
+        for peer in self._sessions.peers:
+            if not self._channel.is_connected(peer):
+                self._sessions.forget(peer)
 
     def _apply(self, now_ns: int) -> None:
         """Make the guardian's state true: the lease first, then the controllers, then people."""
@@ -190,23 +234,33 @@ class Guardian:
             self._announce(state)
 
     def _renew_lease(self, now_ns: int) -> None:
-        """The worker may publish for one deadline from now, in an ACTIVE session."""
+        """In an ACTIVE session the worker may publish, for one deadline from when the guardian was heard."""
         state = self._applied
         active = state.mode is Mode.ACTIVE
         self._guard.lease = (
-            lease.grant(state.epoch, WORKER_SLOT, now_ns + self._limits.deadline_ns)
+            lease.grant(state.epoch, WORKER_SLOT, now_ns - self._silence_ns + self._limits.deadline_ns)
             if active
             else lease.NOBODY
         )
 
     def _announce(self, state: GuardState) -> None:
-        announce.log_mode(state, self._joints)
+        announce.log_mode(state, self._joints, self._sessions.owner)
         self._say_status()
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
             if state.reason in WORKER_REPLACING_REASONS:
-                self._worker.give_up(state.explanation(self._joints))
-                self._note_readiness()
+                self._replace_worker(state.explanation(self._joints))
+            self._count_undelivered(state)
+
+    def _count_undelivered(self, state: GuardState) -> None:
+        self._undelivered = self._undelivered + 1 if rules.ended_undelivered(state) else 0
+        if self._undelivered == MAX_UNDELIVERED:
+            self._undelivered = 0
+            self._replace_worker(f"{MAX_UNDELIVERED} sessions in a row ended without a delivered command")
+
+    def _replace_worker(self, why: str) -> None:
+        self._worker.give_up(why)
+        self._note_readiness()
 
     def _say_status(self) -> None:
         manifest = self._bundle.manifest
@@ -240,12 +294,15 @@ class Guardian:
         self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)
 
+    def _look_after_rate(self) -> None:
+        state, words = self._applied, self._worker_memory.words
+        if state.mode is Mode.ACTIVE and words["state_interval_epoch"] == state.epoch:
+            self._rate.look(state.epoch, words["state_interval_ns"])
+
     def _look_after_telemetry(self, now_ns: int) -> None:
         child = self._telemetry
-        if child.has_died():
-            how = child.reap(now_ns)
+        if child.has_died() and (how := child.reap(now_ns)) is not None:
             log.warning("telemetry died", how=how)
-            child.check_crash_loop(how)
         elif child.is_due(now_ns):
             self._start(child, now_ns)
 
@@ -256,23 +313,31 @@ class Guardian:
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
-        if self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
+        self._service.repeat()
+        heard = self._silence_ns <= self._limits.deadline_ns
+        if heard and self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        try:
-            child.start(now_ns)
-        except OSError as error:
-            log.error(
-                f"{child.name} cannot be started",
-                error=error.strerror,
-                deaths_in_a_row=child.deaths_in_a_row,
-            )
-            return
-        self._poll.register(child.pidfd, select.EPOLLIN)  # its death wakes the guardian at once
+        child.start(self._spawner, now_ns)
         self._words["worker_starts"] = self._worker.child.starts
-        self._words["worker_pid"] = self._worker.child.pid
         self._words["backend"] = self._choice.index
+
+    def _hear_news(self, now_ns: int) -> None:
+        """What became of the processes that were asked for."""
+        for news in self._spawner.news():
+            child = self._children[news.name]
+            child.hear(news, now_ns)
+            if news.error:
+                log.error(
+                    f"{child.name} cannot be started",
+                    error=news.error,
+                    deaths_in_a_row=child.deaths_in_a_row,
+                )
+            elif news.pidfd >= 0:
+                # Its death wakes the guardian at once, and once: how it died comes later.
+                self._poll.register(news.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
+        self._words["worker_pid"] = self._worker.child.pid
 
     def _become_realtime(self) -> None:
         config = self._config.realtime
@@ -284,8 +349,10 @@ class Guardian:
 
     def _status(self) -> dict[str, Any]:
         counters = self._worker_memory.words
+        refused = counters.row("refused")
         manifest = self._bundle.manifest
         return {
+            "gaitd": gaitd.__version__,
             "period_s": manifest.control_period_s,
             "policy": {"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version},
             "worker": {
@@ -304,7 +371,10 @@ class Guardian:
                 GUARDIAN.name: self._missing_realtime,
                 WORKER.name: self._worker.report.realtime,
             },
+            "state_interval_s": counters["state_interval_ns"] / 1e9,
             "counters": {name: counters[name] for name in STATUS_COUNTERS},
+            "refused": {kind.name.lower(): refused[kind] for kind in CauseKind if refused[kind]},
+            "refused_requests": self._words["control_refused"],
         }
 
     def _shut_down(self) -> None:
@@ -316,16 +386,20 @@ class Guardian:
             self._apply(time.monotonic_ns())
             self._next_publish_ns = 0
             time.sleep(self._period_ns / 1e9)
-        children = (self._worker.child, self._telemetry)
-        for child in children:
-            child.send(signal.SIGTERM)
-        until_ns = time.monotonic_ns() + round(STOP_GRACE_S * 1e9)
-        for child in children:
-            while child.pid and not child.has_died() and time.monotonic_ns() < until_ns:
-                time.sleep(0.005)
-            child.send(signal.SIGKILL)
-            if child.pid:
-                child.reap(time.monotonic_ns())
-        self._context.destroy(linger=0)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for child in self._children.values():
+                child.send(number)
+            self._wait_for_children(time.monotonic_ns() + round(STOP_GRACE_S * 1e9))
+        self._spawner.close()
+        if self._channel.probe.silence_ns(time.monotonic_ns()) <= self._limits.deadline_ns:
+            self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")
         os.close(self._lock_fd)
+
+    def _wait_for_children(self, until_ns: int) -> None:
+        with contextlib.suppress(CrashLoopError):  # with the spawner they are gone, too
+            while any(child.pid for child in self._children.values()) and time.monotonic_ns() < until_ns:
+                self._hear_news(time.monotonic_ns())
+                for child in self._children.values():
+                    child.reap(time.monotonic_ns())
+                time.sleep(0.005)

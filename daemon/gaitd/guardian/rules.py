@@ -112,6 +112,25 @@ def worker_died(state: GuardState, detail: str, now_ns: int) -> GuardState:
     return damp(state, Reason.WORKER_DIED, detail, now_ns)
 
 
+def unheard(state: GuardState, silence_ns: int, limits: GuardLimits, now_ns: int) -> GuardState:
+    """A guardian that has not heard itself for ``silence_ns`` stops what nobody could stop through it.
+
+    The worker's commands end with the lease, so the controller's own timer runs out.
+    """
+    if state.mode is not Mode.ACTIVE or silence_ns <= limits.deadline_ns:
+        return state
+    why = f"nothing has got through the guardian's own sockets for {silence_ns / 1e6:.0f} ms"
+    return damp(state, Reason.CLIENT_DEADLINE, why, now_ns)
+
+
+def ended_undelivered(state: GuardState) -> bool:
+    """Whether a session in DAMPING ended so that perhaps none of its commands reached the controller, or
+    none of its states the worker: what a dead connection of the worker's does to each session."""
+    return state.reason is Reason.CLIENT_DEADLINE or (
+        state.reason is Reason.STATE_LOST and not state.fed_by_command
+    )
+
+
 def tick(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> GuardState:
     """Damp for a limit that the worker met, feed the timer with its commands, or let the timer run out."""
     if state.mode is not Mode.ACTIVE:

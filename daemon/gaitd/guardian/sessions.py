@@ -29,8 +29,8 @@ from gaitd.wire.messages import Float32Array
 
 MAX_CONTROLLERS = 16
 """Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
-
-
+ASKED_FOR = (Reason.OPERATOR, Reason.CLIENT_DEADLINE)
+"""The reasons that a request to damp may give."""
 MAX_ERROR_CHARACTERS = 4000
 """An error may quote what the controller said, which may be long; the policy's joint names must fit."""
 
@@ -82,9 +82,10 @@ class Sessions:
         limits: GuardLimits,
         first_session: int,
         status: Callable[[], dict[str, Any]],
+        now_ns: int,
     ) -> None:
         """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply."""
-        self.state = GuardState()
+        self.state = GuardState(since_ns=now_ns)
         self._bundle = bundle
         self._pipeline = bundle.pipeline()
         self.joint_order = self._joint_order_of(bundle.manifest.joints, 0, 0, raw=False)
@@ -99,7 +100,27 @@ class Sessions:
         self._status = status
         self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
         self._owner: bytes = b""
+        self._damped_by = ""
         self.worker_ready = False
+
+    @property
+    def peers(self) -> list[bytes]:
+        """Connections whose hello is remembered."""
+        return list(self._hellos)
+
+    @property
+    def owner(self) -> str:
+        """Name of the controller that has, or had, the latest session; empty before the first."""
+        return self._name_of(self._owner)
+
+    def forget(self, peer: bytes) -> None:
+        """The connection is gone. Its session is not: the timer ends that."""
+        if peer != self._owner or self.state.mode is not Mode.ACTIVE:
+            self._hellos.pop(peer, None)
+
+    def _name_of(self, peer: bytes) -> str:
+        """The name that it gave in its hello; empty without one."""
+        return one_line(self._hellos[peer].controller, 40) if peer in self._hellos else ""
 
     def answer(self, peer: bytes, request: Request, now_ns: int) -> Reply:
         """Answer one request of a connection."""
@@ -173,9 +194,9 @@ class Sessions:
         if hello is None:
             raise RefusedError(Reason.CONTRACT, "activate needs a hello on the same connection first")
         if self.state.mode is Mode.ACTIVE and peer != self._owner:
-            owner = self._hellos[self._owner].controller if self._owner in self._hellos else "another"
             raise RefusedError(
-                Reason.CONTRACT, f"session {self.state.session} of controller {owner[:40]!r} is active"
+                Reason.CONTRACT,
+                f"session {self.state.session} of controller {self.owner or 'another'!r} is active",
             )
         if not self.worker_ready:
             raise RefusedError(Reason.BACKEND_ERROR, "the worker is not ready yet; try again in a moment")
@@ -201,12 +222,14 @@ class Sessions:
 
     def _damp(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         body = read_body(request, Damp)
-        if body.reason not in (Reason.OPERATOR, Reason.CLIENT_DEADLINE):
+        if body.reason not in ASKED_FOR:
             raise RefusedError(
                 Reason.CONTRACT, f"damp: reason {body.reason} is not operator or client_deadline"
             )
         if body.session not in (0, self.state.session):
             raise RefusedError(Reason.CONTRACT, f"session {body.session} is not the running one")
+        if self.state.mode is not Mode.DAMPING:
+            self._damped_by = self._name_of(peer)
         self.state = rules.damp(self.state, Reason(body.reason), one_line(body.detail), now_ns)
         return {}
 
@@ -219,8 +242,10 @@ class Sessions:
             "detail": state.explanation(self._bundle.manifest.joints),
             "cause": self._cause(state.cause),
             "session": state.session,
-            "mode_for_s": (now_ns - state.since_ns) / 1e9 if state.since_ns else 0.0,
-            "controllers": [one_line(hello.controller, 40) for hello in self._hellos.values()],
+            "mode_for_s": (now_ns - state.since_ns) / 1e9,
+            "damped_by": self._damped_by if state.reason in ASKED_FOR else "",
+            "owner": self.owner if state.session else "",
+            "controllers": [self._name_of(peer) for peer in self._hellos],
             **self._status(),
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, ReplacedError
 from gaitd.guardian import announce
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
@@ -53,10 +53,10 @@ class WorkerProcess:
         self._report_bytes = b""
 
     def look(self, now_ns: int, fifo_priority: int | None) -> str | None:
-        """See to the worker; returns how it died, if it has just been found dead.
+        """See to the worker; returns how it died, if it has just been found dead; "" while that is unknown.
 
-        Raises the worker's own error when its very first start fails, CrashLoopError when it dies again
-        and again.
+        Raises the worker's own error when its very first start fails, ReplacedError when it is of other code
+        than this process, CrashLoopError when it dies again and again.
         """
         child = self.child
         if child.has_died():
@@ -68,7 +68,7 @@ class WorkerProcess:
         elif not self.ready:
             self._read_report()
             if self._report_bytes.endswith(b"\n") and not self.report.error:
-                self._mark_ready(fifo_priority)
+                self._mark_ready(fifo_priority, now_ns)
             elif now_ns - child.started_ns > START_LIMIT_NS:
                 self.give_up(f"not ready after {START_LIMIT_NS / 1e9:.0f} s")
         elif self._silence_ns(now_ns) > STUCK_NS:
@@ -112,8 +112,9 @@ class WorkerProcess:
     def _silence_ns(self, now_ns: int) -> int:
         return abs(now_ns - self._memory.words["heartbeat_ns"])
 
-    def _mark_ready(self, fifo_priority: int | None) -> None:
+    def _mark_ready(self, fifo_priority: int | None, now_ns: int) -> None:
         self.ready = self.ever_ready = True
+        self.child.note_ready(now_ns)
         watch_lifeline(self._lifeline, self._broken_fd, fifo_priority)
         report = self.report
         log.info(
@@ -125,8 +126,12 @@ class WorkerProcess:
         self.ready = False
         self._read_report()
         how = self.child.reap(now_ns)
+        if how is None:
+            return ""  # dead for sure; how is heard in a moment
         error = self.report.error
         log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
+        if self.child.replaced:
+            raise ReplacedError(error or "gaitd was replaced while it ran; restart it")
         if not self.report.backend and self._choice.fall_back(error or self._why_given_up or how):
             announce.log_fallback(self._choice.current, self._choice.fallback)
             return how

@@ -17,6 +17,7 @@ from gaitd.wire.generated import (
     FUTURE_TOLERANCE_NS,
     MAX_ORIENTATION_NORM_SQUARED,
     MAX_SEQUENCE_JUMP_NS,
+    MAX_STATE_RATE,
     MIN_ORIENTATION_NORM_SQUARED,
     MIN_STATE_SPACING_PERIODS,
     STATE_MAX_AGE_PERIODS,
@@ -26,6 +27,9 @@ from gaitd.wire.messages import RawObservation, RobotState
 
 _FLOAT32_MAX = np.finfo(np.float32).max
 _NOTHING = np.zeros(0, np.float32)
+
+INTERVAL_WINDOW_NS = 1_000_000_000
+"""The controller's interval between states is measured over this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class StateAdmission:
         """Raises InputError when the manifest's limits contradict themselves."""
         self._limits = limits
         self._min_spacing_ns = math.floor(manifest.period_ns * MIN_STATE_SPACING_PERIODS)
+        self._min_interval_ns = math.floor(manifest.period_ns / MAX_STATE_RATE)
         self._max_seq_jump = math.ceil(MAX_SEQUENCE_JUMP_NS / manifest.period_ns)
         self._needs_linear_velocity = any(
             term_field(term.term) == "linear_velocity" for term in manifest.observation.terms
@@ -90,17 +95,24 @@ class StateAdmission:
         self.session = 0
         self.missed = 0
         """Sequence numbers that never came, in this session."""
+        self.interval_ns = 0
+        """How far apart the controller samples its states, lost and refused ones too; 0 until known."""
         self._last_seq = 0
         self._last_stamp_ns = 0
         self._last_content = b""
+        self._earliest_ns = 0
+        self._window = (0, 0)
 
     def start(self, session: int) -> None:
         """A new session: its states count from 1."""
         self.session = session
         self.missed = 0
+        self.interval_ns = 0
         self._last_seq = 0
         self._last_stamp_ns = 0
         self._last_content = b""
+        self._earliest_ns = 0
+        self._window = (0, 0)
 
     def admit(self, state: RobotState | RawObservation, now_ns: int) -> Cause | None:
         """Take note of the state and return None, or say why it is refused. Age is judged by ``too_old``."""
@@ -110,6 +122,11 @@ class StateAdmission:
             return cause
         content = joints.tobytes() + others.tobytes()
         frozen = content == self._last_content
+        self._measure_interval(state)
+        # A state that comes late leaves the next one its own time; many that come early add up.
+        reserve_ns = self._min_interval_ns - self._min_spacing_ns
+        due_ns = max(self._earliest_ns + reserve_ns, state.stamp_ns) if self._last_seq else state.stamp_ns
+        self._earliest_ns = due_ns + self._min_interval_ns - reserve_ns
         self.missed += state.seq - self._last_seq - 1
         self._last_seq = state.seq
         self._last_stamp_ns = state.stamp_ns
@@ -132,10 +149,11 @@ class StateAdmission:
                 CauseKind.FUTURE, number=_ms(state.stamp_ns - now_ns), bound=_ms(FUTURE_TOLERANCE_NS)
             )
         spacing_ns = state.stamp_ns - self._last_stamp_ns
-        if self._last_seq and spacing_ns < self._min_spacing_ns:
+        if self._last_seq and state.stamp_ns < self._earliest_ns:
             if spacing_ns <= 0:
                 return Cause(CauseKind.SEQUENCE)
-            return Cause(CauseKind.EARLY, number=_ms(spacing_ns), bound=_ms(self._min_spacing_ns))
+            bound_ns = self._earliest_ns - self._last_stamp_ns
+            return Cause(CauseKind.EARLY, number=_ms(spacing_ns), bound=_ms(bound_ns))
         if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
             return Cause(CauseKind.MISSING_FIELD)
         # NaN is in no range.
@@ -163,6 +181,14 @@ class StateAdmission:
         if age_ns <= max_age_ns:
             return None
         return Cause(CauseKind.OLD, number=_ms(age_ns), bound=_ms(max_age_ns))
+
+    def _measure_interval(self, state: RobotState | RawObservation) -> None:
+        seq, stamp_ns = self._window
+        if not seq:
+            self._window = (state.seq, state.stamp_ns)
+        elif state.stamp_ns - stamp_ns >= INTERVAL_WINDOW_NS:
+            self.interval_ns = (state.stamp_ns - stamp_ns) // (state.seq - seq)
+            self._window = (state.seq, state.stamp_ns)
 
     def _start_cause(self, state: RobotState | RawObservation) -> Cause | None:
         error = np.abs(state.joint_position - self._default)

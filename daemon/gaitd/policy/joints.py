@@ -64,10 +64,11 @@ def check_same_joints(expected: Sequence[str], got: Sequence[str], where: str) -
     doubled = [name for name, count in Counter(got).items() if count > 1]
     if doubled:
         raise InputError(f"{where}: joint {doubled[0]!r} is named {Counter(got)[doubled[0]]} times")
-    missing = [name for name in expected if name not in set(got)]
+    missing = [name for name in expected if name not in got]
     if missing:
         raise InputError(f"{where}: joint {missing[0]!r} is missing; the policy has {', '.join(expected)}")
-    unknown = [name for name in got if name not in set(expected)]
+    known = set(expected)
+    unknown = [name for name in got if name not in known]
     if unknown:
         raise InputError(f"{where}: joint {unknown[0]!r} is unknown; the policy has {', '.join(expected)}")
 

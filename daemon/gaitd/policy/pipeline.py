@@ -13,6 +13,9 @@ from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.observation import Normalizer, ObservationBuilder
 from gaitd.wire.messages import RawObservation, RobotState
 
+_SMALLEST_NORMAL = np.float32(2.0**-126)
+_ZERO = np.float32(0.0)
+
 
 class PolicyPipeline:
     """One policy's observation, normalization, action mapping and guard, in the policy's joint order."""
@@ -65,8 +68,12 @@ class PolicyPipeline:
         return self.normalize(self.raw_observation())
 
     def normalize(self, raw_observation: Float32Array) -> Float32Array:
-        """Normalize an observation (observation_dim,) as the policy was trained."""
-        return raw_observation if self._normalize is None else self._normalize(raw_observation)
+        """Normalize an observation (observation_dim,) as the policy was trained.
+
+        Subnormal values and -0.0 become 0.0: a model may need ten times its time for the former.
+        """
+        vector = raw_observation if self._normalize is None else self._normalize(raw_observation)
+        return np.where(np.abs(vector) < _SMALLEST_NORMAL, _ZERO, vector)
 
     def assume(self, action: Float32Array) -> None:
         """Replay: a recorded action (n,), accepted when it was recorded, becomes ``last_action``."""

@@ -21,6 +21,7 @@ GUARD_WORDS = {
     "backend": 1,
     "control_requests": 1,
     "control_refused": 1,
+    "peers_disconnected": 1,
     "damping_by_reason": len(Reason),
 }
 """Name and number of 8-byte words."""
@@ -55,7 +56,7 @@ class GuardMemory:
     """The guardian's memory file, as its owner or as a reader."""
 
     def __init__(self, fd: int, *, writable: bool) -> None:
-        """Raises RuntimeError when ``fd`` is no such file of this version."""
+        """Raises ReplacedError when ``fd`` is no such file of this version."""
         self.fd = fd
         self.joint_count = memory.read_head(fd, _LAYOUT)
         mapped = memory.map_memory(fd, writable=writable)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from gaitd.backends import BackendName
+from gaitd.errors import ReplacedError
 from gaitd.system.config import Config, Metrics, Recorder
+
+Launch = TypeVar("Launch", "WorkerLaunch", "TelemetryLaunch")
 
 
 class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +28,11 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
-    """Telemetry's one argument, as JSON; its descriptors are read-only."""
+    """Telemetry's one argument, as JSON; others' descriptors are read-only."""
 
     guard_memory_fd: int
     worker_memory_fd: int
+    telemetry_memory_fd: int
     metrics: Metrics
     recorder: Recorder
     period_s: float
@@ -51,3 +57,11 @@ class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     selftest: dict[str, float] = {}
     realtime: dict[str, str] = {}
     """Real-time settings that are not available, with the fix."""
+
+
+def read_launch(text: str, kind: type[Launch]) -> Launch:
+    """A process's argument. Raises ReplacedError when it comes from other code than this."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ReplacedError(f"gaitd was replaced while it ran ({error}); restart gaitd") from None

@@ -6,15 +6,20 @@ touches it next. A process that may only read gets a read-only descriptor: a str
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import mmap
 import os
 import zlib
 from collections.abc import Mapping
 
+from gaitd.errors import ReplacedError
+
 HEAD_BYTES = 64
 _MAGIC = 0x6761697464303032
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_SHARED_MEMORY_DIR = "/dev/shm"
 _SEAL_FUTURE_WRITE = 0x0010
 """F_SEAL_FUTURE_WRITE (linux/fcntl.h, Linux 5.1): no new writable mapping. Python names it from 3.15 on."""
 
@@ -44,12 +49,30 @@ class Words:
 
 
 def create_memory(name: str, size: int, head: bytes) -> int:
-    """Make a memory file, zero but for its head, which nobody changes any more; returns its descriptor."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, size)
-    os.pwrite(fd, head, 0)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    """Make a memory file, zero but for its head, which nobody changes any more; returns its descriptor.
+
+    Raises OSError.
+    """
+    fd = _open_memory(name)
+    try:
+        os.ftruncate(fd, size)
+        os.pwrite(fd, head, 0)
+        with contextlib.suppress(PermissionError):  # what a kernel without memfd gives cannot be sealed
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
+
+
+def _open_memory(name: str) -> int:
+    """A memfd; where the kernel or a filter of system calls refuses it, a file without a name."""
+    try:
+        return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES):
+            raise
+        return os.open(_SHARED_MEMORY_DIR, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 def forbid_new_writers(fd: int) -> None:
@@ -78,16 +101,16 @@ def make_head(layout: str, joint_count: int) -> bytes:
 
 
 def read_head(fd: int, layout: str) -> int:
-    """The number of joints that the file was made for. Raises RuntimeError when its layout is another one.
+    """The number of joints that the file was made for. Raises ReplacedError when its layout is another one.
 
     That is so after an upgrade under a running gaitd: a process that starts then must not read old memory.
     """
     head = os.pread(fd, 24, 0)
     joint_count = int.from_bytes(head[16:24], "little")
     if head != make_head(layout, joint_count):
-        raise RuntimeError(
-            f"file descriptor {fd} holds no memory of this version of gaitd; was gaitd replaced while it "
-            "ran? Restart it"
+        raise ReplacedError(
+            f"file descriptor {fd} holds no memory of this version of gaitd, which was replaced while it "
+            "ran; restart gaitd"
         )
     return joint_count
 

@@ -36,13 +36,15 @@ class ChildProcess(Process):
 
     entry: str
     """The module that runs, as in ``python -m``."""
+    reports: bool
+    """It reports when it is ready, and works from then on; another one works from its start."""
     max_deaths_in_a_row: int | None
     """So many end gaitd, and the service manager takes over. None: it is restarted for ever."""
     first_backoff_ns: int = 250_000_000
     """Doubled with each further death in a row."""
     max_backoff_ns: int = 5_000_000_000
     stable_ns: int = 10_000_000_000
-    """A death after more than this is the first in a row again."""
+    """A death after more than this of work is the first in a row again."""
 
     def backoff_ns(self, deaths_in_a_row: int) -> int:
         """How long after the latest of so many deaths the next one is started."""
@@ -52,9 +54,11 @@ class ChildProcess(Process):
 
 
 GUARDIAN = Process(name="guardian", realtime="guardian")
-WORKER = ChildProcess(name="worker", realtime="worker", entry="gaitd.worker.main", max_deaths_in_a_row=10)
+WORKER = ChildProcess(
+    name="worker", realtime="worker", entry="gaitd.worker.main", reports=True, max_deaths_in_a_row=10
+)
 TELEMETRY = ChildProcess(
-    name="telemetry", realtime=None, entry="gaitd.telemetry.main", max_deaths_in_a_row=None
+    name="telemetry", realtime=None, entry="gaitd.telemetry.main", reports=False, max_deaths_in_a_row=None
 )
 
 WORKER_SLOT = 0

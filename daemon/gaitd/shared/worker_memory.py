@@ -18,6 +18,8 @@ WORKER_WORDS = {
     "last_state_ns": 1,
     "last_command_ns": 1,
     "last_command_epoch": 1,
+    "state_interval_ns": 1,
+    "state_interval_epoch": 1,
     "received": 1,
     "standby": 1,
     "steps": 1,
@@ -28,10 +30,12 @@ WORKER_WORDS = {
     "npu_weights_bytes": 1,
     "npu_internal_bytes": 1,
     "npu_dma_bytes": 1,
+    "peers_disconnected": 1,
     "refused": max(CauseKind) + 1,
     "clamped": len(LIMIT_NAMES),
 }
-"""Name and number of 8-byte words.
+"""Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
+the session of the epoch beside it; 0 until known.
 
 Every received state ends in exactly one of: standby (session 0, before activate), refused (itself or the
 action that came of it, by cause), superseded (into the history, a newer one was answered), withheld (the
@@ -43,7 +47,7 @@ class WorkerMemory:
     """One slot's memory file, as its owner or as a reader."""
 
     def __init__(self, fd: int, *, writable: bool) -> None:
-        """Raises RuntimeError when ``fd`` is no such file of this version."""
+        """Raises ReplacedError when ``fd`` is no such file of this version."""
         self.fd = fd
         self.joint_count = memory.read_head(fd, _LAYOUT)
         mapped = memory.map_memory(fd, writable=writable)

@@ -18,15 +18,16 @@ from typing import NamedTuple, TypeVar
 import zmq
 from zmq.utils import z85
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, error_of
 from gaitd.system.config import Config
 from gaitd.system.keys import read_public_keys, read_secret_key
 from gaitd.wire.endpoints import Endpoints
-from gaitd.wire.generated import MAX_MESSAGE_BYTES
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 HANDSHAKE_MS = 2000
 """A peer that connects and says nothing holds a file descriptor no longer than this."""
+CURVE_BYTES = 512
+"""What encryption adds: to a message 33 bytes, to the handshake a few hundred."""
 MAX_ADMISSIONS_PER_TURN = 4
 """Many peers that connect at once must not keep the loop from its work; the others wait."""
 TCP_FIX = "set network.address and network.port; under systemd add the drop-in examples/network.conf"
@@ -47,7 +48,10 @@ class AccessControl:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
         """Raises InputError when TCP is wanted and its keys are unavailable."""
         self._context = context
-        self._local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
+        self.local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
+        """The Unix sockets of this gaitd."""
+        self.bound: dict[str, list[str]] = {}
+        """The endpoints that are open, by channel."""
         self._zap: zmq.Socket[bytes] | None = None
         network = config.network
         if not network.address:
@@ -61,25 +65,28 @@ class AccessControl:
         self._zap.set(zmq.LINGER, 0)
         self._zap.bind(ZAP_ENDPOINT)
 
-    def open(self, kind: int, channel: str, receive_queue: int | None = None) -> zmq.Socket[bytes]:
-        """A socket of that kind, bound to a channel's endpoints. Raises InputError.
+    def open(self, kind: int, channel: str, queue: int, max_message_bytes: int) -> zmq.Socket[bytes]:
+        """A socket of that kind, bound to a channel's endpoints. Raises InputError, ResourceError.
 
-        ``receive_queue``: how many messages may wait in it; None: as many as libzmq lets.
+        ``queue``: how many messages of a peer may wait in it, each way where it sends one peer's replies. A
+        peer whose message is larger than ``max_message_bytes``, 128 at least, is disconnected.
         """
         bound = self._context.socket(kind)
         bound.set(zmq.LINGER, 0)
-        bound.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        if receive_queue is not None:
-            bound.set(zmq.RCVHWM, receive_queue)
+        bound.set(zmq.RCVHWM, queue)
+        if kind == zmq.ROUTER:
+            bound.set(zmq.SNDHWM, queue)
+        bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        bound.set(zmq.MAXMSGSIZE, max_message_bytes)
         with for_owner_and_group():
-            _bind(bound, getattr(self._local, channel), "set daemon.runtime_dir")
+            self._bind(bound, self.local, channel, "set daemon.runtime_dir")
         if self._zap is not None:
+            bound.set(zmq.MAXMSGSIZE, max_message_bytes + CURVE_BYTES)
             bound.set(zmq.CURVE_SERVER, 1)
             bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
             bound.set(zmq.ZAP_DOMAIN, b"gaitd")
             bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
-            bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-            _bind(bound, getattr(self._remote, channel), TCP_FIX)
+            self._bind(bound, self._remote, channel, TCP_FIX)
         return bound
 
     def admit(self) -> UnauthorizedPeer | None:
@@ -95,6 +102,14 @@ class AccessControl:
             if not allowed:
                 refused = UnauthorizedPeer(address.decode(), z85.encode(key).decode())
         return refused
+
+    def _bind(self, bound: zmq.Socket[bytes], endpoints: Endpoints, channel: str, fix: str) -> None:
+        endpoint: str = getattr(endpoints, channel)
+        try:
+            bound.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise error_of(error.errno, f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None
+        self.bound.setdefault(channel, []).append(endpoint)
 
 
 @contextlib.contextmanager
@@ -123,11 +138,4 @@ def _try_tcp() -> None:
         for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_NETLINK, socket.SOCK_RAW)):
             socket.socket(family, kind).close()
     except OSError as error:
-        raise InputError(f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None
-
-
-def _bind(bound: zmq.Socket[bytes], endpoint: str, fix: str) -> None:
-    try:
-        bound.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise InputError(f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None
+        raise error_of(error.errno, f"network.address: no TCP here: {error.strerror}; {TCP_FIX}") from None

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from gaitd.errors import InputError, printable
 from gaitd.system.runtime_dir import LONGEST_SOCKET, check_socket_path
 from gaitd.wire.generated import (
     CHANNELS,
@@ -20,11 +17,6 @@ from gaitd.wire.generated import (
     MAX_STANCE_NS,
     STATE_MAX_AGE_PERIODS,
 )
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Cpu = Annotated[int, msgspec.Meta(ge=0, le=1023)]
 Priority = Annotated[int, msgspec.Meta(ge=1, le=98)]
@@ -178,7 +170,8 @@ class Recorder(_Section, frozen=True, kw_only=True):
     directory: str = ""
     """Where the files go, as in "/var/lib/gaitd/recordings"; empty: no recorder."""
     keep: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 20
-    """The newest so many files stay, older ones are deleted. One has 8 MB at most for 12 joints."""
+    """The newest so many files of faults stay, and as many of what somebody asked for. One has at most 8 MB
+    for 12 joints."""
 
     @property
     def wanted(self) -> bool:
@@ -206,28 +199,3 @@ class Config(_Section, frozen=True, kw_only=True):
                 f"metrics.port is {metrics.port}, and network.port {network.port} takes {ports[0]} to "
                 f"{ports[-1]} of {network.address}; set metrics.port to another one"
             )
-
-
-def load_config(path: Path | None) -> Config:
-    """Read gaitd.toml; without a path, all defaults. Raises InputError naming file and field."""
-    if path is None:
-        return Config()
-    try:
-        config = msgspec.convert(tomllib.loads(path.read_text()), Config)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {printable(str(error))}") from None
-    except (ValueError, RecursionError) as error:  # tomllib's own errors, and what it lets through
-        raise InputError(f"{path}: not valid TOML: {printable(str(error))}") from None
-    _check_metrics_file(path, config.metrics)
-    return config
-
-
-def _check_metrics_file(path: Path, metrics: Metrics) -> None:
-    """A socket that an earlier gaitd left is replaced; anything else at its path is somebody's file."""
-    socket = Path(metrics.address)
-    if metrics.enabled and metrics.address.startswith("/") and socket.exists() and not socket.is_socket():
-        raise InputError(
-            f"{path}: metrics.address: {socket} is there and no socket; name a path that is free"
-        )

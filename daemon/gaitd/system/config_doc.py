@@ -11,11 +11,6 @@ import msgspec
 from gaitd.system import config
 
 
-def documented_defaults() -> str:
-    """The default gaitd.toml."""
-    return documented(config.Config())
-
-
 def documented(values: config.Config) -> str:
     """That gaitd.toml, each field under its documentation."""
     docs = _field_docs()

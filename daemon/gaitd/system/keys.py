@@ -14,7 +14,7 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
-from gaitd.errors import InputError
+from gaitd.errors import InputError, error_of
 
 KEY_LENGTH = 40
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -80,7 +80,7 @@ def _write_new(path: Path, mode: int, text: str) -> None:
         with os.fdopen(fd, "w") as file:
             file.write(text)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        raise error_of(error.errno, f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _read(path: Path, forbidden: int, fix: str) -> str:
@@ -91,7 +91,7 @@ def _read(path: Path, forbidden: int, fix: str) -> str:
                 raise InputError(f"{path}: has mode {mode:04o}: {fix}")
             return file.read(1 << 20)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise error_of(error.errno, f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not text") from None
 

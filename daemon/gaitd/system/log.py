@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import logging.handlers
 import os
 import queue
-import sys
+import threading
 from typing import Any
 
 import structlog
@@ -22,6 +21,12 @@ _logfmt = structlog.processors.LogfmtRenderer(bool_as_flag=False)
 
 MAX_CHARACTERS = 4000
 """Of a line."""
+MAX_LINES = 1000
+"""That wait to be written."""
+
+
+STOP_S = 0.5
+"""How long the end waits for lines that nobody reads."""
 
 
 class _Formatter(logging.Formatter):
@@ -36,17 +41,44 @@ class _Formatter(logging.Formatter):
         return f"<{_JOURNAL_PRIORITY.get(record.levelno, 6)}>{text}" if self._journal else text
 
 
-class _DroppingHandler(logging.handlers.QueueHandler):
-    """Never waits: when the queue is full, the line is lost. Whoever wrote what is in it, it is one line."""
+class LogWriter(logging.Handler):
+    """Hands lines to a thread that writes them to standard error; when too many wait, the line is lost.
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+    The thread holds no lock while it writes: a pipe that nobody reads stops it and nothing else, neither a
+    hot loop nor the end of the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_Formatter(journal="JOURNAL_STREAM" in os.environ))
+        self._lines: queue.Queue[bytes] = queue.Queue(MAX_LINES)
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._stopping = False
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never waits. Whoever wrote what is in the record, it is one line."""
         record.msg, record.args = printable(record.getMessage(), MAX_CHARACTERS), None
-        prepared: logging.LogRecord = super().prepare(record)
-        return prepared
-
-    def enqueue(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(queue.Full):
-            self.queue.put_nowait(record)
+            self._lines.put_nowait(f"{self.format(record)}\n".encode(errors="replace"))
+
+    def stop(self) -> None:
+        """Write what waits, for a moment."""
+        self._stopping = True
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(b"")
+        self._thread.join(STOP_S)
+
+    def _write(self) -> None:
+        while line := self._next():
+            with contextlib.suppress(OSError):  # closed, or its reader is gone
+                while line:
+                    line = line[os.write(2, line) :]
+
+    def _next(self) -> bytes:
+        if self._stopping and self._lines.empty():
+            return b""
+        return self._lines.get()
 
 
 def _render(logger: object, method: str, values: Any) -> str:
@@ -60,15 +92,11 @@ log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
 """gaitd's log: ``log.info("worker ready", pid=12)``."""
 
 
-def start_logging() -> logging.handlers.QueueListener:
-    """Route gaitd's log to standard error through a queue; the caller stops the listener."""
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(_Formatter(journal="JOURNAL_STREAM" in os.environ))
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(maxsize=1000)
-    listener = logging.handlers.QueueListener(lines, stream)
+def start_logging() -> LogWriter:
+    """Route gaitd's log to standard error; the caller stops the writer."""
+    writer = LogWriter()
     logger = logging.getLogger("gaitd")
     logger.setLevel(logging.INFO)
-    logger.handlers = [_DroppingHandler(lines)]
+    logger.handlers = [writer]
     logger.propagate = False
-    listener.start()
-    return listener
+    return writer

@@ -17,7 +17,9 @@ import zmq
 from gaitd.system.config import Realtime
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_PR_SET_NAME = 15
+_MAX_CPUS = 1024
+"""Of a cpu_set_t (CPU_SET(3))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,14 @@ def freeze_garbage() -> None:
     gc.disable()
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies: no orphan keeps the sockets."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
-
-
 def use_all_cpus() -> None:
-    """Undo the pinning that a child inherits from the guardian."""
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    """Undo the pinning that a child inherits from the guardian.
+
+    The kernel takes those that this process may use and that are there, whatever their numbers. In a
+    container, or with CPUs switched off, nothing else tells them.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, range(_MAX_CPUS))
 
 
 def name_process(name: str) -> None:

@@ -9,7 +9,7 @@ import stat
 import time
 from pathlib import Path, PurePath
 
-from gaitd.errors import InputError, printable
+from gaitd.errors import InputError, ResourceError, error_of, printable
 
 MAX_SOCKET_PATH_BYTES = 107
 """Of a Unix socket: sun_path of unix(7) has 108 with its final zero."""
@@ -40,8 +40,8 @@ def check_runtime_dir(directory: PurePath) -> None:
 def claim_runtime_dir(directory: Path) -> int:
     """Make the directory (0750) and lock it for this gaitd; the lock holds while the descriptor is open.
 
-    Raises InputError when it cannot be written, when another user could replace what is in it, or when
-    another gaitd has it.
+    Raises InputError when it cannot be written or when another user could replace what is in it,
+    ResourceError when another gaitd has it or the machine has no room for it now.
     """
     check_runtime_dir(directory)
     try:
@@ -50,17 +50,21 @@ def claim_runtime_dir(directory: Path) -> int:
         # Only for the owner: whoever can open it can also lock it, and keep gaitd from starting.
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; {HINT}") from None
+        raise error_of(error.errno, f"{error.filename}: {error.strerror}; {HINT}") from None
     until_s = time.monotonic() + CLAIM_WAIT_S
     while not _lock(fd, fcntl.LOCK_EX):
         if time.monotonic() > until_s:
             owner = os.read(fd, 20).decode(errors="replace").strip()
             os.close(fd)
-            raise InputError(f"{directory}: another gaitd runs here (pid {owner}); stop it first")
+            raise ResourceError(f"{directory}: another gaitd runs here (pid {owner}); stop it first")
         time.sleep(0.02)
-    os.fchmod(fd, 0o600)
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
+    try:
+        os.fchmod(fd, 0o600)
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(fd)
+        raise error_of(error.errno, f"{directory / 'lock'}: {error.strerror}; {HINT}") from None
     return fd
 
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 
-import msgspec
 from prometheus_client import CollectorRegistry
 
 from gaitd.errors import GaitdError
 from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.launch import TelemetryLaunch, read_launch
 from gaitd.shared.processes import TELEMETRY
+from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.system.realtime import die_with_parent, name_process, use_all_cpus
+from gaitd.system.command_line import run_command
+from gaitd.system.realtime import name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
 from gaitd.telemetry.npu import NpuCollector
 from gaitd.telemetry.recorder import FlightRecorder
+from gaitd.telemetry.session_note import SessionNote
 
 FEED_S = 0.1
 RETRY_TURNS = 10
@@ -26,25 +29,32 @@ RETRY_TURNS = 10
 
 
 def main() -> int:
-    """Entry point of the telemetry process."""
-    die_with_parent()
+    """Entry point of the telemetry process; returns its exit code (gaitd.errors)."""
+    return run_command(TELEMETRY.title, _run)
+
+
+def _run() -> int:
     name_process(TELEMETRY.title)
     done = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: done.set())
     use_all_cpus()
-    launch = msgspec.json.decode(sys.argv[1], type=TelemetryLaunch)
+    launch = read_launch(sys.argv[1], TelemetryLaunch)
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
     worker = WorkerMemory(launch.worker_memory_fd, writable=False)
-    recorder = FlightRecorder(guard, worker.steps, launch) if launch.recorder.wanted else None
+    progress = TelemetryMemory(launch.telemetry_memory_fd).words
+    recorder = FlightRecorder(guard, worker.steps, progress, launch) if launch.recorder.wanted else None
+    policy = f"policy {launch.policy['name']} {launch.policy['version']} ({launch.policy['id']})"
+    note = SessionNote(guard, Path(launch.recorder.directory), policy)
     if recorder is not None:
         signal.signal(signal.SIGUSR1, lambda *_: recorder.request())
+        note.report_lost()
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, launch.period_s)
     registry.register(MemoryCollector(guard, worker, launch))
     registry.register(NpuCollector())
-    index, turn, served = 0, 0, not launch.metrics.enabled
+    turn, served = 0, not launch.metrics.enabled
     while not done.wait(FEED_S if turn else 0.0):
         if not served and turn % RETRY_TURNS == 0:
             try:
@@ -56,11 +66,13 @@ def main() -> int:
                         f"{TELEMETRY.title}: {error}; trying again every second", file=sys.stderr, flush=True
                     )
         turn += 1
-        index = histograms.feed(worker.steps, index)
+        progress["counted"] = histograms.feed(worker.steps, progress["counted"])
         if recorder is not None:
             recorder.look()
+            note.look()
     if recorder is not None:
         recorder.finish()
+        note.look()
     return 0
 
 

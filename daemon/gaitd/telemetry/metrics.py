@@ -114,6 +114,13 @@ class MemoryCollector(Collector):
         yield CounterMetricFamily(
             "gaitd_control_refused", "Requests refused.", value=guard["control_refused"]
         )
+        yield _by(
+            "gaitd_peers_disconnected",
+            "Times that peers were disconnected because they asked for too much.",
+            "process",
+            ["guardian", "worker"],
+            [guard["peers_disconnected"], worker["peers_disconnected"]],
+        )
         yield CounterMetricFamily(
             "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
         )
@@ -140,6 +147,14 @@ class MemoryCollector(Collector):
         for candidate in Mode:
             mode.add_metric([candidate.name.lower()], float(guard["mode"] == candidate))
         yield mode
+        yield GaugeMetricFamily(
+            "gaitd_state_interval_seconds",
+            "How far apart the controller samples its states, over the last second; 0: not known.",
+            value=worker["state_interval_ns"] / 1e9,
+        )
+        yield GaugeMetricFamily(
+            "gaitd_control_period_seconds", "How far apart they are due.", value=self._launch.period_s
+        )
         yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
 
 

@@ -10,30 +10,36 @@ from pathlib import Path
 
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.memory import Words
 from gaitd.shared.processes import TELEMETRY
 from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
 from gaitd.wire.generated import Reason
 
-_NAME = re.compile(r"gaitd-(\d{6,})-\w+\.mcap")
+_NAME = re.compile(r"gaitd-(\d{6,})-(\w+)\.mcap")
 _SUFFIX_BESIDE = ".part"
 _REQUEST = "request"
+_ON_PURPOSE = {_REQUEST, Reason.OPERATOR.name.lower(), Reason.SHUTDOWN.name.lower()}
+"""Causes of recordings that somebody asked for; they push out no recording of a fault."""
 
 
 class FlightRecorder:
     """Watches the guard's words; never raises, for whatever the disk says.
 
-    Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept.
+    Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept, those of
+    faults and those of what was done on purpose each for themselves.
     """
 
-    def __init__(self, guard: GuardMemory, steps: StepRing, launch: TelemetryLaunch) -> None:
+    def __init__(self, guard: GuardMemory, steps: StepRing, progress: Words, launch: TelemetryLaunch) -> None:
+        """``progress`` (gaitd.shared.telemetry_memory) may be that of a recorder before this one."""
         self._guard = guard.words
         self._steps = steps
         self._launch = launch
         self._directory = Path(launch.recorder.directory)
-        self._dampings = self._count_dampings()
+        self._progress = progress
+        self._dampings = progress["dampings_recorded"]
+        """Seen so far; the newest may still be due."""
         self._cause: str | None = None
-        self._newest_written = 0
         self._requested = False
 
     def request(self) -> None:
@@ -43,7 +49,10 @@ class FlightRecorder:
     def look(self) -> None:
         """Record what the last look found due; so the worker's last step has had time to arrive."""
         if self._cause is not None:
-            self._record(self._cause)
+            try:
+                self._record(self._cause)
+            finally:  # killed in between, the next process records it
+                self._progress["dampings_recorded"] = self._dampings
             self._cause = None
         dampings = self._count_dampings()
         if dampings != self._dampings:
@@ -66,7 +75,7 @@ class FlightRecorder:
 
     def _record(self, cause: str) -> None:
         records, newest = self._steps.read_since(0, unsettled=True)
-        if newest == self._newest_written or not len(records):
+        if newest == self._progress["recorded"] or not len(records):
             return  # nothing that is not in a file already
         launch = self._launch
         info = RecordingInfo(
@@ -89,7 +98,7 @@ class FlightRecorder:
                 stream.flush()
                 os.fsync(stream.fileno())
             beside.replace(path)
-            self._newest_written = newest
+            self._progress["recorded"] = newest
             self._keep_newest()
         except OSError as error:
             _say(f"recording not written to {self._directory}: {error.strerror or error}")
@@ -105,10 +114,17 @@ class FlightRecorder:
 
     def _keep_newest(self) -> None:
         numbered = self._numbered()
-        for number in sorted(numbered)[: -self._launch.recorder.keep]:
-            numbered[number].unlink(missing_ok=True)
+        for on_purpose in (False, True):
+            kind = [number for number, path in numbered.items() if _is_on_purpose(path) is on_purpose]
+            for number in sorted(kind)[: -self._launch.recorder.keep]:
+                numbered[number].unlink(missing_ok=True)
         for path in self._directory.glob(f"gaitd-*.mcap{_SUFFIX_BESIDE}"):
             path.unlink(missing_ok=True)  # of a process that was killed
+
+
+def _is_on_purpose(recording: Path) -> bool:
+    match = _NAME.fullmatch(recording.name)
+    return match is not None and match[2] in _ON_PURPOSE
 
 
 def _say(text: str) -> None:

@@ -160,6 +160,12 @@ def decode_command(data: bytes, joint_count: int, action_dim: int | None = None)
     )
 
 
+def decode_mode(data: bytes) -> Mode:
+    """The mode of a joint command, of whatever robot. Raises WireError."""
+    command = unpack(data, MessageType.COMMAND, _COMMAND_ELEMENTS, MAX_STREAM_LENGTH)
+    return Mode(_uint(command[8], "mode", last=max(Mode)))
+
+
 def _cause_values(cause: Cause) -> bytes:
     values = [math.nan if value is None else value for value in (cause.number, cause.bound)]
     with np.errstate(over="ignore"):  # What is too large for a float32 travels as infinity.

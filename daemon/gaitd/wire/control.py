@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard, TypeVar
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 import msgspec
 
 from gaitd.wire.frame import VersionError, WireError, describe, is_number, pack, unpack
 from gaitd.wire.generated import (
     MAX_CONTROL_LENGTH,
+    MAX_JOINTS,
     MAX_REQUEST_BYTES,
     PROTOCOL_VERSION,
     STATE_VALUES,
@@ -18,6 +19,9 @@ from gaitd.wire.generated import (
 )
 
 _ELEMENTS = 5
+_DAMP = b"\xa4damp"
+_HEAD_BYTES = 17
+"""Array, version, type, a request id of nine bytes at most, and that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,9 @@ class Hello(_Body, frozen=True, kw_only=True):
 
     controller: str
     """A name for people."""
-    joints: list[str]
+    joints: Annotated[list[str], msgspec.Meta(max_length=MAX_JOINTS)]
     """In the controller's order."""
-    fields: list[str]
+    fields: Annotated[list[str], msgspec.Meta(max_length=MAX_JOINTS)]
     """The fields of the state message that it really fills; names of ``STATE_VALUES``."""
     message: Literal["state", "raw_observation"] = "state"
 
@@ -116,6 +120,11 @@ def encode_request(request: Request) -> bytes:
 def encode_reply(reply: Reply) -> bytes:
     """Encode a reply."""
     return pack((PROTOCOL_VERSION, int(MessageType.REPLY), reply.request_id, reply.ok, reply.body))
+
+
+def asks_for_damping(data: bytes) -> bool:
+    """Whether a request's head, which is looked at and not decoded, holds the name ``damp``."""
+    return _DAMP in data[:_HEAD_BYTES]
 
 
 def decode_request(data: bytes) -> Request:

@@ -33,6 +33,8 @@ FUTURE_TOLERANCE_NS = 1_000_000
 """A stamp may be this far ahead of the reader's clock."""
 MIN_STATE_SPACING_PERIODS = 0.6
 """A state must be sampled at least this long after the one before."""
+MAX_STATE_RATE = 1.1
+"""States a period that are taken on the whole; what comes faster is refused, one now and then."""
 MAX_SEQUENCE_JUMP_NS = 1_000_000_000
 """A jump of the sequence may be as many states as are due in this time."""
 MIN_ORIENTATION_NORM_SQUARED = 0.9

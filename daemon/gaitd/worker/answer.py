@@ -107,6 +107,7 @@ class Answerer:
         if outcome.frame is not None:
             words["last_state_ns"] = outcome.frame.received_ns
         words["missed"] += outcome.missed
+        words["state_interval_ns"] = outcome.interval_ns
         words["superseded"] += outcome.superseded
         if outcome.decision is not None:
             for name, count in outcome.decision.clamped.items():

@@ -15,6 +15,9 @@ MAX_FRAMES = 64
 STATE_QUEUE = 128
 """States that wait while the worker is busy; far more than may still be answered."""
 
+COLD_FACTOR = 2
+"""How many times longer than a warm step a cold one may take."""
+
 
 class Inbox:
     """The state socket. Its wait is at most one control period."""
@@ -41,9 +44,11 @@ class Inbox:
     def expect_after(self, frame: Frame, step_ns: int) -> None:
         """The next state is due a period after this one, which took ``step_ns`` to answer.
 
-        A model that needs most of the time that is left would make the real step late: no rehearsal then.
+        A rehearsal takes as long as a cold step, up to twice a warm one. Where that does not fit before the
+        next state is due there is none: it would make the real step late.
         """
-        self._last = frame if step_ns < self._anticipate_ns // 2 else None
+        slack_ns = min(self._anticipate_ns, self._period_ns - step_ns)
+        self._last = frame if COLD_FACTOR * step_ns < slack_ns else None
 
     def forget(self) -> None:
         """Nothing is due."""

@@ -21,14 +21,18 @@ from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
+from gaitd.system.peers import MAX_SUBSCRIBER_BYTES, MAX_SUBSCRIPTIONS, CommandPublisher, PeerLimits
 from gaitd.system.realtime import may_use_fifo, realtime_context
 from gaitd.wire.codec import decode_either
 from gaitd.wire.frame import WireError
-from gaitd.wire.generated import CauseKind
+from gaitd.wire.generated import MAX_MESSAGE_BYTES, CauseKind
 from gaitd.worker.answer import Answerer
 from gaitd.worker.inbox import STATE_QUEUE, Inbox
 from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, PolicyStep
+
+MAX_GROWTH_BYTES = 32 << 20
+"""Of this process's memory, before all peers are disconnected."""
 
 
 class Worker:
@@ -62,13 +66,14 @@ class Worker:
         self._access = AccessControl(self._context, config)
         anticipates = realtime.enabled and may_use_fifo()
         anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
-        states = self._access.open(zmq.SUB, "state", STATE_QUEUE)
+        states = self._access.open(zmq.SUB, "state", STATE_QUEUE, MAX_MESSAGE_BYTES)
         self._inbox = Inbox(states, period_ns, anticipate_ns, self._rehearse)
-        commands = self._access.open(zmq.PUB, "command")
+        commands = self._access.open(zmq.XPUB, "command", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
+        bound = self._access.bound
+        self._limits_of_peers = PeerLimits(bound, MAX_GROWTH_BYTES)
+        self._commands = CommandPublisher(commands, bound["command"], self._limits_of_peers)
         self._model = TimedModel(backend, self._words)
-        self._answerer = Answerer(
-            guard, memory, self._model, period_ns, lambda data: commands.send(data, zmq.DONTWAIT)
-        )
+        self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
         memory.steps.settle()  # what a worker before this one left open stays as it is
         self._words["busy_since_ns"] = 0
         self._words["heartbeat_ns"] = time.monotonic_ns()
@@ -89,10 +94,12 @@ class Worker:
                 self._count_standby(frames)
                 self._keep_warm()
             elif frames:
+                began_ns = time.monotonic_ns()
                 answered = self._answerer.answer(self._step, frames)
                 if answered is not None:
-                    self._inbox.expect_after(answered, self._model.end_ns - self._model.start_ns)
+                    self._inbox.expect_after(answered, time.monotonic_ns() - began_ns)
                 gc.collect(0)  # automatic collection is off; here there is slack
+            self._look_at_peers()
             self._words["heartbeat_ns"] = time.monotonic_ns()
 
     def close(self) -> None:
@@ -112,11 +119,18 @@ class Worker:
         setup = self._guard.read_session()
         if setup is not None and setup.slot == self._slot and lease.is_of(word, setup.epoch, setup.slot):
             self._model.reset()
+            self._words["state_interval_ns"] = 0
+            self._words["state_interval_epoch"] = setup.epoch
             self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.commit)
 
     def _rehearse(self, frame: Frame) -> None:
         if self._step is not None:
             self._answerer.rehearse(self._step, frame)
+
+    def _look_at_peers(self) -> None:
+        disconnected = self._commands.look_at_subscribers() or self._limits_of_peers.enforce()
+        if disconnected:
+            self._words["peers_disconnected"] += 1
 
     def _count_standby(self, frames: Sequence[Frame]) -> None:
         """States before activate are looked at, counted and not used."""

@@ -8,20 +8,22 @@ import sys
 from pathlib import Path
 
 import msgspec
+import zmq
 
 from gaitd.backends import golden_tolerance, open_backend
 from gaitd.backends.base import NPU_MEMORY
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
-from gaitd.errors import GaitdError, InputError
+from gaitd.errors import GaitdError, InputError, ReplacedError
 from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.launch import WorkerLaunch, WorkerReport
+from gaitd.shared.launch import WorkerLaunch, WorkerReport, read_launch
 from gaitd.shared.lifeline import hold_lifeline, map_lifeline
 from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.system.command_line import refused_by_system
+from gaitd.system.peers import raise_descriptor_limit
 from gaitd.system.realtime import (
     apply_realtime,
-    die_with_parent,
     freeze_garbage,
     missing_settings,
     name_process,
@@ -36,6 +38,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     if bundle.id != launch.bundle_id:
         raise InputError(f"{launch.bundle}: the bundle was changed since gaitd started; restart gaitd")
     config = launch.config
+    raise_descriptor_limit()
     backend = open_backend(launch.backend, bundle, config.daemon.npu_core)
     selftest = run_selftest(backend, bundle, golden_tolerance(launch.backend, bundle))
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
@@ -62,11 +65,14 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
 
 def main() -> int:
     """Run one worker; returns its exit code (gaitd.errors)."""
-    die_with_parent()
     name_process(WORKER.title)
     use_all_cpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the guardian decides
-    launch = msgspec.json.decode(sys.argv[1], type=WorkerLaunch)
+    try:
+        launch = read_launch(sys.argv[1], WorkerLaunch)
+    except ReplacedError as error:  # it does not even say where to report
+        print(f"{WORKER.title}: {error}", file=sys.stderr)
+        return error.exit_code
     hold_lifeline(map_lifeline(launch.lifeline_fd))
     with os.fdopen(launch.report_fd, "wb") as report_pipe:
 
@@ -76,9 +82,10 @@ def main() -> int:
 
         try:
             worker, ready = start(launch)
-        except GaitdError as error:
-            report(WorkerReport(error=str(error), exit_code=error.exit_code))
-            return error.exit_code
+        except (GaitdError, OSError, zmq.ZMQError) as error:
+            known = error if isinstance(error, GaitdError) else refused_by_system(error)
+            report(WorkerReport(error=str(known), exit_code=known.exit_code))
+            return known.exit_code
         signal.signal(signal.SIGTERM, worker.stop)
         freeze_garbage()
         report(ready)

@@ -58,6 +58,8 @@ class Outcome:
     """Sequence numbers that never came."""
     superseded: int = 0
     """States taken into the history, while a newer one was answered."""
+    interval_ns: int = 0
+    """How far apart the controller samples its states; 0 until known."""
 
 
 class PolicyStep:
@@ -93,6 +95,7 @@ class PolicyStep:
         outcome = Outcome()
         for frame in frames:
             self._take(frame, outcome)
+        outcome.interval_ns = self._admission.interval_ns
         state = outcome.state
         if state is None:
             return outcome

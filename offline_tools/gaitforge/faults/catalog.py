@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError
 from gaitd.wire.codec import encode_state
+from gaitd.wire.generated import Reason
 from gaitforge.faults import memory, peers
 from gaitforge.faults.disk import RECORDING, full_disk
 from gaitforge.faults.fault import Fault
 from gaitforge.faults.rig import PINNED, Rig, Setting
 from gaitforge.faults.shared_memory import GUARD_FILE, WORKER_FILE
+from gaitforge.faults.threads import stopped_thread
 
 TAMPERED = Setting("tampered", tampered=True)
 LOADED = Setting("loaded", config=PINNED)
@@ -145,6 +148,62 @@ def _give_files_back(rig: Rig) -> None:
     subprocess.run(["prlimit", "--pid", str(rig.pid("gaitd")), "--nofile=1024:4096"], check=True)
 
 
+def _spawner_pid(rig: Rig) -> int:
+    fields = Path(f"/proc/{rig.pid('worker')}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1])
+
+
+def _slow_restart_of_telemetry(rig: Rig) -> None:
+    """What starts the processes stands still, as when the disk does, and telemetry dies."""
+    os.kill(_spawner_pid(rig), signal.SIGSTOP)
+    rig.signal("telemetry", signal.SIGKILL)
+
+
+def _let_it_restart(rig: Rig) -> None:
+    os.kill(_spawner_pid(rig), signal.SIGCONT)
+
+
+def _stop_io_thread(name: str, seconds: float) -> Inject:
+    """The thread of ZeroMQ in which all messages come and go."""
+
+    def inject(rig: Rig) -> None:
+        with stopped_thread(rig.pid(name)):
+            time.sleep(seconds)
+
+    return inject
+
+
+def _delete_socket(rig: Rig) -> None:
+    Path(peers.path_of(rig.runtime_dir, "control")).unlink()
+
+
+def _few_descriptors(rig: Rig) -> None:
+    """As many as a service gets by default."""
+    for name in ("gaitd", "worker"):
+        subprocess.run(["prlimit", "--pid", str(rig.pid(name)), "--nofile=1024:4096"], check=True)
+
+
+def _attacked(name: str, kind: str, endpoint: str, count: int, then: Inject | None = None) -> Fault:
+    """The attack goes on for a while before time counts, and while the robot is watched."""
+
+    def prepare(rig: Rig) -> None:
+        _few_descriptors(rig)
+        rig.attack(kind, endpoint=endpoint, count=count, seconds=20.0)
+        time.sleep(2.0)
+
+    return Fault(name, then or (lambda rig: None), prepare=prepare, undo=Rig.end_attacks)
+
+
+def _restart_alive(rig: Rig) -> None:
+    rig.signal("gaitd", signal.SIGKILL)
+    rig.chain.restart("gaitd")
+
+
+def _damp_by_request(rig: Rig) -> None:
+    with ControlClient(rig.runtime_dir) as client:
+        client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail="stop")
+
+
 def _stress(*arguments: str) -> Inject:
     """Load from stress-ng, for a little longer than the robot is watched."""
 
@@ -241,6 +300,27 @@ GAITD_FAULTS = (
     Fault("flood of requests", _flood("control")),
     Fault("flood to the command publisher", _flood("command")),
     Fault("flood to the guardian's publisher", _flood("guard")),
+    Fault("guardian: its I/O thread stands still for 1 s", _stop_io_thread("gaitd", 1.0), CLIENT),
+    Fault("worker: its I/O thread stands still for 1 s", _stop_io_thread("worker", 1.0), LOST | CLIENT),
+    Fault("gaitd: the control socket's file is deleted", _delete_socket, CLIENT,
+          undo=_restart_alive),
+    Fault("telemetry: dies, and what restarts it stands still", _slow_restart_of_telemetry,
+          undo=_let_it_restart),
+    *(_attacked(f"1000 idle connections to {endpoint}", "idle", endpoint, 1000)
+      for endpoint in peers.ENDPOINTS),
+    *(_attacked(f"messages without end to {endpoint}", "endless", endpoint, 1)
+      for endpoint in peers.ENDPOINTS),
+    _attacked("requests of 60 kB from 16 connections", "oversized", "control", 16),
+    replace(
+        _attacked("300 busy connections, then an operator damps", "busy", "control", 300, _damp_by_request),
+        reasons=frozenset({"operator"}), since="injection",
+    ),
+    replace(
+        _attacked("topics without end at the guardian, then the worker is killed", "topics", "guard", 4,
+                  _kill("worker", signal.SIGKILL)),
+        reasons=DIED, since="injection", bound_periods=SEEN_AT_ONCE,
+    ),
+    _attacked("topics without end at the worker", "topics", "command", 4),
 )  # fmt: skip
 
 STANCE_FAULTS = (

@@ -90,12 +90,16 @@ def not_zeromq(directory: Path) -> None:
                     continue  # disconnected, as it should be
 
 
-def _oversized(endpoint: str) -> bytes:
+def greeting(endpoint: str) -> bytes:
+    """How a peer of that endpoint begins."""
     name, value = b"Socket-Type", _READY[endpoint]
     properties = bytes([len(name)]) + name + len(value).to_bytes(4, "big") + value
     body = b"\x05READY" + properties
-    ready = b"\x04" + bytes([len(body)]) + body
-    return _GREETING + ready + b"\x02" + (1 << 30).to_bytes(8, "big")
+    return _GREETING + b"\x04" + bytes([len(body)]) + body
+
+
+def _oversized(endpoint: str) -> bytes:
+    return greeting(endpoint) + b"\x02" + (1 << 30).to_bytes(8, "big")
 
 
 def connections(directory: Path, count: int) -> list[socket.socket]:

@@ -125,6 +125,7 @@ class Rig:
         """Largest of the policy's, Nm/rad."""
         self._controller = controller
         self._walk = walk
+        self._attacks: list[subprocess.Popen[bytes]] = []
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Rig:
@@ -156,6 +157,7 @@ class Rig:
                 simulator_options=("--turn-over",),
             )
             stack.enter_context(self.chain)
+            stack.callback(self.end_attacks)
             if self.setting.tampered:
                 stack.enter_context(self._proxy(scratch))
             self.runtime_dir = self.chain.runtime_dir
@@ -253,6 +255,19 @@ class Rig:
         """Flood an endpoint from a process of its own."""
         command = [sys.executable, "-m", "gaitforge.faults.peers", str(self.runtime_dir), endpoint]
         subprocess.run([*command, "--seconds", str(seconds)], check=True, capture_output=True, timeout=60)
+
+    def attack(self, kind: str, *, endpoint: str, count: int, seconds: float) -> None:
+        """Begin an attack of gaitforge.faults.hogs; it ends after that time."""
+        command = [sys.executable, "-m", "gaitforge.faults.hogs", str(self.runtime_dir), kind]
+        options = ["--endpoint", endpoint, "--count", str(count), "--seconds", str(seconds)]
+        self._attacks.append(subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL))
+
+    def end_attacks(self) -> None:
+        """End what ``attack`` began."""
+        for attack in self._attacks:
+            attack.kill()
+            attack.wait()
+        self._attacks.clear()
 
     def stress(self, *arguments: str, seconds: int) -> None:
         """Load the machine. Raises GaitdError when stress-ng is not installed."""

@@ -69,6 +69,8 @@ class Scene:
         module = "gaitforge.faults.daemon" if faulty else "gaitd.cli"
         command = [*wrap, sys.executable, "-m", module, "run", "--bundle", str(bundle or self.bundle)]
         command += ["--runtime-dir", str(self.runtime_dir), *options]
+        if "--config" not in options:
+            command += ["--config", os.devnull]  # however this machine's own gaitd is configured
         if "--metrics-port" not in options:
             command += ["--metrics-port", "0"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -130,10 +132,60 @@ def _expect_end(process: subprocess.Popen[str], code: int, pattern: str) -> str:
 
 def _read_only(scene: Scene) -> Seen:
     """The runtime directory is on a read-only file system."""
-    mount = f'mkdir -p {scene.runtime_dir} && mount -t tmpfs -o ro tmpfs {scene.runtime_dir} && exec "$@"'
-    with scene.gaitd(wrap=("unshare", "-m", "sh", "-c", mount, "sh")) as gaitd:
-        _expect_end(gaitd, 2, "Read-only file system")
-    return Seen("exit code 2", "does not start, names the cause", "fix, start again")
+    mount = 'mkdir -p "$0" && mount -t tmpfs -o ro,mode=750 tmpfs "$0" && exec "$@"'
+    with scene.gaitd(wrap=("unshare", "-m", "sh", "-c", mount, str(scene.runtime_dir))) as gaitd:
+        _expect_end(gaitd, 7, "Read-only file system")
+    return Seen("exit code 7", "does not start, names the cause", "the service manager tries again")
+
+
+def _closed_descriptors(scene: Scene) -> Seen:
+    """Standard input and output are closed: no memory file may take their numbers."""
+    with scene.gaitd(wrap=("sh", "-c", 'exec "$@" 0<&- 1>&-', "sh")):
+        pid = scene.wait_ready()["worker"]["pid"]
+        for number in range(3):
+            if not Path(f"/proc/{pid}/fd/{number}").is_symlink():
+                raise GaitdError(f"the worker has no descriptor {number}")
+        os.kill(pid, signal.SIGKILL)
+        scene.wait(lambda now: now["worker"]["ready"] and now["worker"]["pid"] != pid)
+    return Seen("none", "/dev/null in their place", "none needed")
+
+
+def _orphan(scene: Scene) -> Seen:
+    """gaitd is killed while its worker starts; that worker goes on when another gaitd is there."""
+    with scene.gaitd() as gaitd:
+        worker = _descendant_of(gaitd.pid, "gaitd.worker.main")
+        os.kill(worker, signal.SIGSTOP)
+    with scene.gaitd():
+        scene.wait_ready()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGCONT)
+        until_s = time.monotonic() + PATIENCE_S
+        while Path(f"/proc/{worker}/exe").is_symlink():
+            if time.monotonic() > until_s:
+                raise GaitdError("the orphan lives on")
+            time.sleep(0.01)
+        if not scene.demand("status")["worker"]["ready"]:
+            raise GaitdError("the orphan has disturbed the new worker")
+    return Seen("none", "the orphan ends at once, touching nothing", "none needed")
+
+
+def _descendants(parent: int) -> Iterator[int]:
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from _descendants(child)
+
+
+def _descendant_of(parent: int, module: str) -> int:
+    until_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
+        for child in _descendants(parent):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    return child
+        time.sleep(0.001)
+    raise GaitdError(f"no process runs {module}")
 
 
 def _port_taken(scene: Scene) -> Seen:
@@ -243,6 +295,8 @@ def _hang_at_idle(scene: Scene) -> Seen:
 
 START_FAULTS = (
     StartFault("/run read-only at start", _read_only),
+    StartFault("standard descriptors closed, then the worker dies", _closed_descriptors),
+    StartFault("gaitd killed while its worker starts", _orphan),
     StartFault("metrics port taken", _port_taken),
     StartFault("SIGTERM in idle", _sigterm(Mode.IDLE), 1.0),
     StartFault("SIGTERM in damping", _sigterm(Mode.DAMPING), 1.5),

@@ -6,6 +6,7 @@ normalization, action mapping and limits. Deterministic: the same seed gives the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,7 +15,7 @@ import numpy as np
 
 from gaitd.backends.base import Backend
 from gaitd.backends.onnx import OnnxBackend
-from gaitd.bundle.read import Bundle
+from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.manifest import Float32Array, Manifest
@@ -95,12 +96,14 @@ def run_direct(
     on_step: Callable[[Step], None] | None = None,
     on_tick: Callable[[Robot], None] | None = None,
     robot: Robot | None = None,
+    let_go_s: float = math.inf,
 ) -> DirectRun:
     """Stand up, then walk for ``seconds`` of simulated time with the policy, and measure.
 
     ``policy`` is a backend, or just a function for a model without hidden state. A rejected action
     leaves the last command in force. ``on_step`` sees every control step, ``on_tick`` every millisecond.
-    ``robot`` replaces the one that ``seed`` makes.
+    ``robot`` replaces the one that ``seed`` makes. From ``let_go_s`` on nothing comes of the policy any more,
+    and PATIENCE_PERIODS later the motors get the bundle's fallback damping for good.
     Raises InputError when the policy is not for this robot's joints, or its period not whole milliseconds.
     """
     period_ticks = control_ticks(manifest)
@@ -127,7 +130,7 @@ def run_direct(
     recorder.handover_s = robot.time_s
     steps = round(seconds / _TICK_S) // period_ticks
     rejected, waiting, clamped = 0, 0, dict[str, int]()
-    held = standing
+    held, limp = standing, _limp_command(manifest, to_robot)
     for step in range(steps):
         time_s = step * period_ticks * _TICK_S
         command = script.at(time_s)
@@ -136,9 +139,10 @@ def run_direct(
         observation = pipeline.raw_observation().copy()
         action = infer(pipeline.normalize(observation))
         decision = pipeline.decide(action)
+        gone = time_s >= let_go_s
         for limit, count in decision.clamped.items():
             clamped[limit] = clamped.get(limit, 0) + count
-        if decision.accepted and waiting < PATIENCE_PERIODS:
+        if decision.accepted and not gone and waiting < PATIENCE_PERIODS:
             waiting, held = 0, decision.target
             pipeline.commit(decision)
             robot.command = _motor_command(pipeline, held, to_robot)
@@ -146,11 +150,11 @@ def run_direct(
                 backend.commit()
         else:
             # A limit whose response is to damp does so at once, other refusals only when they last.
-            rejected += 1
+            rejected += not gone
             limit_met = decision.cause is not None and decision.cause.reason is Reason.LIMIT
             waiting = PATIENCE_PERIODS if limit_met else waiting + 1
             if waiting >= PATIENCE_PERIODS:
-                robot.command = MotorCommand.damped()
+                robot.command = limp
         if on_step is not None:
             on_step(Step(time_s, observation, np.array(action), decision.accepted, held, reading))
         for _ in range(period_ticks):
@@ -234,6 +238,12 @@ def _state(reading: RobotReading, seq: int, command: Float32Array, to_policy: np
         joint_velocity=single(reading.joint_velocity[to_policy]),
         joint_torque=single(reading.joint_torque[to_policy]),
     )
+
+
+def _limp_command(manifest: Manifest, to_robot: np.ndarray) -> MotorCommand:
+    zero = np.zeros(len(JOINTS))
+    damping = fallback_damping(manifest)[to_robot].astype(np.float64)
+    return MotorCommand(stiffness=zero, position=zero, damping=damping, velocity=zero, torque=zero)
 
 
 def _motor_command(pipeline: PolicyPipeline, target: Float32Array, to_robot: np.ndarray) -> MotorCommand:

@@ -55,7 +55,7 @@ def run_demo(
         directory=output,
         walk=Walk(seconds=SECONDS, script=script, pushes=[PUSH], seed=seed),
         gaitd_command=gaitd,
-        gaitd_options=["--backend", backend],
+        gaitd_options=["--config", os.devnull, "--backend", backend],
         simulator_options=["--png", str(output / "walk.png")],
     )
     _say("starting gaitd, the simulated robot and the C++ controller ...")

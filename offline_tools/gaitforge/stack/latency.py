@@ -54,6 +54,7 @@ def measure(options: Options) -> None:
         directories = {name: Path(scratch) / name for name in ("gaitd", "bare")}
         directories["bare"].mkdir()
         gaitd = [sys.executable, "-m", "gaitd.cli", "run", "--bundle", str(bundle)]
+        gaitd += ["--config", os.devnull]  # however this machine's own gaitd is configured
         runtime = ["--runtime-dir", str(directories["gaitd"]), "--metrics-port", "0"]
         log = stack.enter_context((output / "gaitd.log").open("wb"))
         stack.enter_context(_process([*gaitd, *runtime], log))

@@ -63,7 +63,8 @@ class Chain:
     directory: Path
     walk: Walk
     gaitd_command: Sequence[str] = GAITD
-    gaitd_options: Sequence[str] = ()
+    gaitd_options: Sequence[str] = ("--config", os.devnull)
+    """The defaults, however this machine's own gaitd is configured."""
     simulator_options: Sequence[str] = ()
     controller_options: Sequence[str] = ()
     _commands: dict[str, list[str]] = field(default_factory=dict)

@@ -22,6 +22,8 @@ class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
 
     falls: int = 0
     """Walks that may end on the floor."""
+    hard_landings: int = 0
+    """Times that the fallback damping may drop it, or not let it down, out of a walk."""
     tracking_fraction: float = 0.5
     """The part of each commanded velocity that must be reached, in its direction."""
     drift: float = 0.3

@@ -19,6 +19,7 @@ from gaitforge.verify import evaluation, html_report
 from gaitforge.verify.captured import Parity
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.gate import Gate
+from gaitforge.verify.landing import Landing
 from gaitforge.verify.walking import Walk
 
 
@@ -37,6 +38,8 @@ class Verdict:
     """How the float model followed every kind of command; None where nobody walked."""
     parity: Parity | None
     """How the policy differs from what its trainer did; None without a capture."""
+    landings: list[Landing]
+    """How the robot went down when it was let go out of a walk; empty where nobody walked."""
 
 
 def write_reports(
@@ -57,6 +60,7 @@ def write_reports(
         "parity": None
         if verdict.parity is None
         else parity_report.as_json(verdict.parity.comparison, manifest, verdict.parity.capture),
+        "landings": [asdict(landing) for landing in verdict.landings],
         "gate": {"passed": not verdict.failures, "failures": verdict.failures},
         "bounds": msgspec.to_builtins(verdict.bounds),
         "made_from": facts,
@@ -95,6 +99,8 @@ def _ways(verdict: Verdict) -> Iterator[str]:
                 f"{walk.forward_m:+.2f} m forward, {walk.left_m:+.2f} m to the left, turned left by "
                 f"{math.degrees(walk.turned_rad):+.0f} deg"
             )
+    for landing in verdict.landings:
+        yield f"fallback damping, seed {landing.seed}: let go out of a walk, the robot {landing.describe()}"
     if verdict.tour is not None:
         for leg in verdict.tour.legs:
             yield f"float, {leg.start_s:g} to {leg.end_s:g} s: {leg.describe()}"

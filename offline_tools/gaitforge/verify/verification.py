@@ -21,6 +21,7 @@ from gaitforge.simulate.tour import TOUR_S, can_simulate, tour_script, walk_tour
 from gaitforge.verify import evaluation, gate
 from gaitforge.verify.captured import compare_capture
 from gaitforge.verify.evaluation import Result
+from gaitforge.verify.landing import Landing, land, landing_failures
 from gaitforge.verify.reports import Verdict
 from gaitforge.verify.walking import Walk, judge
 
@@ -105,6 +106,11 @@ def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | No
     walks = [*(floating.closed_loop.walks if floating.closed_loop else ()), request.tour]
     failures = gate.floor_failures([walk for walk in walks if walk is not None], request.bounds.floor)
     failures += parity.failures(manifest) if parity is not None else []
+    landings: list[Landing] = []
+    if request.seeds:
+        with console.step("Letting the robot go out of a walk"):
+            landings = land(manifest, float_backend, request.stats)
+        failures += landing_failures(landings, request.bounds.floor.hard_landings)
     results = [floating]
     if torch_actions is not None:
         error = evaluation.action_error(manifest, torch_actions, reference)
@@ -123,7 +129,9 @@ def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | No
             results.append(hybrid)
             missed = []
         failures += missed
-    return Verdict(results, failures, fp16_layers, toolkit.versions(), request.bounds, request.tour, parity)
+    return Verdict(
+        results, failures, fp16_layers, toolkit.versions(), request.bounds, request.tour, parity, landings
+    )
 
 
 def _measure(

@@ -134,8 +134,7 @@ def faults() -> dict[str, Any]:
 
 def on_the_cpu() -> dict[str, Any]:
     """The other backend, by configuration."""
-    config = Path("/etc/gaitd/gaitd.toml")
-    config.write_text(config.read_text().replace('backend = "auto"', 'backend = "onnx"'))
+    Path("/etc/gaitd/gaitd.toml.d/backend.toml").write_text('[daemon]\nbackend = "onnx"\n')
     run("systemctl", "restart", "gaitd")
     report: dict[str, Any] = {"worker": status()["worker"], **start_to_ready()}
     walk = Walk()

@@ -30,6 +30,7 @@
 #include <gaitd/latch.hpp>
 #include <gaitd/link.hpp>
 #include <gaitd/messages.hpp>
+#include <gaitd/orientation.hpp>
 #include <gaitd/pool.hpp>
 #include <gaitd/realtime.hpp>
 #include <gaitd/route.hpp>
@@ -188,6 +189,7 @@ public:
     bool publish(const RobotState& state) noexcept {
         adoptSession();
         return publishSample(stateSize(joints(), sends_linear_velocity_), state.stamp_ns, state.joint_position,
+                             tooTiltedToStand(state.orientation),
                              [&](std::uint64_t seq, void* data, std::size_t size) {
                                  return encodeState(state, latch_.sampleSession(), seq, joints(), sends_linear_velocity_,
                                                     data, size);
@@ -198,7 +200,7 @@ public:
     bool publish(const RawObservation& raw) noexcept {
         adoptSession();
         const std::size_t dim = contract_.observation_dim;
-        return publishSample(rawObservationSize(joints(), dim), raw.stamp_ns, raw.joint_position,
+        return publishSample(rawObservationSize(joints(), dim), raw.stamp_ns, raw.joint_position, false,
                              [&](std::uint64_t seq, void* data, std::size_t size) {
                                  return encodeRawObservation(raw, latch_.sampleSession(), seq, joints(), dim, data, size);
                              });
@@ -342,8 +344,9 @@ private:
     }
 
     template <class Encode>
-    bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, Encode encode) noexcept {
-        const std::uint64_t seq = latch_.published(stamp_ns, position);
+    bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, bool tilted,
+                       Encode encode) noexcept {
+        const std::uint64_t seq = latch_.published(stamp_ns, position, tilted);
         zmq_msg_t* message = pool_.front();
         // Made for another observation length: hello came again with another policy.
         while (message != nullptr && zmq_msg_size(message) != size) {

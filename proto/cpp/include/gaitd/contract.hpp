@@ -42,6 +42,8 @@ inline constexpr std::uint64_t kFirstCommand_ns = 500'000'000;
 inline constexpr std::uint64_t kMaxFirstCommand_ns = 5'000'000'000;
 /// The longest stance; longer on stiff legs makes the way to the ground worse.
 inline constexpr std::uint64_t kMaxStance_ns = 500'000'000;
+/// There is no stance, nor the rest of one, for a body that is tilted further.
+inline constexpr double kStanceMaxTiltRad = 0.8;
 /// TCP port of the first channel; a channel's port is this plus its offset.
 inline constexpr std::uint64_t kDefaultPort = 9'460;
 /// A client's reconnect interval on the robot.

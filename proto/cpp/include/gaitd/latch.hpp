@@ -100,8 +100,9 @@ public:
         return standing_ == Standing::Yes ? standing_since_ns_ + stance_.duration_ns : 0;
     }
 
-    /// Counts one published sample; its number in the session.
-    std::uint64_t published(std::uint64_t stamp_ns, const JointArray& joint_position) noexcept {
+    /// Counts one published sample; its number in the session. `tilted`: too far for a stance, see tilted().
+    std::uint64_t published(std::uint64_t stamp_ns, const JointArray& joint_position, bool tilted = false) noexcept {
+        tilted_ = tilted;
         ++last_published_seq_;
         stamps_[last_published_seq_ % kRemembered] = stamp_ns;
         measured_position_ = joint_position;
@@ -227,6 +228,7 @@ private:
 
     /// The stance begins with the first look after damping latched, and ends with its time.
     void stand(std::uint64_t now_ns) noexcept {
+        if (tilted_) return standDown();  // It has fallen, or is falling: stiff legs help nobody.
         if (standing_ == Standing::Yes) {
             if (age(standing_since_ns_, now_ns) >= stance_.duration_ns) standDown();
             return;
@@ -271,6 +273,7 @@ private:
     std::uint64_t driven_ns_ = 0;  ///< When decide() last gave an active command.
     std::uint64_t standing_since_ns_ = 0;
     Standing standing_ = Standing::No;
+    bool tilted_ = false;
     bool waiting_since_known_ = false;
     bool expired_ = false;
     std::array<std::uint64_t, kRemembered> stamps_{};

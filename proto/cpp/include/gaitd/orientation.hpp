@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include <gaitd/contract.hpp>
 #include <gaitd/messages.hpp>
 
 namespace gaitd {
@@ -18,6 +19,13 @@ inline Quaternion quaternionFromRpy(float roll, float pitch, float yaw) noexcept
     const float sy = std::sin(yaw / 2.0F);
     return {cr * cp * cy + sr * sp * sy, sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
             cr * cp * sy - sr * sp * cy};
+}
+
+/// Whether the base is tilted too far for a stance; so is one whose orientation is not known.
+inline bool tooTiltedToStand(const Quaternion& orientation) noexcept {
+    const auto& [w, x, y, z] = orientation;
+    static const float least = static_cast<float>(std::cos(kStanceMaxTiltRad));
+    return !(w * w - x * x - y * y + z * z >= least * (w * w + x * x + y * y + z * z));
 }
 
 }  // namespace gaitd

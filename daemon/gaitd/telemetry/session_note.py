@@ -1,0 +1,77 @@
+"""A note on the disk while a session is active: the next gaitd finds it when this one died in the session."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from gaitd.shared.guard_memory import GuardMemory
+from gaitd.wire.generated import Mode
+
+FILE = "active-session.json"
+_RUN_BITS = 20
+"""Sessions of one run of gaitd differ only in so many low bits (gaitd.guardian.main)."""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What is written."""
+
+    session: int
+    policy: str
+    since: str
+    """UTC, for people: a robot's clock may be wrong."""
+
+
+class SessionNote:
+    """Follows the guardian's mode; never raises, for whatever the disk says."""
+
+    def __init__(self, guard: GuardMemory, directory: Path, policy: str) -> None:
+        self._guard = guard
+        self._file = directory / FILE
+        self._policy = policy
+        self._noted = 0
+
+    def report_lost(self) -> None:
+        """Say what an earlier gaitd left, if it was another one: telemetry alone may have been replaced."""
+        try:
+            note = msgspec.json.decode(self._file.read_bytes(), type=Note)
+        except OSError:
+            return
+        except msgspec.MsgspecError:
+            note = Note(0, "an unknown policy", "an unknown time")
+        latest = self._guard.read_session()
+        if latest is not None and latest.session >> _RUN_BITS == note.session >> _RUN_BITS:
+            self._noted = note.session
+            return
+        _say(
+            f"the last gaitd died in session {note.session} of {note.policy}, active since {note.since}, "
+            "and left no recording of it; the log's lines before this start may say why"
+        )
+        self._put(0)
+
+    def look(self) -> None:
+        """Have the note on the disk while, and only while, a session is active."""
+        latest = self._guard.read_session()
+        active = latest is not None and self._guard.words["mode"] == Mode.ACTIVE
+        session = latest.session if latest is not None and active else 0
+        if session != self._noted:
+            self._put(session)
+
+    def _put(self, session: int) -> None:
+        self._noted = session
+        try:
+            if session == 0:
+                self._file.unlink(missing_ok=True)
+                return
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            self._file.write_bytes(msgspec.json.encode(Note(session, self._policy, since)) + b"\n")
+        except OSError as error:
+            _say(f"{self._file}: {error.strerror}; if gaitd dies now, its next start will not tell")
+
+
+def _say(text: str) -> None:
+    print(f"gaitd-telemetry: {text}", file=sys.stderr, flush=True)

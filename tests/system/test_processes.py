@@ -1,0 +1,117 @@
+"""What a process needs around it: its parent, its descriptors, its CPUs, and how it says what it lacks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gaitd.errors import InputError, ResourceError, error_of
+from gaitd.system import realtime
+from gaitd.system.command_line import run_command
+from support.daemon import wait_until
+
+WITH_PARENT = [sys.executable, "-m", "gaitd.system.with_parent"]
+STARTS_ONE = """
+import os, subprocess, sys
+command = [*sys.argv[1:4], str(os.getpid()), sys.argv[4]]
+print(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def gone(pid: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_child_whose_parent_died_before_its_first_instruction_does_nothing(tmp_path: Path) -> None:
+    """Its guardian is killed while the system still loads the interpreter: pid 1 is its parent by then."""
+    done = subprocess.run(
+        [*WITH_PARENT, str(os.getpid() + 1), "support.of_other_code"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = subprocess.run([*WITH_PARENT, str(os.getpid()), "support.of_other_code"], check=False)
+    assert done.returncode == 8, "with its parent it runs"
+
+
+def test_a_child_ends_with_its_parent_also_while_it_imports() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS_ONE, *WITH_PARENT, "support.never_ends"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        comm = Path(f"/proc/{pid}/comm")
+        wait_until(lambda: comm.read_text() == "never_ends\n", what="the import")
+        parent.send_signal(signal.SIGKILL)
+        wait_until(lambda: gone(pid), what="the child's end")
+
+
+PRINTS = """
+import os, subprocess, sys
+from gaitd.system.command_line import run_command
+def command():
+    fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+    print("to standard output"); print("to standard error", file=sys.stderr)
+    os.write(fd, str(fd).encode())
+    return subprocess.call([sys.executable, "-c", "import os; [os.fstat(fd) for fd in (0, 1, 2)]"])
+sys.exit(run_command("test", command))
+"""
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_what_is_printed_never_goes_into_another_file(tmp_path: Path, closed: str) -> None:
+    file = tmp_path / "memory"
+    command = f'exec "$0" -c "$1" "$2" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, PRINTS, file],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert int(file.read_text()) > 2
+
+
+def test_all_cpus_are_those_that_the_kernel_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may number fewer CPUs than it has, or other ones."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {max(before)})
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+        realtime.use_all_cpus()
+        assert os.sched_getaffinity(0) >= before
+    finally:
+        os.sched_setaffinity(0, before)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    realtime.use_all_cpus()
+
+
+def test_what_may_pass_by_itself_is_not_the_users_mistake() -> None:
+    for number in (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EADDRINUSE, errno.EROFS):
+        assert isinstance(error_of(number, "text"), ResourceError)
+    for number in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENAMETOOLONG, None):
+        assert isinstance(error_of(number, "text"), InputError)
+
+
+def test_what_nobody_expected_of_the_system_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        raise OSError(errno.ENFILE, "Too many open files in system", "/dev/shm")
+
+    assert run_command("gaitd", command) == 7
+    expected = "gaitd: error: /dev/shm: Too many open files in system; the system refused it, try again\n"
+    assert capsys.readouterr().err == expected
