@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
-from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import read_only
@@ -21,7 +21,7 @@ Launch = tuple[Callable[[int], str], list[int]]
 
 def worker_launch(
     bundle: Bundle,
-    choice: BackendChoice,
+    backends: list[BackendName],
     config: Config,
     slot: int,
     guard: GuardMemory,
@@ -35,7 +35,7 @@ def worker_launch(
         launch = WorkerLaunch(
             bundle=str(bundle.path.resolve()),
             bundle_id=bundle.id,
-            backend=choice.current,
+            backends=backends,
             slot=slot,
             guard_memory_fd=guard_fd,
             worker_memory_fd=memory.fd,
@@ -49,7 +49,7 @@ def worker_launch(
 
 
 def telemetry_launch(
-    bundle: Bundle, backends: list[str], config: Config, guard: GuardMemory, memory: WorkerMemory
+    bundle: Bundle, backends: list[BackendName], config: Config, guard: GuardMemory, memory: WorkerMemory
 ) -> Launch:
     """Telemetry reads the others' memory and has its own; it has nothing to report."""
     manifest = bundle.manifest

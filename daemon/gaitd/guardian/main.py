@@ -116,7 +116,7 @@ class Guardian:
             Child(
                 worker,
                 *worker_launch(
-                    bundle, self._choice, config, WORKER_SLOT, self._guard, self._worker_memory, lifeline_fd
+                    bundle, backends, config, WORKER_SLOT, self._guard, self._worker_memory, lifeline_fd
                 ),
             ),
             self._choice,
@@ -126,7 +126,7 @@ class Guardian:
             self._start,
         )
         self._telemetry = Child(
-            TELEMETRY, *telemetry_launch(bundle, [*backends], config, self._guard, self._worker_memory)
+            TELEMETRY, *telemetry_launch(bundle, backends, config, self._guard, self._worker_memory)
         )
         self._children = {child.name: child for child in (self._worker.child, self._telemetry)}
         self._spawner = SpawnerProcess([*self._children.values()])
@@ -319,9 +319,9 @@ class Guardian:
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
+        self._words["backend"] = self._choice.index  # a worker reads it as soon as it runs
         child.start(self._spawner, now_ns)
         self._words["worker_starts"] = self._worker.child.starts
-        self._words["backend"] = self._choice.index
 
     def _hear_news(self, now_ns: int) -> None:
         """What became of the processes that were asked for."""

@@ -18,7 +18,8 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: str
     bundle_id: str
-    backend: BackendName
+    backends: list[BackendName]
+    """Those to try, in order; the guard memory tells which one is to run."""
     slot: int
     guard_memory_fd: int
     worker_memory_fd: int
@@ -37,8 +38,8 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     recorder: Recorder
     period_s: float
     policy: dict[str, str]
-    backends: list[str]
-    """Those to try, in order; the guard memory tells which one runs."""
+    backends: list[BackendName]
+    """As the worker's."""
     bundle: str
     """The bundle's file or directory name."""
     joints: list[str]

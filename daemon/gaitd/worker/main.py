@@ -39,9 +39,10 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         raise InputError(f"{launch.bundle}: the bundle was changed since gaitd started; restart gaitd")
     config = launch.config
     raise_descriptor_limit()
-    backend = open_backend(launch.backend, bundle, config.daemon.npu_core)
-    selftest = run_selftest(backend, bundle, golden_tolerance(launch.backend, bundle))
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
+    name = launch.backends[guard.words["backend"]]
+    backend = open_backend(name, bundle, config.daemon.npu_core)
+    selftest = run_selftest(backend, bundle, golden_tolerance(name, bundle))
     memory = WorkerMemory(launch.worker_memory_fd, writable=True)
     npu_memory = backend.memory()
     for kind in NPU_MEMORY:
@@ -50,7 +51,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     realtime = config.realtime
     settings = apply_realtime(realtime, WORKER.cpus(realtime), WORKER.priority(realtime))
     return worker, WorkerReport(
-        backend=launch.backend,
+        backend=name,
         versions=backend.versions(),
         memory=npu_memory,
         selftest={
