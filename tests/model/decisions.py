@@ -299,10 +299,17 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     guardian._limits = GuardLimits(bounds.deadline * bounds.unit_ns, bounds.first_command * bounds.unit_ns)
     guardian._period_ns = bounds.unit_ns
     guardian._standing, guardian._next_publish_ns = False, 0
-    guardian._channel = SimpleNamespace(publish=lambda *_, **__: None, serve=lambda answer: (0, 0))
+    guardian._channel = SimpleNamespace(
+        publish=lambda *_, **__: None,
+        serve=lambda answer: (0, 0),
+        disconnected=0,
+        probe=SimpleNamespace(silence_ns=lambda _: 0),
+    )
+    guardian._silence_ns = 0
     guardian._worker = SimpleNamespace(view=lambda: view)
-    for name in ("_announce", "_look_after_worker", "_look_after_telemetry", "_feed_watchdog"):
-        setattr(guardian, name, lambda _: None)
+    other_work = "_look_after_worker", "_look_after_rate", "_look_after_telemetry", "_feed_watchdog"
+    for name in ("_announce", *other_work):
+        setattr(guardian, name, lambda *_: None)
     guardian._sessions.state = state
     guardian._apply(now_ns)
     return guardian, writes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from zmq.utils import z85
 
 from gaitd.ctl.cli import main
 from gaitd.errors import InputError
@@ -88,7 +89,7 @@ def test_a_list_of_keys(pair: tuple[Path, Path]) -> None:
         read_public_key(pair[1])
 
 
-KEY = key()
+KEY, OTHER_KEY = (zmq.curve_public(z85.encode(bytes([number]) * 32)).decode() for number in (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ KEY = key()
         ("alice\n", "line 1: expected a name"),
         (f"alice {KEY} admin\n", "line 1: expected a name"),
         (f"alice {KEY}\nbob {KEY[:-1]}\n", "line 2: expected a name"),
-        (f"alice {KEY}\nalice {key()}\n", "line 2: alice or its key is there twice"),
+        (f"alice {KEY}\nalice {OTHER_KEY}\n", "line 2: alice or its key is there twice"),
         (f"alice {KEY}\nbob {KEY}\n", "line 2: bob or its key is there twice"),
     ],
 )
