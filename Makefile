@@ -25,8 +25,13 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, then kill the worker; BUNDLE=... takes another policy
+demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, then kill the worker; BUNDLE=..., BACKEND=rknn
+ifeq ($(BACKEND),rknn)
+	PYTHONPATH=tests/target:$$PYTHONPATH $(BIN)/python -m standin.demo --bundle $(BUNDLE) \
+	    --controller $(CONTROLLER) --output build/demo
+else
 	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo
+endif
 
 test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64
 	@[ "$$(id -u)" != 0 ] || tools/debian-packages $(TARGET_PACKAGES)

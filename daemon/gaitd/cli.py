@@ -7,11 +7,12 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 import gaitd
-from gaitd.backends import choose_backend, open_backend
+from gaitd.backends import WantedBackend, backends_to_try, golden_tolerance, open_backend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.fit import check_fit, notes_of_fit
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--config", type=Path, help="this file alone (default: the robot's)")
     run.add_argument("--runtime-dir", help="directory of the sockets (default: from the config, /run/gaitd)")
-    run.add_argument("--backend", choices=("auto", "onnx", "rknn"), help="overrides the config")
+    run.add_argument("--backend", choices=get_args(WantedBackend), help="overrides the config")
     run.add_argument("--metrics-port", type=int, help="overrides the config; 0 turns the endpoint off")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is in a bundle, or what is wrong with it")
@@ -84,7 +85,7 @@ def _guard(options: argparse.Namespace) -> int:
     for note in notes_of_fit(bundle, config):
         log.warning("%s", note)
     try:
-        Guardian(bundle, config, choose_backend(config.daemon.backend, bundle)).run()
+        Guardian(bundle, config, backends_to_try(config.daemon.backend, bundle)).run()
     finally:
         writer.stop()
     return 0
@@ -134,7 +135,7 @@ def _replay_capture(bundle: Bundle) -> None:
         print(f"  note: the captured actions are not compared: {error}")
         return
     try:
-        result = run_selftest(backend, bundle, bundle.manifest.golden.onnx_tolerance)
+        result = run_selftest(backend, bundle, golden_tolerance("onnx", bundle))
     finally:
         backend.close()
     print(f"  replayed:      model.onnx answers all {result.count} captured observations as captured")

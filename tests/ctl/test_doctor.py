@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,61 @@ def test_each_defect_is_found_and_comes_with_its_fix(
     assert check.level is level
     assert found in check.found
     assert check.fix
+
+
+NODE = "/sys/devices/platform/fdab0000.npu"
+RUNNING = ("/proc/sys/kernel/osrelease", "6.12.1-new")
+DRIVER_OF_OLD = ("/boot/config-5.10.160-old", "CONFIG_ROCKCHIP_RKNPU=y\n")
+MODULE = ("/lib/modules/6.12.1-new/kernel/drivers/rknpu/rknpu.ko.xz", "")
+
+
+def makes_rocket(fake: FakeSystem) -> None:
+    device = fake.root / "sys/class/accel/accel0/device"
+    device.mkdir(parents=True)
+    (device / "driver").symlink_to("../../../../bus/platform/drivers/rocket")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "fix"),
+    [
+        ([], "kernel 6.12.1-new has no RKNPU driver", "vendor's kernel"),
+        ([writes("/proc/device-tree/npu@fdab0000/status", "disabled")], "npu@fdab0000/status", "overlay"),
+        ([writes("/proc/device-tree/iommu@fdab9000/status", "disabled")], "iommu@fdab9000/status", "overlay"),
+        ([makes_rocket], "/dev/accel/accel0 is of mainline's rocket driver", "vendor's kernel"),
+        ([writes(*MODULE)], "has the module rknpu, but it is not loaded", "modprobe rknpu"),
+        ([writes("/sys/module/rknpu/refcnt", "0")], "is loaded, but made no device node", "--grep=rknpu"),
+        ([writes(*DRIVER_OF_OLD)], "5.10.160-old has: an update lost it", "boot 5.10.160-old"),
+        ([writes("/lib/modules/6.1.99-old/extra/rknpu.ko", "")], "6.1.99-old has", "boot 6.1.99-old"),
+    ],
+)
+def test_a_missing_node_has_a_cause(fake: FakeSystem, changes: list[Defect], found: str, fix: str) -> None:
+    shutil.rmtree(fake.root / NODE.lstrip("/"))
+    fake.write(*RUNNING)
+    for change in changes:
+        change(fake)
+    check = one(look(fake), "NPU node")
+    assert check.level is Level.FAIL
+    assert found in check.found
+    assert fix in check.fix
+
+
+def test_a_driver_without_drm_needs_the_dma_heaps(fake: FakeSystem) -> None:
+    shutil.rmtree(fake.root / NODE.lstrip("/"))
+    fake.write("/dev/rknpu", "")
+    (fake.root / "dev/rknpu").chmod(0o666)
+    check = one(look(fake), "NPU memory")
+    assert (check.level, "dma_heap is missing" in check.found) == (Level.FAIL, True)
+    fake.write("/dev/dma_heap/system", "")
+    (fake.root / "dev/dma_heap/system").chmod(0o666)
+    assert {check.level for check in look(fake) if check.name == "NPU node"} == {Level.OK}
+
+
+def test_a_policy_on_the_cpu_for_want_of_the_npu_is_found() -> None:
+    fallen = status(backend="onnx", fallback="rknn does not work here: rknn_init failed")
+    broken = next(check_service(fallen, npu_is_well=False))
+    assert (broken.level, "rknn_init failed" in broken.found) == (Level.WARN, True)
+    assert "the findings above" in broken.fix
+    assert "module is loaded late" in next(check_service(fallen, npu_is_well=True)).fix
 
 
 def test_kernel_messages_of_the_npu_are_found(fake: FakeSystem) -> None:

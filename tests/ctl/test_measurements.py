@@ -42,6 +42,9 @@ class FakeBackend:
     def versions(self) -> dict[str, str]:
         return {}
 
+    def memory(self) -> dict[str, int]:
+        return {}
+
     def close(self) -> None: ...
 
 

@@ -309,7 +309,13 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     guardian._worker = SimpleNamespace(view=lambda: view)
     guardian._children = SimpleNamespace(restart_if_dead=lambda *_: None)
     guardian._telemetry = None
-    for name in ("_announce", "_look_after_worker", "_look_after_rate", "_feed_watchdog"):
+    for name in (
+        "_announce",
+        "_look_after_worker",
+        "_look_after_rate",
+        "_watch_degradation",
+        "_feed_watchdog",
+    ):
         setattr(guardian, name, lambda *_: None)
     guardian._sessions.state = state
     guardian._apply(now_ns)

@@ -80,7 +80,8 @@ class Gaitd:
     """``gaitd run`` on a bundle, with a runtime directory and a notify socket of its own.
 
     Metrics are served at a Unix socket, so that several may run. ``fault``: the worker's backend can be
-    told to misbehave (see support.faulty_worker). ``process``: more that subprocess.Popen is told.
+    told to misbehave (see support.faulty_worker). ``module``: what runs in place
+    of gaitd.cli. ``process``: more that subprocess.Popen is told.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Gaitd:
         runtime_dir: Path | None = None,
         config: str = "",
         fault: bool = False,
+        module: str = "gaitd.cli",
         process: Mapping[str, Any] | None = None,
     ) -> None:
         # Unix socket paths are short: not under pytest's own directory.
@@ -114,7 +116,7 @@ class Gaitd:
             str(self.runtime_dir),
         ]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "support.faulty_gaitd" if fault else "gaitd.cli", "run", *paths, *options],
+            [sys.executable, "-m", "support.faulty_gaitd" if fault else module, "run", *paths, *options],
             stderr=self._log,
             env={
                 **os.environ,
@@ -169,8 +171,13 @@ class Gaitd:
 
     def metrics(self) -> dict[str, float]:
         """Every sample by name and labels, as in ``gaitd_damping_total{reason="deadline"}``."""
-        wait_until(self.metrics_socket.exists, START_S, "the metrics socket")
-        return samples(scrape(self.metrics_socket))
+
+        def page() -> str:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # not listening yet
+                return scrape(self.metrics_socket)
+            return ""
+
+        return samples(wait_until(page, START_S, "the metrics socket"))
 
     def controller(self, **options: Any) -> Controller:
         """A controller that has said hello and whose sockets are connected; no session may be running."""

@@ -28,6 +28,9 @@ class Honest:
     def versions(self) -> dict[str, str]:
         return self.real.versions()
 
+    def memory(self) -> dict[str, int]:
+        return self.real.memory()
+
     def close(self) -> None:
         self.real.close()
 

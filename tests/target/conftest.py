@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from machine import PACKAGES, Layer, Machine, build_package, system_root
 from measured import Measured
 from rootfs import TargetUnavailableError
 from standin import models
+from standin.board import BOARD, host_of, make_board
 from standin.build import build_standin
 from standin.orders import Orders
 from walking import controller_of
@@ -22,6 +25,7 @@ from gaitd.policy.manifest import Model
 from gaitforge.bundle.write import write_bundle
 from support.bundles import lite3_manifest, write_small_bundle
 from support.controller import Controller
+from support.daemon import Gaitd
 
 
 @pytest.fixture(scope="session")
@@ -78,13 +82,17 @@ def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Orders:
 @pytest.fixture
 def host(standin_library: Path, orders: Orders, tmp_path: Path) -> RknnHost:
     """This machine in the role of a board with an RK3588, one NPU node and the stand-in runtime."""
-    tree = tmp_path / "device-tree"
-    tree.mkdir()
-    (tree / "compatible").write_bytes(b"radxa,rock-5b\0rockchip,rk3588\0")
-    (tmp_path / "sys/devices/platform/fdab0000.npu/drm/renderD129").mkdir(parents=True)
-    (tmp_path / "dev/dri").mkdir(parents=True)
-    (tmp_path / "dev/dri/renderD129").touch()
-    return RknnHost(str(standin_library), tree, tmp_path / "dev", tmp_path / "sys")
+    make_board(tmp_path)
+    shutil.copy(standin_library, tmp_path)
+    return host_of(tmp_path)
+
+
+@pytest.fixture
+def board(host: RknnHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Gaitd]:
+    """Run gaitd in a process of its own on that board; told as ``support.daemon.Gaitd`` is."""
+    monkeypatch.setenv(BOARD, str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
+    return partial(Gaitd, module="standin.daemon")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""Runs on the emulated target: the vendor's wheel and our backend on the same stand-in runtime.
+"""Runs on the emulated target: the vendor's wheel and our backends on the same stand-in runtime.
 
-Prints one JSON object; test_rknn_wheel.py judges it.
+Prints one JSON object; test_rknn_wheel.py judges it. With a number as argument only the backends' costs over
+so many runs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,11 +23,14 @@ from rknnlite.api import RKNNLite
 from standin import models
 from standin.orders import Orders
 
+from gaitd.backends.base import Backend
 from gaitd.backends.rknn import RknnBackend
+from gaitd.backends.rknnlite import RknnLiteBackend
 from gaitd.errors import GaitdError
 from gaitd.policy.manifest import Model
 
 RUN_FAULTS = ["error -1", "error -2", "error -3", "nan", "unwritten", "late 20"]
+LITE_RUN_FAULTS = ["error -1", "error -2", "error -3", "nan", "stale", "late 20"]
 START_FAULTS = ["init -1", "init -13", "core -5", "query -7", "input_elements 44", "api 1.4.0"]
 
 
@@ -38,6 +43,23 @@ def load_wheel(model: Path) -> Any:
 
 def load_backend() -> RknnBackend:
     return RknnBackend(models.policy(), Model(), models.OBSERVATION_DIM, models.ACTION_DIM)
+
+
+def load_lite() -> RknnLiteBackend:
+    return RknnLiteBackend(models.policy(), Model(), models.OBSERVATION_DIM, models.ACTION_DIM)
+
+
+def hidden_states(kind: type[RknnBackend] | type[RknnLiteBackend]) -> list[list[float]]:
+    """Answers of a recurrent policy: twice without commit, then after it, then after a reset."""
+    file, model, _ = models.recurrent_policy()
+    backend: Backend = kind(file, model, models.OBSERVATION_DIM, models.ACTION_DIM)
+    answers = [backend.infer(models.observation()).tolist() for _ in range(2)]
+    backend.commit()
+    answers.append(backend.infer(models.observation()).tolist())
+    backend.reset()
+    answers.append(backend.infer(models.observation()).tolist())
+    backend.close()
+    return answers
 
 
 def answer(call: Callable[[], Any]) -> dict[str, Any]:
@@ -121,14 +143,45 @@ def main() -> None:
         orders.give(fault)
         report["start_faults"][fault] = answer(load_backend)
     orders.give()
+    lite = load_lite()
+    report["lite"] = answer(lambda: lite.infer(observation))
+    report["lite_versions"] = lite.versions()
+    report["lite_refuses"] = [
+        answer(lambda: lite.infer(np.zeros(44, np.float32))),
+        answer(lambda: lite.infer(np.full(45, np.nan, np.float32))),
+    ]
+    report["lite_run_faults"] = {}
+    for fault in LITE_RUN_FAULTS:
+        lite.infer(models.observation(1))
+        orders.give(f"from 1 {fault}")
+        report["lite_run_faults"][fault] = answer(lambda: lite.infer(observation))
+        orders.give()
+    report["lite_start_faults"] = {}
+    for fault in START_FAULTS:
+        orders.give(fault)
+        report["lite_start_faults"][fault] = answer(load_lite)
+    orders.give()
+    report["hidden"] = {kind.__name__: hidden_states(kind) for kind in (RknnBackend, RknnLiteBackend)}
     report["endings"] = {fault: ending(fault, orders) for fault in ("crash", "hang", "late 10")}
 
-    report["wheel_cost"] = cost(wheel_call, 1500)
-    report["backend_cost"] = cost(backend_call, 100_000)
+    report["wheel_cost"] = cost(wheel_call, 500)
+    report["backend_cost"] = cost(backend_call, 20_000)
+    report["lite_cost"] = cost(lambda: lite.infer(observation), 500)
     wheel.release()
     backend.close()
     print(json.dumps(report))
 
 
+def costs(count: int) -> None:
+    """Both backends side by side."""
+    observation = models.observation()
+    found = {}
+    for load in (load_backend, load_lite):
+        backend = load()
+        found[load.__name__] = cost(lambda backend=backend: backend.infer(observation), count)
+        backend.close()
+    print(json.dumps(found))
+
+
 if __name__ == "__main__":
-    main()
+    costs(int(sys.argv[1])) if len(sys.argv) > 1 else main()

@@ -21,6 +21,7 @@ from rootfs import TargetUnavailableError, ensure_rootfs, target_command
 from standin.orders import Orders
 
 from gaitd.wire.generated import Mode, Reason
+from gaitd.wire.messages import JointCommand
 from support.bundles import small_manifest
 from support.controller import Controller
 
@@ -75,6 +76,12 @@ def root() -> Path:
 @pytest.fixture(scope="module")
 def gaitd(root: Path) -> Iterator[TargetGaitd]:
     """One for all tests: starting Python in the emulator is what takes time here."""
+    with target_gaitd(root, "rknn") as running:
+        yield running
+
+
+@contextmanager
+def target_gaitd(root: Path, backend: str) -> Iterator[TargetGaitd]:
     with tempfile.TemporaryDirectory() as place:  # short: paths of sockets are limited
         shared = Path(place)
         write_npu_bundle(shared / "small.gaitd", small_manifest(control_period_s=PERIOD_NS / 1e9))
@@ -83,7 +90,7 @@ def gaitd(root: Path) -> Iterator[TargetGaitd]:
         command = target_command(
             root,
             *("/opt/python", "-m", "gaitd.cli", "run", "--bundle", "/run/gaitd/small.gaitd"),
-            *("--runtime-dir", "/run/gaitd", "--metrics-port", "0"),
+            *("--runtime-dir", "/run/gaitd", "--metrics-port", "0", "--backend", backend),
             binds={shared: "/run/gaitd"},
             variables={"GAITD_STANDIN_CONTROL": "/run/gaitd/orders"},
         )
@@ -107,6 +114,23 @@ def test_walks_on_the_npu(gaitd: TargetGaitd) -> None:
     text = gaitd.log.read_text()
     assert "backend=rknn" in text
     assert "driver=0.9.8" in text
+
+
+def test_walks_on_the_npu_through_the_vendors_package(root: Path) -> None:
+    with target_gaitd(root, "rknnlite") as gaitd:
+        with gaitd.session() as controller:
+            answers = [answer for answer in controller.walk(20) if answer is not None]
+            assert [answer.mode for answer in answers].count(Mode.ACTIVE) >= 15
+            gaitd.orders.give("from 1 error -2")
+            damping = next(filter(is_damping, (controller.step() for _ in range(30))), None)
+            assert damping is not None
+            assert damping.reason is Reason.BACKEND_ERROR
+            gaitd.orders.give()
+        assert "backend=rknnlite" in gaitd.log.read_text()
+
+
+def is_damping(command: JointCommand | None) -> bool:
+    return command is not None and command.mode is Mode.DAMPING
 
 
 def test_late_runs_inside_the_period_are_answers(gaitd: TargetGaitd) -> None:

@@ -153,6 +153,26 @@ def test_reports_versions(load: Load, host: RknnHost, orders: Orders) -> None:
     }
 
 
+WEIGHTS_BYTES = 2 * (32 * 46 + 32 * 33 + 12 * 33)
+
+
+def test_tells_what_the_model_takes_of_the_npus_memory(load: Load) -> None:
+    memory = load(None, Model(npu_memory_kib=10)).memory()
+    assert memory == {"weights": WEIGHTS_BYTES, "internal": 114, "dma": WEIGHTS_BYTES + 114}
+
+
+def test_refuses_a_model_beyond_its_declared_memory(load: Load) -> None:
+    with pytest.raises(InputError, match=r"takes 5\.8 KiB of the NPU's memory.*npu_memory_kib is 5"):
+        load(None, Model(npu_memory_kib=5))
+
+
+def test_a_bound_that_the_runtime_cannot_check_is_refused(load: Load, orders: Orders) -> None:
+    orders.give("memory -5")
+    assert load().memory() == {}
+    with pytest.raises(BackendError, match="install a newer librknnrt"):
+        load(None, Model(npu_memory_kib=10))
+
+
 def test_refuses_a_second_thread(load: Load) -> None:
     backend = load()
     backend.infer(models.observation())
@@ -276,6 +296,22 @@ def test_a_disabled_npu_is_named(host: RknnHost, orders: Orders) -> None:
     (host.device_tree / "npu@fdab0000/status").write_bytes(b"disabled\0")
     orders.give("init -1")
     assert "the device tree has the NPU disabled" in start_error(host)
+
+
+def test_a_disabled_memory_unit_is_named(host: RknnHost, orders: Orders) -> None:
+    (host.device_tree / "iommu@fdab9000").mkdir()
+    (host.device_tree / "iommu@fdab9000/status").write_bytes(b"disabled\0")
+    orders.give("init -1")
+    assert "the device tree has the NPU disabled" in start_error(host)
+
+
+def test_mainlines_driver_is_named(host: RknnHost, orders: Orders) -> None:
+    shutil.rmtree(host.sys)
+    device = host.sys / "class/accel/accel0/device"
+    device.mkdir(parents=True)
+    (device / "driver").symlink_to("../../../../bus/platform/drivers/rocket")
+    orders.give("init -1")
+    assert f"the kernel drives the NPU with rocket ({host.devices}/accel/accel0)" in start_error(host)
 
 
 def test_a_missing_driver_is_named(host: RknnHost, orders: Orders, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measured import Measured
 from rootfs import TargetUnavailableError, ensure_rootfs, run_python
 from standin import models
 
@@ -100,9 +101,78 @@ def test_backend_needs_a_fraction_of_the_wheels_time(report: dict[str, Any]) -> 
 
 
 def test_backend_does_not_grow_where_the_wheel_does(report: dict[str, Any]) -> None:
-    """Without the cyclic collector, over 100,000 runs; the wheel's growth proves that the measure sees it."""
+    """Without the cyclic collector, over 20,000 runs; the wheel's growth proves that the measure sees it."""
     assert report["wheel_cost"]["bytes_per_call"] > 1000
     assert report["backend_cost"]["bytes_per_call"] < 2
+
+
+def test_package_backend_answers_as_the_network_does(report: dict[str, Any]) -> None:
+    np.testing.assert_allclose(report["lite"]["action"], EXPECTED, atol=1e-5)
+    assert report["lite_versions"]["rknn-toolkit-lite2"] == "2.5.0"
+
+
+def test_both_backends_treat_hidden_states_alike(report: dict[str, Any]) -> None:
+    first, again, accepted, reset = report["hidden"]["RknnLiteBackend"]
+    assert first == again == reset
+    assert accepted != first
+    np.testing.assert_allclose(
+        report["hidden"]["RknnLiteBackend"], report["hidden"]["RknnBackend"], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("error -1", "rknn_run failed with RKNN_ERR_FAIL (-1)"),
+        ("error -2", "rknn_run failed with RKNN_ERR_TIMEOUT (-2)"),
+        ("error -3", "rknn_run failed with RKNN_ERR_DEVICE_UNAVAILABLE (-3)"),
+        ("nan", "not finite"),
+        ("stale", "its output is that of an earlier run"),
+    ],
+)
+def test_package_backend_refuses_a_failed_run(report: dict[str, Any], fault: str, message: str) -> None:
+    assert message in report["lite_run_faults"][fault]["error"]
+
+
+def test_package_backend_waits_for_a_late_run(report: dict[str, Any]) -> None:
+    np.testing.assert_allclose(report["lite_run_faults"]["late 20"]["action"], EXPECTED, atol=1e-5)
+
+
+def test_package_backend_checks_the_observation(report: dict[str, Any]) -> None:
+    size, value = (answer["error"] for answer in report["lite_refuses"])
+    assert "float32 (44,); the model takes float32 (45,)" in size
+    assert "not finite" in value
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("init -1", "cannot start the NPU runtime /usr/lib/librknnrt.so"),
+        ("init -13", "cannot start the NPU runtime"),
+        ("core -5", "cannot start the NPU runtime"),
+        ("input_elements 44", "inputs obs: 44"),
+        ("api 1.4.0", "install librknnrt.so 2.3.2 or newer"),
+    ],
+)
+def test_package_backend_refuses_a_failed_start(report: dict[str, Any], fault: str, message: str) -> None:
+    assert message in report["lite_start_faults"][fault]["error"]
+
+
+def test_package_backend_does_not_grow(report: dict[str, Any]) -> None:
+    assert report["lite_cost"]["bytes_per_call"] < 300
+    assert report["wheel_cost"]["bytes_per_call"] > 1000
+
+
+@pytest.mark.board
+def test_both_backends_side_by_side_over_100_000_runs(root: Path, measured: Measured) -> None:
+    output = run_python(root, "/gaitd/tests/target/on_target.py", "100000", timeout_s=3600)
+    found = json.loads(output.splitlines()[-1])
+    for name, what in (("load_backend", "rknn"), ("load_lite", "rknnlite")):
+        cost = found[name]
+        measured(
+            f"{what}, 100,000 runs", f"{cost['median_us']:.0f} us, {cost['bytes_per_call']:.2f} bytes a run"
+        )
+        assert cost["bytes_per_call"] < 5
 
 
 def test_without_a_device_tree_it_says_so(root: Path) -> None:

@@ -43,7 +43,7 @@ class Board:
             recorder=Recorder(directory=str(directory), keep=keep),
             period_s=0.012,
             policy={"id": "0123456789abcdef", "name": "small", "version": "1.0.0"},
-            backend="onnx",
+            backends=["onnx"],
             bundle="small.gaitd",
             joints=JOINTS,
         )

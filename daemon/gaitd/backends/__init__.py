@@ -10,16 +10,28 @@ from gaitd.bundle.read import Bundle
 from gaitd.errors import BackendError
 from gaitd.system.memory import MODEL_BYTES, memory_limit
 
-BackendName: TypeAlias = Literal["onnx", "rknn"]
+BackendName: TypeAlias = Literal["onnx", "rknn", "rknnlite"]
+WantedBackend: TypeAlias = Literal["auto", "onnx", "rknn", "rknnlite"]
 
 
-def choose_backend(wanted: Literal["auto", "onnx", "rknn"], bundle: Bundle) -> BackendName:
-    """The backend of ``auto``: rknn where the bundle holds model.rknn and this is an RK3588, else onnx."""
+def backends_to_try(wanted: WantedBackend, bundle: Bundle) -> list[BackendName]:
+    """What a configured backend means for a bundle on this machine, in order.
+
+    auto: rknn where the bundle holds model.rknn and this is an RK3588; and onnx where it holds model.onnx,
+    which is used when rknn does not work. Any other is that one alone.
+    """
     if wanted != "auto":
-        return wanted
-    chips = RknnHost().chips()
-    npu = any(chip.startswith("rockchip,rk3588") for chip in chips)
-    return "rknn" if bundle.has("model.rknn") and npu else "onnx"
+        return [wanted]
+    npu = any(chip.startswith("rockchip,rk3588") for chip in RknnHost().chips())
+    if not (bundle.has("model.rknn") and npu):
+        return ["onnx"]
+    return ["rknn", "onnx"] if bundle.has("model.onnx") else ["rknn"]
+
+
+def golden_tolerance(name: BackendName, bundle: Bundle) -> float:
+    """How far a backend may be from the bundle's golden actions, raw action units."""
+    golden = bundle.manifest.golden
+    return golden.onnx_tolerance if name == "onnx" else golden.rknn_tolerance
 
 
 def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", "2"] = "0") -> Backend:
@@ -34,6 +46,10 @@ def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", 
         from gaitd.backends.rknn import RknnBackend
 
         return RknnBackend(bundle.read_bytes("model.rknn"), manifest.model, *dims, core=npu_core)
+    if name == "rknnlite":
+        from gaitd.backends.rknnlite import RknnLiteBackend
+
+        return RknnLiteBackend(bundle.read_bytes("model.rknn"), manifest.model, *dims, core=npu_core)
     try:
         from gaitd.backends.onnx import OnnxBackend
     except ImportError:

@@ -10,6 +10,10 @@ import numpy.typing as npt
 Float32Array = npt.NDArray[np.float32]
 
 
+NPU_MEMORY = ("weights", "internal", "dma")
+"""Kinds of the NPU's memory that Backend.memory tells."""
+
+
 class Backend(Protocol):
     """One loaded policy model. Used by one thread; may block, crash or lie: the guard expects all three.
 
@@ -35,6 +39,10 @@ class Backend(Protocol):
 
     def versions(self) -> dict[str, str]:
         """Names and versions of what runs the model, such as runtime, driver and model format."""
+        ...
+
+    def memory(self) -> dict[str, int]:
+        """What the model takes of the NPU's memory, bytes: weights, internal, dma. Empty when unknown."""
         ...
 
     def close(self) -> None:

@@ -81,6 +81,10 @@ class OnnxBackend:
         """See Backend.versions."""
         return {"onnxruntime": onnxruntime.__version__}
 
+    def memory(self) -> dict[str, int]:
+        """See Backend.memory: it has no part in the NPU's."""
+        return {}
+
     def close(self) -> None:
         """See Backend.close: onnxruntime frees the session with the object."""
 

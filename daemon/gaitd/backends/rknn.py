@@ -7,15 +7,14 @@ the run and hands out an array all the same, does not check sizes, and leaves re
 from __future__ import annotations
 
 import ctypes
-import math
-import threading
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from gaitd.backends import rknn_api as api
-from gaitd.backends.base import Float32Array
+from gaitd.backends.base import NPU_MEMORY, Float32Array
+from gaitd.backends.npu_tensors import InputCheck, check_tensors
 from gaitd.backends.rknn_host import RknnHost, library_path, library_version
 from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.errors import BackendError, InputError
@@ -48,7 +47,6 @@ class RknnBackend:
         self._path = library_path(host.library)
         check_runtime_fits(self._file.toolkit, library_version(self._path), self._path)
         self._core = core
-        self._thread: int | None = None
         self._context = self._load(model_bytes, host)
         try:
             self._prepare(model, observation_dim, action_dim)
@@ -58,19 +56,9 @@ class RknnBackend:
 
     def infer(self, observation: Float32Array) -> Float32Array:
         """See base.Backend. Checks the observation, every call of the runtime, and the action."""
-        if self._thread is None:
-            self._thread = threading.get_ident()
-        elif self._thread != threading.get_ident():
-            raise BackendError("the NPU backend was called from a second thread; it belongs to one")
         if not self._context:
             raise BackendError("the NPU backend is closed")
-        if observation.dtype != np.float32 or observation.shape != self._observation.shape:
-            raise BackendError(
-                f"observation is {observation.dtype} {observation.shape}; "
-                f"the model takes float32 {self._observation.shape}"
-            )
-        if not np.isfinite(observation, out=self._observation_finite).all():
-            raise BackendError(f"observation[{int(np.argmin(self._observation_finite))}] is not finite")
+        self._check.check(observation)
         np.copyto(self._observation, observation)
         self._results.fill(np.nan)  # what the runtime does not write must not pass for an answer
         for function, call in self._calls:
@@ -99,6 +87,10 @@ class RknnBackend:
             "library": self._path,
             "npu_core": self._core,
         }
+
+    def memory(self) -> dict[str, int]:
+        """See base.Backend."""
+        return self._memory
 
     def close(self) -> None:
         """See base.Backend. Can be called twice."""
@@ -131,16 +123,16 @@ class RknnBackend:
         self._query(api.QUERY_IN_OUT_NUM, count)
         inputs = [self._attribute(api.QUERY_INPUT_ATTR, i) for i in range(count.inputs)]
         outputs = [self._attribute(api.QUERY_OUTPUT_ATTR, i) for i in range(count.outputs)]
-        hidden = {state.input: math.prod(state.shape) for state in model.recurrent}
-        _check_tensors("input", inputs, {model.input: observation_dim, **hidden})
-        hidden = {state.output: math.prod(state.shape) for state in model.recurrent}
-        _check_tensors("output", outputs, {model.output: action_dim, **hidden})
+        self._memory = self._memory_sizes()
+        _check_budget(model.npu_memory_kib, self._memory)
+        sizes = [{_name(tensor): int(tensor.elements) for tensor in side} for side in (inputs, outputs)]
+        check_tensors(model, observation_dim, action_dim, *sizes)
 
         _, given = _side_by_side(inputs)
         self._results, taken = _side_by_side(outputs)
         self._results_finite = np.empty(self._results.shape, np.bool_)
         self._observation, self._action = given[model.input], taken[model.output]
-        self._observation_finite = np.empty(observation_dim, np.bool_)
+        self._check = InputCheck(observation_dim)
         self._hidden = [(given[state.input], taken[state.output]) for state in model.recurrent]
         self._calls = self._run_calls(inputs, given, outputs, taken)
 
@@ -173,6 +165,14 @@ class RknnBackend:
             for function, bound in arguments.items()
         ]
 
+    def _memory_sizes(self) -> dict[str, int]:
+        """Empty where the runtime does not tell."""
+        sizes = api.MemorySize()
+        arguments = (api.QUERY_MEM_SIZE, ctypes.byref(sizes), ctypes.sizeof(sizes))
+        if self._library.rknn_query(self._context, *arguments):
+            return {}
+        return {name: int(getattr(sizes, name)) for name in NPU_MEMORY}
+
     def _attribute(self, query: int, index: int) -> api.TensorAttribute:
         attribute = api.TensorAttribute(index=index)
         self._query(query, attribute)
@@ -187,6 +187,22 @@ class RknnBackend:
             raise BackendError(api.explain(function, code))
 
 
+def _check_budget(budget_kib: float | None, memory: dict[str, int]) -> None:
+    if budget_kib is None:
+        return
+    if not memory:
+        raise BackendError(
+            "the runtime does not tell what the model takes of the NPU's memory, which the manifest's "
+            f"model.npu_memory_kib bounds to {budget_kib:g} KiB: install a newer librknnrt.so"
+        )
+    taken_kib = (memory["weights"] + memory["internal"]) / 1024
+    if taken_kib > budget_kib:
+        raise InputError(
+            f"model.rknn takes {taken_kib:.1f} KiB of the NPU's memory (weights and internal), but the "
+            f"manifest's model.npu_memory_kib is {budget_kib:g}"
+        )
+
+
 def _name(attribute: api.TensorAttribute) -> str:
     return str(attribute.name.decode(errors="replace"))
 
@@ -199,16 +215,3 @@ def _side_by_side(tensors: list[api.TensorAttribute]) -> tuple[Float32Array, dic
         parts[_name(tensor)] = whole[start : start + tensor.elements]
         start += tensor.elements
     return whole, parts
-
-
-def _check_tensors(kind: str, found: list[api.TensorAttribute], expected: dict[str, int]) -> None:
-    there = {_name(attribute): int(attribute.elements) for attribute in found}
-    if there != expected:
-        raise InputError(
-            f"model.rknn has the {kind}s {_listed(there)}, but the manifest wants {_listed(expected)} "
-            "(name: number of values); convert the policy of this bundle again"
-        )
-
-
-def _listed(tensors: dict[str, int]) -> str:
-    return ", ".join(f"{name}: {size}" for name, size in tensors.items())

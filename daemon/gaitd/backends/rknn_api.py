@@ -15,6 +15,7 @@ QUERY_IN_OUT_NUM = 0
 QUERY_INPUT_ATTR = 1
 QUERY_OUTPUT_ATTR = 2
 QUERY_SDK_VERSION = 5
+QUERY_MEM_SIZE = 6
 
 FLAG_PRIOR_HIGH = 0x0
 """NPU jobs of this model go before those of medium and low priority, such as a camera's."""
@@ -77,6 +78,19 @@ class SdkVersion(ctypes.Structure):
     """Versions of the runtime and of the NPU driver in the kernel."""
 
     _fields_ = [("runtime", c_char * 256), ("driver", c_char * 256)]
+
+
+class MemorySize(ctypes.Structure):
+    """What a model takes of the NPU's memory, bytes."""
+
+    _fields_ = [
+        ("weights", c_uint32),
+        ("internal", c_uint32),
+        ("dma", c_uint64),
+        ("sram", c_uint32),
+        ("free_sram", c_uint32),
+        ("reserved", c_uint32 * 10),
+    ]
 
 
 class Input(ctypes.Structure):

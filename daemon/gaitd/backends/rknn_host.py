@@ -53,14 +53,33 @@ class RknnHost:
         other = self.devices / "rknpu"
         return [*nodes, other] if os.access(other, os.F_OK) else nodes
 
+    def disabled(self) -> Path | None:
+        """The device tree's word that the NPU, or the memory unit in front of it, is off."""
+        for pattern in ("npu@*/status", "iommu@fda[b-d]*/status"):
+            for status in sorted(self.device_tree.glob(pattern)):
+                if os.access(status, os.R_OK) and status.read_bytes().rstrip(b"\0") not in (b"okay", b"ok"):
+                    return status
+        return None
+
+    def rocket_node(self) -> Path | None:
+        """The node of mainline's driver for this NPU, which the vendor's runtime cannot use."""
+        for device in sorted(self.sys.glob("class/accel/accel*")):
+            if (device / "device/driver").resolve().name == "rocket":
+                return self.devices / "accel" / device.name
+        return None
+
     def diagnosis(self) -> str:
         """Why the NPU may have refused, as far as it can be seen from here; empty if nothing stands out."""
-        for status in sorted(self.device_tree.glob("npu@*/status")):
-            if os.access(status, os.R_OK) and status.read_bytes().rstrip(b"\0") not in (b"okay", b"ok"):
-                return f"the device tree has the NPU disabled ({status}): enable it with the board's overlay"
+        if status := self.disabled():
+            return f"the device tree has the NPU disabled ({status}): enable it with the board's overlay"
         nodes = self.device_nodes()
         if not nodes:
-            return "no device node of the NPU: the kernel lacks Rockchip's RKNPU driver"
+            if rocket := self.rocket_node():
+                return (
+                    f"the kernel drives the NPU with rocket ({rocket}), which Rockchip's runtime cannot use: "
+                    "it needs a kernel with Rockchip's RKNPU driver"
+                )
+            return "no device node of the NPU: the kernel lacks Rockchip's RKNPU driver, or has not loaded it"
         for node in nodes:
             if not os.access(node, os.F_OK):
                 return f"{node} is missing: let the service see it (DeviceAllow, container devices)"

@@ -17,6 +17,7 @@ def describe_bundle(bundle: Bundle) -> str:
     manifest = bundle.manifest
     pipeline = bundle.pipeline()
     observation, history = manifest.observation, manifest.observation.history
+    budget = manifest.model.npu_memory_kib
     rows = [
         ("policy", f"{manifest.name} {manifest.version} ({manifest.description or 'no description'})"),
         ("id", bundle.policy_id),
@@ -39,6 +40,7 @@ def describe_bundle(bundle: Bundle) -> str:
         ("golden", f"{len(bundle.golden()[0])} recorded vectors"),
         ("terms", terms_verdict(bundle)),
         ("files", ", ".join(f"{name} ({len(data)} B)" for name, data in sorted(bundle.files.items()))),
+        *([("NPU memory", f"{budget:g} KiB at most")] if budget is not None else []),
         *((f"from {key}", value) for key, value in manifest.provenance.items()),
     ]
     default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")

@@ -27,6 +27,7 @@ CONTENDERS: tuple[tuple[BackendName, Core], ...] = (
     ("rknn", "0"),
     ("rknn", "1"),
     ("rknn", "2"),
+    ("rknnlite", "0"),
 )
 _BUSY = "data = bytearray(8 << 20)\nwhile True: data[:] = data[::-1]"
 """Keeps a core and the memory behind it busy."""
@@ -46,11 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     found = examine(System(), options.config, options.runtime_dir)
     checks = [as_map(check) for check in found]
     missing = robot.become_worker(config)
-    results = []
-    for load in ("idle", "loaded"):
-        with _busy_cores() if load == "loaded" else contextlib.nullcontext():
-            for name, core in CONTENDERS:
-                results.append(_contend(bundle, name, core, load, options.seconds))
+    results = measure(bundle, options.seconds)
     report = {
         "gaitd": gaitd.__version__,
         "machine": {"architecture": platform.machine(), "kernel": platform.release(), "cpus": os.cpu_count()},
@@ -70,10 +67,21 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def measure(bundle: Bundle, seconds: float) -> list[dict[str, Any]]:
+    """Every contender under every load, shown as they come; one that is not available says why."""
+    results = []
+    for load in ("idle", "loaded"):
+        with _busy_cores() if load == "loaded" else contextlib.nullcontext():
+            for name, core in CONTENDERS:
+                results.append(_contend(bundle, name, core, load, seconds))
+    return results
+
+
 def _contend(bundle: Bundle, name: BackendName, core: Core, load: str, seconds: float) -> dict[str, Any]:
     """Measure one backend and show it; one that is not available says why."""
-    title = f"{'NPU core ' + core if name == 'rknn' else 'CPU (onnx)'}, {load}"
-    entry: dict[str, Any] = {"backend": name, "npu_core": core if name == "rknn" else None, "load": load}
+    npu = name != "onnx"
+    title = f"{f'NPU core {core} ({name})' if npu else 'CPU (onnx)'}, {load}"
+    entry: dict[str, Any] = {"backend": name, "npu_core": core if npu else None, "load": load}
     try:
         backend = open_backend(name, bundle, core)
     except GaitdError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
-from gaitd.ctl import bench, doctor, keygen, policies, robot, route, selftest, service
+from gaitd.ctl import bench, doctor, keygen, policies, report, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.errors import printable
 from gaitd.system.command_line import run_command
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(command=_safe_to_stop, force=False)
     policies.add_parsers(commands)
-    for module in (doctor, selftest, bench, keygen):
+    for module in (doctor, selftest, bench, report, keygen):
         module.add_parser(commands)
     return parser
 
@@ -110,6 +110,7 @@ def _in_words(status: dict[str, Any]) -> str:
         f"gaitd       {status['gaitd']}, pid {status['guardian_pid']}",
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
+        *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
         f"controllers {', '.join(status['controllers']) or 'none connected'}",
         f"interval    {_interval(status)}",
         "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),

@@ -59,9 +59,11 @@ def _examine(system: System, config_path: Path | None, runtime_dir: Path) -> Ite
     yield check
     bundle, error = _active_policy(system)
     yield check_policy(bundle, error, config)
-    yield from check_npu(system, bundle)
+    npu = list(check_npu(system, bundle))
+    yield from npu
     yield from check_system(system, config)
-    yield from check_service(read_status(runtime_dir))
+    npu_is_well = all(check.level is not Level.FAIL for check in npu)
+    yield from check_service(read_status(runtime_dir), npu_is_well)
 
 
 def _configuration(system: System, path: Path | None) -> tuple[Config, Check]:

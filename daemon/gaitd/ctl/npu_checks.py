@@ -12,6 +12,7 @@ from gaitd.backends.rknn_host import RknnHost, library_version
 from gaitd.bundle.read import Bundle
 from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.ctl.check import Check, System, fail, ok, warn
+from gaitd.ctl.npu_driver import check_absence
 from gaitd.errors import GaitdError
 
 LIBRARY_PLACES = (
@@ -38,20 +39,30 @@ def check_npu(system: System, bundle: Bundle | None) -> Iterator[Check]:
         yield warn("chip", f"{what}: no RK3588, no NPU", "the onnx backend runs policies on the CPU")
         return
     yield ok("chip", ", ".join(chips))
-    yield from _check_nodes(host)
+    yield from _check_nodes(system, host)
     yield _check_driver(system)
     yield from _check_library(system, bundle)
     yield _check_clock(system)
     yield _check_kernel_log(system)
 
 
-def _check_nodes(host: RknnHost) -> Iterator[Check]:
+def _check_nodes(system: System, host: RknnHost) -> Iterator[Check]:
     nodes = host.device_nodes()
     if not nodes:
-        why = host.diagnosis() or "the kernel made no device node for the NPU"
-        yield fail("NPU node", why, "install the board vendor's kernel with the RKNPU driver, then reboot")
+        yield check_absence(system, host)
     for node in nodes:
         yield _check_node(node)
+    if any(node.name == "rknpu" for node in nodes):  # without DRM, the NPU's memory is the DMA heaps'
+        yield from _check_heaps(system)
+
+
+def _check_heaps(system: System) -> Iterator[Check]:
+    heaps = list(system.glob("/dev/dma_heap/*"))
+    if not heaps:
+        found = "/dev/dma_heap is missing: the runtime cannot allocate the NPU's memory"
+        yield fail("NPU memory", found, "boot a kernel with CONFIG_DMABUF_HEAPS_SYSTEM, as the vendor's are")
+    for heap in heaps:
+        yield _check_node(heap)
 
 
 def _check_node(node: Path) -> Check:

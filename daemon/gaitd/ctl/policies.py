@@ -12,6 +12,7 @@ from gaitd.bundle.read import open_bundle
 from gaitd.bundle.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, Selection
 from gaitd.bundle.store_change import StoreChange, change_store
 from gaitd.ctl import robot, service
+from gaitd.ctl.client import read_status
 from gaitd.errors import GateError, InputError
 from gaitd.system.signals import undisturbed
 
@@ -98,6 +99,9 @@ def _switch(wanted: str | None, options: argparse.Namespace) -> int:
             with undisturbed():
                 _restart_with(change, store.selection(), policy.id)
             then = "and gaitd is ready with it"
+            worker = (read_status(options.runtime_dir) or {}).get("worker", {})
+            if worker.get("fallback"):
+                then += f", ON THE CPU: {worker['fallback']}"
     _print_notes(change)
     print(f"active {policy.id[:SHORT_ID]}, {then}")
     return 0

@@ -24,10 +24,10 @@ def check_policy(bundle: Bundle | None, error: str, config: Config) -> Check:
     return ok("policy", f"{manifest.name} {manifest.version} ({bundle.policy_id}), every file verified")
 
 
-def check_service(status: dict[str, Any] | None) -> Iterator[Check]:
+def check_service(status: dict[str, Any] | None, npu_is_well: bool = False) -> Iterator[Check]:
     """The running gaitd; ``status`` is its own answer, None when none came.
 
-    What it could not get at its start counts, not what a unit file promises.
+    What it could not get at its start counts, not what a unit file promises. ``npu_is_well``: as it is now.
     """
     if status is None:
         fix = "sudo systemctl enable --now gaitd; journalctl -u gaitd says why if it does not start"
@@ -37,6 +37,15 @@ def check_service(status: dict[str, Any] | None) -> Iterator[Check]:
     text = f"{status['mode']}, worker {'ready' if worker['ready'] else 'not ready'} on {worker['backend']}"
     if not worker["ready"]:
         yield fail("gaitd", text, "journalctl -u gaitd -n 20")
+    elif worker.get("fallback"):
+        fix = "remove the cause, which the findings above name; then sudo systemctl restart gaitd"
+        if npu_is_well:
+            fix = (
+                "if the NPU's node came only after gaitd had started, its module is loaded late: "
+                "echo rknpu | sudo tee /etc/modules-load.d/rknpu.conf; then sudo systemctl restart gaitd, "
+                "and gaitctl selftest --backend rknn says whether the NPU works"
+            )
+        yield warn("gaitd", f"{text}, on the CPU because {worker['fallback']}", fix)
     elif worker["starts"] > 1:
         text += f", started {worker['starts']} times"
         yield warn("gaitd", text, "journalctl -u gaitd --grep='worker died' says why")

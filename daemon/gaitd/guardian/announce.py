@@ -69,6 +69,16 @@ def log_missing_realtime(process: str, missing: Mapping[str, str]) -> None:
         log.warning("real-time setting not available", process=process, setting=name, detail=detail)
 
 
+def log_degradation(text: str) -> None:
+    """Late answers, while the robot still walks."""
+    log.warning("LATE COMMANDS", detail=text)
+
+
+def log_fallback(now: str, why: str) -> None:
+    """The one warning that the first backend does not work."""
+    log.warning("POLICY RUNS ON THE CPU until gaitd restarts", backend=now, why=why)
+
+
 def status_line(state: GuardState, joints: Sequence[str], starting: int, running: str) -> str:
     """For `systemctl status`. ``starting``: which start of the worker is under way, 0: ready."""
     text = state.mode.name

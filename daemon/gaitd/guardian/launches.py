@@ -21,7 +21,7 @@ Launch = tuple[Callable[[int], str], list[int]]
 
 def worker_launch(
     bundle: Bundle,
-    backend: BackendName,
+    backends: list[BackendName],
     config: Config,
     slot: int,
     guard: GuardMemory,
@@ -35,7 +35,7 @@ def worker_launch(
         launch = WorkerLaunch(
             bundle=str(bundle.path.resolve()),
             bundle_id=bundle.id,
-            backend=backend,
+            backends=backends,
             slot=slot,
             guard_memory_fd=guard_fd,
             worker_memory_fd=memory.fd,
@@ -49,7 +49,7 @@ def worker_launch(
 
 
 def telemetry_launch(
-    bundle: Bundle, backend: BackendName, config: Config, guard: GuardMemory, memory: WorkerMemory
+    bundle: Bundle, backends: list[BackendName], config: Config, guard: GuardMemory, memory: WorkerMemory
 ) -> Launch:
     """Telemetry reads the others' memory and has its own; it has nothing to report."""
     manifest = bundle.manifest
@@ -62,7 +62,7 @@ def telemetry_launch(
         recorder=config.recorder,
         period_s=manifest.control_period_s,
         policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
-        backend=backend,
+        backends=backends,
         bundle=bundle.path.name,
         joints=manifest.joints,
     )

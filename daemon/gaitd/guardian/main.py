@@ -17,9 +17,11 @@ from typing import Any
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
 from gaitd.guardian import announce, rules
+from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
+from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
@@ -63,14 +65,18 @@ class Guardian:
     """The main process of one gaitd."""
 
     def __init__(
-        self, bundle: Bundle, config: Config, backend: BackendName, worker: ChildProcess = WORKER
+        self, bundle: Bundle, config: Config, backends: list[BackendName], worker: ChildProcess = WORKER
     ) -> None:
-        """Claim the runtime directory and bind the sockets. Raises InputError."""
+        """Claim the runtime directory and bind the sockets. Raises InputError.
+
+        ``backends``: to try, in order (gaitd.backends.backends_to_try).
+        """
         manifest = bundle.manifest
         self._bundle = bundle
         self._joints = manifest.joints
         self._config = config
-        self._backend: BackendName = backend
+        self._choice = BackendChoice(backends)
+        self._degradation = Degradation()
         self._period_ns = manifest.period_ns
         self._limits = GuardLimits(
             round(self._period_ns * config.guard.deadline_periods),
@@ -106,16 +112,17 @@ class Guardian:
             Child(
                 worker,
                 *worker_launch(
-                    bundle, backend, config, WORKER_SLOT, self._guard, self._worker_memory, lifeline_fd
+                    bundle, backends, config, WORKER_SLOT, self._guard, self._worker_memory, lifeline_fd
                 ),
             ),
+            self._choice,
             self._worker_memory,
             map_lifeline(lifeline_fd),
             self._broken_fd,
             self._start,
         )
         self._telemetry = Child(
-            TELEMETRY, *telemetry_launch(bundle, backend, config, self._guard, self._worker_memory)
+            TELEMETRY, *telemetry_launch(bundle, backends, config, self._guard, self._worker_memory)
         )
         self._poll = select.epoll()
         self._children = Children([self._worker.child, self._telemetry], self._poll)
@@ -137,7 +144,7 @@ class Guardian:
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         name_process(GUARDIAN.title)
-        announce.log_start(self._bundle, self._backend)
+        announce.log_start(self._bundle, self._choice.current)
         now_ns = time.monotonic_ns()
         self._start(self._worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
@@ -156,6 +163,7 @@ class Guardian:
                         self._note_death(time.monotonic_ns())
                     if fd == self._children.fd:
                         self._children.hear_news(time.monotonic_ns())
+                        self._words["worker_pid"] = self._worker.child.pid
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -176,6 +184,7 @@ class Guardian:
         self._renew_lease(now_ns)
         self._look_after_rate()
         self._children.restart_if_dead(self._telemetry, now_ns)
+        self._watch_degradation(now_ns)
         self._feed_watchdog(now_ns)
 
     def _answer(self, peer: bytes, request: Request) -> Reply:
@@ -251,7 +260,9 @@ class Guardian:
     def _say_status(self) -> None:
         manifest = self._bundle.manifest
         starting = 0 if self._worker.ready else self._worker.child.starts
-        running = f"policy {manifest.name} {manifest.version} on {self._backend}"
+        running = f"policy {manifest.name} {manifest.version} on {self._choice.current}"
+        if self._choice.fallback:
+            running += f", on the CPU because {self._choice.fallback}"
         self._service.say_status(announce.status_line(self._sessions.state, self._joints, starting, running))
 
     def _note_readiness(self) -> None:
@@ -283,6 +294,11 @@ class Guardian:
         if state.mode is Mode.ACTIVE and words["state_interval_epoch"] == state.epoch:
             self._rate.look(state.epoch, words["state_interval_ns"])
 
+    def _watch_degradation(self, now_ns: int) -> None:
+        counters = self._worker_memory.words
+        if text := self._degradation.look(counters["steps"], counters["late_steps"], now_ns):
+            announce.log_degradation(text)
+
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
         self._service.repeat()
@@ -291,6 +307,7 @@ class Guardian:
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
+        self._words["backend"] = self._choice.index  # a worker reads it as soon as it runs
         self._children.start(child, now_ns)
         self._words["worker_starts"] = self._worker.child.starts
 
@@ -304,7 +321,7 @@ class Guardian:
 
     def _status(self) -> dict[str, Any]:
         return {
-            **describe(self._bundle, self._backend, self._worker, self._worker_memory.words),
+            **describe(self._bundle, self._choice, self._worker, self._worker_memory.words),
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import gaitd
-from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
+from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.shared.memory import Words
 from gaitd.wire.generated import CauseKind
@@ -14,7 +14,7 @@ from gaitd.wire.generated import CauseKind
 COUNTERS = ("received", "standby", "steps", "late_steps", "missed", "superseded", "withheld")
 
 
-def describe(bundle: Bundle, backend: BackendName, worker: WorkerProcess, words: Words) -> dict[str, Any]:
+def describe(bundle: Bundle, choice: BackendChoice, worker: WorkerProcess, words: Words) -> dict[str, Any]:
     """Part of the reply to ``status`` (proto/README.md). ``words``: what the worker counts."""
     manifest = bundle.manifest
     refused = words.row("refused")
@@ -26,8 +26,10 @@ def describe(bundle: Bundle, backend: BackendName, worker: WorkerProcess, words:
             "ready": worker.ready,
             "pid": worker.child.pid,
             "starts": worker.child.starts,
-            "backend": backend,
+            "backend": choice.current,
+            "fallback": choice.fallback,
             "versions": worker.report.versions,
+            "npu_memory_bytes": worker.report.memory,
             "selftest": worker.report.selftest,
         },
         "state_interval_s": words["state_interval_ns"] / 1e9,

@@ -9,6 +9,7 @@ import msgspec
 
 from gaitd.errors import GaitdError, ReplacedError
 from gaitd.guardian import announce
+from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
 from gaitd.guardian.rules import WorkerView
 from gaitd.shared.launch import WorkerReport
@@ -29,6 +30,7 @@ class WorkerProcess:
     def __init__(
         self,
         child: Child,
+        choice: BackendChoice,
         memory: WorkerMemory,
         lifeline: LifelineMemory,
         broken_fd: int,
@@ -42,6 +44,8 @@ class WorkerProcess:
         self.ever_ready = False
         self._given_up = False
         """Killed or dying, but not gone yet: the kernel may take its time."""
+        self._choice = choice
+        self._why_given_up = ""
         self._memory = memory
         self._lifeline = lifeline
         self._broken_fd = broken_fd
@@ -76,6 +80,7 @@ class WorkerProcess:
         if self.child.pid == 0 or self._given_up:
             return
         log.error("worker replaced", pid=self.child.pid, why=why)
+        self._why_given_up = why
         self.note_death()
 
     def note_death(self) -> None:
@@ -127,15 +132,18 @@ class WorkerProcess:
         log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
         if self.child.replaced:
             raise ReplacedError(error or "gaitd was replaced while it ran; restart it")
+        if not self.report.backend and self._choice.fall_back(error or self._why_given_up or how):
+            announce.log_fallback(self._choice.current, self._choice.fallback)
+            return how
         if not self.ever_ready and error:
-            raise _error_of(self.report)
+            raise _error_of(self.report, self._choice.fallback)
         self.child.check_crash_loop(error or how)
         return how
 
     def _restart_when_due(self, now_ns: int) -> None:
         self.child.check_crash_loop("it could not be started; see the log")
         if self.child.is_due(now_ns):
-            self._given_up = False
+            self._given_up, self._why_given_up = False, ""
             self.report, self._report_bytes = WorkerReport(), b""
             self._start(self.child, now_ns)
 
@@ -145,7 +153,8 @@ class WorkerProcess:
             self.report = msgspec.json.decode(self._report_bytes, type=WorkerReport)
 
 
-def _error_of(report: WorkerReport) -> GaitdError:
-    """The worker's start-up error as what it was."""
+def _error_of(report: WorkerReport, before: str) -> GaitdError:
+    """The worker's start-up error as what it was; ``before``: what was tried before, or empty."""
     kinds = {kind.exit_code: kind for kind in GaitdError.__subclasses__()}
-    return kinds.get(report.exit_code, GaitdError)(report.error)
+    text = f"{report.error}; before that, {before}" if before else report.error
+    return kinds.get(report.exit_code, GaitdError)(text)

@@ -6,7 +6,7 @@ decoder (gaitd.bundle.read); what relates several keys is checked here, with err
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -193,6 +193,9 @@ class Model(_Strict, frozen=True, kw_only=True):
     input: str = "obs"
     output: str = "action"
     recurrent: list[RecurrentState] = []
+    npu_memory_kib: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """The most that model.rknn may take of the NPU's memory, weights and internal; more is refused. None: no
+    bound."""
 
 
 class Golden(_Strict, frozen=True, kw_only=True):

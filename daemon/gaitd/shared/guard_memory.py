@@ -17,6 +17,8 @@ GUARD_WORDS = {
     "reason": 1,
     "worker_ready": 1,
     "worker_starts": 1,
+    "worker_pid": 1,
+    "backend": 1,
     "control_requests": 1,
     "control_refused": 1,
     "peers_disconnected": 1,

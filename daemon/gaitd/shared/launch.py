@@ -18,7 +18,8 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: str
     bundle_id: str
-    backend: BackendName
+    backends: list[BackendName]
+    """Those to try, in order; the guard memory tells which one is to run."""
     slot: int
     guard_memory_fd: int
     worker_memory_fd: int
@@ -37,7 +38,8 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     recorder: Recorder
     period_s: float
     policy: dict[str, str]
-    backend: str
+    backends: list[BackendName]
+    """As the worker's."""
     bundle: str
     """The bundle's file or directory name."""
     joints: list[str]
@@ -51,6 +53,8 @@ class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     exit_code: int = 0
     backend: str = ""
     versions: dict[str, str] = {}
+    memory: dict[str, int] = {}
+    """What the model takes of the NPU's memory, bytes."""
     selftest: dict[str, float] = {}
     realtime: dict[str, str] = {}
     """Real-time settings that are not available, with the fix."""

@@ -31,8 +31,10 @@ class Daemon(_Section, frozen=True, kw_only=True):
 
     runtime_dir: str = "/run/gaitd"
     """Directory of the sockets, readable by the owner and the group only."""
-    backend: Literal["auto", "onnx", "rknn"] = "auto"
-    """auto: rknn where the bundle holds model.rknn and this is an RK3588, else onnx."""
+    backend: Literal["auto", "onnx", "rknn", "rknnlite"] = "auto"
+    """auto: rknn where the bundle holds model.rknn and this is an RK3588, else onnx; also onnx, with a
+    warning, where rknn turns out not to work. Any other name: that one or nothing. rknn binds Rockchip's
+    C library, rknnlite goes through its Python package; gaitctl selftest --compare shows the difference."""
     npu_core: Literal["0", "1", "2"] = "0"
     """The NPU core that runs the model."""
     keep_warm_s: Annotated[float, msgspec.Meta(gt=0, le=2.5)] = 1.0

@@ -19,6 +19,7 @@ from gaitd.system.command_line import run_command
 from gaitd.system.realtime import name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
+from gaitd.telemetry.npu import NpuCollector
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.session_note import SessionNote
 
@@ -52,6 +53,7 @@ def _run() -> int:
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, launch.period_s)
     registry.register(MemoryCollector(guard, worker, launch))
+    registry.register(NpuCollector())
     turn, served = 0, not launch.metrics.enabled
     while not done.wait(FEED_S if turn else 0.0):
         if not served and turn % RETRY_TURNS == 0:

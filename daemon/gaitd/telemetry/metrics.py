@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import gaitd
+from gaitd.backends.base import NPU_MEMORY
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
@@ -74,7 +77,7 @@ class MemoryCollector(Collector):
                 "policy": self._launch.policy["name"],
                 "policy_version": self._launch.policy["version"],
                 "policy_id": self._launch.policy["id"],
-                "backend": self._launch.backend,
+                "backend": self._launch.backends[guard["backend"]],
             },
         )
         for name, word, text in (
@@ -121,6 +124,25 @@ class MemoryCollector(Collector):
         yield CounterMetricFamily(
             "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
         )
+        if (resident := _resident_bytes(guard["worker_pid"])) is not None:
+            yield GaugeMetricFamily(
+                "gaitd_worker_resident_bytes",
+                "Memory of the worker process; it starts over with each.",
+                value=resident,
+            )
+        npu = GaugeMetricFamily(
+            "gaitd_npu_memory_bytes",
+            "What the model takes of the NPU's memory, as the runtime says; 0 on the CPU.",
+            labels=["kind"],
+        )
+        for kind in NPU_MEMORY:
+            npu.add_metric([kind], float(worker[f"npu_{kind}_bytes"]))
+        yield npu
+        yield GaugeMetricFamily(
+            "gaitd_backend_fallback",
+            "1 while a policy for the NPU runs on the CPU, because the NPU does not work.",
+            value=float(guard["backend"] > 0),
+        )
         mode = GaugeMetricFamily("gaitd_mode", "1 for the mode that holds.", labels=["mode"])
         for candidate in Mode:
             mode.add_metric([candidate.name.lower()], float(guard["mode"] == candidate))
@@ -134,6 +156,14 @@ class MemoryCollector(Collector):
             "gaitd_control_period_seconds", "How far apart they are due.", value=self._launch.period_s
         )
         yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
+
+
+def _resident_bytes(pid: int) -> int | None:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):  # it has just died
+        return None
+    return pages * resource.getpagesize()
 
 
 def _names(members: Sequence[CauseKind] | Sequence[Reason]) -> list[str]:

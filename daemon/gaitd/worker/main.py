@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from gaitd.backends import open_backend
+from gaitd.backends import golden_tolerance, open_backend
+from gaitd.backends.base import NPU_MEMORY
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
 from gaitd.errors import GaitdError, InputError, ReplacedError
@@ -38,18 +39,21 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         raise InputError(f"{launch.bundle}: the bundle was changed since gaitd started; restart gaitd")
     config = launch.config
     raise_descriptor_limit()
-    golden = bundle.manifest.golden
-    tolerance = golden.rknn_tolerance if launch.backend == "rknn" else golden.onnx_tolerance
-    backend = open_backend(launch.backend, bundle, config.daemon.npu_core)
-    selftest = run_selftest(backend, bundle, tolerance)
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
+    name = launch.backends[guard.words["backend"]]
+    backend = open_backend(name, bundle, config.daemon.npu_core)
+    selftest = run_selftest(backend, bundle, golden_tolerance(name, bundle))
     memory = WorkerMemory(launch.worker_memory_fd, writable=True)
+    npu_memory = backend.memory()
+    for kind in NPU_MEMORY:
+        memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
     worker = Worker(bundle, backend, launch.slot, guard, memory, config)
     realtime = config.realtime
     settings = apply_realtime(realtime, WORKER.cpus(realtime), WORKER.priority(realtime))
     return worker, WorkerReport(
-        backend=launch.backend,
+        backend=name,
         versions=backend.versions(),
+        memory=npu_memory,
         selftest={
             "count": selftest.count,
             "max_error": selftest.max_error,

@@ -50,7 +50,8 @@ def pack(
         files.existing(path, f"the {name.replace('_', ' ')} file")
     policy = read_policy(sources["onnx"])
     raw = read_manifest(sources["manifest"])
-    raw["model"] = msgspec.to_builtins(policy.model)
+    budget = (raw.get("model") or {}).get("npu_memory_kib")
+    raw["model"] = msgspec.to_builtins(policy.model) | ({"npu_memory_kib": budget} if budget else {})
     raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, policy, training_commit)}
     verified = report.read(sources["report"]) if "report" in sources else None
     if "rknn" in sources:
@@ -97,11 +98,13 @@ def _fit_rknn(
         )
         return
     made = record.read(sources["rknn"])
+    raw["provenance"]["rknn"] = record.describe(made)
     if made.onnx_sha256 != policy.sha256:
         raise InputError(
             f"{sources['rknn']} was not made from {sources['onnx']} but from {made.onnx}: pack that, or "
             "convert again"
         )
+    _check_budget(raw["model"].get("npu_memory_kib"), made, sources["rknn"])
     if "golden" in raw or verified is None:
         return
     name = "fp16" if made.quant_dtype is None else "hybrid" if made.fp16_layers else "int8"
@@ -109,6 +112,17 @@ def _fit_rknn(
         largest = verified.precisions[name].largest_error()
         tolerance = max(Golden().rknn_tolerance, round(TOLERANCE_MARGIN * largest, 3))
         raw["golden"] = {"rknn_tolerance": tolerance}
+
+
+def _check_budget(budget_kib: float | None, made: record.Record, path: Path) -> None:
+    """The toolkit's own figures; the robot asks its runtime again."""
+    sizes = [made.weight_memory_kib, made.internal_memory_kib]
+    taken_kib = sum(size for size in sizes if size is not None)
+    if budget_kib is not None and taken_kib > budget_kib:
+        raise InputError(
+            f"{path} takes {taken_kib:.1f} KiB of the NPU's memory (weights and internal), but the "
+            f"manifest's model.npu_memory_kib is {budget_kib:g}: make the network smaller, or raise the bound"
+        )
 
 
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:

@@ -51,6 +51,10 @@ class FaultyBackend:
         """Pass it on."""
         return self._real.versions()
 
+    def memory(self) -> dict[str, int]:
+        """Pass it on."""
+        return self._real.memory()
+
     def close(self) -> None:
         """Pass it on."""
         self._real.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from gaitd.errors import GateError, InputError
 from gaitd.policy.manifest import Float32Array
 from gaitforge.common import arrays, console, files
+from gaitforge.model.macs import count_macs
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.hybrid import Trial, search
@@ -69,7 +71,7 @@ def convert(
             check_converted(toolkit, policy, options, judged)
         version = toolkit.versions()["rknn-toolkit2"]
     record.write(output, _record(output, policy, options, dataset, samples, report, version))
-    _say_result(output, options, report)
+    _say_result(output, policy, options, report)
     return report
 
 
@@ -227,7 +229,9 @@ def _record(
     )
 
 
-def _say_result(output: Path, options: BuildOptions, report: BuildReport) -> None:
+def _say_result(output: Path, policy: PolicyOnnx, options: BuildOptions, report: BuildReport) -> None:
+    import onnx
+
     def kib(size: float | None) -> str:
         return "unknown" if size is None else f"{size:.1f} KiB"
 
@@ -237,5 +241,11 @@ def _say_result(output: Path, options: BuildOptions, report: BuildReport) -> Non
         f"internal {kib(report.internal_memory_kib)}; {counts['NPU']} layers on the NPU, {counts['CPU']} on "
         f"the CPU ({len(report.on_cpu())} of them computing)"
     )
+    for target in ("NPU", "CPU"):
+        ops = Counter(layer.op for layer in report.layers if layer.target == target)
+        if ops:
+            console.say(f"  {target}: {', '.join(f'{count} {op}' for op, count in sorted(ops.items()))}")
+    macs = count_macs(onnx.load_model_from_string(policy.content))
+    console.say(f"  {macs:,} multiply-accumulates an inference")
     if options.quantization is not None and options.quantization.fp16_layers:
         console.say(f"in float16: {', '.join(options.quantization.fp16_layers)}")

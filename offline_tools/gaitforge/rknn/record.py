@@ -55,6 +55,27 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     internal_memory_kib: float | None = None
 
 
+def describe(record: Record) -> str:
+    """How the file was made, in one line: for a bundle's provenance."""
+    precision = "float16" if record.quant_dtype is None else record.quant_dtype
+    if record.quant_dtype is not None and record.dataset_sha256 is not None:
+        precision += f" ({record.algorithm}, calibrated on {record.dataset_sha256[:16]})"
+    if record.fp16_layers:
+        precision += f", {len(record.fp16_layers)} layers in float16"
+    memory = "".join(
+        f"; {what} {size:g} KiB"
+        for what, size in (
+            ("weights", record.weight_memory_kib),
+            ("internal memory", record.internal_memory_kib),
+        )
+        if size is not None
+    )
+    return (
+        f"rknn-toolkit2 {record.toolkit} for {record.target}, {precision}, opt-level {record.opt_level}, of "
+        f"model {record.onnx_sha256[:16]}{memory}"
+    )
+
+
 def path_beside(rknn: Path) -> Path:
     """Where the record of a .rknn file is."""
     return rknn.with_name(f"{rknn.name}.json")

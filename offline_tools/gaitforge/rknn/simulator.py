@@ -43,6 +43,10 @@ class SimulatorBackend:
         """See Backend.versions."""
         return self._toolkit.versions()
 
+    def memory(self) -> dict[str, int]:
+        """See Backend.memory: the simulator takes none."""
+        return {}
+
     def close(self) -> None:
         """See Backend.close: the toolkit is closed by its owner."""
 

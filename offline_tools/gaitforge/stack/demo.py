@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from gaitd.errors import GateError
 from gaitforge.stack.plot import plot_run
-from gaitforge.stack.processes import Chain, ChainResult, Walk
+from gaitforge.stack.processes import GAITD, Chain, ChainResult, Walk
 from gaitforge.stack.ticks import Ticks
 
 SCRIPT = """\
@@ -33,8 +34,18 @@ BOUND_PERIODS = 2
 """Of the worker's death until damping is at the controller."""
 
 
-def run_demo(bundle: Path, controller: Path, output: Path, seed: int = 0) -> None:
-    """Run the demo. Raises GateError naming what did not happen, GaitdError when a process did not start."""
+def run_demo(
+    bundle: Path,
+    controller: Path,
+    output: Path,
+    seed: int = 0,
+    gaitd: Sequence[str] = GAITD,
+    backend: str = "auto",
+) -> None:
+    """Run the demo; ``gaitd`` is the program that runs in gaitd's place.
+
+    Raises GateError naming what did not happen, GaitdError when a process did not start.
+    """
     output.mkdir(parents=True, exist_ok=True)
     script = output / "script.csv"
     script.write_text(SCRIPT)
@@ -43,12 +54,17 @@ def run_demo(bundle: Path, controller: Path, output: Path, seed: int = 0) -> Non
         controller=controller,
         directory=output,
         walk=Walk(seconds=SECONDS, script=script, pushes=[PUSH], seed=seed),
+        gaitd_command=gaitd,
+        gaitd_options=["--config", os.devnull, "--backend", backend],
         simulator_options=["--png", str(output / "walk.png")],
     )
     _say("starting gaitd, the simulated robot and the C++ controller ...")
     with chain:
         status = chain.wait_active()
-        _say(f"the robot stands; policy {status['policy']['name']} {status['policy']['version']} moves it")
+        policy, worker = status["policy"], status["worker"]
+        versions = " ".join(f"{name} {version}" for name, version in worker["versions"].items())
+        _say(f"the robot stands; policy {policy['name']} {policy['version']} moves it")
+        _say(f"it runs on {worker['backend']}: {versions}")
         fault_at_s = time.monotonic() + FAULT_S
         for until_s, text in (
             (6.0, "walking"),
@@ -78,6 +94,7 @@ def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> di
     ticks = result.ticks
     index = ticks.first_damping_after(killed_ns)
     return {
+        "backend": before["worker"]["backend"],
         "distance_m": round(result.simulator["distance_m"], 3),
         "falls": result.simulator["falls"],
         "outcome": result.simulator["outcome"],

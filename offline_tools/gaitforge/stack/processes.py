@@ -22,6 +22,7 @@ from gaitd.errors import GaitdError, InputError, UnreachableError
 from gaitd.system.realtime import may_use_fifo
 from gaitforge.stack.ticks import Ticks, read_ticks
 
+GAITD = (sys.executable, "-m", "gaitd.cli")
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 30.0
 SIMULATOR_PRIORITY, CONTROLLER_PRIORITY = 40, 50
@@ -61,7 +62,7 @@ class Chain:
     """The built example controller."""
     directory: Path
     walk: Walk
-    gaitd_command: Sequence[str] = (sys.executable, "-m", "gaitd.cli")
+    gaitd_command: Sequence[str] = GAITD
     gaitd_options: Sequence[str] = ("--config", os.devnull)
     """The defaults, however this machine's own gaitd is configured."""
     simulator_options: Sequence[str] = ()

@@ -120,7 +120,21 @@ def test_model_for_the_npu_must_be_of_this_policy(forge: Forge, refused: Refused
     np.save("rows.npy", np.zeros((9, 45), np.float32))
     pack = ["pack", "--manifest", MANIFEST, "--rknn", "policy.rknn", "--observations", "rows.npy"]
     assert forge(*pack, "--onnx", "policy.onnx", "--output", "walk.gaitd") == 0
-    assert open_bundle(Path("walk.gaitd")).has("model.rknn")
+    bundle = open_bundle(Path("walk.gaitd"))
+    assert bundle.has("model.rknn")
+    assert "for rk3588, float16" in bundle.manifest.provenance["rknn"]
+    write_manifest(model={"npu_memory_kib": 1.0})
+    within = [
+        "pack",
+        "--manifest",
+        "manifest.yaml",
+        *pack[3:],
+        "--onnx",
+        "policy.onnx",
+        "--output",
+        "x.gaitd",
+    ]
+    assert "manifest's model.npu_memory_kib is 1" in refused(2, *within)
     graphs.dense(Path("other.onnx"), widths=(45, 20, 12))
     error = refused(2, *pack, "--onnx", "other.onnx", "--output", "other.gaitd")
     assert "was not made from other.onnx but from policy.onnx" in error

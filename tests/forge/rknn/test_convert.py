@@ -61,6 +61,8 @@ def test_float16_is_the_default(
     printed = capsys.readouterr().out
     assert "weights " in printed
     assert "internal " in printed
+    assert "multiply-accumulates an inference" in printed
+    assert "  NPU: " in printed
     np.testing.assert_allclose(
         simulated(Path("policy.rknn"), dataset[:50]), float_actions(dataset[:50]), atol=0.01
     )

@@ -4,6 +4,7 @@
 #include "model.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,19 @@ static int parse(model *m, reader *r) {
     }
     for (int i = 0; i < 2; i++) m->scratch[i] = calloc(widest, sizeof(float));
     return width == m->output_elements;
+}
+
+model *model_read(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return NULL;
+    fseek(file, 0, SEEK_END);
+    size_t size = ftell(file);
+    char *content = malloc(size);
+    rewind(file);
+    model *m = fread(content, 1, size, file) == size ? model_load(content, size) : NULL;
+    fclose(file);
+    free(content);
+    return m;
 }
 
 model *model_load(const void *file, size_t size) {

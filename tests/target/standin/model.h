@@ -30,5 +30,7 @@ typedef struct {
 
 /* Copies `file`; NULL when it is not a model of the stand-in or is cut short. */
 model *model_load(const void *file, size_t size);
+/* The same of the file at `path`, to be run in place of what the runtime was given: a real .rknn file, say. */
+model *model_read(const char *path);
 void model_run(model *m, const float *input, float *output);
 void model_free(model *m);

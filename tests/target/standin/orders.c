@@ -20,6 +20,7 @@ static int n_run_orders;
 static const char *const fault_names[] = {
     [RUN_ERROR] = "error", [RUN_HANG] = "hang",       [RUN_CRASH] = "crash", [RUN_LATE] = "late",
     [RUN_STALE] = "stale", [RUN_GARBAGE] = "garbage", [RUN_NAN] = "nan",     [RUN_UNWRITTEN] = "unwritten",
+    [RUN_VALUE] = "value",    [RUN_JITTER] = "jitter",  [RUN_LEAK] = "leak",
 };
 
 static void reject(const char *line) {
@@ -33,7 +34,7 @@ static void parse_run_order(const char *line, int onwards) {
     unsigned long long run;
     if (n_run_orders == MAX_FAULTS || sscanf(line, "%*s %llu %31s %d", &run, name, &order.value) < 2) reject(line);
     order.run = run;
-    for (run_fault f = RUN_ERROR; f <= RUN_UNWRITTEN; f++)
+    for (run_fault f = RUN_ERROR; f <= RUN_LEAK; f++)
         if (!strcmp(name, fault_names[f])) order.fault = f;
     if (order.fault == RUN_WELL) reject(line);
     run_orders[n_run_orders++] = order;
@@ -49,7 +50,7 @@ static void parse(char *line) {
         int *number;
     } numbers[] = {{"init %d", &current.init_code},       {"query %d", &current.query_code},
                    {"core %d", &current.core_code},       {"inputs %d", &current.inputs_code},
-                   {"outputs %d", &current.outputs_code}, {"input_elements %d", &current.input_elements}};
+                   {"outputs %d", &current.outputs_code}, {"input_elements %d", &current.input_elements}, {"memory %d", &current.memory_code},   {"bad_core %d", &current.bad_core}};
     line[strcspn(line, "\n")] = 0;
     if (!*line) return;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -81,7 +82,7 @@ const orders *orders_read(void) {
         seen_file = status.st_ino;
         memset(&current, 0, sizeof current);
         n_run_orders = 0;
-        strcpy(current.api, "2.3.2 (stand-in@2025-01-01T00:00:00)");
+        strcpy(current.api, VERSION " (stand-in@2025-01-01T00:00:00)");
         strcpy(current.driver, "0.9.8");
         FILE *file = status.st_ino ? fopen(path, "r") : NULL;
         char line[512];

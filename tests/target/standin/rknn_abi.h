@@ -6,7 +6,7 @@
 typedef uint64_t rknn_context;
 
 enum { CODE_OK = 0, CODE_FAIL = -1, CODE_PARAM = -5, CODE_MODEL = -6, CODE_CONTEXT = -7, CODE_INPUT = -8, CODE_OUTPUT = -9 };
-enum { QUERY_IN_OUT_NUM = 0, QUERY_INPUT_ATTR = 1, QUERY_OUTPUT_ATTR = 2, QUERY_SDK_VERSION = 5 };
+enum { QUERY_IN_OUT_NUM = 0, QUERY_INPUT_ATTR = 1, QUERY_OUTPUT_ATTR = 2, QUERY_SDK_VERSION = 5, QUERY_MEM_SIZE = 6 };
 enum { TYPE_FLOAT32 = 0, TYPE_FLOAT16 = 1 };
 enum { FORMAT_UNDEFINED = 3 };
 
@@ -39,6 +39,12 @@ typedef struct {
 } sdk_version;
 
 typedef struct {
+    uint32_t weights, internal;
+    uint64_t dma;
+    uint32_t sram, free_sram, reserved[10];
+} mem_size;
+
+typedef struct {
     uint32_t index;
     void *buf;
     uint32_t size;
@@ -57,5 +63,6 @@ typedef struct {
 
 _Static_assert(sizeof(tensor_attr) == 376, "rknn_tensor_attr");
 _Static_assert(sizeof(sdk_version) == 512, "rknn_sdk_version");
+_Static_assert(sizeof(mem_size) == 64, "rknn_mem_size");
 _Static_assert(sizeof(tensor_input) == 32, "rknn_input");
 _Static_assert(sizeof(tensor_output) == 24, "rknn_output");

@@ -20,6 +20,8 @@ typedef struct {
     float *input, *output; /* all tensors side by side */
     uint64_t runs;
     run_fault fault; /* of the last run */
+    int core;        /* mask */
+    uint32_t random;
 } context;
 
 static void trace(const char *format, ...) {
@@ -34,7 +36,7 @@ static void trace(const char *format, ...) {
 }
 
 /* The vendor's library carries its version as a text, which tools look for. */
-EXPORT const char standin_version[] = "librknnrt version: 2.3.2 (stand-in@2025-01-01T00:00:00)";
+EXPORT const char standin_version[] = "librknnrt version: " VERSION " (stand-in@2025-01-01T00:00:00)";
 
 static context *known(rknn_context handle) {
     return (context *)(uintptr_t)handle;
@@ -44,7 +46,7 @@ EXPORT int rknn_init(rknn_context *handle, void *file, uint32_t size, uint32_t f
     const orders *o = orders_read();
     trace("init size=%u flag=0x%x extend=%d\n", size, flag, extend != NULL);
     if (o->init_code) return o->init_code;
-    model *m = model_load(file, size);
+    model *m = getenv("GAITD_STANDIN_MODEL") ? model_read(getenv("GAITD_STANDIN_MODEL")) : model_load(file, size);
     if (!m) return CODE_MODEL;
     context *c = calloc(1, sizeof *c);
     c->model = m;
@@ -67,7 +69,9 @@ EXPORT int rknn_destroy(rknn_context handle) {
 
 EXPORT int rknn_set_core_mask(rknn_context handle, int mask) {
     trace("set_core_mask mask=%d\n", mask);
-    return known(handle) ? orders_read()->core_code : CODE_CONTEXT;
+    if (!known(handle)) return CODE_CONTEXT;
+    known(handle)->core = mask;
+    return orders_read()->core_code;
 }
 
 /* The wheel names it and goes on when it fails: these models have no dynamic shapes. */
@@ -111,6 +115,15 @@ EXPORT int rknn_query(rknn_context handle, int command, void *info, uint32_t siz
     }
     if (command == QUERY_OUTPUT_ATTR && size == sizeof(tensor_attr))
         return describe(c->model->outputs, c->model->n_outputs, info);
+    if (command == QUERY_MEM_SIZE && size == sizeof(mem_size)) {
+        if (o->memory_code) return o->memory_code;
+        mem_size *memory = info;
+        *memory = (mem_size){.internal = 2 * (c->model->input_elements + c->model->output_elements)};
+        for (uint32_t i = 0; i < c->model->n_layers; i++)
+            memory->weights += 2 * c->model->layers[i].rows * (c->model->layers[i].columns + 1);
+        memory->dma = memory->weights + memory->internal;
+        return CODE_OK;
+    }
     if (command == QUERY_SDK_VERSION && size == sizeof(sdk_version)) {
         sdk_version *version = info;
         memcpy(version->api, o->api, sizeof version->api);
@@ -156,12 +169,18 @@ EXPORT int rknn_run(rknn_context handle, void *extend) {
             raise(SIGSEGV);
             return CODE_FAIL;
         case RUN_LATE: usleep(1000 * value); break;
+        case RUN_JITTER:
+            c->random = 1664525 * c->random + 1013904223;
+            usleep((uint64_t)c->random * 1000 * value >> 32);
+            break;
+        case RUN_LEAK: memset(malloc(1024 * value), 1, 1024 * value); break;
         default: break;
     }
     model_run(c->model, c->input, c->output);
     for (uint32_t i = 0; i < c->model->output_elements; i++) {
-        if (c->fault == RUN_GARBAGE) c->output[i] = (i % 2 ? -1e3f : 1e3f) * (1 + i);
+        if (c->fault == RUN_GARBAGE || (c->core & orders_read()->bad_core)) c->output[i] = (i % 2 ? -1e3f : 1e3f) * (1 + i);
         if (c->fault == RUN_NAN) c->output[i] = NAN;
+        if (c->fault == RUN_VALUE) c->output[i] = value;
     }
     return CODE_OK;
 }
