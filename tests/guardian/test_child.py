@@ -101,7 +101,7 @@ def test_the_row_says_how_long_a_restart_waits_and_when_it_is_too_much(
 ) -> None:
     assert not child.is_due(10**18), "nothing to restart before the first start"
     now_ns = 1000
-    for death, backoff_ns in enumerate((0, 200, 300), start=1):
+    for death, backoff_ns in enumerate((0, 100, 200), start=1):
         a_death(child, spawner, now_ns, now_ns + 50)
         assert child.deaths_in_a_row == death
         now_ns += 50 + backoff_ns
@@ -187,7 +187,8 @@ def _parent_of(pid: int) -> int:
 
 def test_the_robots_worker_is_restarted_at_once_and_then_ever_later() -> None:
     delays_s = [WORKER.backoff_ns(deaths) / 1e9 for deaths in range(1, 9)]
-    assert delays_s == [0.0, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+    assert delays_s == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert TELEMETRY.backoff_ns(10**6) == TELEMETRY.max_backoff_ns
     assert WORKER.max_deaths_in_a_row == 10
     assert TELEMETRY.max_deaths_in_a_row is None
 

@@ -287,3 +287,9 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_what_was_no_session_says_nothing_of_the_worker() -> None:
+    asked = rules.damp(GuardState(), Reason.CLIENT_DEADLINE, "", T0)
+    assert not rules.ended_undelivered(asked)
+    assert rules.ended_undelivered(rules.damp(walking(), Reason.CLIENT_DEADLINE, "", T0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from unittest import mock
 
 import zmq
 
-from gaitd.guardian import main
+from gaitd.guardian import channel, main
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Config
@@ -50,13 +51,24 @@ class LoopedGuardian:
         self._writes: list[Write] = []
         self._requests: deque[tuple[Request, Callable[[Reply], None]]] = deque()
         self._hear = hear
-        access = SimpleNamespace(open=lambda kind, channel: self._socket(kind), admit=lambda: None)
-        with (
-            mock.patch.object(main, "claim_runtime_dir", return_value=-1),
-            mock.patch.object(main, "realtime_context"),
-            mock.patch.object(main, "AccessControl", return_value=access),
-        ):
-            self._guardian: Any = main.Guardian(bundle, Config(), "onnx")
+        self._frames: deque[bytes] = deque()
+        """Of the request that is being read."""
+        access = SimpleNamespace(
+            open=lambda kind, *_: self._socket(kind), admit=lambda: None, bound={"guard": []}, local=None
+        )
+        heard = mock.Mock(is_question=lambda _: False, silence_ns=lambda _: 0)
+        patches = {
+            (main, "claim_runtime_dir"): -1,
+            (main, "realtime_context"): None,
+            (main, "Children"): mock.Mock(),
+            (main, "AccessControl"): access,
+            (channel, "Probe"): heard,
+            (channel, "PeerLimits"): mock.Mock(enforce=lambda: ""),
+        }
+        with contextlib.ExitStack() as stack:
+            for (module, name), result in patches.items():
+                stack.enter_context(mock.patch.object(module, name, return_value=result))
+            self._guardian: Any = main.Guardian(bundle, Config(), ["onnx"])
         self.memory: GuardMemory = self._guardian._guard
         self.worker_memory: WorkerMemory = self._guardian._worker_memory
         self._guardian._guard = _Held(self.memory, self._writes)
@@ -74,14 +86,21 @@ class LoopedGuardian:
         return writes
 
     def _socket(self, kind: int) -> Any:
-        if kind == zmq.PUB:
-            return SimpleNamespace(set=lambda *_: None, send=self._publish)
+        if kind == zmq.XPUB:
+            return SimpleNamespace(set=lambda *_: None, get=lambda _: 0, send=self._publish)
         return SimpleNamespace(
-            set=lambda *_: None,
-            get=lambda option: zmq.POLLIN if self._requests else 0,
-            recv_multipart=lambda flags: [b"controller", encode_request(self._requests[0][0])],
-            send_multipart=self._reply,
+            set=lambda *_: None, get=self._get, recv=self._receive, send_multipart=self._reply
         )
+
+    def _get(self, option: int) -> int:
+        if option == zmq.RCVMORE:
+            return len(self._frames)
+        if not self._frames and self._requests:
+            self._frames.extend([b"controller", encode_request(self._requests[0][0])])
+        return zmq.POLLIN if self._frames else 0
+
+    def _receive(self, flags: int) -> bytes:
+        return self._frames.popleft()
 
     def _publish(self, data: bytes, flags: int) -> None:
         self._writes.append(lambda: self._hear(data))

@@ -20,6 +20,7 @@ from gaitd.wire.control import (
     Reply,
     Request,
     Status,
+    asks_for_damping,
     decode_reply,
     decode_request,
     encode_reply,
@@ -212,3 +213,11 @@ def test_a_request_is_smaller_than_other_messages() -> None:
     assert decode_reply(encode_reply(Reply(1, True, body))).body == body
     with pytest.raises(WireError, match=f"at most {MAX_MESSAGE_BYTES} bytes"):
         decode_reply(encode_reply(Reply(1, True, {"detail": "x" * MAX_MESSAGE_BYTES})))
+
+
+def test_only_a_request_to_damp_goes_first() -> None:
+    """Whatever its number looks like: these bytes are ``damp`` as a name is written."""
+    number = int.from_bytes(b"\x01\xa4damp\x01\x01", "big")
+    assert asks_for_damping(encode_request(Request(1, "damp", {"session": 0, "reason": 1, "detail": ""})))
+    assert not asks_for_damping(encode_request(Request(number, "release", {"session": 1})))
+    assert not asks_for_damping(encode_request(Request(1, "damp", {}))[:-1])

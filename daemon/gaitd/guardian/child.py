@@ -113,6 +113,11 @@ class Child:
         """None runs, and it is time to start it again."""
         return self.pid == 0 and self._restart_at_ns is not None and now_ns >= self._restart_at_ns
 
+    def is_overdue(self, now_ns: int, limit_ns: int) -> bool:
+        """It was asked for so long ago, and nothing has been heard of it."""
+        awaited = self.pid == 0 and self._exit_code is None and self._restart_at_ns is None
+        return self.starts > 0 and awaited and not self.replaced and now_ns - self.started_ns > limit_ns
+
     def check_crash_loop(self, last: str) -> None:
         """Raises CrashLoopError, which quotes how the ``last`` one died, after too many deaths in a row."""
         most = self._row.max_deaths_in_a_row

@@ -163,7 +163,6 @@ class Guardian:
                         self._note_death(time.monotonic_ns())
                     if fd == self._children.fd:
                         self._children.hear_news(time.monotonic_ns())
-                        self._words["worker_pid"] = self._worker.child.pid
                 self._wake(time.monotonic_ns())
         finally:
             self._shut_down()
@@ -248,7 +247,8 @@ class Guardian:
             self._count_undelivered(state)
 
     def _count_undelivered(self, state: GuardState) -> None:
-        self._undelivered = self._undelivered + 1 if rules.ended_undelivered(state) else 0
+        heard = self._silence_ns <= self._limits.deadline_ns
+        self._undelivered = self._undelivered + 1 if heard and rules.ended_undelivered(state) else 0
         if self._undelivered == MAX_UNDELIVERED:
             self._undelivered = 0
             self._replace_worker(f"{MAX_UNDELIVERED} sessions in a row ended without a delivered command")
@@ -268,6 +268,7 @@ class Guardian:
     def _note_readiness(self) -> None:
         self._sessions.worker_ready = self._worker.ready
         self._words["worker_ready"] = int(self._worker.ready)
+        self._words["worker_pid"] = self._worker.child.pid
 
     def _look_after_worker(self, now_ns: int) -> None:
         worker, sessions = self._worker, self._sessions
@@ -279,12 +280,13 @@ class Guardian:
             self._apply(now_ns)
         if worker.ever_ready and not was_ever_ready:
             self._service.say_ready()
-        if worker.ready != was_ready or how_it_died is not None:
+        if worker.ready != was_ready or how_it_died:
             self._say_status()
 
     def _note_death(self, now_ns: int) -> None:
         """The worker's lifeline broke: damping first, everything else later."""
-        self._worker.note_death()
+        if not self._worker.note_death():
+            return
         self._note_readiness()
         self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)

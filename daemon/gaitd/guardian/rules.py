@@ -126,6 +126,8 @@ def unheard(state: GuardState, silence_ns: int, limits: GuardLimits, now_ns: int
 def ended_undelivered(state: GuardState) -> bool:
     """Whether a session in DAMPING ended so that perhaps none of its commands reached the controller, or
     none of its states the worker: what a dead connection of the worker's does to each session."""
+    if state.session == 0:
+        return False  # somebody asked for damping while nobody walked
     return state.reason is Reason.CLIENT_DEADLINE or (
         state.reason is Reason.STATE_LOST and not state.fed_by_command
     )

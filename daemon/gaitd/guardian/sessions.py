@@ -158,7 +158,7 @@ class Sessions:
         self._hellos[peer] = hello
         self._hellos.move_to_end(peer)
         while len(self._hellos) > MAX_CONTROLLERS:
-            self._hellos.popitem(last=False)
+            del self._hellos[next(each for each in self._hellos if each != self._owner)]
         pipeline = self._pipeline
         order = self._joint_order_of(hello.joints, 0, 0, raw=False)
         command = manifest.velocity_command
@@ -203,7 +203,7 @@ class Sessions:
         session = self._next_session
         self._next_session += 1
         self._epoch += 1
-        self._owner = peer
+        self._owner, self._damped_by = peer, ""
         raw = hello.message == "raw_observation"
         self.joint_order = self._joint_order_of(hello.joints, session, self._epoch, raw=raw)
         self.state = rules.activate(session, self._epoch, now_ns)
@@ -217,6 +217,7 @@ class Sessions:
         # In DAMPING nothing moves any more: whoever sees to the robot may end the session.
         if peer != self._owner and not damped:
             raise RefusedError(Reason.CONTRACT, f"session {session} was activated by another connection")
+        self._damped_by = ""
         self.state = rules.release(self.state, now_ns)
         return {}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.errors import GaitdError, ReplacedError
+from gaitd.errors import CrashLoopError, GaitdError, ReplacedError
 from gaitd.guardian import announce
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
@@ -61,6 +61,8 @@ class WorkerProcess:
         child = self.child
         if child.has_died():
             return self._reap(now_ns)
+        if child.is_overdue(now_ns, START_LIMIT_NS):
+            raise CrashLoopError("the process that starts the others does not answer")
         if child.pid == 0:
             self._restart_when_due(now_ns)
         elif self._given_up:
@@ -81,13 +83,19 @@ class WorkerProcess:
             return
         log.error("worker replaced", pid=self.child.pid, why=why)
         self._why_given_up = why
-        self.note_death()
+        self._kill()
 
-    def note_death(self) -> None:
-        """It is dead, though the kernel may not be done with it yet. Kill it all the same.
+    def note_death(self) -> bool:
+        """Its lifeline broke: it is dead, though the kernel may not be done with it yet. Kill it anyway.
 
-        The word may come late, when a fresh worker has its place: that one would be given up, but live on.
+        False where this tells of an earlier worker: a lifeline is watched from when its worker is ready.
         """
+        if not self.ready:
+            return False
+        self._kill()
+        return True
+
+    def _kill(self) -> None:
         self._given_up = True
         self.ready = False
         self.child.send(signal.SIGKILL)

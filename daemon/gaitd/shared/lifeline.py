@@ -8,12 +8,12 @@ kernel has none of these, the pidfd tells, a little later.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import errno
 import mmap
 import os
 import platform
-import threading
 import time
 
 from gaitd.shared.memory import create_memory
@@ -94,4 +94,4 @@ def watch_lifeline(memory: LifelineMemory, broken_fd: int, priority: int | None)
             libc.pthread_mutex_consistent(memory)
         libc.pthread_mutex_unlock(memory)
 
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+    _thread.start_new_thread(watch, ())  # threading's would wait until the thread runs

@@ -41,7 +41,7 @@ class ChildProcess(Process):
     max_deaths_in_a_row: int | None
     """So many end gaitd, and the service manager takes over. None: it is restarted for ever."""
     first_backoff_ns: int = 250_000_000
-    """Doubled with each further death in a row."""
+    """After the second death in a row; doubled with each further one."""
     max_backoff_ns: int = 5_000_000_000
     stable_ns: int = 10_000_000_000
     """A death after more than this of work is the first in a row again."""
@@ -50,7 +50,7 @@ class ChildProcess(Process):
         """How long after the latest of so many deaths the next one is started."""
         if deaths_in_a_row <= 1:
             return 0
-        return min(self.first_backoff_ns << (deaths_in_a_row - 1), self.max_backoff_ns)
+        return min(self.first_backoff_ns << min(deaths_in_a_row - 2, 32), self.max_backoff_ns)
 
 
 GUARDIAN = Process(name="guardian", realtime="guardian")

@@ -123,8 +123,13 @@ def encode_reply(reply: Reply) -> bytes:
 
 
 def asks_for_damping(data: bytes) -> bool:
-    """Whether a request's head, which is looked at and not decoded, holds the name ``damp``."""
-    return _DAMP in data[:_HEAD_BYTES]
+    """Whether it is a request to damp; the others are told by their head, without decoding them."""
+    if _DAMP not in data[:_HEAD_BYTES]:
+        return False
+    try:
+        return decode_request(data).name == "damp"
+    except WireError:
+        return False
 
 
 def decode_request(data: bytes) -> Request:
