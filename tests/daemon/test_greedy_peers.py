@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gaitd.errors import UnreachableError
 from gaitd.wire.generated import CHANNELS, Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
@@ -86,9 +87,16 @@ def test_what_a_peer_may_make_gaitd_hold_is_bounded(
             return disconnected(daemon, endpoint) > before + 1
 
         wait_until(enough, 30.0, "the peer is disconnected again and again")
-        assert daemon.status()["mode"] == "idle"
+    wait_until(lambda: is_idle(daemon), 20.0, "an answer: whoever is connected may be cut off with the peer")
     assert most_kb[0] - first_kb[0] < MAX_GROWTH_KB
     assert pids(daemon) == processes
+
+
+def is_idle(daemon: Gaitd) -> bool:
+    try:
+        return bool(daemon.status()["mode"] == "idle")
+    except UnreachableError:
+        return False
 
 
 def test_requests_that_are_too_long_or_too_many_cost_no_memory_and_damp_comes_through(daemon: Gaitd) -> None:
@@ -109,8 +117,9 @@ def test_two_sessions_without_a_delivered_command_replace_the_worker(daemon: Gai
     for _ in range(2):
         assert daemon.worker_pid() == worker
         controller.activate()
-        damping = controller.wait_for(Mode.DAMPING, 20.0)
-        assert (damping.reason, damping.session) == (Reason.STATE_LOST, controller.session)
+        while (damping := controller.wait_for(Mode.DAMPING, 20.0)).session != controller.session:
+            pass  # what is still under way of the session before
+        assert damping.reason is Reason.STATE_LOST
     assert daemon.wait_worker(other_than=worker)
     walk_once(controller)
 

@@ -160,7 +160,9 @@ BUGS = [
     Bug(
         "the worker skips the lease",
         answer,
-        {"lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())": "True"},
+        {
+            "sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())": "sent = True"
+        },
         "a worker reads the lease before it sends",
     ),
     Bug(

@@ -364,7 +364,7 @@ def test_a_port_that_is_taken_ends_gaitd_at_once(
         taken.bind((LOOPBACK, port))
         taken.listen()
         with Gaitd(small_bundle_path, config=network.config) as daemon:
-            assert daemon.process.wait(30) == 2
+            assert daemon.process.wait(30) == 7, "another time the port may be free"
             assert_one_error(daemon.log, f"tcp://{LOOPBACK}:{port}: cannot be bound: Address already in use")
 
 

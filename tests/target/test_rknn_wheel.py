@@ -97,7 +97,7 @@ def test_backend_is_loaded_from_the_systems_library(report: dict[str, Any]) -> N
 
 
 def test_backend_needs_a_fraction_of_the_wheels_time(report: dict[str, Any]) -> None:
-    assert report["backend_cost"]["median_us"] < report["wheel_cost"]["median_us"] / 4
+    assert report["backend_cost"]["median_us"] < report["wheel_cost"]["median_us"] / 2
 
 
 def test_backend_does_not_grow_where_the_wheel_does(report: dict[str, Any]) -> None:

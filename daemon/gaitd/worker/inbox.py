@@ -40,15 +40,20 @@ class Inbox:
         self._anticipate_ns = anticipate_ns
         self._rehearse = rehearse
         self._last: Frame | None = None
+        self._lead_ns = 0
+        """How long before the next state is due the rehearsal begins."""
+        self._poll = select.poll()
+        self._poll.register(socket.FD, select.POLLIN)
 
     def expect_after(self, frame: Frame, step_ns: int) -> None:
         """The next state is due a period after this one, which took ``step_ns`` to answer.
 
-        A rehearsal takes as long as a cold step, up to twice a warm one. Where that does not fit before the
-        next state is due there is none: it would make the real step late.
+        A rehearsal takes as long as a cold step, up to twice a warm one, and has to be over well before the
+        next state is due. Where it is not, there is none: it would make the real step late.
         """
-        slack_ns = min(self._anticipate_ns, self._period_ns - step_ns)
-        self._last = frame if COLD_FACTOR * step_ns < slack_ns else None
+        self._lead_ns = self._anticipate_ns + COLD_FACTOR * step_ns
+        fits = self._lead_ns < self._period_ns - step_ns
+        self._last = frame if self._anticipate_ns > 0 and fits else None
 
     def forget(self) -> None:
         """Nothing is due."""
@@ -69,15 +74,21 @@ class Inbox:
         return frames
 
     def _anticipate(self, last: Frame) -> None:
-        """Shortly before the next one is due, rehearse, then wait awake: a cold step takes twice as long."""
+        """Before the next one is due, rehearse, then wait awake: a cold step takes twice as long."""
         due_ns = last.received_ns + self._period_ns
-        asleep_s = (due_ns - self._anticipate_ns - time.monotonic_ns()) / 1e9
+        if not self._sleeps_until(due_ns - self._lead_ns):
+            return
+        self._rehearse(last)
+        self._sleeps_until(due_ns - self._anticipate_ns)
+        until_ns = due_ns + self._anticipate_ns // 4
+        while not self._has_message() and time.monotonic_ns() < until_ns:
+            pass
+
+    def _sleeps_until(self, end_ns: int) -> bool:
+        """False when something came before; it wakes up to a millisecond early."""
+        asleep_ms = (end_ns - time.monotonic_ns()) // 1_000_000
         # The descriptor tells that something came, not what: a second look is needed either way.
-        if asleep_s > 0 and not select.select([self._socket.FD], [], [], asleep_s)[0]:
-            self._rehearse(last)
-            until_ns = due_ns + self._anticipate_ns // 4
-            while not self._has_message() and time.monotonic_ns() < until_ns:
-                pass
+        return asleep_ms >= 0 and not self._poll.poll(asleep_ms)
 
     def _has_message(self) -> bool:
         return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
