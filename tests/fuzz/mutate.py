@@ -12,6 +12,8 @@ from collections.abc import Callable
 import msgpack
 
 from fuzz.oracle import STATE_FIELDS, Peers
+from gaitd.wire.control import Request, encode_request
+from gaitd.wire.generated import Reason
 
 Elements = list[bytes]
 
@@ -263,6 +265,9 @@ def mutant(rng: random.Random, kind: str, peers: Peers) -> bytes:
     dice = rng.random()
     if dice < 0.02:
         return rng.randbytes(rng.randrange(300))
+    if kind == "request" and dice > 0.99:
+        body = {"session": 0, "reason": int(Reason.OPERATOR), "detail": "x" * rng.randrange(8100, 8200)}
+        return encode_request(Request(rng.getrandbits(32), "damp", body))
     if dice < 0.6:
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             if elements:

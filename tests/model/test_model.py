@@ -160,9 +160,7 @@ BUGS = [
     Bug(
         "the worker skips the lease",
         answer,
-        {
-            "sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())": "sent = True"
-        },
+        {"sent = lease.permits(": "sent = True or lease.permits("},
         "a worker reads the lease before it sends",
     ),
     Bug(

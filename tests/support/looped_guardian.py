@@ -51,6 +51,7 @@ class LoopedGuardian:
         self._writes: list[Write] = []
         self._requests: deque[tuple[Request, Callable[[Reply], None]]] = deque()
         self._hear = hear
+        self._unanswered: deque[Callable[[Reply], None]] = deque()
         self._frames: deque[bytes] = deque()
         """Of the request that is being read."""
         access = SimpleNamespace(
@@ -96,7 +97,9 @@ class LoopedGuardian:
         if option == zmq.RCVMORE:
             return len(self._frames)
         if not self._frames and self._requests:
-            self._frames.extend([b"controller", encode_request(self._requests[0][0])])
+            request, then = self._requests.popleft()
+            self._frames.extend([b"controller", encode_request(request)])
+            self._unanswered.append(then)
         return zmq.POLLIN if self._frames else 0
 
     def _receive(self, flags: int) -> bytes:
@@ -106,6 +109,6 @@ class LoopedGuardian:
         self._writes.append(lambda: self._hear(data))
 
     def _reply(self, parts: list[bytes], flags: int) -> None:
-        _, then = self._requests.popleft()
+        then = self._unanswered.popleft()
         reply = decode_reply(parts[-1])
         self._writes.append(lambda: then(reply))

@@ -141,7 +141,7 @@ class LoopedWorker:
 
     def _socket(self, kind: int) -> Any:
         events = self._events if kind == zmq.SUB else lambda option: 0
-        return SimpleNamespace(set=lambda *_: None, get=events, recv=self._receive, send=self._send)
+        return SimpleNamespace(FD=0, set=lambda *_: None, get=events, recv=self._receive, send=self._send)
 
     def _events(self, option: int) -> int:
         return zmq.POLLIN if self._waiting else 0
