@@ -35,7 +35,7 @@ endif
 
 test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64
 	@[ "$$(id -u)" != 0 ] || tools/debian-packages $(TARGET_PACKAGES)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04 and on a whole emulated arm64 board
 	@tools/debian-packages $(BOARD_PACKAGES)

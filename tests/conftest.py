@@ -13,7 +13,7 @@ from hypothesis import settings
 from gaitd.bundle.read import Bundle, open_bundle
 from support.bundles import write_small_bundle
 
-pytest_plugins = ["support.skips"]
+pytest_plugins = ["support.lanes", "support.skips"]
 
 # For the processes that tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -23,20 +23,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 # The machine that runs the tests may be busy: an example may take its time.
 settings.register_profile("gaitd", deadline=None)
 settings.load_profile("gaitd")
-
-
-TIMED = (
-    *("cpp", "ctl", "daemon", "guardian", "shared", "system", "target", "telemetry", "worker"),
-    *("forge/chain", "forge/faults", "forge/stack"),
-)
-"""Directories whose tests run real processes against the clock: never two of them at a time."""
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Two lanes: what keeps time runs in one, the rest file by file in the other."""
-    path = item.path.relative_to(Path(__file__).parent).as_posix()
-    timed = path.startswith(tuple(f"{directory}/" for directory in TIMED))
-    item.add_marker(pytest.mark.xdist_group("timed" if timed else path))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,30 @@
+"""How `make test` shares the tests out to its processes.
+
+What runs real processes against the clock, or builds in a directory that others build in, stays in one lane,
+one after another; the rest goes file by file to whoever is free.
+"""
+
+from __future__ import annotations
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+TIMED = (
+    *("cpp", "ctl", "daemon", "guardian", "shared", "system", "target", "telemetry", "worker"),
+    *("forge/chain", "forge/faults", "forge/stack"),
+)
+"""Directories of the one lane."""
+
+
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests with the same scope run in the same process; the largest scope begins."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "timed" if path.startswith(tuple(f"tests/{each}/" for each in TIMED)) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes:
+    """Asked where there is more than one process."""
+    return Lanes(config, log)
