@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parent
 SAW = "no saw: apt install saw"
 
 
 def run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "support.skips", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    return subprocess.run(
-        [*command, *options], capture_output=True, text=True, env=environment, cwd=directory
-    )
+    return subprocess.run([*command, *options], capture_output=True, text=True, cwd=directory)
 
 
 def test_what_cannot_run_is_said_in_one_line_or_fails_where_it_must_run(tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ struct Scene {
     bool until(bool (*condition)(const types::RobotAction&)) {
         return check::eventually([&] { return condition(runner.GetRobotAction(robot)); });
     }
+
+    /// Until the robot walks; false when it does not, or was damped on the way.
+    bool walksWithoutDamping() {
+        bool damped = false;
+        const bool walked = check::eventually([&] {
+            const types::RobotAction action = runner.GetRobotAction(robot);
+            damped = damped || damps(action);
+            return walks(action);
+        });
+        return walked && !damped;
+    }
 };
 
 }  // namespace
@@ -120,13 +131,7 @@ CASE(after_a_change_of_policy_entering_does_not_drop_the_robot) {
     for (const char policy : {'b', 'c', 'd'}) {
         scene.gaitd.policy = policy;
         scene.runner.OnEnter();
-        bool damped = false;
-        CHECK(check::eventually([&] {
-            const types::RobotAction action = scene.runner.GetRobotAction(scene.robot);
-            damped = damped || damps(action);
-            return walks(action);
-        }));
-        CHECK(!damped);
+        CHECK(scene.walksWithoutDamping());
         CHECK_EQUAL(scene.runner.client().contract().firstPolicy().id, std::string(16, policy));
         scene.runner.OnExit();
         CHECK(scene.until(damps));
@@ -344,13 +349,7 @@ CASE(damping_has_no_stiffness_and_stays_until_the_next_entering) {
         std::this_thread::sleep_for(milliseconds(1));
     }
     scene.runner.OnEnter();
-    bool damped = false;
-    CHECK(check::eventually([&] {
-        const types::RobotAction action = scene.runner.GetRobotAction(scene.robot);
-        damped = damped || damps(action);
-        return walks(action);
-    }));
-    CHECK(!damped);
+    CHECK(scene.walksWithoutDamping());
 }
 
 CASE(the_stance_before_damping_is_passed_on) {

@@ -15,7 +15,7 @@ from gaitd.guardian.channel import ControlChannel
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config, Daemon
 from gaitd.wire.control import Reply, Request, encode_request
-from gaitforge.faults.hogs import shake_hands
+from gaitforge.faults.hogs import has_hung_up, shake_hands
 from gaitforge.faults.peers import path_of
 
 MS = 1_000_000
@@ -132,19 +132,8 @@ def test_frames_without_end_take_no_more_than_their_time(directory: Path) -> Non
 def test_a_request_that_is_too_long_ends_its_connection(bench: Bench) -> None:
     with shake_hands(bench.directory, "control") as raw:
         raw.sendall(b"\x02" + (9000).to_bytes(8, "big") + bytes(9000))
-        bench.serve_until(lambda: _hung_up(raw), "the end of the connection")
+        bench.serve_until(lambda: has_hung_up(raw), "the end of the connection")
     assert bench.answered == []
-
-
-def _hung_up(raw: socket.socket) -> bool:
-    try:
-        while raw.recv(4096, socket.MSG_DONTWAIT):
-            pass
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def test_a_channel_that_works_hears_itself(bench: Bench) -> None:

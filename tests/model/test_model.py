@@ -33,13 +33,13 @@ compiler = shutil.which("g++") or shutil.which("c++")
 pytestmark = pytest.mark.skipif(compiler is None, reason="no C++ compiler: sudo apt-get install g++")
 
 
-def build(target: Path, latch: str, optimization: str) -> Path:
+def build(target: Path, latch: str) -> Path:
     """The search around a latch with that source."""
     headers = target / "include" / "gaitd"
     shutil.copytree(HEADERS, headers)
     (headers / "latch.hpp").write_text(latch)
     binary = target / "explore"
-    command = [compiler or "", "-std=c++17", optimization, f"-I{headers.parent}", str(HERE / "explore.cpp")]
+    command = [compiler or "", "-std=c++17", "-O2", f"-I{headers.parent}", str(HERE / "explore.cpp")]
     subprocess.run([*command, "-o", str(binary)], check=True)
     return binary
 
@@ -56,7 +56,7 @@ def search(binary: Path, code: Code, bounds: Bounds, scratch: Path, workers: str
 
 @pytest.fixture(scope="module")
 def real_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("model"), (HEADERS / "latch.hpp").read_text(), "-O2")
+    return build(tmp_path_factory.mktemp("model"), (HEADERS / "latch.hpp").read_text())
 
 
 def test_every_property_holds_in_every_reachable_state(real_binary: Path, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_planted_bug_is_found(bug: Bug, real_binary: Path, tmp_path: Path) -> 
     if isinstance(bug.where, ModuleType):
         code = replace(REAL, **{bug.where.__name__.rpartition(".")[2]: with_bug(bug, bug.where)})
     else:
-        binary = build(tmp_path, bug.changed((HEADERS / bug.where).read_text()), "-O1")
+        binary = build(tmp_path, bug.changed((HEADERS / bug.where).read_text()))
     said = search(binary, code, SMALLEST, tmp_path, bug.workers)
     assert f"{bug.violated}" in said.partition("\n")[0], said[-2000:]
 

@@ -92,8 +92,10 @@ class Gaitd:
         config: str = "",
         fault: bool = False,
         module: str = "gaitd.cli",
+        managed: bool = True,
         process: Mapping[str, Any] | None = None,
     ) -> None:
+        """``managed``: by a service manager; gaitd then waits before it ends where something is refused."""
         # Unix socket paths are short: not under pytest's own directory.
         self._scratch = Path(tempfile.mkdtemp(prefix="gaitd-test-"))
         self.runtime_dir = runtime_dir or self._scratch / "run"
@@ -115,15 +117,11 @@ class Gaitd:
             "--runtime-dir",
             str(self.runtime_dir),
         ]
+        manager = {"NOTIFY_SOCKET": str(self._scratch / "notify"), "WATCHDOG_USEC": "400000"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "support.faulty_gaitd" if fault else module, "run", *paths, *options],
             stderr=self._log,
-            env={
-                **os.environ,
-                "NOTIFY_SOCKET": str(self._scratch / "notify"),
-                "WATCHDOG_USEC": "400000",
-                "GAITD_TEST_FAULT": str(self._fault),
-            },
+            env={**os.environ, **(manager if managed else {}), "GAITD_TEST_FAULT": str(self._fault)},
             **(process or {}),
         )
         self._controllers: list[Controller] = []

@@ -25,6 +25,7 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc]
         return "timed" if path.startswith(tuple(f"tests/{each}/" for each in TIMED)) else path
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes:
     """Asked where there is more than one process."""
     return Lanes(config, log)

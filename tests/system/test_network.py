@@ -363,7 +363,7 @@ def test_a_port_that_is_taken_ends_gaitd_at_once(
     with socket.socket() as taken:
         taken.bind((LOOPBACK, port))
         taken.listen()
-        with Gaitd(small_bundle_path, config=network.config) as daemon:
+        with Gaitd(small_bundle_path, config=network.config, managed=False) as daemon:
             assert daemon.process.wait(30) == 7, "another time the port may be free"
             assert_one_error(daemon.log, f"tcp://{LOOPBACK}:{port}: cannot be bound: Address already in use")
 

@@ -19,6 +19,12 @@ from standin import models
 pytestmark = pytest.mark.target
 
 EXPECTED = models.forward(models.layers(models.OBSERVATION_DIM, models.ACTION_DIM), models.observation())
+RUN_FAULTS = [
+    ("error -1", "rknn_run failed with RKNN_ERR_FAIL (-1)"),
+    ("error -2", "rknn_run failed with RKNN_ERR_TIMEOUT (-2)"),
+    ("error -3", "rknn_run failed with RKNN_ERR_DEVICE_UNAVAILABLE (-3)"),
+    ("nan", "not finite"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +63,7 @@ def test_wheel_hands_out_an_array_after_a_failed_run(report: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("error -1", "rknn_run failed with RKNN_ERR_FAIL (-1)"),
-        ("error -2", "rknn_run failed with RKNN_ERR_TIMEOUT (-2)"),
-        ("error -3", "rknn_run failed with RKNN_ERR_DEVICE_UNAVAILABLE (-3)"),
-        ("nan", "not finite"),
+        *RUN_FAULTS,
         ("unwritten", "not written"),
     ],
 )
@@ -97,7 +100,7 @@ def test_backend_is_loaded_from_the_systems_library(report: dict[str, Any]) -> N
 
 
 def test_backend_needs_a_fraction_of_the_wheels_time(report: dict[str, Any]) -> None:
-    assert report["backend_cost"]["median_us"] < report["wheel_cost"]["median_us"] / 2
+    assert report["backend_cost"]["median_us"] < report["wheel_cost"]["median_us"] / 4
 
 
 def test_backend_does_not_grow_where_the_wheel_does(report: dict[str, Any]) -> None:
@@ -123,10 +126,7 @@ def test_both_backends_treat_hidden_states_alike(report: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("error -1", "rknn_run failed with RKNN_ERR_FAIL (-1)"),
-        ("error -2", "rknn_run failed with RKNN_ERR_TIMEOUT (-2)"),
-        ("error -3", "rknn_run failed with RKNN_ERR_DEVICE_UNAVAILABLE (-3)"),
-        ("nan", "not finite"),
+        *RUN_FAULTS,
         ("stale", "its output is that of an earlier run"),
     ],
 )

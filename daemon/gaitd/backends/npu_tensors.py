@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -31,6 +32,26 @@ def check_tensors(
                 f"model.rknn has the {kind}s {_listed(found)}, but the manifest wants {_listed(expected)} "
                 "(name: number of values); convert the policy of this bundle again"
             )
+
+
+class HiddenState:
+    """A recurrent policy's memory: what a run gives is the next one's input once its command went out."""
+
+    def __init__(
+        self, model: Model, given: Mapping[str, Float32Array], taken: Mapping[str, Float32Array]
+    ) -> None:
+        """``given`` and ``taken``: the buffers of the inputs and outputs by name, flat."""
+        self._pairs = [(given[state.input], taken[state.output]) for state in model.recurrent]
+
+    def commit(self) -> None:
+        """The last run's is the model's own."""
+        for current, following in self._pairs:
+            np.copyto(current, following)
+
+    def reset(self) -> None:
+        """As before the first run."""
+        for current, _ in self._pairs:
+            current.fill(0)
 
 
 class InputCheck:

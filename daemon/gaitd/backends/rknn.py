@@ -14,7 +14,7 @@ import numpy as np
 
 from gaitd.backends import rknn_api as api
 from gaitd.backends.base import NPU_MEMORY, Float32Array
-from gaitd.backends.npu_tensors import InputCheck, check_tensors
+from gaitd.backends.npu_tensors import HiddenState, InputCheck, check_tensors
 from gaitd.backends.rknn_host import RknnHost, library_path, library_version
 from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
 from gaitd.errors import BackendError, InputError
@@ -38,15 +38,13 @@ class RknnBackend:
         Raises InputError for an unknown core, a file that is no model, or tensors that are not those of the
         manifest; BackendError when the NPU, its runtime or its driver is missing or does not fit the model.
         """
-        if core not in api.CORE_MASKS:
-            raise InputError(f"NPU core {core!r} is unknown; choose one of {', '.join(api.CORE_MASKS)}")
+        self._core, self._core_mask = core, api.core_mask(core)
         host = host or RknnHost()
         self._file = read_rknn_file(model_bytes)
         host.check_chip(self._file.platforms)
         self._library = api.load_library(host.library)
         self._path = library_path(host.library)
         check_runtime_fits(self._file.toolkit, library_version(self._path), self._path)
-        self._core = core
         self._context = self._load(model_bytes, host)
         try:
             self._prepare(model, observation_dim, action_dim)
@@ -70,13 +68,11 @@ class RknnBackend:
 
     def commit(self) -> None:
         """See base.Backend."""
-        for current, following in self._hidden:
-            np.copyto(current, following)
+        self._hidden.commit()
 
     def reset(self) -> None:
         """See base.Backend."""
-        for current, _ in self._hidden:
-            current.fill(0)
+        self._hidden.reset()
 
     def versions(self) -> dict[str, str]:
         """Versions of the runtime library, the NPU driver and the toolkit that converted the model."""
@@ -117,7 +113,7 @@ class RknnBackend:
         self._runtime_version = versions.runtime.decode(errors="replace")
         self._driver_version = versions.driver.decode(errors="replace")
         check_runtime_fits(self._file.toolkit, self._runtime_version, self._path)
-        self._call("rknn_set_core_mask", api.CORE_MASKS[self._core])
+        self._call("rknn_set_core_mask", self._core_mask)
 
         count = api.TensorCount()
         self._query(api.QUERY_IN_OUT_NUM, count)
@@ -133,7 +129,7 @@ class RknnBackend:
         self._results_finite = np.empty(self._results.shape, np.bool_)
         self._observation, self._action = given[model.input], taken[model.output]
         self._check = InputCheck(observation_dim)
-        self._hidden = [(given[state.input], taken[state.output]) for state in model.recurrent]
+        self._hidden = HiddenState(model, given, taken)
         self._calls = self._run_calls(inputs, given, outputs, taken)
 
     def _run_calls(

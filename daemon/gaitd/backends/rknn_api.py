@@ -9,7 +9,7 @@ import ctypes
 from ctypes import POINTER, c_char, c_float, c_int, c_int8, c_int32, c_uint8, c_uint32, c_uint64, c_void_p
 from typing import Any
 
-from gaitd.errors import BackendError
+from gaitd.errors import BackendError, InputError
 
 QUERY_IN_OUT_NUM = 0
 QUERY_INPUT_ATTR = 1
@@ -149,6 +149,13 @@ def load_library(name: str) -> ctypes.CDLL:
             ) from error
         bound.argtypes, bound.restype = arguments, c_int
     return library
+
+
+def core_mask(core: str) -> int:
+    """The runtime's number of an NPU core. Raises InputError for one that there is not."""
+    if core not in CORE_MASKS:
+        raise InputError(f"NPU core {core!r} is unknown; choose one of {', '.join(CORE_MASKS)}")
+    return CORE_MASKS[core]
 
 
 def explain(function: str, code: int) -> str:

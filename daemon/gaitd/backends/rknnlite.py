@@ -16,10 +16,10 @@ import numpy as np
 
 from gaitd.backends import rknn_api as api
 from gaitd.backends.base import Float32Array
-from gaitd.backends.npu_tensors import InputCheck, check_tensors
+from gaitd.backends.npu_tensors import HiddenState, InputCheck, check_tensors
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.bundle.rknn_file import check_runtime_fits, read_rknn_file
-from gaitd.errors import BackendError, InputError
+from gaitd.errors import BackendError
 from gaitd.policy.manifest import Model
 
 PACKAGE = "rknn-toolkit-lite2"
@@ -47,13 +47,11 @@ class RknnLiteBackend:
         Raises InputError for an unknown core, a file that is no model, or tensors that are not those of the
         manifest; BackendError when package, runtime or driver are missing or do not fit.
         """
-        if core not in api.CORE_MASKS:
-            raise InputError(f"NPU core {core!r} is unknown; choose one of {', '.join(api.CORE_MASKS)}")
+        self._core, core_mask = core, api.core_mask(core)
         host = RknnHost()
-        self._core = core
         self._file = read_rknn_file(model_bytes)
         host.check_chip(self._file.platforms)
-        self._wheel = _open_wheel(model_bytes, core, host)
+        self._wheel = _open_wheel(model_bytes, core_mask, host)
         self._runtime = self._wheel.rknn_runtime
         try:
             self._prepare(model, observation_dim, action_dim)
@@ -84,13 +82,11 @@ class RknnLiteBackend:
 
     def commit(self) -> None:
         """See base.Backend."""
-        for current, following in self._hidden:
-            np.copyto(current, following)
+        self._hidden.commit()
 
     def reset(self) -> None:
         """See base.Backend."""
-        for current, _ in self._hidden:
-            current.fill(0)
+        self._hidden.reset()
 
     def versions(self) -> dict[str, str]:
         """See base.Backend."""
@@ -126,15 +122,15 @@ class RknnLiteBackend:
         check_runtime_fits(self._file.toolkit, self._runtime_version, LIBRARY)
         sizes = [{name: int(tensor.n_elems) for name, tensor in side.items()} for side in (inputs, outputs)]
         check_tensors(model, observation_dim, action_dim, *sizes)
-        given = {name: np.zeros(_shape(tensor), np.float32) for name, tensor in inputs.items()}
-        self._inputs = list(given.values())
-        self._observation = given[model.input].reshape(-1)
+        self._inputs = [np.zeros(_shape(tensor), np.float32) for tensor in inputs.values()]
+        given = {name: values.reshape(-1) for name, values in zip(inputs, self._inputs, strict=True)}
+        self._observation = given[model.input]
         self._taken = [np.full(tensor.n_elems, np.nan, np.float32) for tensor in outputs.values()]
         taken = dict(zip(outputs, self._taken, strict=True))
         self._action = taken[model.output]
-        self._hidden = [(given[state.input].reshape(-1), taken[state.output]) for state in model.recurrent]
+        self._hidden = HiddenState(model, given, taken)
         self._check = InputCheck(observation_dim)
-        self._last_input = np.concatenate([values.reshape(-1) for values in self._inputs])
+        self._last_input = self._all_given()
         self._last_output = np.full(sum(values.size for values in self._taken), np.nan, np.float32)
 
     def _attribute(self, is_output: bool) -> Any:
@@ -154,9 +150,12 @@ class RknnLiteBackend:
             if not np.isfinite(kept).all():
                 raise BackendError("the NPU reported success, but its output is not finite")
 
+    def _all_given(self) -> Float32Array:
+        return np.concatenate([values.reshape(-1) for values in self._inputs])
+
     def _check_fresh(self) -> None:
         """Refuse the output of an earlier run: the buffer is the runtime's, so it cannot be marked before."""
-        given = np.concatenate([values.reshape(-1) for values in self._inputs])
+        given = self._all_given()
         output = np.concatenate(self._taken)
         if not np.array_equal(output, self._last_output):
             self._last_input, self._last_output = given, output
@@ -164,7 +163,7 @@ class RknnLiteBackend:
             raise BackendError("the NPU reported success, but its output is that of an earlier run")
 
 
-def _open_wheel(model_bytes: bytes, core: str, host: RknnHost) -> Any:
+def _open_wheel(model_bytes: bytes, core_mask: int, host: RknnHost) -> Any:
     """The package with the model loaded. Raises BackendError."""
     try:
         found = importlib.metadata.version(PACKAGE)
@@ -190,7 +189,7 @@ def _open_wheel(model_bytes: bytes, core: str, host: RknnHost) -> Any:
             raise BackendError(f"{PACKAGE} cannot read the model; its own lines above say more")
     finally:
         os.close(memory)
-    if wheel.init_runtime(core_mask=api.CORE_MASKS[core]) != 0 or wheel.rknn_runtime is None:
+    if wheel.init_runtime(core_mask=core_mask) != 0 or wheel.rknn_runtime is None:
         why = host.diagnosis()
         raise BackendError(
             f"{PACKAGE} cannot start the NPU runtime {LIBRARY}; its own lines above say more"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -16,6 +14,7 @@ from gaitd.bundle.read import Bundle
 from gaitd.ctl import latency, robot
 from gaitd.errors import BackendError, GaitdError
 from gaitd.system.config import Config
+from gaitd.system.memory import resident_bytes
 
 REFERENCE: BackendName = "rknn"
 """The default on the NPU: the others' actions are compared with its."""
@@ -96,14 +95,10 @@ def _growth(backend: Backend, bundle: Bundle) -> float:
     gc.collect()
     gc.disable()
     try:
-        before = _resident_bytes()
+        before = resident_bytes()
         for _ in range(GROWTH_RUNS):
             backend.infer(observation)
-        return max(0.0, (_resident_bytes() - before) / GROWTH_RUNS)
+        return max(0.0, (resident_bytes() - before) / GROWTH_RUNS)
     finally:
         gc.enable()
         gc.collect()
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

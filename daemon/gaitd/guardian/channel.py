@@ -67,8 +67,8 @@ class ControlChannel:
         self._control.set(zmq.ROUTER_MANDATORY, 1)
         guard = access.open(zmq.XPUB, "guard", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
         self.probe = Probe(context, access.local, period_ns)
-        self._limits = PeerLimits(access.bound, MAX_GROWTH_BYTES)
-        self._guard = CommandPublisher(guard, access.bound["guard"], self._limits)
+        limits = PeerLimits(access.bound, MAX_GROWTH_BYTES)
+        self._guard = CommandPublisher(guard, access.bound["guard"], limits)
         self._peer = b""
         self._frames: list[bytes] = []
         """Of a message that has not been read whole."""
@@ -199,7 +199,7 @@ class ControlChannel:
         unauthorized, disconnected = self._access.admit(), ""
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + self._period_ns
-            disconnected = self._guard.look_at_subscribers() or self._limits.enforce()
+            disconnected = self._guard.look_at_peers()
             self.disconnected += disconnected != ""
         if now_ns - self._logged_ns < LOG_NS:
             return

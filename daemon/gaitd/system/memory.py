@@ -1,4 +1,4 @@
-"""A bound on the memory that reading something may take."""
+"""What a process has of the memory, and a bound on what reading something may take."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from pathlib import Path
 
 MODEL_BYTES = 256 * 1024 * 1024
 """Of a model on the CPU, to be loaded and again to be run; gaitd.service has 768 MB for all its processes."""
+
+
+def resident_bytes(process: int | str = "self") -> int:
+    """What a process has in memory, pages that it shares included. Raises OSError when it is gone."""
+    fields = Path(f"/proc/{process}/statm").read_text().split()
+    if not fields:
+        raise ProcessLookupError(f"process {process} has just died")
+    return int(fields[1]) * resource.getpagesize()
 
 
 @contextlib.contextmanager

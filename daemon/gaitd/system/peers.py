@@ -143,8 +143,14 @@ class CommandPublisher:
         """Publish; never waits."""
         self._socket.send(data, zmq.DONTWAIT)
 
-    def look_at_subscribers(self) -> str:
-        """Bounded work; returns who was disconnected, for the log, or an empty string."""
+    def look_at_peers(self) -> str:
+        """Keep all of this process's peers to their limits: bounded work, between two turns of its loop.
+
+        Returns who was disconnected, for the log, or an empty string.
+        """
+        return self._look_at_subscribers() or self._limits.enforce()
+
+    def _look_at_subscribers(self) -> str:
         refused = ""
         for _ in range(MAX_TOPIC_FRAMES):
             if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -17,6 +15,7 @@ from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.step_ring import StepRing
 from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.system.memory import resident_bytes
 from gaitd.wire.generated import CauseKind, Mode, Reason
 
 BUCKETS_OF_PERIOD = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -160,10 +159,9 @@ class MemoryCollector(Collector):
 
 def _resident_bytes(pid: int) -> int | None:
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):  # it has just died
+        return resident_bytes(pid)
+    except OSError:  # it has just died
         return None
-    return pages * resource.getpagesize()
 
 
 def _names(members: Sequence[CauseKind] | Sequence[Reason]) -> list[str]:

@@ -70,8 +70,8 @@ class Worker:
         self._inbox = Inbox(states, period_ns, anticipate_ns, self._rehearse)
         commands = self._access.open(zmq.XPUB, "command", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
         bound = self._access.bound
-        self._limits_of_peers = PeerLimits(bound, MAX_GROWTH_BYTES)
-        self._commands = CommandPublisher(commands, bound["command"], self._limits_of_peers)
+        limits = PeerLimits(bound, MAX_GROWTH_BYTES)
+        self._commands = CommandPublisher(commands, bound["command"], limits)
         self._model = TimedModel(backend, self._words)
         self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
         memory.steps.settle()  # what a worker before this one left open stays as it is
@@ -99,7 +99,7 @@ class Worker:
                 if answered is not None:
                     self._inbox.expect_after(answered, time.monotonic_ns() - began_ns)
                 gc.collect(0)  # automatic collection is off; here there is slack
-            self._look_at_peers()
+            self._words["peers_disconnected"] += self._commands.look_at_peers() != ""
             self._words["heartbeat_ns"] = time.monotonic_ns()
 
     def close(self) -> None:
@@ -126,11 +126,6 @@ class Worker:
     def _rehearse(self, frame: Frame) -> None:
         if self._step is not None:
             self._answerer.rehearse(self._step, frame)
-
-    def _look_at_peers(self) -> None:
-        disconnected = self._commands.look_at_subscribers() or self._limits_of_peers.enforce()
-        if disconnected:
-            self._words["peers_disconnected"] += 1
 
     def _count_standby(self, frames: Sequence[Frame]) -> None:
         """States before activate are looked at, counted and not used."""

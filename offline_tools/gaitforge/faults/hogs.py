@@ -40,7 +40,13 @@ def idle(directory: Path, endpoint: str, count: int, seconds: float) -> None:
             with contextlib.suppress(OSError):
                 opened.append(shake_hands(directory, endpoint))
         time.sleep(0.01)
-        opened = [each for each in opened if not _is_closed(each)]
+        kept = []
+        for each in opened:
+            if has_hung_up(each):
+                each.close()
+            else:
+                kept.append(each)
+        opened = kept
 
 
 def endless(directory: Path, endpoint: str, count: int, seconds: float) -> None:
@@ -99,7 +105,8 @@ def shake_hands(directory: Path, endpoint: str) -> socket.socket:
     return raw
 
 
-def _is_closed(raw: socket.socket) -> bool:
+def has_hung_up(raw: socket.socket) -> bool:
+    """Whether the other side ended the connection; what it sent is thrown away."""
     try:
         while raw.recv(4096, socket.MSG_DONTWAIT):
             pass
@@ -107,7 +114,6 @@ def _is_closed(raw: socket.socket) -> bool:
         return False
     except OSError:
         pass
-    raw.close()
     return True
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, InputError
+from gaitd.system.memory import resident_bytes
 
 PRIORITY = 50
 BUSY_LOOP = "while True: pass"
@@ -132,10 +133,7 @@ def _memory_mb(runtime_dir: Path) -> dict[str, float]:
     with ControlClient(runtime_dir) as client:
         status = client.demand("status")
     pids = {"guardian": status["guardian_pid"], "worker": status["worker"]["pid"]}
-    memory = {}
-    for name, pid in pids.items():
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        memory[name] = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    memory = {name: resident_bytes(pid) / 1e6 for name, pid in pids.items()}
     return {**memory, "together": sum(memory.values())}
 
 
