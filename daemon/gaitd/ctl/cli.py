@@ -13,6 +13,7 @@ from typing import Any
 import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, report, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient, GuardListener
+from gaitd.ctl.rehearse import command as rehearse
 from gaitd.errors import printable
 from gaitd.system.command_line import run_command
 from gaitd.wire.generated import Reason
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(command=_safe_to_stop, force=False)
     policies.add_parsers(commands)
-    for module in (doctor, selftest, bench, report, keygen):
+    for module in (doctor, selftest, bench, rehearse, report, keygen):
         module.add_parser(commands)
     return parser
 
