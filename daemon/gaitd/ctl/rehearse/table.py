@@ -129,14 +129,11 @@ def as_table(
 
 def in_words(table: dict[str, Any]) -> str:
     """The table as text, 80 columns."""
-    lines = [
-        f"{'fault':28}  {'damping after':>23}",
-        f"{'':28}  {'fault':>9} {'command':>13}  {'bound':22} verdict",
-    ]
+    lines = [f"{'damping after':>48}", f"{'':28} {'fault':>10} {'command':>9}  {'bound':20} verdict"]
     for row in table["rows"]:
         lines.append(
-            f"{row['fault']:28}  {_ms(row['from_fault_ms']):>9} {_command(row, table):>13}  "
-            f"{row['bound']:17} {row['verdict']}"
+            f"{row['fault']:28} {_ms(row['from_fault_ms']):>10} {_command(row, table):>9}  "
+            f"{row['bound']:20} {row['verdict']}"
         )
         lines += [f"  {text}" for text in row["why"]]
     return "\n".join([*lines, "", *notes(table)])
@@ -183,4 +180,4 @@ def _ms(value: float | None) -> str:
 
 def _command(row: dict[str, Any], table: dict[str, Any]) -> str:
     value = row["from_command_ms"]
-    return "-" if value is None else f"{value:.1f} ms {value / table['period_ms']:.2f} T"
+    return "-" if value is None else f"{value / table['period_ms']:.2f} T"
