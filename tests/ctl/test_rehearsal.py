@@ -53,7 +53,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "period_s": 0.012,
         "deadline_s": 0.06,
         "policy": {"id": "0" * 16, "name": "walk", "version": "1"},
-        "missing_realtime": {},
+        "missing_realtime": {"guardian": {}},
+        "rehearsal": True,
         **changes,
     }
 
@@ -130,7 +131,7 @@ def some_table(**changes: Any) -> dict[str, Any]:
         table.left_out(STEPS[1], session(), table.SKIPPED, "skipped"),
         judged(KILLED, fault_ms=0.6, command_ms=9, reason=Reason.WORKER_DIED),
     ]
-    return table.as_table(session(controller="<b>mine", **changes), "today", "0.1.0", rows, STEPS)
+    return table.as_table(session(controller="<b>mine", **changes), "today", "0.1.0", rows)
 
 
 def test_every_step_has_a_row_and_only_those_within_their_bounds_are_good() -> None:
@@ -138,8 +139,16 @@ def test_every_step_has_a_row_and_only_those_within_their_bounds_are_good() -> N
     assert [row["fault"] for row in made["rows"]] == [step.fault for step in STEPS]
     verdicts = [row["verdict"] for row in made["rows"]]
     assert verdicts == ["FAIL", "skipped", "ok", *["not run"] * (len(STEPS) - 3)]
+    assert made["left_out"] == []
     assert "worker killed" not in table.bad_rows(made)
     assert len(table.bad_rows(made)) == len(STEPS) - 1
+
+
+def test_a_fault_that_gaitd_is_not_set_up_for_is_named_and_not_counted() -> None:
+    made = some_table(rehearsal=False)
+    assert made["left_out"] == ["NPU or model reports errors"]
+    assert len(made["rows"]) == len(STEPS) - 1
+    assert "daemon.rehearsal is off: NPU or model reports errors" in table.in_words(made)
 
 
 def test_the_text_fits_80_columns() -> None:
@@ -224,7 +233,7 @@ class OneSession(Scene):
 
 def test_steps_are_skipped_and_quitting_leaves_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
     answers = iter(["s", "s", "q"])
-    rows = list(Rehearsal(OneSession(), STEPS, Person(lambda text: next(answers)), print).rows())
+    rows = list(Rehearsal(OneSession(), Person(lambda text: next(answers)), print).rows(STEPS))
     assert [row.verdict for row in rows] == ["skipped", "skipped"]
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 

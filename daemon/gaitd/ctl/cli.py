@@ -112,6 +112,7 @@ def _in_words(status: dict[str, Any]) -> str:
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
         *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
+        *(["rehearsal   daemon.rehearsal is on: not for walking"] if status.get("rehearsal") else []),
         f"controllers {', '.join(status['controllers']) or 'none connected'}",
         f"interval    {_interval(status)}",
         "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),

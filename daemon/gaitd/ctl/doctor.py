@@ -70,7 +70,12 @@ def _configuration(system: System, path: Path | None) -> tuple[Config, Check]:
     root = system.path("/")
     try:
         files = [path] if path is not None else config_files(root)
-        return load_config(path, root), ok("config", ", ".join(map(str, files)) or "all defaults")
+        config = load_config(path, root)
+        found = ", ".join(map(str, files)) or "all defaults"
+        if config.daemon.rehearsal:
+            fix = "after gaitctl rehearse, take it out of the configuration and restart gaitd"
+            return config, warn("config", f"{found}: daemon.rehearsal is on, not for walking", fix)
+        return config, ok("config", found)
     except InputError as error:
         return Config(), fail("config", str(error), "gaitd config prints every field with its meaning")
 

@@ -16,8 +16,7 @@ from gaitd.ctl.rehearse.page import as_page
 from gaitd.ctl.rehearse.person import Confirmer, Nobody, Person
 from gaitd.ctl.rehearse.run import Rehearsal
 from gaitd.ctl.rehearse.scene import Scene
-from gaitd.ctl.rehearse.steps import STEPS
-from gaitd.ctl.rehearse.table import Row, as_table, bad_rows, in_words
+from gaitd.ctl.rehearse.table import Row, as_table, bad_rows, in_words, steps_for
 from gaitd.errors import GateError, InputError
 
 _INTRODUCTION = """\
@@ -53,22 +52,22 @@ def _run(options: argparse.Namespace) -> int:
     _say(_INTRODUCTION)
     rows: list[Row] = []
     with contextlib.closing(Scene(options.runtime_dir)) as scene:
-        rehearsal = Rehearsal(scene, STEPS, confirmer, _say)
+        rehearsal = Rehearsal(scene, confirmer, _say)
         session = rehearsal.begin(insist=options.insist, unattended=options.yes)
         made = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")
 
         def table() -> dict[str, Any]:
-            return as_table(session, made, gaitd.__version__, rows, STEPS)
+            return as_table(session, made, gaitd.__version__, rows)
 
         _write(options.output, table())
-        for row in rehearsal.rows():
+        for row in rehearsal.rows(steps_for(session)):
             rows.append(row)
             _write(options.output, table())
     _say("\n" + in_words(table()))
     _say(f"\nwritten to {options.output} and {options.output.with_suffix('.html')}")
     if bad := bad_rows(table()):
         raise GateError(
-            f"{len(bad)} of {len(STEPS)} rows are not within their bounds, or not measured: "
+            f"{len(bad)} of {len(table()['rows'])} rows are not within their bounds, or not measured: "
             f"{', '.join(bad)}; docs/rehearse.md says what to do"
         )
     return 0

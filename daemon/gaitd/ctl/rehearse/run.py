@@ -24,9 +24,8 @@ Say = Callable[[str], None]
 class Rehearsal:
     """One run through the steps with one robot."""
 
-    def __init__(self, scene: Scene, steps: Sequence[Step], confirmer: Confirmer, say: Say) -> None:
+    def __init__(self, scene: Scene, confirmer: Confirmer, say: Say) -> None:
         self._scene = scene
-        self._steps = steps
         self._confirmer = confirmer
         self._say = say
 
@@ -45,11 +44,11 @@ class Rehearsal:
             )
         return session
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, steps: Sequence[Step]) -> Iterator[Row]:
         """One row after the other, until the end or until the person quits."""
-        for number, step in enumerate(self._steps, 1):
+        for number, step in enumerate(steps, 1):
             session = self._walking()
-            self._say(f"\nStep {number} of {len(self._steps)}: {step.fault}")
+            self._say(f"\nStep {number} of {len(steps)}: {step.fault}")
             self._say(f"  {step.happens}")
             self._say("  You should see the legs go soft at once. Emergency stop in hand?")
             while True:

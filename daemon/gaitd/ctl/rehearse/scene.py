@@ -30,6 +30,8 @@ class Session:
     """Of the controller's loop; 0 when it does not tell."""
     watched: bool
     simulated: bool
+    rehearsal: bool
+    """gaitd is set up for one (daemon.rehearsal)."""
     worker: int
     """Process ids."""
     guardian: int
@@ -122,6 +124,7 @@ def session_of(status: dict[str, Any]) -> Session | None:
                 thread=account["thread"],
                 watched=account["watched"],
                 simulated=account["simulated"],
+                rehearsal=status["rehearsal"],
                 worker=status["worker"]["pid"],
                 guardian=status["guardian_pid"],
                 period_ns=round(status["period_s"] * 1e9),

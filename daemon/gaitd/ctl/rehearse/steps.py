@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gaitd.backends.failing import ORDER
 from gaitd.ctl.rehearse.scene import Scene, Session
 from gaitd.ctl.rehearse.threads import IO_THREAD, LINK_THREAD, paused_thread, thread_named
 from gaitd.errors import GaitdError
@@ -39,6 +40,8 @@ class Step:
     by_person: bool = False
     """Nothing is injected: somebody presses a button."""
     ends_gaitd: bool = False
+    needs_setting: bool = False
+    """daemon.rehearsal must be on: nothing from outside makes a backend report an error."""
 
 
 @contextlib.contextmanager
@@ -112,6 +115,13 @@ STEPS = (
         _signal_worker(signal.SIGSEGV),
         frozenset({Reason.WORKER_DIED}),
         bound_periods=2.0,
+    ),
+    Step(
+        "NPU or model reports errors",
+        "Every run of the model fails in gaitd's worker from now on, with an error code.",
+        _signal_worker(ORDER),
+        frozenset({Reason.BACKEND_ERROR}),
+        needs_setting=True,
     ),
     Step(
         "worker stopped",

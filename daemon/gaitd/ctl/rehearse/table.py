@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gaitd.ctl.rehearse.scene import Account, Session
-from gaitd.ctl.rehearse.steps import Step
+from gaitd.ctl.rehearse.steps import STEPS, Step
 from gaitd.wire.generated import Reason
 
 FORMAT = "gaitd rehearsal 1"
@@ -105,11 +105,15 @@ def left_out(step: Step, session: Session, verdict: str, why: str) -> Row:
     return Row(step.fault, verdict, bound_of(step, session)[1], why, why=[why])
 
 
-def as_table(
-    session: Session, made: str, gaitd: str, rows: Sequence[Row], steps: Sequence[Step]
-) -> dict[str, Any]:
+def steps_for(session: Session) -> list[Step]:
+    """Those that this gaitd is set up for."""
+    return [step for step in STEPS if session.rehearsal or not step.needs_setting]
+
+
+def as_table(session: Session, made: str, gaitd: str, rows: Sequence[Row]) -> dict[str, Any]:
     """All of it, as it is written; steps without a row were not run."""
     status = session.status
+    steps = steps_for(session)
     missing = [left_out(step, session, NOT_RUN, "ended before it") for step in steps[len(rows) :]]
     return {
         "format": FORMAT,
@@ -121,6 +125,7 @@ def as_table(
         "policy": status["policy"],
         "backend": status["worker"]["backend"],
         "missing_realtime": status["missing_realtime"],
+        "left_out": [] if session.rehearsal else [step.fault for step in STEPS if step.needs_setting],
         "period_ms": session.period_ns / 1e6,
         "deadline_ms": session.deadline_ns / 1e6,
         "rows": [row.as_map() for row in (*rows, *missing)],
@@ -152,7 +157,9 @@ def notes(table: dict[str, Any]) -> list[str]:
     ]
     if not table["watched"]:
         lines.append("the controller has no watchdog for its loop (Client::watch)")
-    if table["missing_realtime"]:
+    for fault in table["left_out"]:
+        lines.append(f"not in it, since daemon.rehearsal is off: {fault}")
+    if any(table["missing_realtime"].values()):
         lines.append("real time is not as configured: sudo gaitctl doctor says why")
     return lines
 
