@@ -11,7 +11,7 @@ from typing import Any
 from gaitd.bundle.read import Bundle
 from gaitd.bundle.store import DEFAULT_ROOT, PolicyStore
 from gaitd.ctl import robot
-from gaitd.ctl.check import Check, Level, System, fail, ok
+from gaitd.ctl.check import Check, Level, System, fail, ok, warn
 from gaitd.ctl.client import read_status
 from gaitd.ctl.npu_checks import check_npu
 from gaitd.ctl.service_checks import check_policy, check_service

@@ -63,11 +63,12 @@ def _run(options: argparse.Namespace) -> int:
         for row in rehearsal.rows(steps_for(session)):
             rows.append(row)
             _write(options.output, table())
-    _say("\n" + in_words(table()))
+    final = table()
+    _say("\n" + in_words(final))
     _say(f"\nwritten to {options.output} and {options.output.with_suffix('.html')}")
-    if bad := bad_rows(table()):
+    if bad := bad_rows(final):
         raise GateError(
-            f"{len(bad)} of {len(table()['rows'])} rows are not within their bounds, or not measured: "
+            f"{len(bad)} of {len(final['rows'])} rows are not within their bounds, or not measured: "
             f"{', '.join(bad)}; docs/rehearse.md says what to do"
         )
     return 0
