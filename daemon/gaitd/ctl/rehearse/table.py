@@ -66,8 +66,8 @@ def judge(
     """
     bound, bound_text = bound_of(step, session)
     if account is None:
-        why = "no damping: the policy went on" if walks else "the controller did not tell that it damped"
-        return Row(step.fault, FAIL, bound_text, why, ready_s=ready_s, why=[why])
+        missing = "no damping: the policy went on" if walks else "the controller did not tell that it damped"
+        return Row(step.fault, FAIL, bound_text, missing, ready_s=ready_s, why=[missing])
     why = []
     # A command from before the fault, for a controller that was being driven.
     if account.command_ns == 0:
