@@ -15,8 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gaitd.backends.failing import ORDER, FailingBackend
 from gaitd.ctl.cli import main
 from gaitd.ctl.rehearse import table
 from gaitd.ctl.rehearse.page import as_page
@@ -25,10 +27,11 @@ from gaitd.ctl.rehearse.run import Rehearsal
 from gaitd.ctl.rehearse.scene import Account, Scene, Session, account_of, check_accounts, session_of
 from gaitd.ctl.rehearse.steps import STEPS, Step
 from gaitd.ctl.rehearse.threads import paused_thread
-from gaitd.errors import GaitdError, InputError
+from gaitd.errors import BackendError, GaitdError, InputError
 from gaitd.wire.generated import Reason
 from support.controller import Controller
 from support.daemon import Gaitd, wait_until
+from support.fakes import Honest
 
 MS = 1_000_000
 T_NS = 12 * MS
@@ -302,6 +305,24 @@ def test_no_thread_of_somebody_else_is_paused(thread: int) -> None:
     step = STEP["controller's loop paused"]
     with pytest.raises(GaitdError, match=r"not there|no thread gaitd-link"):
         step.inject(OneSession(), session(thread=thread)).__enter__()
+
+
+class Zero(Honest):
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        return np.zeros(3, np.float32)
+
+
+def test_a_backend_fails_from_the_order_on_and_not_before() -> None:
+    before = signal.getsignal(ORDER)
+    try:
+        backend = FailingBackend(Zero(None))  # type: ignore[arg-type]
+        backend.infer(np.zeros(3, np.float32))
+        signal.raise_signal(ORDER)
+        for _ in range(2):
+            with pytest.raises(BackendError, match="a rehearsal asked for it"):
+                backend.infer(np.zeros(3, np.float32))
+    finally:
+        signal.signal(ORDER, before)
 
 
 # ---- with a real gaitd, and a controller of another make
