@@ -343,6 +343,8 @@ def test_status_tells_what_holds(peer: Peer, other: Peer) -> None:
         "damped_by": "",
         "owner": "",
         "controllers": [],
+        "accounts": [],
+        "deadline_s": 0.06,
         "extra": "status",
     }
     peer.hello(controller="walker")
