@@ -236,9 +236,9 @@ class OneSession(Scene):
 
 
 def test_steps_are_skipped_and_quitting_leaves_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
-    answers = iter(["s", "s", "q"])
+    answers = iter([*["s"] * (len(STEPS) - 1), "q"])
     rows = list(Rehearsal(OneSession(), Person(lambda text: next(answers)), print).rows(STEPS))
-    assert [row.verdict for row in rows] == ["skipped", "skipped"]
+    assert [row.verdict for row in rows] == ["skipped"] * (len(STEPS) - 1)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 

@@ -86,15 +86,21 @@ class Rehearsal:
                 account = self._account(session, PRESS_S if step.by_person else step.hold_s)
         except (GaitdError, OSError) as error:
             return table.left_out(step, session, table.NOT_RUN, str(error))
+        try:
+            return self._look_at(step, session, injected_ns, account)
+        except GaitdError as error:
+            return table.left_out(step, session, table.FAIL, str(error))
+
+    def _look_at(self, step: Step, session: Session, injected_ns: int, account: Account | None) -> Row:
+        """The row, once the fault is undone. Raises GaitdError when gaitd does not come back."""
         if step.ends_gaitd:
             self._say("  gaitd is gone. Waiting until it has started again (systemd does it) ...")
             self._ready(self._confirmer.patience_s)
         account = account or self._account(session, TELL_S)
         walks = account is None and self._scene.goes_on(session)
         ready_s = None
-        if not walks and self._replaced(session):
-            began_s = account.damped_ns / 1e9 if account and not injected_ns else injected_ns / 1e9
-            ready_s = round(self._ready(READY_S) - began_s, 1)
+        if injected_ns and not walks and self._replaced(session):
+            ready_s = round(self._ready(READY_S) - injected_ns / 1e9, 1)
         return table.judge(step, session, injected_ns, account, walks, ready_s)
 
     def _account(self, session: Session, timeout_s: float) -> Account | None:
