@@ -96,7 +96,7 @@ STEPS = (
     ),
     Step(
         "controller's own button",
-        "You press the emergency damping of your controller (not the motors' power).",
+        "You press your controller's emergency damping (not the motors' power).",
         _press,
         frozenset({Reason.OPERATOR}),
         by_person=True,
@@ -118,7 +118,7 @@ STEPS = (
     ),
     Step(
         "NPU or model reports errors",
-        "Every run of the model fails in gaitd's worker from now on, with an error code.",
+        "In gaitd's worker every run of the model fails, with an error.",
         _signal_worker(ORDER),
         frozenset({Reason.BACKEND_ERROR}),
         needs_setting=True,
@@ -137,14 +137,14 @@ STEPS = (
     ),
     Step(
         "controller's loop paused",
-        "The thread of the controller's control loop is paused, half a second at most.",
+        "The thread of the controller's loop is paused, half a second at most.",
         _pause_loop,
         frozenset({Reason.CLIENT_DEADLINE, Reason.STATE_LOST}),
         hold_s=0.5,
     ),
     Step(
         "guardian killed",
-        "gaitd's main process is killed, and all of gaitd with it; then it starts again.",
+        "gaitd's main process is killed, and all of gaitd with it.",
         _kill_guardian,
         frozenset({Reason.CLIENT_DEADLINE}),
         ends_gaitd=True,
