@@ -69,7 +69,6 @@ def test_every_row_is_within_its_bound(chain: Chain, tmp_path: Path) -> None:
     assert list(rows) == [step.fault for step in STEPS]
     assert table["watched"]
     assert rows["controller's loop paused"]["reason"] == "client_deadline"
-    assert rows["NPU or model reports errors"]["reason"] == "backend_error"
     assert rows["guardian killed"]["ready_s"] > 0
     assert "Every row is within its bound" in output.with_suffix(".html").read_text()
     chain.wait_active()  # and nothing was left behind

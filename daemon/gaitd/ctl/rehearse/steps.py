@@ -30,7 +30,7 @@ class Step:
     happens: str
     inject: Injection
     reasons: frozenset[Reason]
-    """That the controller may give."""
+    """That the controller may give: gaitd's, or its own where its timer may be first."""
     bound_periods: float | None = None
     """Until damping at the controller; None: gaitd's deadline, 5 by default."""
     since: Literal["fault", "command"] = "command"
@@ -120,14 +120,14 @@ STEPS = (
         "NPU or model reports errors",
         "In gaitd's worker every run of the model fails, with an error.",
         _signal_worker(ORDER),
-        frozenset({Reason.BACKEND_ERROR}),
+        frozenset({Reason.BACKEND_ERROR, Reason.CLIENT_DEADLINE}),
         needs_setting=True,
     ),
     Step(
         "worker stopped",
         "gaitd's worker is stopped (SIGSTOP), as by an NPU job that never ends.",
         _signal_worker(signal.SIGSTOP),
-        frozenset({Reason.DEADLINE}),
+        frozenset({Reason.DEADLINE, Reason.CLIENT_DEADLINE}),
     ),
     Step(
         "states lost",
