@@ -31,7 +31,7 @@ from gaitd.ctl.rehearse.threads import paused_thread
 from gaitd.errors import BackendError, GaitdError, InputError
 from gaitd.wire.generated import Reason
 from support.controller import Controller
-from support.daemon import Gaitd, wait_until
+from support.daemon import PATIENT, Gaitd, wait_until
 from support.fakes import Honest
 
 MS = 1_000_000
@@ -331,7 +331,7 @@ def test_a_backend_fails_from_the_order_on_and_not_before() -> None:
 
 @pytest.fixture(scope="module")
 def daemon(small_bundle_path: Path) -> Iterator[Gaitd]:
-    with Gaitd(small_bundle_path) as daemon:
+    with Gaitd(small_bundle_path, config=PATIENT) as daemon:
         daemon.wait_ready()
         yield daemon
 

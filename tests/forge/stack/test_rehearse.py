@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[3]
 BUNDLE = REPOSITORY / "examples/lite3_walk/lite3_walk.gaitd"
 CONTROLLER = REPOSITORY / "build/cpp/lite3_controller"
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rehearse
 
 
 @pytest.fixture
