@@ -74,6 +74,12 @@ def locks(name: str) -> Defect:
         ("config", writes("/etc/gaitd/gaitd.toml", "[daemon]\nspeed = 3"), Level.FAIL, "speed"),
         ("policy", removes("/var/lib/gaitd/selection.json"), Level.FAIL, "no policy is active"),
         (
+            "config",
+            writes("/etc/gaitd/gaitd.toml", "[daemon]\nrehearsal = true"),
+            Level.WARN,
+            "not for walking",
+        ),
+        (
             "policy",
             writes("/etc/gaitd/gaitd.toml", "[guard]\nfallback_damping_min_nms_per_rad = 2.6"),
             Level.FAIL,

@@ -13,6 +13,7 @@ from typing import Any
 import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, report, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient, GuardListener
+from gaitd.ctl.rehearse import command as rehearse
 from gaitd.errors import printable
 from gaitd.system.command_line import run_command
 from gaitd.wire.generated import Reason
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(command=_safe_to_stop, force=False)
     policies.add_parsers(commands)
-    for module in (doctor, selftest, bench, report, keygen):
+    for module in (doctor, selftest, bench, rehearse, report, keygen):
         module.add_parser(commands)
     return parser
 
@@ -111,6 +112,7 @@ def _in_words(status: dict[str, Any]) -> str:
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
         *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
+        *(["rehearsal   daemon.rehearsal is on: not for walking"] if status.get("rehearsal") else []),
         f"controllers {', '.join(status['controllers']) or 'none connected'}",
         f"interval    {_interval(status)}",
         "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),
