@@ -93,7 +93,9 @@ class ControlClient:
         for _ in range(times):
             self._socket.send(data)
             while self._socket.poll(self._timeout_ms // times):
-                with contextlib.suppress(WireError):  # what is no reply is passed over, as another request's is
+                with contextlib.suppress(
+                    WireError
+                ):  # what is no reply is passed over, as another request's is
                     reply = decode_reply(self._socket.recv())
                     if reply.request_id == self._last_id:
                         return reply
