@@ -13,8 +13,8 @@ from gaitd.bundle.store import DEFAULT_ROOT, PolicyStore
 from gaitd.ctl import robot
 from gaitd.ctl.check import Check, Level, System, fail, ok
 from gaitd.ctl.client import read_status
-from gaitd.ctl.route import Route
 from gaitd.ctl.npu_checks import check_npu
+from gaitd.ctl.route import Route
 from gaitd.ctl.service_checks import check_policy, check_service
 from gaitd.ctl.system_checks import check_system
 from gaitd.errors import GateError, InputError

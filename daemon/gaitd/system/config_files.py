@@ -79,7 +79,7 @@ def _problem(values: dict[str, Any]) -> str:
 def _found(problem: str, values: dict[str, Any]) -> str:
     """What a message of msgspec leaves out: the value that was there, or the names that are known."""
     place = re.search(r" - at `\$\.(\w+)(?:\.(\w+))?`$", problem)
-    section, field = place.groups() if place else (None, None)
+    section, field = place.groups() if place else ("", None)
     if "unknown field" in problem:
         table = getattr(Config(), section) if section else Config()
         return f"; known: {', '.join(table.__struct_fields__)}"
