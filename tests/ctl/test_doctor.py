@@ -117,6 +117,13 @@ def test_each_defect_is_found_and_comes_with_its_fix(
     assert check.fix
 
 
+def test_without_cores_of_its_own_none_are_named_to_be_isolated(fake: FakeSystem) -> None:
+    fake.write("/etc/gaitd/gaitd.toml", "[realtime]\nworker_cpus = []\nguardian_cpus = []")
+    isolation = one(look(fake), "isolation")
+    assert isolation.level is Level.WARN
+    assert "isolcpus" not in isolation.fix
+
+
 NODE = "/sys/devices/platform/fdab0000.npu"
 RUNNING = ("/proc/sys/kernel/osrelease", "6.12.1-new")
 DRIVER_OF_OLD = ("/boot/config-5.10.160-old", "CONFIG_ROCKCHIP_RKNPU=y\n")

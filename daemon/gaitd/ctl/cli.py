@@ -14,9 +14,9 @@ import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, report, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.ctl.rehearse import command as rehearse
-from gaitd.errors import printable
+from gaitd.errors import InputError, printable
 from gaitd.system.command_line import run_command
-from gaitd.wire.generated import Reason
+from gaitd.wire.generated import Mode, Reason
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,7 +76,15 @@ def _damp(options: argparse.Namespace) -> int:
 
 def _release(options: argparse.Namespace) -> int:
     with ControlClient(route.of_options(options)) as client:
-        client.demand("release", session=client.demand("status")["session"])
+        status = client.demand("status")
+        mode, session = status["mode"], status["session"]
+        if mode == Mode.ACTIVE.name.lower():
+            raise InputError(
+                f"session {session} is active: only its controller may end it while the robot moves; "
+                "lie the robot down first, or gaitctl damp"
+            )
+        if mode != Mode.IDLE.name.lower():
+            client.demand("release", session=session)
     print("idle")
     return 0
 

@@ -14,6 +14,7 @@ from gaitd.ctl import robot
 from gaitd.ctl.check import Check, Level, System, fail, ok, warn
 from gaitd.ctl.client import read_status
 from gaitd.ctl.npu_checks import check_npu
+from gaitd.ctl.route import Route
 from gaitd.ctl.service_checks import check_policy, check_service
 from gaitd.ctl.system_checks import check_system
 from gaitd.errors import GateError, InputError
@@ -63,7 +64,11 @@ def _examine(system: System, config_path: Path | None, runtime_dir: Path) -> Ite
     yield from npu
     yield from check_system(system, config)
     npu_is_well = all(check.level is not Level.FAIL for check in npu)
-    yield from check_service(read_status(runtime_dir), npu_is_well)
+    status, route = read_status(runtime_dir), Route.local(runtime_dir)
+    if status is None and route.is_barred:
+        yield fail("gaitd", "cannot be asked by this user", route.advice())
+    else:
+        yield from check_service(status, npu_is_well)
 
 
 def _configuration(system: System, path: Path | None) -> tuple[Config, Check]:
