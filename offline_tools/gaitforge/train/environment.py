@@ -98,6 +98,11 @@ class Environment:
         """Number of robots."""
         return int(self.batch.nsim)
 
+    @property
+    def position(self) -> Float64Array:
+        """(n, 2) m, of the bases along the floor; live."""
+        return self._qpos[:, :2]
+
     def progress(self, iteration: int) -> None:
         """Set the curriculum to what it is in this iteration."""
         curriculum = self.config.curriculum
