@@ -12,6 +12,7 @@ from gaitd.errors import GaitdError
 
 COMMANDS = (
     "example",
+    "train",
     "export",
     "calibrate",
     "setup_rknn",
@@ -33,7 +34,7 @@ COMMANDS = (
 """Modules of gaitforge.commands, in the order of the chain; each has add_parser()."""
 
 EXTRAS = {
-    "torch": "train",
+    **dict.fromkeys(("mujoco.batch", "rsl_rl", "tensorboard", "tensordict", "torch"), "train"),
     **dict.fromkeys(("jinja2", "matplotlib", "mujoco", "onnx", "onnxruntime", "onnxslim", "tqdm"), "forge"),
 }
 """Which extra of the distribution brings a package that a command imports only when it runs."""

@@ -111,8 +111,8 @@ class Curriculum(_Strict, frozen=True, kw_only=True):
 class Learning(_Strict, frozen=True, kw_only=True):
     """PPO, as rsl_rl names it."""
 
-    actor: list[int] = [128, 64]
-    critic: list[int] = [128, 128]
+    actor: list[Count] = msgspec.field(default_factory=lambda: [128, 64])
+    critic: list[Count] = msgspec.field(default_factory=lambda: [128, 128])
     horizon: Count = 24
     epochs: Count = 5
     minibatches: Count = 4

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from mujoco.batch import Batch
+from gaitforge.train.batch import Batch
 
 from gaitd.errors import GateError
 from gaitd.policy.manifest import Float32Array, Manifest

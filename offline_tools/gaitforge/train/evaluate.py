@@ -93,7 +93,12 @@ class Evaluation:
     """Episodes for any policy of one robot: the same robots, commands and kicks for each."""
 
     def __init__(
-        self, config: Config, parameters: RobotParameters, mjcf: Path | None, threads: int, seconds: float = EPISODE_S
+        self,
+        config: Config,
+        parameters: RobotParameters,
+        mjcf: Path | None,
+        threads: int,
+        seconds: float = EPISODE_S,
     ) -> None:
         nothing = Commands(forward=(0, 0), left=(0, 0), turn=(0, 0), every_s=(_NEVER_S, _NEVER_S))
         self._config = msgspec.structs.replace(
@@ -130,7 +135,9 @@ class Evaluation:
             velocity_rmse_all_m_per_s=_rms(main, slice(0, 2), np.ones_like(settled)),
             turning_rmse_all_rad_per_s=_rms(main, slice(2, 3), np.ones_like(settled)),
             hard_kick_falls=hard.falls,
-            full_speed_m_per_s=float(full.velocity[late:, :, 0][full.alive[late:]].mean()) if full.alive[-1].any() else 0.0,
+            full_speed_m_per_s=float(full.velocity[late:, :, 0][full.alive[late:]].mean())
+            if full.alive[-1].any()
+            else 0.0,
             full_speed_falls=full.falls,
             zero_drift_m_per_s=float(gone.mean()) if gone.size else float("inf"),
             zero_worst_drift_m_per_s=float(gone.max()) if gone.size else float("inf"),
@@ -162,14 +169,18 @@ class Evaluation:
         )
         rng = np.random.default_rng(_SEED)
         low, high = np.array([FORWARD, LEFT, TURN]).T
-        commands = rng.uniform(low, high, (2, count, 3)) if command is None else np.tile(command, (2, count, 1))
+        commands = (
+            rng.uniform(low, high, (2, count, 3)) if command is None else np.tile(command, (2, count, 1))
+        )
         steps = round(self._seconds / manifest.control_period_s)
         # One kick in each half, when it walks as told.
         kicks = rng.uniform(-kick, kick, (2, count, 2))
         times = rng.uniform(0.15, 0.4, (2, count)) + [[0.0], [0.5]]
         due = (times * steps).astype(np.intp)
         alive = np.ones(count, np.bool_)
-        kept: dict[str, list[Any]] = {name: [] for name in ("error", "velocity", "position", "contact", "alive")}
+        kept: dict[str, list[Any]] = {
+            name: [] for name in ("error", "velocity", "position", "contact", "alive")
+        }
         torque = speed = 0.0
         speeds = []
         for step in range(steps):

@@ -147,7 +147,8 @@ class _Augment:
 
     def __init__(self, image: Mirror) -> None:
         self._observation, self._action = (
-            (torch.from_numpy(source), torch.from_numpy(sign)) for source, sign in (image.observation, image.action)
+            (torch.from_numpy(source), torch.from_numpy(sign))
+            for source, sign in (image.observation, image.action)
         )
 
     def __call__(

@@ -123,9 +123,7 @@ def _add_floor(spec: mujoco.MjSpec) -> None:
     floor.friction = [1.0, 0.005, 0.0001]
 
 
-def _add_motors(
-    spec: mujoco.MjSpec, manifest: Manifest, parameters: RobotParameters, where: str
-) -> None:
+def _add_motors(spec: mujoco.MjSpec, manifest: Manifest, parameters: RobotParameters, where: str) -> None:
     mapper = ActionMapper(manifest)
     for joint, stiffness, damping in zip(manifest.joints, mapper.stiffness, mapper.damping, strict=True):
         if spec.joint(joint) is None:
@@ -163,9 +161,7 @@ def _add_velocity(spec: mujoco.MjSpec, geom: str) -> None:
     )
 
 
-def _describe(
-    model: mujoco.MjModel, manifest: Manifest, parameters: RobotParameters, where: str
-) -> Robot:
+def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParameters, where: str) -> Robot:
     free = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
     if len(free) != 1 or model.jnt_qposadr[free[0]] != 0:
         raise InputError(f"{where}: expected one free joint, the base's, before all others")
