@@ -18,8 +18,8 @@ Train a policy by PPO (rsl_rl) in MuJoCo, on the CPU. CONFIG names the contract 
 under, the robot's parameters, the rewards and the commands; examples/lite3_trained/train.yaml is one.
 
 Interrupted at any moment, the same command goes on from the last checkpoint, with the same result. At the
-end the policy walks episodes that the training never saw; then it is exported, calibrated, converted, verified
-and packed as by gaitforge chain.
+end the policy walks episodes that the training never saw; then it is exported, calibrated, converted,
+verified and packed as by gaitforge chain.
 """
 
 

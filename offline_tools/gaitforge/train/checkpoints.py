@@ -57,10 +57,10 @@ def save(directory: Path, iteration: int, learner: Learner, rank: int, world: in
 
 
 def load(checkpoint: Checkpoint, learner: Learner, rank: int) -> None:
-    """Go on from a checkpoint. Raises InputError when it was made with fewer processes."""
+    """Go on from a checkpoint. Raises InputError when a process has no part in it."""
     if not checkpoint.share(rank).is_file():
         raise InputError(
-            f"{checkpoint.folder}: made with fewer processes than {rank + 1}: give --processes as at its start"
+            f"{checkpoint.folder} has nothing for process {rank}: give another --output, or delete it"
         )
     learner.ppo.load(_read(checkpoint.model), None, strict=True)
     learner.restore(_read(checkpoint.share(rank)))

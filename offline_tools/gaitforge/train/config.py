@@ -103,7 +103,7 @@ class Curriculum(_Strict, frozen=True, kw_only=True):
     iterations: Count = 200
     """After these the pushes, the noise, and the range of the commands are whole."""
     tracking_width: Range = (0.2, 0.06)
-    """(m/s)^2: the velocity's tracking reward is exp(-error^2 / width); from and to, over the whole training."""
+    """(m/s)^2: the reward ``velocity`` is exp(-error^2 / width); from and to, over the whole training."""
     entropy: Range = (0.005, 0.001)
     """Weight of the exploration, over the whole training."""
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gaitforge.train.batch import Batch
 
 from gaitd.errors import GateError
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.simulate.direct import full_command
+from gaitforge.train.batch import Batch
 from gaitforge.train.config import Config, RobotParameters
 from gaitforge.train.gait import Feet
 from gaitforge.train.memory import Memory
@@ -51,7 +51,7 @@ class Step:
 
 
 class Environment:
-    """``count`` robots; the same settings and seed give the same robots, and with the same actions the same motion.
+    """``count`` robots. The same settings and seed give the same ones, the same actions the same motion.
 
     What is derived from a state in MuJoCo (contacts, feet) is that of one physics step before.
     """
@@ -209,8 +209,8 @@ class Environment:
         lost = np.abs(self._time - expected) > 1e-6
         if lost.any():
             raise GateError(
-                f"the physics of {np.count_nonzero(lost)} of {self.count} robots is not finite any more; take a "
-                "smaller timestep_s, or look for a mass or an inertia near zero in the model"
+                f"the physics of {np.count_nonzero(lost)} of {self.count} robots is not finite any more; take "
+                "a smaller timestep_s, or look for a mass or an inertia near zero in the model"
             )
 
     def _motion(self, change: Float32Array, bend: Float32Array) -> Motion:

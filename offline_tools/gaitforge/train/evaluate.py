@@ -1,4 +1,4 @@
-"""How a policy walks, in episodes that no training saw: many robots, finer physics, the training's randomization."""
+"""How a policy walks, in episodes that no training saw: randomized as in training, in finer physics."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _NEVER_S = 1e9
 
 @dataclass(frozen=True)
 class Result:
-    """Of all episodes together. A fall is a knee or the trunk on the floor, or a tilt beyond the settings'."""
+    """Of all episodes together. A fall is what ends an episode in training."""
 
     episodes: int
     falls: int
     velocity_rmse_m_per_s: float
-    """Along the floor, in the base's frame: of every moment from SETTLE_S after a new command on, kicks and the
-    gait's own swaying included."""
+    """Along the floor, in the base's frame: of every moment from SETTLE_S after a new command on, kicks and
+    the gait's own swaying included."""
     turning_rmse_rad_per_s: float
     velocity_rmse_all_m_per_s: float
     """The same of every moment of the episode."""
@@ -175,7 +175,7 @@ class Evaluation:
         steps = round(self._seconds / manifest.control_period_s)
         # One kick in each half, when it walks as told.
         kicks = rng.uniform(-kick, kick, (2, count, 2))
-        times = rng.uniform(0.15, 0.4, (2, count)) + [[0.0], [0.5]]
+        times = rng.uniform(0.15, 0.4, (2, count)) + np.array([[0.0], [0.5]])
         due = (times * steps).astype(np.intp)
         alive = np.ones(count, np.bool_)
         kept: dict[str, list[Any]] = {

@@ -47,11 +47,11 @@ def evaluate(
 
 
 def check_walks(result: Result) -> None:
-    """Raise GateError for a policy that falls more often than once in ten episodes: no bundle is made of it."""
+    """Raise GateError for a policy that falls more often than once in ten episodes."""
     if result.falls * 10 > result.episodes:
         raise GateError(
-            f"the policy fell in {result.falls} of {result.episodes} episodes: no bundle is made of it; train "
-            "longer, or see docs/training.md on what the gait looks like"
+            f"the policy fell in {result.falls} of {result.episodes} episodes: no bundle is made of it; "
+            "train longer, or see docs/training.md on what to change"
         )
 
 

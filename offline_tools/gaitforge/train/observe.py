@@ -44,7 +44,7 @@ class Observer:
     """Observation vectors of ``count`` robots, each with a history and a clock of its own."""
 
     def __init__(self, manifest: Manifest, count: int) -> None:
-        """Raises InputError for a manifest that contradicts itself, or whose normalization has to be learned."""
+        """Raises InputError for a manifest that contradicts itself or has a normalization."""
         if manifest.normalization is not None:
             raise InputError(
                 "normalization: training has no statistics yet; scale the terms instead, and leave it out"
@@ -135,7 +135,7 @@ class Limiter:
     def __call__(
         self, action: Float32Array, last_target: Float32Array, position: Float32Array, velocity: Float32Array
     ) -> tuple[Float32Array, Float32Array]:
-        """Targets (n, j) rad and the actions that they came to, from raw actions and measured joints (n, j)."""
+        """Targets (n, j) rad, and the actions that they came to, for raw actions at measured joints (n, j)."""
         clipped = self.mapper.clip(action)
         asked = self.mapper.target(clipped)
         centre = position + self._share * velocity

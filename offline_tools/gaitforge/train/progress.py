@@ -48,7 +48,8 @@ class Progress:
             console.say(
                 f"{message.iteration:5d}/{config.iterations}  {steps / mean_s:6.0f} steps/s  "
                 f"{left_s / 60:4.1f} min left  reward {figures['reward']:6.2f}/s  "
-                f"off by {figures['velocity_error_m_per_s']:.2f} m/s {figures['turning_error_rad_per_s']:.2f} rad/s  "
+                f"off by {figures['velocity_error_m_per_s']:.2f} m/s "
+                f"{figures['turning_error_rad_per_s']:.2f} rad/s  "
                 f"{figures['falls_per_10_s']:.2f} falls in 10 s"
             )
         if message.checkpoint is not None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from gaitforge.train.batch import Batch
 
+from gaitforge.train.batch import Batch
 from gaitforge.train.config import Randomization
 from gaitforge.train.robot import Robot
 

@@ -203,7 +203,7 @@ def check_weights(weights: Mapping[str, float], clocked: bool) -> None:
             raise InputError(f"rewards: {name!r} is unknown; there are {', '.join(TERMS)}")
         if name in CLOCKED and not clocked:
             raise InputError(
-                f"rewards: {name} needs a gait in the settings and a clock_phase in the manifest's observation"
+                f"rewards: {name} needs a gait in the settings, and a clock_phase in the manifest's terms"
             )
 
 

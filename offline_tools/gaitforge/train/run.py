@@ -22,10 +22,13 @@ from gaitforge.train import checkpoints
 from gaitforge.train.checkpoints import Checkpoint
 from gaitforge.train.config import read_config, read_robot
 from gaitforge.train.progress import Progress
-from gaitforge.train.worker import Iterated, Task, work
+from gaitforge.train.worker import LOST_ANOTHER, Iterated, Task, work
 
 SETTINGS = "settings.yaml"
 LOG = "log.jsonl"
+
+_LAST_WORDS_S = 10.0
+"""When one process has failed, the others have this long to say why."""
 
 
 def read_task(config_path: Path, output: Path, processes: int, seed: int | None = None) -> Task:
@@ -133,32 +136,32 @@ def _processes(task: Task) -> Iterator[Running]:
 def _messages(running: Running) -> Iterator[Iterated]:
     """What the first process reports, until all have ended well; raises what ended one of them otherwise."""
     waiting = dict(running)
-    failed: list[BaseProcess] = []
+    failed: list[int] = []
     while waiting:
-        for ready in connection.wait(list(waiting), timeout=1.0 if failed else None):
-            assert isinstance(ready, connection.Connection)
+        ready = connection.wait(list(waiting), timeout=_LAST_WORDS_S if failed else None)
+        if not ready:
+            break
+        for pipe in ready:
+            assert isinstance(pipe, connection.Connection)
             try:
-                message: Any = ready.recv()
+                message: Any = pipe.recv()
             except EOFError:
-                process = waiting.pop(ready)
+                process = waiting.pop(pipe)
                 process.join()
                 if process.exitcode:
-                    failed.append(process)
+                    failed.append(process.exitcode)
                 continue
             if isinstance(message, GaitdError):
                 raise message
             yield message
-        # The one that failed first takes the others with it; what it has to say may come a little later.
-        if failed and not waiting:
-            break
-    killed = [process for process in failed if process.exitcode == -signal.SIGKILL]
-    if killed:
+    again = "the same command goes on from the last checkpoint"
+    if -signal.SIGKILL in failed:
         raise ResourceError(
-            "a process of the training was killed, as the system does when memory runs out: lower environments "
-            "in the settings; the same command goes on from the last checkpoint"
+            "a process of the training was killed, as the system does when memory runs out: lower "
+            f"environments in the settings; {again}"
         )
     if failed:
+        code = min(failed, key=lambda code: code == LOST_ANOTHER)
         raise ResourceError(
-            f"a process of the training ended with exit code {failed[0].exitcode}; what it wrote stands above; "
-            "the same command goes on from the last checkpoint"
+            f"a process of the training ended with exit code {code}; what it wrote stands above; {again}"
         )

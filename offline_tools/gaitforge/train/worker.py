@@ -5,14 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, ResourceError
 from gaitd.policy.manifest import Manifest
 from gaitforge.train.config import Config, RobotParameters
+
+LOST_ANOTHER = 3
+"""Exit code of a process whose partner ended, which says why."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -56,14 +60,15 @@ def work(task: Task, rank: int, meeting: Path, report: Connection) -> None:
     except MemoryError:
         report.send(_too_large(task))
     except RuntimeError as error:
-        if "allocate memory" not in str(error):
+        if "allocate memory" in str(error):
+            report.send(_too_large(task))
+        elif "gloo" in str(error):
+            sys.exit(LOST_ANOTHER)
+        else:
             raise
-        report.send(_too_large(task))
 
 
 def _too_large(task: Task) -> GaitdError:
-    from gaitd.errors import ResourceError
-
     return ResourceError(
         f"not enough memory for {task.config.environments} robots: lower environments in the settings"
     )

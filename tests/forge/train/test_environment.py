@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -106,7 +108,7 @@ def test_commands_and_pushes_come_when_they_are_due(config: Config) -> None:
     assert np.max(robots.memory.command) > 0.25
 
 
-def test_what_is_not_finite_ends_in_a_clear_line(config: Config) -> None:
+def test_what_is_not_finite_ends_in_a_clear_line(config: Config, workplace: Path) -> None:
     robots = environment(config)
     robots.observe()
     with pytest.raises(GateError, match="actions are not finite"):
