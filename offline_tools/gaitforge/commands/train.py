@@ -48,6 +48,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--preview", action="store_true", help="render a short video at each checkpoint")
     parser.add_argument("--against", type=Path, metavar="BUNDLE", help="let it walk the same episodes")
     parser.add_argument("--no-bundle", action="store_true", help="stop after the episodes")
+    parser.add_argument(
+        "--mjcf",
+        type=Path,
+        metavar="MODEL",
+        help="draft CONFIG and what belongs to it for this robot into --output, and train nothing yet",
+    )
     parser.set_defaults(run=run)
 
 
@@ -57,6 +63,9 @@ def run(args: argparse.Namespace) -> None:
     from gaitforge.train import finish, preview
     from gaitforge.train.run import read_task, train
 
+    if args.mjcf is not None:
+        _draft(args)
+        return
     if args.processes < 1:
         raise InputError(f"--processes: expected at least 1, got {args.processes}")
     output = args.output or Path("build/train") / args.config.resolve().parent.name
@@ -81,3 +90,15 @@ def run(args: argparse.Namespace) -> None:
         return
     made = finish.bundle(task, last, args.config.parent / task.config.manifest, output)
     console.say(f"{made} is ready")
+
+
+def _draft(args: argparse.Namespace) -> None:
+    from gaitforge.train.draft import draft
+
+    if args.output is None:
+        raise InputError("--mjcf writes a draft: say where to with --output")
+    settings = draft(args.mjcf, args.output)
+    console.say(
+        f"wrote {settings}, and robot.yaml and manifest.yaml beside it: read them, then\n"
+        f"  gaitforge train {settings}"
+    )

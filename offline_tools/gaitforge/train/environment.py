@@ -209,8 +209,8 @@ class Environment:
         lost = np.abs(self._time - expected) > 1e-6
         if lost.any():
             raise GateError(
-                f"the physics of {np.count_nonzero(lost)} of {self.count} robots is not finite any more; take "
-                "a smaller timestep_s, or look for a mass or an inertia near zero in the model"
+                f"the physics of {np.count_nonzero(lost)} of {self.count} robots is not finite any more; "
+                "take a smaller timestep_s, or look for a mass or an inertia near zero in the model"
             )
 
     def _motion(self, change: Float32Array, bend: Float32Array) -> Motion:

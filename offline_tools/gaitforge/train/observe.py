@@ -135,7 +135,7 @@ class Limiter:
     def __call__(
         self, action: Float32Array, last_target: Float32Array, position: Float32Array, velocity: Float32Array
     ) -> tuple[Float32Array, Float32Array]:
-        """Targets (n, j) rad, and the actions that they came to, for raw actions at measured joints (n, j)."""
+        """Targets (n, j) rad, and the actions that they came to, for raw actions and joints (n, j)."""
         clipped = self.mapper.clip(action)
         asked = self.mapper.target(clipped)
         centre = position + self._share * velocity

@@ -97,7 +97,6 @@ def test_settings_that_cannot_be_are_refused_by_name(tmp_path: Path, forge: Forg
         ({"environments": 7}, "7 robots are not a whole number for each of 2"),
         ({"commands": {"forward": [1, -1], "left": [0, 0], "turn": [0, 0]}}, "commands: forward"),
     ):
-        assert (
-            forge("train", settings(tmp_path, **changes), "--processes", 2, "--output", tmp_path / "out") == 2
-        )
+        command = ("train", settings(tmp_path, **changes), "--processes", 2, "--output", tmp_path / "out")
+        assert forge(*command) == 2
         assert words in capsys.readouterr().err
