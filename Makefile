@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # A CPU build of PyTorch is enough; see docs/deployment.md on getting one.
 TORCH ?= torch==2.13.0
 MINUTES ?= 10
+TRAIN ?= examples/lite3_trained/train.yaml
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
@@ -19,7 +20,7 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-target test-trainers deb rknn lint format bench faults sessions soak evidence fuzz model \
+.PHONY: help demo train test test-target test-trainers deb rknn lint format bench faults sessions soak evidence fuzz model \
     proto cpp clean
 
 help:  ## what there is to make
@@ -45,7 +46,12 @@ model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and w
 	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property
 
-test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
+train: $(VENV)/.demo  ## train the walking policy of TRAIN=examples/lite3_trained/train.yaml, and make a bundle of it
+	$(BIN)/pip install -q '$(TORCH)'
+	$(BIN)/pip install -q -e '.[forge,onnx,train]'
+	$(BIN)/gaitforge train $(TRAIN) --against $(BUNDLE)
+
+test-trainers: $(VENV)/.test build/trainers/.made  ## three minutes of training; what rsl_rl, skrl and stable-baselines3 write
 	$(BIN)/python -m pytest tests/training -m trainers --must-run
 
 deb: $(VENV)/.demo  ## the packages for the robot (arm64), a PC (amd64) and whoever builds a controller, in dist/

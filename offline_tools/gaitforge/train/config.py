@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from gaitd.errors import InputError
+from gaitd.policy.manifest import JointValues
 from gaitforge.common import files
 
 Range = tuple[float, float]
@@ -58,7 +59,8 @@ class RobotParameters(_Strict, frozen=True, kw_only=True):
     """Geoms that may touch the floor. A trot moves the first with the last."""
     terminal: list[str]
     """Geoms whose contact with the floor ends an episode."""
-    torque_limit_nm: Positive
+    torque_limit_nm: JointValues
+    """Where the motors stop."""
     timestep_s: Positive = 0.005
     """Of the physics; a whole number of them is a control period."""
     randomization: Randomization = msgspec.field(default_factory=Randomization)

@@ -76,7 +76,7 @@ def draft(mjcf: Path, folder: Path) -> Path:
         {
             "feet": feet,
             "terminal": others,
-            "torque_limit_nm": float(min(torque)),
+            "torque_limit_nm": torque,
             "timestep_s": PERIOD_S / 5,
             "randomization": msgspec.to_builtins(Randomization()),
         },

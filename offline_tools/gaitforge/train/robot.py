@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.joints import joint_array
+from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.manifest import Manifest
 from gaitforge.simulate.model import model_xml
 from gaitforge.simulate.physics import mujoco
@@ -125,11 +125,12 @@ def _add_floor(spec: mujoco.MjSpec) -> None:
 
 def _add_motors(spec: mujoco.MjSpec, manifest: Manifest, parameters: RobotParameters, where: str) -> None:
     mapper = ActionMapper(manifest)
-    for joint, stiffness, damping in zip(manifest.joints, mapper.stiffness, mapper.damping, strict=True):
+    limits = positive_joint_array(parameters.torque_limit_nm, manifest.joints, "torque_limit_nm").tolist()
+    gains = zip(manifest.joints, mapper.stiffness, mapper.damping, limits, strict=True)
+    for joint, stiffness, damping, limit in gains:
         if spec.joint(joint) is None:
             known = ", ".join(str(found.name) for found in spec.joints)
             raise InputError(f"{where}: joint {joint!r} of the manifest is not in it; it has {known}")
-        limit = parameters.torque_limit_nm
         motor = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         motor.gaintype, motor.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
         motor.gainprm[0] = stiffness
