@@ -21,7 +21,7 @@ Float64Array = npt.NDArray[np.float64]
 
 EPISODES = 500
 EPISODE_S = 10.0
-TIMESTEP_S = 0.001
+TIMESTEP_S = 0.002
 """Of the physics, whatever the training's is."""
 FORWARD, LEFT, TURN = (-0.4, 0.8), (-0.5, 0.5), (-0.8, 0.8)
 """Commands are drawn from here [m/s, m/s, rad/s], and once more in the middle of the episode."""

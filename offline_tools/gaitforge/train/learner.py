@@ -94,7 +94,7 @@ class Learner:
         figures = self._mean(sums | losses)
         for name in ("velocity_error_m_per_s", "turning_error_rad_per_s"):
             figures[name] = math.sqrt(figures[name])
-        figures["exploration"] = float(ppo.actor.output_std.mean())
+        figures["exploration"] = float(ppo.actor.output_std.detach().mean())
         figures["learning_rate"] = ppo.learning_rate
         for name, value in figures.items():
             if not math.isfinite(value):
