@@ -27,6 +27,9 @@ Mask = npt.NDArray[np.bool_]
 _START_RAD, _START_RAD_PER_S, _START_M_PER_S = 0.1, 0.2, 0.2
 """How far a robot's start may be from standing still in the default pose."""
 
+_BEGIN_S = 1.0
+"""Of a start, on MuJoCo's clock: what MuJoCo resets by itself begins at 0, and so is told apart."""
+
 
 @dataclass
 class Step:
@@ -285,7 +288,7 @@ class Environment:
         qvel[:, :2] = rng.uniform(-_START_M_PER_S, _START_M_PER_S, (count, 2))
         qvel[:, robot.velocity] = rng.uniform(-_START_RAD_PER_S, _START_RAD_PER_S, (count, joints))
         self._qpos[robots], self._qvel[robots], self._ctrl[robots] = qpos, qvel, robot.default
-        self._time[robots], self._warmstart[robots] = 0.0, 0.0
+        self._time[robots], self._warmstart[robots] = _BEGIN_S, 0.0
         for array in memory.arrays().values():
             array[robots] = 0
         memory.target[robots] = robot.default

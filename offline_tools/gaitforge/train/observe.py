@@ -76,7 +76,7 @@ class Observer:
     @property
     def phase(self) -> Float64Array:
         """(count,) rad, of the clock at the next observation."""
-        return self._phase_per_step * self.steps
+        return self._phase_per_step * self.steps.astype(np.float64)
 
     def reset(self, robots: Mask) -> None:
         """These robots start anew."""

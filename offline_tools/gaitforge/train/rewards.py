@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 
-Array = npt.NDArray[np.floating]
+Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -63,7 +63,8 @@ class Motion:
     @property
     def standing(self) -> Mask:
         """(n,) robots that are asked to stand."""
-        return ~self.command.any(axis=1)
+        standing: Mask = ~np.any(self.command != 0.0, axis=1, keepdims=True)[:, 0]
+        return standing
 
 
 Term = Callable[[Motion], Array]
@@ -90,20 +91,20 @@ def _term(unit: str, clocked: bool = False) -> Callable[[Term], Term]:
 def velocity(motion: Motion) -> Array:
     """How well it moves as commanded along the floor: exp(-error^2 / tracking_width), 1 at best."""
     error = motion.command[:, :2] - motion.velocity[:, :2]
-    return np.exp(-_sum_of_squares(error) / motion.tracking_width)
+    return np.asarray(np.exp(-_sum_of_squares(error) / motion.tracking_width))
 
 
 @_term("1")
 def turning(motion: Motion) -> Array:
     """How well it turns as commanded: exp(-error^2 / 0.25 (rad/s)^2), 1 at best."""
     error = motion.command[:, 2] - motion.angular_velocity[:, 2]
-    return np.exp(-(error**2) / 0.25)
+    return np.asarray(np.exp(-(error**2) / 0.25))
 
 
 @_term("1", clocked=True)
 def contact(motion: Motion) -> Array:
     """Part of the feet that are on the floor, or off it, as the gait wants them."""
-    return (motion.contact == motion.stance).mean(axis=1)
+    return np.asarray((motion.contact == motion.stance).mean(axis=1))
 
 
 @_term("m", clocked=True)
@@ -181,7 +182,7 @@ def abduction(motion: Motion) -> Array:
 @_term("1")
 def low(motion: Motion) -> Array:
     """Number of parts within 5 cm of the floor that must not touch it."""
-    return (motion.terminal_height < 0.05).sum(axis=1).astype(np.float64)
+    return np.count_nonzero(motion.terminal_height < 0.05, axis=1).astype(np.float64)
 
 
 @_term("rad^2")
