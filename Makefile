@@ -20,8 +20,8 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train test test-target test-trainers deb rknn lint format bench faults sessions soak evidence fuzz model \
-    proto cpp clean
+.PHONY: help demo train test test-thorough test-target test-trainers deb rknn lint format bench faults sessions soak \
+    evidence fuzz model proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -41,6 +41,9 @@ test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root als
 test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04 and on a whole emulated arm64 board
 	@tools/debian-packages $(BOARD_PACKAGES)
 	$(BIN)/python -m pytest tests/target -m board --must-run
+
+test-thorough: $(VENV)/.test cpp rknn  ## more cases of what make test checks: planted bugs, seeds, robots, steps
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m thorough
 
 model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and with two workers
 	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property

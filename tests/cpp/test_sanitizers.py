@@ -140,6 +140,7 @@ def test_address_sanitizer_finds_a_planted_overflow(tmp_path: Path) -> None:
 
 
 @needs_clang
+@pytest.mark.thorough
 def test_thread_sanitizer_finds_a_planted_race(tmp_path: Path) -> None:
     program = planted(tmp_path, WITHOUT_ATOMIC, "client", f"-fsanitize={THREAD}")
     output = run(program, ok=False)

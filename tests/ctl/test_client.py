@@ -62,6 +62,27 @@ def test_status_of_something_that_talks_junk(tmp_path: Path) -> None:
     thread.join()
 
 
+def test_damp_comes_again_when_its_connection_was_lost(tmp_path: Path) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.bind(f"ipc://{tmp_path}/control.sock")
+    heard = []
+
+    def answer_the_second() -> None:
+        for _ in range(2):
+            peer, data = router.recv_multipart()
+            heard.append(decode_request(data).name)
+        router.send_multipart([peer, encode_reply(Reply(decode_request(data).request_id, True, {}))])
+        context.destroy(linger=1000)
+
+    thread = threading.Thread(target=answer_the_second)
+    thread.start()
+    with ControlClient(tmp_path, timeout_s=2) as client:
+        assert client.demand("damp", session=0, reason=1, detail="") == {}
+    thread.join()
+    assert heard == ["damp", "damp"]
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with (
         ControlClient(tmp_path, timeout_s=0.1) as client,

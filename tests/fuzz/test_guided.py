@@ -44,7 +44,10 @@ def test_junk_breaks_nothing(target: Target, junk: bytes) -> None:
 
 
 @pytest.mark.skipif(not guided.atheris_available(), reason=guided.ATHERIS_MISSING)
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "control" else pytest.param(name, marks=pytest.mark.thorough) for name in TARGETS],
+)
 def test_python_readers_under_atheris(name: str, tmp_path: Path) -> None:
     outcome = guided.fuzz_python(name, SECONDS, tmp_path)
     assert outcome.ok, outcome.output

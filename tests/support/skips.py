@@ -7,7 +7,11 @@ from collections.abc import Generator
 
 import pytest
 
-OWN_TARGET = {"board": "sudo make test-target", "trainers": "make test-trainers"}
+OWN_TARGET = {
+    "board": "sudo make test-target",
+    "thorough": "make test-thorough",
+    "trainers": "make test-trainers",
+}
 """What runs the tests that the normal run leaves out, by their marker."""
 
 

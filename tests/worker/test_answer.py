@@ -261,6 +261,8 @@ def test_a_rehearsal_leaves_no_trace(small_bundle: Bundle) -> None:
     """Any message, any number of times: the session's answers are the same, and nothing is counted."""
     rehearsed, plain = Bench(small_bundle), Bench(small_bundle)
     plain.begin_ns = rehearsed.begin_ns
+    limits = AdmissionLimits(10**12)
+    rehearsal = PolicyStep(small_bundle, rehearsed.setup, limits, rehearsed.model.infer, lambda: None)
     for _ in range(5):
         state = rehearsed.state()
         plain.seq = rehearsed.seq
@@ -271,11 +273,16 @@ def test_a_rehearsal_leaves_no_trace(small_bundle: Bundle) -> None:
         assert answers[0] is not None
         assert answers[1] is not None
         np.testing.assert_array_equal(answers[0].joint_position, answers[1].joint_position)
+        infers = rehearsed.model.end_ns
+        rehearsed.answerer.rehearse(rehearsal, Frame(encode_state(state), state.stamp_ns))
+        assert rehearsed.model.end_ns > infers, "it goes as far as the model"
         for data in (encode_state(state), encode_state(replace(state, seq=0)), b"junk"):
-            rehearsed.answerer.rehearse(rehearsed.step_of, Frame(data, state.stamp_ns))
+            rehearsed.answerer.rehearse(rehearsal, Frame(data, state.stamp_ns))
         rehearsed.backend.fault = "failing"
-        rehearsed.answerer.rehearse(rehearsed.step_of, Frame(encode_state(state), state.stamp_ns))
+        later = replace(state, seq=state.seq + 1, stamp_ns=state.stamp_ns + PERIOD_NS)
+        rehearsed.answerer.rehearse(rehearsal, Frame(encode_state(later), later.stamp_ns))
         rehearsed.backend.fault = "honest"
+        rehearsal = PolicyStep(small_bundle, rehearsed.setup, limits, rehearsed.model.infer, lambda: None)
     assert rehearsed.accounted() == plain.accounted() == 5
     assert rehearsed.backend.accepted == plain.backend.accepted
     assert len(rehearsed.sent) == len(plain.sent) == 5
@@ -394,7 +401,8 @@ def resident_kb() -> int:
     return int(fields[0])
 
 
-def test_memory_does_not_grow_over_100_000_steps(small_bundle: Bundle) -> None:
+@pytest.mark.parametrize("steps", [10_000, pytest.param(100_000, marks=pytest.mark.thorough)])
+def test_memory_does_not_grow(small_bundle: Bundle, steps: int) -> None:
     """As the worker does it: no automatic collection, a young one after each step."""
     bench = Bench(small_bundle)
     sensors = [standing_state(DEFAULT, seed) for seed in range(50)]
@@ -415,10 +423,10 @@ def test_memory_does_not_grow_over_100_000_steps(small_bundle: Bundle) -> None:
     try:
         walk(10_000)
         before_kb = resident_kb()
-        walk(100_000)
+        walk(steps)
         grown_kb = resident_kb() - before_kb
     finally:
         gc.enable()
         gc.unfreeze()
-    assert bench.words["steps"] == 110_000
+    assert bench.words["steps"] == 10_000 + steps
     assert grown_kb < 1000

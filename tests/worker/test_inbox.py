@@ -27,8 +27,8 @@ def socket() -> Iterator[zmq.Socket[bytes]]:
     [
         (1_000_000, ANTICIPATE_NS, True),
         (4_900_000, ANTICIPATE_NS, True),
-        (9_900_000, ANTICIPATE_NS, True),
-        (10_000_000, ANTICIPATE_NS, False),
+        (13_000_000, ANTICIPATE_NS, True),
+        (14_000_000, ANTICIPATE_NS, False),
         (25_000_000, 4 * ANTICIPATE_NS, False),
         (39_900_000, ANTICIPATE_NS, False),
         (60_000_000, ANTICIPATE_NS, False),

@@ -18,6 +18,9 @@ from gaitd.wire.control import Reply, Request, decode_reply, encode_request
 from gaitd.wire.frame import WireError
 from gaitd.wire.generated import MAX_MESSAGE_BYTES, Mode
 
+REPEATED = ("damp", "status")
+"""Requests that do no more when they come twice. A connection may be lost with what was sent on it: gaitd
+disconnects all peers when some of them take too much of its memory."""
 STATUS_TIMEOUT_S = 2.0
 """Of a look at whether a gaitd walks: a busy one answers within a control period."""
 
@@ -85,12 +88,18 @@ class ControlClient:
     def ask(self, name: str, **body: Any) -> Reply:
         """Send a request and wait for its reply. Raises UnreachableError when none comes in time."""
         self._last_id += 1
-        self._socket.send(encode_request(Request(self._last_id, name, body)))
-        while self._socket.poll(self._timeout_ms):
-            with contextlib.suppress(WireError):  # what is no reply is passed over, as another request's is
-                reply = decode_reply(self._socket.recv())
-                if reply.request_id == self._last_id:
-                    return reply
+        data = encode_request(Request(self._last_id, name, body))
+        times = 2 if name in REPEATED else 1
+        for _ in range(times):
+            with contextlib.suppress(zmq.Again):  # who is turned away has no connection to send on
+                self._socket.send(data, zmq.DONTWAIT)
+            while self._socket.poll(self._timeout_ms // times):
+                with contextlib.suppress(
+                    WireError
+                ):  # what is no reply is passed over, as another request's is
+                    reply = decode_reply(self._socket.recv())
+                    if reply.request_id == self._last_id:
+                        return reply
         where = self._route.endpoints.control
         raise UnreachableError(f"no gaitd answers at {where}; {self._route.advice()}")
 

@@ -26,7 +26,6 @@ from gaitd.wire.generated import (
 from gaitd.wire.messages import RawObservation, RobotState
 
 _FLOAT32_MAX = np.finfo(np.float32).max
-_NOTHING = np.zeros(0, np.float32)
 
 INTERVAL_WINDOW_NS = 1_000_000_000
 """The controller's interval between states is measured over this long."""
@@ -75,6 +74,8 @@ class StateAdmission:
         )
         self._joints_low = np.concatenate((position_low, -velocity_max))
         self._joints_high = np.concatenate((position_high, velocity_max))
+        self._low, self._high = self._joints_low, self._joints_high
+        """The same, as long as the values of a state."""
         self._default = joint_array(
             manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
         )
@@ -116,11 +117,11 @@ class StateAdmission:
 
     def admit(self, state: RobotState | RawObservation, now_ns: int) -> Cause | None:
         """Take note of the state and return None, or say why it is refused. Age is judged by ``too_old``."""
-        joints, others = _sensors(state)
-        cause = self._judge(state, joints, others, now_ns)
+        values, inputs = _values(state)
+        cause = self._judge(state, values, now_ns)
         if cause is not None:
             return cause
-        content = joints.tobytes() + others.tobytes()
+        content = values[:-inputs].tobytes()
         frozen = content == self._last_content
         self._measure_interval(state)
         # A state that comes late leaves the next one its own time; many that come early add up.
@@ -133,13 +134,7 @@ class StateAdmission:
         self._last_content = content
         return Cause(CauseKind.FROZEN) if frozen else None
 
-    def judge(self, state: RobotState | RawObservation, now_ns: int) -> Cause | None:
-        """Like ``admit``, but for the comparison with the last content; takes no note of anything."""
-        return self._judge(state, *_sensors(state), now_ns)
-
-    def _judge(
-        self, state: RobotState | RawObservation, joints: Float32Array, others: Float32Array, now_ns: int
-    ) -> Cause | None:
+    def _judge(self, state: RobotState | RawObservation, values: Float32Array, now_ns: int) -> Cause | None:
         if state.session != self.session:
             return Cause(CauseKind.FOREIGN_SESSION)
         if not self._last_seq < state.seq <= self._last_seq + self._max_seq_jump:
@@ -156,11 +151,11 @@ class StateAdmission:
             return Cause(CauseKind.EARLY, number=_ms(spacing_ns), bound=_ms(bound_ns))
         if isinstance(state, RobotState) and state.linear_velocity is None and self._needs_linear_velocity:
             return Cause(CauseKind.MISSING_FIELD)
-        # NaN is in no range.
-        if not ((joints >= self._joints_low) & (joints <= self._joints_high)).all():
-            return self._joints_cause(joints)
-        if not (np.isfinite(others).all() and _inputs_finite(state)):
-            return Cause(CauseKind.NOT_FINITE)
+        # NaN is in no range; what has no bounds has to be finite.
+        if values.size != self._low.size:
+            self._low, self._high = _padded(self._joints_low, self._joints_high, values.size)
+        if np.count_nonzero((values >= self._low) & (values <= self._high)) != values.size:
+            return self._values_cause(values)
         if isinstance(state, RobotState):
             norm = _norm_squared(state.orientation)
             if not MIN_ORIENTATION_NORM_SQUARED < norm < MAX_ORIENTATION_NORM_SQUARED:
@@ -197,11 +192,14 @@ class StateAdmission:
         joint = int(np.argmax(error - self._start_error))
         return Cause(CauseKind.START_POSTURE, joint, float(error[joint]), float(self._start_error[joint]))
 
-    def _joints_cause(self, joints: Float32Array) -> Cause:
+    def _values_cause(self, values: Float32Array) -> Cause:
+        joints = values[: self._joints_low.size]
         count = len(joints) // 2
         if not np.isfinite(joints).all():
             index = int(np.argmin(np.isfinite(joints)))
             return Cause(CauseKind.NOT_FINITE, index % count, float(joints[index]))
+        if ((joints >= self._joints_low) & (joints <= self._joints_high)).all():
+            return Cause(CauseKind.NOT_FINITE)
         excess = np.maximum(self._joints_low - joints, joints - self._joints_high)
         index = int(np.argmax(excess))
         bounds = self._joints_high if joints[index] > self._joints_high[index] else self._joints_low
@@ -213,23 +211,33 @@ def _ms(duration_ns: int) -> float:
     return duration_ns / 1e6
 
 
-def _sensors(state: RobotState | RawObservation) -> tuple[Float32Array, Float32Array]:
-    """What a living sensor changes, joints and others: neither the command nor what gaitd itself sent."""
-    joints = np.concatenate((state.joint_position, state.joint_velocity))
+def _values(state: RobotState | RawObservation) -> tuple[Float32Array, int]:
+    """All of a state's values: joints, other sensors, inputs; and how many of them are inputs.
+
+    A living sensor changes from state to state; an input, what others fill in, need not.
+    """
     if isinstance(state, RawObservation):
-        return joints, _NOTHING
-    parts = [state.angular_velocity, state.orientation, state.linear_acceleration, state.joint_torque]
-    if state.linear_velocity is not None:
-        parts.append(state.linear_velocity)
-    return joints, np.concatenate(parts)
+        parts = [state.joint_position, state.joint_velocity, state.observation]
+    else:
+        parts = [
+            state.joint_position,
+            state.joint_velocity,
+            state.angular_velocity,
+            state.orientation,
+            state.linear_acceleration,
+            state.joint_torque,
+            state.velocity_command,
+        ]
+        if state.linear_velocity is not None:
+            parts.insert(-1, state.linear_velocity)
+    return np.concatenate(parts), parts[-1].size
+
+
+def _padded(low: Float32Array, high: Float32Array, size: int) -> tuple[Float32Array, Float32Array]:
+    unlimited = np.full(size - low.size, _FLOAT32_MAX, np.float32)
+    return np.concatenate((low, -unlimited)), np.concatenate((high, unlimited))
 
 
 def _norm_squared(orientation: Float32Array) -> float:
     w, x, y, z = orientation.tolist()
     return float(w * w + x * x + y * y + z * z)
-
-
-def _inputs_finite(state: RobotState | RawObservation) -> bool:
-    """Whether what does not come from the sensors is finite."""
-    inputs = state.observation if isinstance(state, RawObservation) else state.velocity_command
-    return bool(np.isfinite(inputs).all())

@@ -97,7 +97,8 @@ class CommandGuard:
         torque_low, torque_high = centre - self._torque_reach, centre + self._torque_reach
         low = np.maximum(np.maximum(slew_low, torque_low), self.position_min)
         high = np.minimum(np.minimum(slew_high, torque_high), self.position_max)
-        if not ((decision.target >= low) & (decision.target <= high)).all():
+        inside = (decision.target >= low) & (decision.target <= high)
+        if np.count_nonzero(inside) != self._joint_count:
             self._hold("slew", decision, slew_low, slew_high, centre)
             self._hold("torque", decision, torque_low, torque_high, centre)
             self._hold("position", decision, self.position_min, self.position_max, centre)
@@ -116,7 +117,7 @@ class CommandGuard:
     def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:
         if action.shape != (self._joint_count,):
             return Cause(CauseKind.ACTION_SHAPE, number=float(action.size), bound=float(self._joint_count))
-        if not np.isfinite(action).all():
+        if np.count_nonzero(np.isfinite(action)) != self._joint_count:
             joint = int(np.argmin(np.isfinite(action)))
             return Cause(CauseKind.ACTION_NOT_FINITE, joint, float(action[joint]))
         if action.tobytes() == self._answer:

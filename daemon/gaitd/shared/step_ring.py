@@ -6,9 +6,9 @@ leaves a record that says so; nothing that may have reached the controller is mi
 
 from __future__ import annotations
 
+import struct
 import zlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ TIMES = (
     "infer_start_ns",
     "infer_end_ns",
 )
+_TIMES = struct.Struct(f"<{len(TIMES)}Q")
 
 
 def step_record_dtype(joint_count: int) -> np.dtype[Any]:
@@ -55,8 +56,7 @@ def step_record_dtype(joint_count: int) -> np.dtype[Any]:
     return np.dtype([*entries, ("sent_ns", "<u8", ())])
 
 
-@dataclass(frozen=True, slots=True)
-class StepTimes:
+class StepTimes(NamedTuple):
     """The integers of a step record but for its index."""
 
     session: int
@@ -83,7 +83,6 @@ class StepRing:
         self._checked = int(dtype.fields["checksum"][1])
         scratch = bytearray(self._size)
         self._scratch = memoryview(scratch)
-        self._times = np.frombuffer(scratch, "<u8", len(TIMES))
         values = (self._checked - 8 * len(TIMES)) // 4
         self._values = np.frombuffer(scratch, "<f4", values, 8 * len(TIMES))
 
@@ -107,16 +106,7 @@ class StepRing:
 
     def compose(self, times: StepTimes, values: tuple[npt.NDArray[np.float32], ...]) -> None:
         """Worker: make the next record, beside the ring. ``values``: its float arrays in order."""
-        self._times[:] = (
-            self._next,
-            times.session,
-            times.epoch,
-            times.seq,
-            times.state_stamp_ns,
-            times.receive_ns,
-            times.infer_start_ns,
-            times.infer_end_ns,
-        )
+        _TIMES.pack_into(self._scratch, 0, self._next, *times)
         np.concatenate(values, out=self._values)
         scratch, checked = self._scratch, self._checked
         scratch[checked : checked + 4] = zlib.crc32(scratch[:checked]).to_bytes(4, "little")

@@ -63,13 +63,18 @@ class Answerer:
         return outcome.frame if sent else None
 
     def rehearse(self, step: PolicyStep, frame: Frame) -> None:
-        """Go through an answer with an old message: no record, no command, no count comes of it."""
-        outcome = step.rehearse(frame)
+        """Go through an answer with an old message, so that code and data lie in caches.
+
+        ``step`` is a step of the rehearsals' own, which commits no hidden state: no record, no command, no
+        count comes of it. What fails here, the real step will find, count and say.
+        """
+        outcome = step.step([frame], frame.received_ns)
         command = outcome.command
         if command is not None:
             encode_command(command)
             self._compose(outcome, command)
             lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
+            step.commit(outcome)
 
     def _compose(self, outcome: Outcome, command: JointCommand) -> None:
         state, decision, model = outcome.state, outcome.decision, self._model

@@ -15,8 +15,8 @@ MAX_FRAMES = 64
 STATE_QUEUE = 128
 """States that wait while the worker is busy; far more than may still be answered."""
 
-COLD_FACTOR = 2
-"""How many times longer than a warm step a cold one may take."""
+LEAD_STEPS = 2
+"""A rehearsal begins at least so many steps before a state is due, and takes about one."""
 
 
 class Inbox:
@@ -42,16 +42,14 @@ class Inbox:
         self._last: Frame | None = None
         self._lead_ns = 0
         """How long before the next state is due the rehearsal begins."""
-        self._poll = select.poll()
-        self._poll.register(socket.FD, select.POLLIN)
 
     def expect_after(self, frame: Frame, step_ns: int) -> None:
         """The next state is due a period after this one, which took ``step_ns`` to answer.
 
-        A rehearsal takes as long as a cold step, up to twice a warm one, and has to be over well before the
-        next state is due. Where it is not, there is none: it would make the real step late.
+        A rehearsal has to be over before the next state is due, and not long before: caches cool while the
+        worker sleeps. Where it does not fit, there is none: it would make the real step late.
         """
-        self._lead_ns = self._anticipate_ns + COLD_FACTOR * step_ns
+        self._lead_ns = max(self._anticipate_ns, LEAD_STEPS * step_ns)
         fits = self._lead_ns < self._period_ns - step_ns
         self._last = frame if self._anticipate_ns > 0 and fits else None
 
@@ -85,10 +83,11 @@ class Inbox:
             pass
 
     def _sleeps_until(self, end_ns: int) -> bool:
-        """False when something came before; it wakes up to a millisecond early."""
-        asleep_ms = (end_ns - time.monotonic_ns()) // 1_000_000
+        """False when something came before, or there is no time to sleep."""
+        asleep_s = (end_ns - time.monotonic_ns()) / 1e9
         # The descriptor tells that something came, not what: a second look is needed either way.
-        return asleep_ms >= 0 and not self._poll.poll(asleep_ms)
+        # select() is the one wait of the library that is finer than a millisecond.
+        return asleep_s > 0 and not select.select([self._socket.FD], [], [], asleep_s)[0]
 
     def _has_message(self) -> bool:
         return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import zmq
@@ -16,7 +16,7 @@ from gaitd.backends.base import Backend
 from gaitd.bundle import Bundle
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared import lease
-from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
@@ -61,6 +61,8 @@ class Worker:
         self._keep_warm_ns = round(config.daemon.keep_warm_s * 1e9)
         self._warmed_ns = time.monotonic_ns()
         self._step: PolicyStep | None = None
+        self._rehearsal: PolicyStep | None = None
+        """The session's step again, for rehearsals."""
         self._stopping = False
         self._context = realtime_context(realtime, WORKER.priority(realtime))
         self._access = AccessControl(self._context, config)
@@ -114,18 +116,23 @@ class Worker:
             return
         if step is None and word == lease.NOBODY:
             return
-        self._step = None
+        self._step = self._rehearsal = None
         self._inbox.forget()
         setup = self._guard.read_session()
         if setup is not None and setup.slot == self._slot and lease.is_of(word, setup.epoch, setup.slot):
             self._model.reset()
             self._words["state_interval_ns"] = 0
             self._words["state_interval_epoch"] = setup.epoch
-            self._step = PolicyStep(self._bundle, setup, self._limits, self._model.infer, self._model.commit)
+            self._step = self._make_step(setup, self._model.commit)
+            self._rehearsal = self._make_step(setup, _commit_nothing)
+
+    def _make_step(self, setup: SessionSetup, commit_state: Callable[[], None]) -> PolicyStep:
+        return PolicyStep(self._bundle, setup, self._limits, self._model.infer, commit_state)
 
     def _rehearse(self, frame: Frame) -> None:
-        if self._step is not None:
-            self._answerer.rehearse(self._step, frame)
+        self._follow_lease()
+        if self._rehearsal is not None:
+            self._answerer.rehearse(self._rehearsal, frame)
 
     def _count_standby(self, frames: Sequence[Frame]) -> None:
         """States before activate are looked at, counted and not used."""
@@ -145,3 +152,7 @@ class Worker:
         if now_ns - self._warmed_ns >= self._keep_warm_ns:
             self._warmed_ns = now_ns
             self._model.infer(np.zeros(self._observation_dim, np.float32))
+
+
+def _commit_nothing() -> None:
+    """The hidden state stays that of the last command."""

@@ -17,7 +17,6 @@ from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.limits import Decision
 from gaitd.policy.manifest import Float32Array
-from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.codec import decode_raw_observation, decode_state
@@ -78,7 +77,6 @@ class PolicyStep:
         self._infer = infer
         self._commit_state = commit_state
         self._pipeline = bundle.pipeline()
-        self._rehearsal_pipeline = bundle.pipeline()
         self._admission = StateAdmission(bundle.manifest, limits)
         self._admission.start(setup.session)
         self._to_policy = setup.policy_from_controller
@@ -124,19 +122,6 @@ class PolicyStep:
         self._pipeline.commit(outcome.decision)
         self._commit_state()
 
-    def rehearse(self, frame: Frame) -> Outcome:
-        """Make a step with an old message that changes nothing, so that code and data lie in caches."""
-        outcome, pipeline = Outcome(frame=frame), self._rehearsal_pipeline
-        try:
-            state = outcome.state = self._decode(frame.data)
-            self._admission.judge(state, frame.received_ns)
-            _observe(pipeline, state)
-            outcome.decision = pipeline.decide(self._infer(pipeline.observation()))
-        except (WireError, BackendError):
-            return outcome  # the real step will find it, count it and say so
-        outcome.command = self._command(state, outcome.decision)
-        return outcome
-
     def _take(self, frame: Frame, outcome: Outcome) -> None:
         try:
             state = self._decode(frame.data)
@@ -151,7 +136,10 @@ class PolicyStep:
             return
         outcome.superseded += outcome.state is not None
         outcome.state, outcome.frame = state, frame
-        _observe(self._pipeline, state)
+        if isinstance(state, RobotState):
+            self._pipeline.observe(state)
+        else:
+            self._pipeline.observe_raw(state)
 
     def _decode(self, data: bytes) -> RobotState | RawObservation:
         """Decode into the policy's joint order."""
@@ -185,10 +173,3 @@ class PolicyStep:
             torque=self._zeros,
             action=decision.action,
         )
-
-
-def _observe(pipeline: PolicyPipeline, state: RobotState | RawObservation) -> None:
-    if isinstance(state, RobotState):
-        pipeline.observe(state)
-    else:
-        pipeline.observe_raw(state)

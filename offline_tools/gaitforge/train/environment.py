@@ -104,7 +104,8 @@ class Environment:
     @property
     def position(self) -> Float64Array:
         """(n, 2) m, of the bases along the floor; live."""
-        return self._qpos[:, :2]
+        position: Float64Array = self._qpos[:, :2]
+        return position
 
     def progress(self, iteration: int) -> None:
         """Set the curriculum to what it is in this iteration."""
@@ -183,8 +184,9 @@ class Environment:
             array[...] = arrays[name]
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        observer = {"frames": self.observer.frames, "steps": self.observer.steps}
-        return self.memory.arrays() | observer | {"physics": self.batch.state}
+        arrays = self.memory.arrays()
+        arrays |= {"frames": self.observer.frames, "steps": self.observer.steps, "physics": self.batch.state}
+        return arrays
 
     def _bind(self) -> None:
         batch, feet = self.batch, len(self.robot.feet)
@@ -221,7 +223,7 @@ class Environment:
         rotation, joint_velocity = self._qpos[:, 3:7], self._qvel[:, robot.velocity]
         acceleration = (joint_velocity - memory.joint_velocity) / self.period_s
         memory.joint_velocity = joint_velocity
-        stance, swing = self.feet.plan(self.observer.phase, ~memory.command.any(axis=1))
+        stance, swing = self.feet.plan(self.observer.phase, np.all(memory.command == 0.0, axis=1))
         return Motion(
             command=memory.command,
             velocity=_in_base(rotation, self._qvel[:, :3]),
@@ -232,8 +234,8 @@ class Environment:
             joint_velocity=joint_velocity,
             joint_acceleration=acceleration,
             torque=self._torque,
-            action_change=change,
-            action_bend=bend,
+            action_change=change.astype(np.float64),
+            action_bend=bend.astype(np.float64),
             contact=memory.contact,
             foot_height=self._geoms[:, robot.feet, 2] - robot.foot_radius_m,
             foot_speed=np.linalg.norm(self._foot_velocity[:, :, :2], axis=2),

@@ -20,7 +20,7 @@ class Progress:
         from torch.utils.tensorboard import SummaryWriter
 
         self._task = task
-        self._writer = SummaryWriter(str(output / "tensorboard"), purge_step=done + 1)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(output / "tensorboard"), purge_step=done + 1)
         self._first, self._start = done, time.monotonic()
         console.say(
             f"{task.config.environments} robots in {task.processes} processes; watch it with: "
@@ -33,14 +33,14 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
     def show(self, message: Iterated) -> None:
         """Show an iteration that is over."""
         config, figures = self._task.config, message.figures
         steps = config.environments * config.learning.horizon
         for name, value in {**figures, "steps_per_s": steps / message.seconds}.items():
-            self._writer.add_scalar(name, value, message.iteration)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, message.iteration)
         if message.iteration % _EVERY == 0 or message.iteration == config.iterations:
             passed = time.monotonic() - self._start
             mean_s = passed / (message.iteration - self._first)

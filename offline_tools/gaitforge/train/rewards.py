@@ -110,7 +110,7 @@ def contact(motion: Motion) -> Array:
 @_term("m", clocked=True)
 def swing(motion: Motion) -> Array:
     """How far the feet that swing are from the height that the gait lifts them to, all together."""
-    return (np.abs(motion.foot_height - motion.swing_height) * ~motion.stance).sum(axis=1)
+    return np.asarray((np.abs(motion.foot_height - motion.swing_height) * ~motion.stance).sum(axis=1))
 
 
 @_term("(m/s)^2")
@@ -164,7 +164,7 @@ def acceleration(motion: Motion) -> Array:
 @_term("(m/s)^2")
 def slip(motion: Motion) -> Array:
     """The speed of feet that are on the floor."""
-    return (motion.foot_speed**2 * motion.contact).sum(axis=1)
+    return np.asarray((motion.foot_speed**2 * motion.contact).sum(axis=1))
 
 
 @_term("rad^2")
@@ -182,7 +182,7 @@ def abduction(motion: Motion) -> Array:
 @_term("1")
 def low(motion: Motion) -> Array:
     """Number of parts within 5 cm of the floor that must not touch it."""
-    return np.count_nonzero(motion.terminal_height < 0.05, axis=1).astype(np.float64)
+    return np.asarray(np.count_nonzero(motion.terminal_height < 0.05, axis=1).astype(np.float64))
 
 
 @_term("rad^2")

@@ -52,7 +52,9 @@ def read_task(config_path: Path, output: Path, processes: int, seed: int | None 
     )
 
 
-def train(task: Task, output: Path, on_checkpoint: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
+def train(
+    task: Task, output: Path, on_checkpoint: Callable[[Checkpoint], object] | None = None
+) -> Checkpoint:
     """Train, or go on with the training in ``output``, to its end; returns the last checkpoint.
 
     ``on_checkpoint`` sees each checkpoint while the training goes on. Raises InputError when ``output`` holds
@@ -120,7 +122,7 @@ def _processes(task: Task) -> Iterator[Running]:
         try:
             for rank in range(task.processes):
                 receive, send = spawn.Pipe(duplex=False)
-                process = spawn.Process(
+                process: BaseProcess = spawn.Process(
                     target=work, args=(task, rank, Path(folder) / "meeting", send), daemon=True
                 )
                 process.start()

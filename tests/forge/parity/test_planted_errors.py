@@ -48,7 +48,10 @@ def is_named(plant: Plant, comparison: Comparison) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("robot", ROBOTS)
+@pytest.mark.parametrize(
+    "robot",
+    ["quadruped", *(pytest.param(each, marks=pytest.mark.thorough) for each in ("humanoid", "biped"))],
+)
 def test_planted_errors_are_named(robot: str, tmp_path: Path) -> None:
     planted = list(plants(ROBOTS[robot]()))
     assert len(planted) >= 60

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("rknn_venv")
 MANIFEST = EXAMPLE_DIR / "manifest.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(
     not REFERENCE_POLICY.is_file(), reason=f"the reference policy is absent: {REFERENCE_POLICY}"
 )
@@ -47,28 +47,17 @@ def test_reference_policy(forge: Forge) -> None:
     assert len(report["joints"]["int8"]["error_rad"]) == 12
 
 
-def test_report_stands_alone(forge: Forge) -> None:
-    graphs.dense(Path("policy.onnx"))
-    assert forge("calibrate", "--simulate", "--manifest", MANIFEST, "--policy", "policy.onnx",
-                 "--samples", "200") == 0  # fmt: skip
-    verify = ["verify", "policy.onnx", "--manifest", MANIFEST, "--seeds", "1", "--seconds", "4"]
-    forge(*verify, "--dataset", "calib_obs.npy")
-    page = Path("verify/report.html").read_text()
-    assert len(re.findall(r'<img alt="[^"]+" src="data:image/png;base64,', page)) == 5
-    assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
-    assert "http" not in page
-    for joint in yaml.safe_load(MANIFEST.read_text())["joints"]:
-        assert joint in page
-
-
 def test_a_policy_that_stands_still_fails_whatever_its_conversion(
-    forge: Forge, refused: Refused, capsys: pytest.CaptureFixture[str]
+    forge: Forge, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And the report that says so needs no other file."""
     graphs.dense(Path("policy.onnx"))
-    verify = ["verify", "policy.onnx", "--manifest", MANIFEST, "--seeds", "1", "--seconds", "4"]
-    assert "float: asked to walk forward at 0.80 m/s, it did stand" in refused(3, *verify)
-    forge(*verify)
-    printed = capsys.readouterr().out
+    contract = ["--manifest", MANIFEST]
+    assert forge("calibrate", "--simulate", *contract, "--policy", "policy.onnx", "--samples", "200") == 0
+    walks = ["--seeds", "1", "--seconds", "4", "--dataset", "calib_obs.npy"]
+    assert forge("verify", "policy.onnx", *contract, *walks) == 3
+    printed, error = capsys.readouterr()
+    assert "error: float: asked to walk forward at 0.80 m/s, it did stand" in error
     assert "gate: failed" in printed
     assert "float, seed 0: kept walking; in 4 s " in printed
     report = json.loads(Path("verify/report.json").read_text())
@@ -82,6 +71,11 @@ def test_a_policy_that_stands_still_fails_whatever_its_conversion(
     assert "walk left at 0.40 m/s" in page
     assert "floor tracking fraction" in page
     assert report["made_from"]["date"] in page
+    assert len(re.findall(r'<img alt="[^"]+" src="data:image/png;base64,', page)) == 5
+    assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
+    assert "http" not in page
+    for joint in yaml.safe_load(MANIFEST.read_text())["joints"]:
+        assert joint in page
 
 
 def test_a_normalizing_contract_needs_its_statistics(refused: Refused, recorded: list[object]) -> None:
@@ -129,6 +123,7 @@ def test_gate_names_the_number(refused: Refused, recorded: list[object]) -> None
     assert "gate: fail" in Path("verify/report.html").read_text()
 
 
+@pytest.mark.thorough
 def test_search_keeps_as_few_layers_in_float16_as_it_takes(forge: Forge, recorded: list[object]) -> None:
     assert forge(*recorded) == 0
     error = json.loads(Path("verify/report.json").read_text())["precisions"]["int8"]["action_error"]["mean"]
