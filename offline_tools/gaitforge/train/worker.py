@@ -59,8 +59,8 @@ def work(task: Task, rank: int, meeting: Path, report: Connection) -> None:
         report.send(error)
     except MemoryError:
         report.send(_too_large(task))
-    except RuntimeError as error:
-        if "allocate memory" in str(error):
+    except (RuntimeError, ValueError) as error:  # the latter is MuJoCo's
+        if "allocate memory" in str(error) or "bad_alloc" in str(error):
             report.send(_too_large(task))
         elif "gloo" in str(error):
             sys.exit(LOST_ANOTHER)
