@@ -19,7 +19,7 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-thorough test-target test-trainers deb rknn lint format bench faults sessions soak evidence fuzz model \
+.PHONY: help demo test test-thorough test-target test-trainers rehearse deb rknn lint format bench faults sessions soak evidence fuzz model \
     proto cpp clean
 
 help:  ## what there is to make
@@ -50,6 +50,9 @@ model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and w
 
 test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
 	$(BIN)/python -m pytest tests/training -m trainers --must-run
+
+rehearse: $(VENV)/.test cpp  ## gaitctl rehearse, unattended, with the simulated robot: every row within its bound
+	$(BIN)/python -m pytest -s tests/forge/stack/test_rehearse.py -m rehearse --must-run
 
 deb: $(VENV)/.demo  ## the packages for the robot (arm64), a PC (amd64) and whoever builds a controller, in dist/
 	@tools/debian-packages $(DEB_PACKAGES)

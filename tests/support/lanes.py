@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 TIMED = (
     *("cpp", "ctl", "daemon", "guardian", "shared", "system", "target", "telemetry", "worker"),
-    *("forge/chain", "forge/faults", "forge/stack"),
+    *("forge/faults", "forge/stack"),
 )
 """Directories of the one lane."""
 

@@ -91,9 +91,12 @@ class ControlClient:
         data = encode_request(Request(self._last_id, name, body))
         times = 2 if name in REPEATED else 1
         for _ in range(times):
-            self._socket.send(data)
+            with contextlib.suppress(zmq.Again):  # who is turned away has no connection to send on
+                self._socket.send(data, zmq.DONTWAIT)
             while self._socket.poll(self._timeout_ms // times):
-                with contextlib.suppress(WireError):  # what is no reply is passed over, as another request's is
+                with contextlib.suppress(
+                    WireError
+                ):  # what is no reply is passed over, as another request's is
                     reply = decode_reply(self._socket.recv())
                     if reply.request_id == self._last_id:
                         return reply

@@ -22,6 +22,7 @@ from gaitd.ctl.check import System
 from gaitd.ctl.client import read_status
 from gaitd.ctl.doctor import as_map, examine
 from gaitd.ctl.redact import redact
+from gaitd.ctl.rehearse import table as rehearsal
 from gaitd.errors import GaitdError, InputError
 from gaitd.system.config import Config
 
@@ -44,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.show:
-        print(report_words.side_by_side([read_report(path) for path in options.show]))
+        print(report_words.side_by_side([read_marked(path, FORMAT) for path in options.show]))
         return 0
     robot.refuse_while_walking(options, "its measurements would disturb it")
     report = redact(collect(options))
@@ -86,17 +87,17 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
         if not options.no_bench:
             parts["bench"] = _part(lambda: _without_samples(bench.measure(tested, options.seconds)))
     if options.rehearsal:
-        parts["rehearsal"] = _read_json(options.rehearsal)
+        parts["rehearsal"] = read_marked(options.rehearsal, rehearsal.FORMAT, "gaitctl rehearse")
     return parts
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """A report that was written before. Raises InputError."""
-    report = _read_json(path)
-    found = report.get("format") if isinstance(report, dict) else None
-    if found != FORMAT:
-        raise InputError(f"{path}: format is {found!r}, expected {FORMAT!r}: not a report of this gaitctl")
-    return dict(report)
+def read_marked(path: Path, expected: str, writer: str = "gaitctl report") -> dict[str, Any]:
+    """What this gaitctl wrote before, known by its format. Raises InputError."""
+    content = _read_json(path)
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != expected:
+        raise InputError(f"{path}: format is {found!r}, expected {expected!r}, as {writer} writes it")
+    return dict(content)
 
 
 def _read_json(path: Path) -> Any:

@@ -194,9 +194,14 @@ class Rig:
         raise GaitdError(f"{what} did not happen within {timeout_s:g} s; see {self.directory}/*.log")
 
     def wait_walking(self) -> dict[str, Any]:
-        """Wait until the robot has walked for SETTLE_S in one session."""
+        """Wait until the robot has walked for SETTLE_S in one session, and every process is there."""
         self.known = self.wait(
-            lambda status: status["mode"] == "active" and status["mode_for_s"] >= SETTLE_S, "steady walking"
+            lambda status: (
+                status["mode"] == "active"
+                and status["mode_for_s"] >= SETTLE_S
+                and min(status["worker"]["pid"], status["telemetry_pid"]) > 0
+            ),
+            "steady walking with worker and telemetry",
         )
         """gaitd's status before a fault."""
         return self.known

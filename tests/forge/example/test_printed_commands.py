@@ -11,7 +11,7 @@ import pytest
 Forge = Callable[..., int]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.usefixtures("rknn_venv")
 def test_printed_commands(forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
     assert forge("example") == 0
