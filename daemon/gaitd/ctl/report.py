@@ -93,19 +93,28 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
 def read_report(path: Path) -> dict[str, Any]:
     """A report that was written before. Raises InputError."""
     report = _read_json(path)
-    found = report.get("format") if isinstance(report, dict) else None
+    found = report.get("format")
     if found != FORMAT:
         raise InputError(f"{path}: format is {found!r}, expected {FORMAT!r}: not a report of this gaitctl")
-    return dict(report)
-
-
-def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        report_words.side_by_side([report])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged: {type(error).__name__}: {error}; ask for the file again"
+        ) from None
+    return report
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def _part(measure: Callable[[], Any]) -> Any:
