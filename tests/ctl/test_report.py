@@ -90,7 +90,14 @@ def test_two_reports_stand_side_by_side(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not JSON"), ("[]", "format is None, expected 'gaitd report 1'"), ("{}", "format is None")],
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "expected a JSON object, got list"),
+        ("{}", "format is None, expected 'gaitd report 1'"),
+        ('{"format": "gaitd report 1"}', "x.json: damaged: KeyError: 'machine'"),
+        ('{"format": "gaitd report 1", "machine": null, "service": {}}', "x.json: damaged: TypeError"),
+    ],
 )
 def test_what_is_no_report_is_refused(
     tmp_path: Path, content: str, message: str, capsys: pytest.CaptureFixture[str]

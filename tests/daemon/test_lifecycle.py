@@ -299,6 +299,13 @@ def test_gaitctl_shows_and_damps(gaitd: Gaitd, capsys: pytest.CaptureFixture[str
     assert "refused     malformed 1\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("detail", ["x" * 50_000, "caf\udce9", "two\nlines", ""])
+def test_no_detail_keeps_a_request_to_damp_from_gaitd(gaitd: Gaitd, detail: str) -> None:
+    """It may hold a user's name, in whatever encoding that is."""
+    assert gaitctl(["--runtime-dir", str(gaitd.runtime_dir), "damp", "--detail", detail]) == 0
+    assert gaitd.status()["reason"] == "operator"
+
+
 def test_status_lists_the_controllers_that_are_there(gaitd: Gaitd) -> None:
     here, gone = (gaitd.connect(name=name) for name in ("here", "gone"))
     for controller in (here, gone):

@@ -132,6 +132,22 @@ def test_a_death_is_seen_before_anybody_can_say_how(sleeper: Child, nursery: Spa
     hear_until(lambda: sleeper.reap(0) == "telemetry killed by SIGKILL", sleeper, nursery, "how it died")
 
 
+def test_a_spawner_that_never_says_how_a_process_died_is_overdue(
+    sleeper: Child, nursery: SpawnerProcess
+) -> None:
+    pid = started(sleeper, nursery)
+    os.kill(spawner_pid := _parent_of(pid), signal.SIGSTOP)
+    sleeper.send(signal.SIGKILL)
+    hear_until(sleeper.has_died, sleeper, nursery, "its death")
+    assert sleeper.reap(1000) is None
+    assert sleeper.reap(1100) is None
+    assert not sleeper.is_overdue(1100, 100)
+    assert sleeper.is_overdue(1101, 100)
+    os.kill(spawner_pid, signal.SIGCONT)
+    hear_until(lambda: sleeper.reap(1200), sleeper, nursery, "how it died")
+    assert not sleeper.is_overdue(10_000, 100)
+
+
 def test_whoever_asks_for_a_process_does_not_wait_for_it(sleeper: Child, nursery: SpawnerProcess) -> None:
     """As when the disk of the interpreter takes its time."""
     pid = started(sleeper, nursery)

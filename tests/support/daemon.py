@@ -120,9 +120,8 @@ class Gaitd:
         manager = {"NOTIFY_SOCKET": str(self._scratch / "notify"), "WATCHDOG_USEC": "400000"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "support.faulty_gaitd" if fault else module, "run", *paths, *options],
-            stderr=self._log,
+            **{"stderr": self._log, **(process or {})},
             env={**os.environ, **(manager if managed else {}), "GAITD_TEST_FAULT": str(self._fault)},
-            **(process or {}),
         )
         self._controllers: list[Controller] = []
 

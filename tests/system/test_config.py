@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,11 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
             r"guardian_priority is 70 and worker_priority 70: .*set guardian_priority above",
         ),
         ('[daemon]\nruntime_dir = "/' + "p" * 110 + '"', r"a socket's path of 124 bytes, .* may have 107"),
+        ('[daemon]\nruntime_dir = "@gaitd"', r"@gaitd/command\.sock names no file: anybody may connect"),
+        ('[daemon]\nruntime_dir = "/tmp/a\\u0000b"', r"matching regex .* - at `\$\.daemon\.runtime_dir`"),
+        ('[metrics]\naddress = "/tmp/a\\u0000b"', r"matching regex .* - at `\$\.metrics\.address`"),
+        ('[recorder]\ndirectory = "/tmp/a\\u0000b"', r"matching regex .* - at `\$\.recorder\.directory`"),
+        ('[network]\nserver_key = "/tmp/a\\u0000b"', r"matching regex .* - at `\$\.network\.server_key`"),
         ('[metrics]\naddress = "/' + "p" * 110 + '"', r"a socket's path of 111 bytes, .* may have 107"),
         ('[metrics]\naddress = "run/metrics.sock"', r"'run/metrics\.sock' is neither an IP address nor"),
         ('[metrics]\naddress = "robot.local"', r"'robot\.local' is neither an IP address nor"),
@@ -269,3 +276,11 @@ def test_toml_that_trips_its_parser_is_one_line(tmp_path: Path, text: str) -> No
         load_config(write(tmp_path, text))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 2000
+
+
+def test_a_file_is_utf8_whatever_the_locale_is(tmp_path: Path) -> None:
+    path = tmp_path / "gaitd.toml"
+    path.write_text("# \u673a\u5668\u4eba\n", encoding="utf-8")
+    ascii_locale = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "gaitd.cli", "config", str(path)]
+    assert subprocess.run(command, env=ascii_locale, capture_output=True, check=False).returncode == 0

@@ -115,3 +115,28 @@ def test_what_nobody_expected_of_the_system_is_one_line(capsys: pytest.CaptureFi
     assert run_command("gaitd", command) == 7
     expected = "gaitd: error: /dev/shm: Too many open files in system; the system refused it, try again\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("descriptors", [20, 160])
+def test_too_few_descriptors_are_refused_at_the_start(
+    descriptors: int, tmp_path: Path, small_bundle_path: Path
+) -> None:
+    """Peers that keep to their limits would make libzmq abort."""
+    limit = f"ulimit -n {descriptors}; exec"
+    options = f"--bundle {small_bundle_path} --config /dev/null --metrics-port 0 --runtime-dir {tmp_path}/run"
+    done = subprocess.run(
+        ["sh", "-c", f"{limit} {sys.executable} -m gaitd.cli run {options}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7
+    assert f"this process may have {descriptors} file descriptors, gaitd needs 512" in done.stderr
+
+
+def test_letters_that_the_terminal_does_not_have_are_escaped() -> None:
+    code = "from gaitd.system.command_line import run_command; run_command('x', lambda: print('\u7b56') or 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True
+    )
+    assert (done.stdout, done.stderr) == (b"\\u7b56\n", b"")

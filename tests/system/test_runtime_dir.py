@@ -95,3 +95,18 @@ def test_the_longest_path(tmp_path: Path) -> None:
     check_runtime_dir(Path("/") / ("p" * (107 - len("/command.sock") - 1)))
     with pytest.raises(InputError):
         check_runtime_dir(Path("/") / ("p" * (107 - len("/command.sock"))))
+
+
+def test_the_group_gets_in_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        os.close(claim_runtime_dir(tmp_path / "run"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o750
+
+
+def test_no_socket_without_a_file() -> None:
+    """A name that begins with @ has no owner and no mode: every user of the machine may connect."""
+    with pytest.raises(InputError, match=r"runtime directory: @gaitd/command\.sock names no file"):
+        check_runtime_dir(Path("@gaitd"))

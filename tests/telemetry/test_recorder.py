@@ -19,7 +19,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
-from gaitd.wire.generated import Reason
+from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 
@@ -131,19 +131,33 @@ def test_what_was_done_on_purpose_pushes_out_no_recording_of_a_fault(tmp_path: P
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     board = Board()
     (tmp_path / "file").write_text("in the way")
     recorder = board.recorder(tmp_path / "file")
     board.add_steps(1)
     board.damp(recorder)
-    lines = capsys.readouterr().err.splitlines()
+    lines = capfd.readouterr().err.splitlines()
     assert lines == [f"gaitd-telemetry: recording not written to {tmp_path / 'file'}: File exists"]
 
 
+def test_what_cannot_be_removed_keeps_no_other_recording(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gaitd-000001-deadline.mcap").mkdir()
+    board = Board()
+    recorder = board.recorder(tmp_path, keep=2)
+    for _ in range(4):
+        board.add_steps(1)
+        board.damp(recorder)
+    left = [f"gaitd-{number:06d}-deadline.mcap" for number in (1, 4, 5)]
+    assert written(tmp_path) == left
+    assert "not written" not in capfd.readouterr().err
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -154,7 +168,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         board.damp(recorder)
-    lines = capsys.readouterr().err.splitlines()
+    lines = capfd.readouterr().err.splitlines()
     assert lines == [f"gaitd-telemetry: recording not written to {tmp_path}: No space left on device"]
     assert written(tmp_path) == []
     board.damp(recorder)
@@ -248,6 +262,28 @@ def test_the_recorder_needs_no_metrics_port(small_bundle_path: Path, tmp_path: P
             controller = walked(daemon)
             controller.control.demand("damp", session=0, reason=int(Reason.OPERATOR))
             assert only_recording(tmp_path).info.cause == "operator"
+
+
+def test_telemetry_works_though_nobody_reads_the_log(small_bundle_path: Path, tmp_path: Path) -> None:
+    """It has something to say at its start: of the gaitd before this one."""
+    (tmp_path / "active-session.json").write_text('{"session": 1, "policy": "p", "since": "then"}')
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Gaitd(
+        small_bundle_path,
+        config=f'{PATIENT}[recorder]\ndirectory = "{tmp_path}"\n',
+        process={"stderr": writer},
+    ) as gaitd:
+        os.close(writer)
+        gaitd.wait_ready()
+        assert "gaitd_mode" in str(gaitd.metrics())
+        first = gaitd.status()["telemetry_pid"]
+        controller = gaitd.controller()
+        controller.activate()
+        controller.walk(5)
+        controller.wait_for(Mode.DAMPING)
+        wait_until(lambda: list(tmp_path.glob("gaitd-*.mcap")), what="a recording")
+        assert gaitd.status()["telemetry_pid"] == first
 
 
 def test_on_request_and_a_bad_disk_leaves_the_walk_alone(small_bundle_path: Path, tmp_path: Path) -> None:

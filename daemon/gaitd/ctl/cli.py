@@ -18,6 +18,9 @@ from gaitd.errors import InputError, printable
 from gaitd.system.command_line import run_command
 from gaitd.wire.generated import Mode, Reason
 
+MAX_DETAIL = 120
+"""Characters; more, or some that are none, must not keep a request to damp from gaitd."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
@@ -68,7 +71,8 @@ def _status(options: argparse.Namespace) -> int:
 def _damp(options: argparse.Namespace) -> int:
     where = route.of_options(options)
     with GuardListener(where) as guard, ControlClient(where) as client:
-        client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail=options.detail)
+        detail = printable(options.detail, MAX_DETAIL)
+        client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail=detail)
         guard.wait_for_damping()
     print("damping")
     return 0

@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.show:
-        print(report_words.side_by_side([read_marked(path, FORMAT) for path in options.show]))
+        print(report_words.side_by_side([read_report(path) for path in options.show]))
         return 0
     robot.refuse_while_walking(options, "its measurements would disturb it")
     report = redact(collect(options))
@@ -91,22 +91,36 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     return parts
 
 
-def read_marked(path: Path, expected: str, writer: str = "gaitctl report") -> dict[str, Any]:
-    """What this gaitctl wrote before, known by its format. Raises InputError."""
-    content = _read_json(path)
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != expected:
-        raise InputError(f"{path}: format is {found!r}, expected {expected!r}, as {writer} writes it")
-    return dict(content)
-
-
-def _read_json(path: Path) -> Any:
+def read_report(path: Path) -> dict[str, Any]:
+    """A report that was written before. Raises InputError."""
+    report = read_marked(path, FORMAT, "gaitctl report")
     try:
-        return json.loads(path.read_text())
+        report_words.side_by_side([report])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged: {type(error).__name__}: {error}; ask for the file again"
+        ) from None
+    return report
+
+
+def read_marked(path: Path, expected: str, writer: str) -> dict[str, Any]:
+    """What a tool of this gaitctl wrote before, known by its format. Raises InputError."""
+    content = _read_json(path)
+    if (found := content.get("format")) != expected:
+        raise InputError(f"{path}: format is {found!r}, expected {expected!r}, as {writer} writes it")
+    return content
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def _part(measure: Callable[[], Any]) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gaitd.errors import printable
+
 WIDTH = 34
 """Of a column."""
 
@@ -22,7 +24,7 @@ def side_by_side(reports: list[dict[str, Any]]) -> str:
         lines += ["", f"findings of doctor{title}:", *_findings(report)]
         if rows := report.get("rehearsal", {}).get("rows"):
             lines += ["", f"rehearsal{title}:", *(_rehearsed(row) for row in rows)]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _values(report: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -46,6 +46,8 @@ class Child:
         self._restart_at_ns: int | None = None
         self._works_since_ns: int | None = None
         self._exit_code: int | None = None
+        self._dead_since_ns: int | None = None
+        """When it was seen to be dead, while it is not known how."""
         self._report_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._argument = argument(self._write_fd)
         self._fds = (*pass_fds, self._write_fd)
@@ -99,7 +101,9 @@ class Child:
         """Forget a dead process, plan the restart and say how it ended; None while that is not known."""
         code = self._exit_code
         if code is None:
+            self._dead_since_ns = self._dead_since_ns or now_ns
             return None
+        self._dead_since_ns = None
         if self.pidfd >= 0:
             os.close(self.pidfd)
         self.pid, self.pidfd, self._exit_code = 0, -1, None
@@ -114,7 +118,9 @@ class Child:
         return self.pid == 0 and self._restart_at_ns is not None and now_ns >= self._restart_at_ns
 
     def is_overdue(self, now_ns: int, limit_ns: int) -> bool:
-        """It was asked for so long ago, and nothing has been heard of it."""
+        """It was asked for, or has died, so long ago, and nothing has been heard of it."""
+        if self._dead_since_ns is not None:
+            return now_ns - self._dead_since_ns > limit_ns
         awaited = self.pid == 0 and self._exit_code is None and self._restart_at_ns is None
         return self.starts > 0 and awaited and not self.replaced and now_ns - self.started_ns > limit_ns
 

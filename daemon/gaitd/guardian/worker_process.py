@@ -59,10 +59,10 @@ class WorkerProcess:
         than this process, CrashLoopError when it dies again and again.
         """
         child = self.child
-        if child.has_died():
-            return self._reap(now_ns)
         if child.is_overdue(now_ns, START_LIMIT_NS):
             raise CrashLoopError("the process that starts the others does not answer")
+        if child.has_died():
+            return self._reap(now_ns)
         if child.pid == 0:
             self._restart_when_due(now_ns)
         elif self._given_up:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     A reader that has seen enough, such as ``head``, ends it without a word, as it would any other program.
     """
     open_standard_descriptors()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal's encoding may lack a bundle's letters
     try:
         code = command()
         sys.stdout.flush()

@@ -20,6 +20,8 @@ from gaitd.wire.generated import (
 
 Cpu = Annotated[int, msgspec.Meta(ge=0, le=1023)]
 Priority = Annotated[int, msgspec.Meta(ge=1, le=98)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+"""Of a file, which never holds a zero byte."""
 
 
 class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -29,7 +31,7 @@ class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
 class Daemon(_Section, frozen=True, kw_only=True):
     """What runs, and where its sockets are."""
 
-    runtime_dir: str = "/run/gaitd"
+    runtime_dir: Name = "/run/gaitd"
     """Directory of the sockets, readable by the owner and the group only."""
     backend: Literal["auto", "onnx", "rknn", "rknnlite"] = "auto"
     """auto: rknn where the bundle holds model.rknn and this is an RK3588, else onnx; also onnx, with a
@@ -55,9 +57,9 @@ class Network(_Section, frozen=True, kw_only=True):
     """The robot's IPv4 address to listen on, as in "192.168.1.120"; empty: no TCP. It needs both files."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65536 - len(CHANNELS))] = DEFAULT_PORT
     """Port of the state channel; command, guard and control have the next three."""
-    server_key: str = ""
+    server_key: Name = ""
     """File with gaitd's own secret key, as in "/etc/gaitd/robot.key"; gaitctl keygen makes it."""
-    allowed_keys: str = ""
+    allowed_keys: Name = ""
     """File of the public keys that may connect, as in "/etc/gaitd/allowed_keys": a name and key on each line.
     Whoever is on it may move the joints. It is read when gaitd starts."""
 
@@ -148,7 +150,7 @@ class Metrics(_Section, frozen=True, kw_only=True):
     """The Prometheus endpoint."""
 
     enabled: bool = True
-    address: str = "127.0.0.1"
+    address: Name = "127.0.0.1"
     """An IP address, loopback unless told otherwise; or the path of a Unix socket, without a port."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9468
 
@@ -170,7 +172,7 @@ class Recorder(_Section, frozen=True, kw_only=True):
 
     enabled: bool = True
     """false: off without forgetting the directory."""
-    directory: str = ""
+    directory: Name = ""
     """Where the files go, as in "/var/lib/gaitd/recordings"; empty: no recorder."""
     keep: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 20
     """The newest so many files of faults stay, and as many of what somebody asked for. One has at most 8 MB

@@ -51,7 +51,7 @@ def load_config(path: Path | None, root: Path = Path("/")) -> Config:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = tomllib.loads(file.read_text())
+        values: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise error_of(error.errno, f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # tomllib's own errors, and what it lets through

@@ -85,7 +85,7 @@ def _write_new(path: Path, mode: int, text: str) -> None:
 
 def _read(path: Path, forbidden: int, fix: str) -> str:
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             if mode & forbidden:
                 raise InputError(f"{path}: has mode {mode:04o}: {fix}")

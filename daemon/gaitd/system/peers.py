@@ -19,10 +19,14 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 import zmq
 
+from gaitd.errors import ResourceError
+
 MAX_CONNECTIONS = 128
 """Of one process, on all its sockets together."""
 MAX_DESCRIPTORS = 4096
 """Asked of the kernel: far above what can come between two looks."""
+MIN_DESCRIPTORS = 512
+"""For the process itself, MAX_CONNECTIONS, and those that come between two looks."""
 MAX_SUBSCRIBER_BYTES = 128
 """Of a message from a subscriber: the handshake has 40, a subscription to everything 1."""
 MAX_SUBSCRIPTIONS = 2
@@ -34,8 +38,17 @@ MAX_TOPIC_FRAMES = 256
 
 
 def raise_descriptor_limit() -> None:
-    """As many descriptors as this process may have, up to MAX_DESCRIPTORS."""
+    """As many descriptors as this process may have, up to MAX_DESCRIPTORS.
+
+    Raises ResourceError where those are fewer than MIN_DESCRIPTORS: libzmq would abort among peers that are
+    within their limits.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MIN_DESCRIPTORS:
+        raise ResourceError(
+            f"this process may have {hard} file descriptors, gaitd needs {MIN_DESCRIPTORS}; set "
+            f"LimitNOFILE={MAX_DESCRIPTORS} in the unit, or `ulimit -n {MAX_DESCRIPTORS}`"
+        )
     wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MAX_DESCRIPTORS, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

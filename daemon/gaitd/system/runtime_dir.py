@@ -20,7 +20,12 @@ HINT = "set daemon.runtime_dir in gaitd.toml, or --runtime-dir, to a directory t
 
 
 def check_socket_path(path: str) -> None:
-    """Raise ValueError when the path is too long for a Unix socket."""
+    """Raise ValueError when the path is none of a Unix socket: too long, or not in the file system."""
+    if path.startswith("@"):
+        raise ValueError(
+            f"{printable(path, 40)} names no file: anybody may connect to a socket whose name begins with @; "
+            "take a directory such as /run/gaitd"
+        )
     size = len(os.fsencode(path))
     if size > MAX_SOCKET_PATH_BYTES:
         raise ValueError(
@@ -45,7 +50,7 @@ def claim_runtime_dir(directory: Path) -> int:
     """
     check_runtime_dir(directory)
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _make(directory)
         _check_ownership(directory)
         # Only for the owner: whoever can open it can also lock it, and keep gaitd from starting.
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -80,6 +85,15 @@ def is_claimed(directory: Path) -> bool:
         return not _lock(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
+
+
+def _make(directory: Path) -> None:
+    """0750, whatever this process's umask withholds from the group."""
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o750, parents=True)
+        directory.chmod(0o750)
+        return
+    directory.mkdir(exist_ok=True)  # raises where something else is there
 
 
 def _check_ownership(directory: Path) -> None:

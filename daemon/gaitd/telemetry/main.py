@@ -21,6 +21,7 @@ from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
 from gaitd.telemetry.npu import NpuCollector
 from gaitd.telemetry.recorder import FlightRecorder
+from gaitd.telemetry.say import say
 from gaitd.telemetry.session_note import SessionNote
 
 FEED_S = 0.1
@@ -62,9 +63,7 @@ def _run() -> int:
                 served = True
             except GaitdError as error:
                 if turn == 0:
-                    print(
-                        f"{TELEMETRY.title}: {error}; trying again every second", file=sys.stderr, flush=True
-                    )
+                    say(f"{error}; trying again every second")
         turn += 1
         progress["counted"] = histograms.feed(worker.steps, progress["counted"])
         if recorder is not None:

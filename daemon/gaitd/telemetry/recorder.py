@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import Words
-from gaitd.shared.processes import TELEMETRY
 from gaitd.shared.step_ring import StepRing
 from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
+from gaitd.telemetry.say import say
 from gaitd.wire.generated import Reason
 
 _NAME = re.compile(r"gaitd-(\d{6,})-(\w+)\.mcap")
@@ -101,12 +100,12 @@ class FlightRecorder:
             self._progress["recorded"] = newest
             self._keep_newest()
         except OSError as error:
-            _say(f"recording not written to {self._directory}: {error.strerror or error}")
+            say(f"recording not written to {self._directory}: {error.strerror or error}")
             if beside is not None:
                 with suppress(OSError):
                     beside.unlink(missing_ok=True)
             return
-        _say(f"recorded {len(records)} steps in {path}")
+        say(f"recorded {len(records)} steps in {path}")
 
     def _numbered(self) -> dict[int, Path]:
         matches = ((_NAME.fullmatch(path.name), path) for path in self._directory.iterdir())
@@ -117,9 +116,9 @@ class FlightRecorder:
         for on_purpose in (False, True):
             kind = [number for number, path in numbered.items() if _is_on_purpose(path) is on_purpose]
             for number in sorted(kind)[: -self._launch.recorder.keep]:
-                numbered[number].unlink(missing_ok=True)
+                _remove(numbered[number])
         for path in self._directory.glob(f"gaitd-*.mcap{_SUFFIX_BESIDE}"):
-            path.unlink(missing_ok=True)  # of a process that was killed
+            _remove(path)  # of a process that was killed
 
 
 def _is_on_purpose(recording: Path) -> bool:
@@ -127,5 +126,7 @@ def _is_on_purpose(recording: Path) -> bool:
     return match is not None and match[2] in _ON_PURPOSE
 
 
-def _say(text: str) -> None:
-    print(f"{TELEMETRY.title}: {text}", file=sys.stderr, flush=True)
+def _remove(path: Path) -> None:
+    """What cannot be removed, as a directory of that name, must not keep the others."""
+    with suppress(OSError):
+        path.unlink()

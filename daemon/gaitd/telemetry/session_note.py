@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 
 from gaitd.shared.guard_memory import GuardMemory
+from gaitd.telemetry.say import say
 from gaitd.wire.generated import Mode
 
 FILE = "active-session.json"
@@ -46,7 +46,7 @@ class SessionNote:
         if latest is not None and latest.session >> _RUN_BITS == note.session >> _RUN_BITS:
             self._noted = note.session
             return
-        _say(
+        say(
             f"the last gaitd died in session {note.session} of {note.policy}, active since {note.since}, "
             "and left no recording of it; the log's lines before this start may say why"
         )
@@ -70,8 +70,4 @@ class SessionNote:
             since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self._file.write_bytes(msgspec.json.encode(Note(session, self._policy, since)) + b"\n")
         except OSError as error:
-            _say(f"{self._file}: {error.strerror}; if gaitd dies now, its next start will not tell")
-
-
-def _say(text: str) -> None:
-    print(f"gaitd-telemetry: {text}", file=sys.stderr, flush=True)
+            say(f"{self._file}: {error.strerror}; if gaitd dies now, its next start will not tell")

@@ -1,6 +1,7 @@
 // An example controller for a simulated Lite3: a 1 kHz loop that stands the robot up, hands it to gaitd's policy, and
 // goes to damping whenever the client says so.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -15,11 +16,13 @@
 
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <gaitd/client.hpp>
 #include <gaitd/explain.hpp>
 #include <gaitd/orientation.hpp>
 #include <gaitd/pacer.hpp>
+#include <gaitd/write_line.hpp>
 
 #include "lite3_udp.hpp"
 #include "options.hpp"
@@ -86,17 +89,18 @@ std::vector<std::string> jointNames(const Options& options) {
     return names;
 }
 
-/// One line about a phase, with the time since start.
+/// One line about a phase, with the time since start; none where it would keep the loop from the motors.
 void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void say(const char* format, ...) {
     static const std::uint64_t start_ns = gaitd::monotonicNow_ns();
-    std::printf("[%8.3f] ", static_cast<double>(gaitd::monotonicNow_ns() - start_ns) * 1e-9);
+    std::array<char, 1024> line;
+    const int head = std::snprintf(line.data(), line.size(), "[%8.3f] ",
+                                   static_cast<double>(gaitd::monotonicNow_ns() - start_ns) * 1e-9);
     va_list arguments;
     va_start(arguments, format);
-    std::vprintf(format, arguments);
+    std::vsnprintf(line.data() + head, line.size() - static_cast<std::size_t>(head), format, arguments);
     va_end(arguments);
-    std::printf("\n");
-    std::fflush(stdout);
+    gaitd::writeLine(STDOUT_FILENO, line.data());
 }
 
 lite3::CommandPacket packetOf(const JointCommand& command) {
@@ -406,6 +410,7 @@ int main(int argc, char** argv) {
     sigaction(SIGTERM, &action, nullptr);
     action.sa_handler = [](int) { button_pressed = 1; };
     sigaction(SIGUSR1, &action, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);  // Whoever reads the lines may go; the robot stays.
     try {
         const Options options(argc, argv,
                               {"--endpoint-dir", "--robot", "--server-key", "--key", "--state-port", "--command-port",

@@ -11,12 +11,12 @@
 #include <thread>
 #include <utility>
 
-#include <poll.h>
 #include <unistd.h>
 
 #include <gaitd/client.hpp>
 #include <gaitd/explain.hpp>
 #include <gaitd/realtime.hpp>
+#include <gaitd/write_line.hpp>
 
 namespace gaitd::vendor {
 
@@ -84,14 +84,6 @@ public:
             if (told.mode != Mode::Damping && !refusal_.empty()) return refusal_;
         }
         return told.mode == Mode::Damping ? textOf(told, cause) : client_->activationError();
-    }
-
-    /// A line on standard error, or none where nobody takes it: a full pipe must not stop a thread.
-    static void write(const std::string& line) {
-        pollfd writable{STDERR_FILENO, POLLOUT, 0};
-        if (poll(&writable, 1, 0) != 1 || (writable.revents & POLLOUT) == 0) return;
-        const std::string text = line + "\n";
-        if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;
     }
 
 private:
@@ -162,7 +154,7 @@ private:
         return explain(command, client_->jointNames());
     }
 
-    static void say(const std::string& line) { write("gaitd: " + line); }
+    static void say(const std::string& line) { writeLine(STDERR_FILENO, "gaitd: " + line); }
 
     Client* client_ = nullptr;
     const Origin origin_{};

@@ -44,7 +44,7 @@ public:
                 if (cancelled_.exchange(entered) != entered) reporter_.noteStandstill(client_.session(), entered);
             });
         } else {
-            Reporter::write("gaitd: warning: no hook to send damping: nothing damps while the robot's states do not come");
+            writeLine(STDERR_FILENO, "gaitd: warning: no hook to send damping: nothing damps while the robot's states do not come");
         }
         try {
             client_.hello(hello_timeout);
