@@ -84,7 +84,7 @@ PLANTED: dict[str, tuple[Any, str, Any, str]] = {
     "later causes": (CauseKind, "received", CauseKind, "raised ValueError"),
     "size of a request": (gaitd.wire.control, "MAX_REQUEST_BYTES", 70_000, "accepts what violates"),
     "age": (StateAdmission, "too_old", lambda *_: None, "takes a state that violates"),
-    "joint range": (StateAdmission, "_joints_cause", lambda *_: None, "takes a state that violates"),
+    "joint range": (StateAdmission, "_values_cause", lambda *_: None, "takes a state that violates"),
     "replay": (StateAdmission, "admit", _forgets_replays, "takes a state that violates"),
     "all refused": (StateAdmission, "admit", lambda *_: Cause(CauseKind.OLD), "refuses a good state"),
 }
