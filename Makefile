@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # A CPU build of PyTorch is enough; see docs/deployment.md on getting one.
 TORCH ?= torch==2.13.0
 MINUTES ?= 10
+TRAIN ?= examples/lite3_trained/train.yaml
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
@@ -19,8 +20,8 @@ BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-thorough test-target test-trainers deb rknn lint format bench faults sessions soak evidence fuzz model \
-    proto cpp clean
+.PHONY: help demo train test test-thorough test-target test-trainers rehearse deb rknn lint format bench faults \
+    sessions soak evidence fuzz model proto cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -48,8 +49,17 @@ model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and w
 	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property
 
-test-trainers: $(VENV)/.test build/trainers/.made  ## checkpoints that rsl_rl, skrl and stable-baselines3 really write
-	$(BIN)/python -m pytest tests/training -m trainers --must-run
+train: $(VENV)/.demo  ## train the walking policy of TRAIN=examples/lite3_trained/train.yaml, and make a bundle of it
+	$(BIN)/pip install -q '$(TORCH)'
+	$(BIN)/pip install -q -e '.[forge,onnx,learn]'
+	$(BIN)/gaitforge train $(TRAIN) --against $(BUNDLE)
+
+test-trainers: $(VENV)/.test build/trainers/.made  ## three minutes of training; what rsl_rl, skrl and stable-baselines3 write
+	$(BIN)/pip install -q -e '.[learn]'
+	$(BIN)/python -m pytest tests/training tests/forge/train -m trainers --must-run
+
+rehearse: $(VENV)/.test cpp  ## gaitctl rehearse, unattended, with the simulated robot: every row within its bound
+	$(BIN)/python -m pytest -s tests/forge/stack/test_rehearse.py -m rehearse --must-run
 
 deb: $(VENV)/.demo  ## the packages for the robot (arm64), a PC (amd64) and whoever builds a controller, in dist/
 	@tools/debian-packages $(DEB_PACKAGES)

@@ -12,6 +12,7 @@ from gaitd.errors import GaitdError
 
 COMMANDS = (
     "example",
+    "train",
     "export",
     "calibrate",
     "setup_rknn",
@@ -33,6 +34,7 @@ COMMANDS = (
 """Modules of gaitforge.commands, in the order of the chain; each has add_parser()."""
 
 EXTRAS = {
+    **dict.fromkeys(("mujoco.batch", "rsl_rl", "tensorboard", "tensordict"), "learn"),
     "torch": "train",
     **dict.fromkeys(("jinja2", "matplotlib", "mujoco", "onnx", "onnxruntime", "onnxslim", "tqdm"), "forge"),
 }

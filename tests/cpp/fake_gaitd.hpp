@@ -113,6 +113,18 @@ public:
         return last_state_;
     }
 
+    /// What the newest hello told of the controller.
+    struct Told {
+        gaitd::AccountEntry entry;
+        bool watched = false;
+        bool simulated = false;
+    };
+
+    [[nodiscard]] Told told() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return told_;
+    }
+
     [[nodiscard]] std::vector<DampRequest> damps() {
         const std::lock_guard<std::mutex> lock(mutex_);
         return damps_;
@@ -217,6 +229,7 @@ private:
         packer.pack(id);
         if (name == "hello") {
             ++hellos;
+            noteAccount(gaitd::control::field(body, "account"));
             refuses_hello.empty() ? packContract(packer) : refuse(packer, gaitd::Reason::Contract, refuses_hello);
         } else if (name == "activate") {
             ++activates;
@@ -245,6 +258,16 @@ private:
             packer.pack_map(0);
         }
         return buffer;
+    }
+
+    void noteAccount(const msgpack::object& account) {
+        using gaitd::control::value;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        told_.watched = value<bool>(account, "watched");
+        told_.simulated = value<bool>(account, "simulated");
+        told_.entry = {value<std::uint64_t>(account, "thread"), value<std::uint64_t>(account, "session"),
+                       value<std::uint64_t>(account, "reason"), value<std::uint64_t>(account, "command_ns"),
+                       value<std::uint64_t>(account, "damped_ns")};
     }
 
     static void refuse(Packer& packer, gaitd::Reason reason, const std::string& text) {
@@ -332,6 +355,7 @@ private:
     zmq::socket_t command_;
     zmq::socket_t guard_;
     gaitd::StateMessage last_state_;
+    Told told_;
     std::vector<DampRequest> damps_;
     std::atomic<bool> stop_{false};
     std::thread thread_;

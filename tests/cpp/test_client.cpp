@@ -241,6 +241,74 @@ CASE(a_child_of_a_fork_is_refused_and_leaves_the_parents_session_alone) {
     CHECK(scene.gaitd->damps().empty());
 }
 
+CASE(gaitd_is_told_how_each_session_ended_in_damping) {
+    Scene scene;
+    CHECK_EQUAL(scene.gaitd->told().entry.session, 0U);
+    CHECK(!scene.gaitd->told().watched);
+    CHECK(!scene.gaitd->told().simulated);
+    for (const Reason reason : {Reason::WorkerDied, Reason::Operator}) {
+        const std::uint64_t began_ns = monotonicNow_ns();
+        const std::uint64_t session = scene.walk();
+        if (reason == Reason::Operator) scene.client.requestDamping("a button");
+        if (reason != Reason::Operator) scene.gaitd->sendAsGuardian(FakeGaitd::damping(session, reason));
+        CHECK(scene.loop.until(damped));
+        const std::uint64_t damped_ns = monotonicNow_ns();
+        CHECK(check::eventually([&] { return scene.gaitd->told().entry.session == session; }));
+        const AccountEntry entry = scene.gaitd->told().entry;
+        CHECK_EQUAL(entry.reason, static_cast<std::uint64_t>(reason));
+        CHECK_EQUAL(entry.thread, static_cast<std::uint64_t>(syscall(SYS_gettid)));
+        CHECK(entry.command_ns > began_ns);
+        CHECK(entry.command_ns <= entry.damped_ns);
+        CHECK(entry.damped_ns <= damped_ns);
+    }
+}
+
+CASE(what_was_told_to_a_gaitd_that_went_is_told_to_the_next_one_and_another_policy_is_not_taken_up) {
+    Scene scene(FakeGaitd::kDeadline_ns);
+    const std::uint64_t session = scene.walk();
+    scene.gaitd.reset();
+    CHECK(scene.loop.until(damped, milliseconds(2000)));
+    scene.gaitd.emplace(scene.dir.path());
+    scene.gaitd->policy = 'b';
+    CHECK(check::eventually([&] { return scene.gaitd->told().entry.session == session; }));
+    CHECK_EQUAL(scene.gaitd->told().entry.reason, static_cast<std::uint64_t>(Reason::ClientDeadline));
+    CHECK_THROWS(RefusedError, "call hello() again", scene.client.activate());
+}
+
+CASE(a_session_without_a_command_is_told_as_such) {
+    Scene scene;
+    scene.gaitd->answers_states = false;
+    const std::uint64_t session = scene.client.activate();
+    scene.gaitd->sendAsGuardian(FakeGaitd::damping(session, Reason::Limit));
+    CHECK(scene.loop.until(damped));
+    CHECK(check::eventually([&] { return scene.gaitd->told().entry.session == session; }));
+    CHECK_EQUAL(scene.gaitd->told().entry.command_ns, 0U);
+}
+
+CASE(a_loop_that_stands_still_is_told_while_it_does) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.deadline_ns = 100'000'000;
+    Config simulated = config(dir);
+    simulated.simulated = true;
+    Client client(simulated);
+    client.watch([](const JointCommand&) {});
+    client.hello(milliseconds(5000));
+    Loop loop(client);
+    const std::uint64_t session = client.activate();
+    CHECK(loop.until(active));
+    CHECK(check::eventually([&] { return gaitd.told().entry.session == session; }));
+    const FakeGaitd::Told told = gaitd.told();
+    CHECK(told.watched);
+    CHECK(told.simulated);
+    CHECK_EQUAL(told.entry.reason, static_cast<std::uint64_t>(Reason::ClientDeadline));
+    CHECK(told.entry.damped_ns > told.entry.command_ns);
+    client.command(monotonicNow_ns());
+    CHECK_EQUAL(client.command(monotonicNow_ns()).mode, Mode::Damping);
+    client.hello(milliseconds(5000));
+    CHECK_EQUAL(gaitd.told().entry.damped_ns, told.entry.damped_ns);  // The first counts.
+}
+
 CASE(a_loop_that_stands_still_is_damped_by_the_watchdog) {
     std::atomic<int> sent{0};
     std::atomic<bool> soft{true};

@@ -112,7 +112,11 @@ def test_a_runtime_directory_too_long_for_a_socket(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights: sudo make test")
-def test_a_user_without_rights_is_told_about_the_group() -> None:
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("status", UnreachableError.exit_code), ("safe-to-stop", 2), ("bench", 2), ("doctor", 3)],
+)
+def test_a_user_without_rights_is_told_about_the_group(command: str, code: int) -> None:
     """As somebody who is not in the group gaitd."""
     directory = Path(tempfile.mkdtemp(prefix="gaitd-test-"))
     directory.chmod(0o750)
@@ -120,15 +124,17 @@ def test_a_user_without_rights_is_told_about_the_group() -> None:
     shutil.chown(directory, group=group)
     with socket.socket(socket.AF_UNIX) as control:
         control.bind(str(directory / "control.sock"))
-        code = (
+        program = (
             "import os, sys; from gaitd.ctl.cli import main; os.setgroups([]); os.setgid(65534); "
-            f"os.setuid(65534); sys.exit(main(['--runtime-dir', {str(directory)!r}, 'status']))"
+            f"os.setuid(65534); sys.exit(main(['--runtime-dir', {str(directory)!r}, {command!r}]))"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     shutil.rmtree(directory)
-    assert done.returncode == UnreachableError.exit_code
-    assert f"the group {group} may: sudo usermod --append --groups {group} $USER" in done.stderr
-    assert done.stderr.count("\n") == 1
+    told = done.stdout if command == "doctor" else done.stderr
+    assert done.returncode == code
+    assert f"the group {group} may: sudo usermod --append --groups {group} $USER" in told
+    assert "--force" not in told
+    assert "Traceback" not in done.stderr
 
 
 def test_damp_that_no_controller_hears_of_is_no_success(

@@ -74,6 +74,12 @@ def locks(name: str) -> Defect:
         ("config", writes("/etc/gaitd/gaitd.toml", "[daemon]\nspeed = 3"), Level.FAIL, "speed"),
         ("policy", removes("/var/lib/gaitd/selection.json"), Level.FAIL, "no policy is active"),
         (
+            "config",
+            writes("/etc/gaitd/gaitd.toml", "[daemon]\nrehearsal = true"),
+            Level.WARN,
+            "not for walking",
+        ),
+        (
             "policy",
             writes("/etc/gaitd/gaitd.toml", "[guard]\nfallback_damping_min_nms_per_rad = 2.6"),
             Level.FAIL,
@@ -109,6 +115,13 @@ def test_each_defect_is_found_and_comes_with_its_fix(
     assert check.level is level
     assert found in check.found
     assert check.fix
+
+
+def test_without_cores_of_its_own_none_are_named_to_be_isolated(fake: FakeSystem) -> None:
+    fake.write("/etc/gaitd/gaitd.toml", "[realtime]\nworker_cpus = []\nguardian_cpus = []")
+    isolation = one(look(fake), "isolation")
+    assert isolation.level is Level.WARN
+    assert "isolcpus" not in isolation.fix
 
 
 NODE = "/sys/devices/platform/fdab0000.npu"

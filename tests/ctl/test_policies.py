@@ -69,6 +69,12 @@ def test_list_marks_active_and_previous(shelf: Shelf) -> None:
     ]
 
 
+def test_an_empty_list_says_so_and_stays_empty_for_programs(shelf: Shelf) -> None:
+    code, out, error = shelf("list")
+    assert (code, out) == (0, "")
+    assert "no policy is installed; sudo gaitctl install BUNDLE" in error
+
+
 def test_activating_the_active_one_keeps_the_way_back(shelf: Shelf) -> None:
     shelf("install", shelf.first, "--activate")
     shelf("install", shelf.second, "--activate")

@@ -261,6 +261,17 @@ def test_release_names_the_session(robot: Robot, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "idle\n"
 
 
+def test_release_of_what_is_idle_or_walks(robot: Robot, capsys: pytest.CaptureFixture[str]) -> None:
+    robot.runtime_dir.mkdir()
+    with answering(robot.runtime_dir, {"mode": "idle", "session": 0}) as asked:
+        assert robot("release") == 0
+    assert (asked, capsys.readouterr().out) == (["status"], "idle\n")
+    with answering(robot.runtime_dir, {"mode": "active", "session": 41}) as asked:
+        assert robot("release") == 2
+    assert asked == ["status"]
+    assert "gaitctl damp" in capsys.readouterr().err
+
+
 def test_what_a_peer_writes_does_nothing_to_the_terminal(
     robot: Robot, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gaitd.ctl.rehearse.threads import IO_THREAD, paused_thread, thread_named
 from gaitd.errors import GaitdError
 from gaitd.wire.generated import Mode, Reason
 from gaitforge.faults.peers import path_of
-from gaitforge.faults.threads import stopped_thread
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 
@@ -49,7 +49,7 @@ def test_while_its_messages_stand_still_nothing_walks_and_nothing_feeds_the_watc
     daemon: Gaitd, walker: Controller
 ) -> None:
     try:
-        with stopped_thread(daemon.process.pid):
+        with paused_thread(thread_named(daemon.process.pid, IO_THREAD)):
             wait_until(lambda: not walks(walker), what="the end of the commands")
             assert not is_fed(daemon)
             assert not walks(walker)
@@ -78,7 +78,7 @@ def test_without_the_file_of_its_socket_it_says_damping(daemon: Gaitd, walker: C
 
 def test_it_ends_though_its_messages_stand_still(daemon: Gaitd) -> None:
     try:
-        with stopped_thread(daemon.process.pid):
+        with paused_thread(thread_named(daemon.process.pid, IO_THREAD)):
             time.sleep(20 * 12 * 5 / 1000)
             daemon.process.terminate()
             # Its main thread is gone; the one that is stopped is the debugger's to let go.

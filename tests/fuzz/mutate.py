@@ -96,6 +96,7 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
             "joints": joints[: -1 - rng.getrandbits(1)] if rng.random() < 0.1 else joints,
             "fields": other_fields if rng.random() < 0.3 else fields,
             "message": rng.choice(("state", "state", "raw_observation", "photo")),
+            "account": _account(rng),
         },
         "activate": {},
         "release": {"session": rng.choice(sessions)},
@@ -115,6 +116,18 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
         pairs[index] = (pairs[index][0], rng.choice(ODD))
     rng.shuffle(pairs)
     return [pack(name), bytes([0x80 + len(pairs)]) + b"".join(key + value for key, value in pairs)]
+
+
+def _account(rng: random.Random) -> dict[str, object]:
+    """What a controller tells of itself; now and then with something missing, odd or too much."""
+    told: dict[str, object] = {"simulated": rng.random() < 0.5, "watched": rng.random() < 0.5}
+    for name in ("thread", "session", "reason", "command_ns", "damped_ns"):
+        told[name] = rng.choice((0, rng.getrandbits(8), rng.getrandbits(63)))
+    if rng.random() < 0.2:
+        told[rng.choice((*told, "colour"))] = rng.choice((-1, 2**64 - 1, 0.5, True, None, "x", [], {}))
+    if rng.random() < 0.1:
+        del told[rng.choice(list(told))]
+    return told
 
 
 def _number(rng: random.Random) -> bytes:

@@ -155,7 +155,8 @@ def _is_granted(name: str, body: dict[str, Item], peers: Peers) -> bool:
     ours = exactly(peers.session)
     if name == "hello":
         return (
-            _has(body, {"controller", "joints", "fields"}, {"message"})
+            _has(body, {"controller", "joints", "fields"}, {"message", "account"})
+            and ("account" not in body or _is_account(body["account"]))
             and body["controller"][0] == "str"
             and _texts(body["joints"]) is not None
             and sorted(_texts(body["joints"]) or ()) == sorted(peers.joint_names)
@@ -177,6 +178,18 @@ def _is_granted(name: str, body: dict[str, Item], peers: Peers) -> bool:
             and body.get("detail", ("str", ""))[0] == "str"
         )
     return name in ("activate", "status") and not body
+
+
+def _is_account(item: Item) -> bool:
+    body = _keys(item[1]) if item[0] == "map" else None
+    numbers = {"thread", "session", "reason", "command_ns", "damped_ns"}
+    answers = {"simulated", "watched"}
+    return (
+        body is not None
+        and _has(body, numbers | answers)
+        and all(uint()(body[key]) for key in numbers)
+        and all(body[key][0] == "bool" for key in answers)
+    )
 
 
 def _has(body: dict[str, Item], needed: set[str], optional: set[str] = frozenset()) -> bool:  # type: ignore[assignment]

@@ -27,6 +27,12 @@ FIRST = 1000
 LIMITS = GuardLimits(deadline_ns=60_000_000, first_command_ns=500_000_000)
 
 
+ACCOUNT = {
+    "simulated": True, "watched": True, "thread": 7,
+    "session": 5, "reason": 2, "command_ns": 10, "damped_ns": 20,
+}  # fmt: skip
+
+
 def make(bundle: Bundle, *, ready: bool = True) -> Sessions:
     sessions = Sessions(bundle, LIMITS, FIRST, lambda: {"extra": "status"}, 0)
     sessions.worker_ready = ready
@@ -130,6 +136,17 @@ def test_a_session_carries_the_controllers_order(peer: Peer, sessions: Sessions)
         np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
+def test_what_a_controller_tells_of_itself_is_shown_and_moves_nothing(peer: Peer, other: Peer) -> None:
+    other.hello()
+    peer.hello(account=ACCOUNT)
+    session = peer.activate()
+    peer.hello(account={**ACCOUNT, "session": session})
+    status = other.ask("status").body
+    assert status["accounts"] == [{"controller": "c", "owns": True, **ACCOUNT, "session": session}]
+    assert (status["mode"], status["session"]) == ("active", session)
+    assert status["deadline_s"] == LIMITS.deadline_ns / 1e9
+
+
 def test_a_second_hello_does_not_change_the_running_session(peer: Peer, sessions: Sessions) -> None:
     peer.hello(joints=["knee", "hip", "thigh"])
     peer.activate()
@@ -157,6 +174,10 @@ def test_a_second_hello_does_not_change_the_running_session(peer: Peer, sessions
         ({"message": "photo"}, ("message",)),
         ({"controller": 5}, ("controller",)),
         ({"colour": "red"}, ("colour",)),
+        ({"account": None}, ("account",)),
+        ({"account": {**ACCOUNT, "mode": 1}}, ("mode",)),
+        ({"account": {**ACCOUNT, "damped_ns": -1}}, ("damped_ns",)),
+        ({"account": {name: ACCOUNT[name] for name in ACCOUNT if name != "watched"}}, ("watched",)),
     ],
 )
 def test_a_hello_that_does_not_fit_is_refused_by_name(
@@ -322,6 +343,8 @@ def test_status_tells_what_holds(peer: Peer, other: Peer) -> None:
         "damped_by": "",
         "owner": "",
         "controllers": [],
+        "accounts": [],
+        "deadline_s": 0.06,
         "extra": "status",
     }
     peer.hello(controller="walker")

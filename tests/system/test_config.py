@@ -132,8 +132,8 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[daemon]\ncolour = 1", r"unknown field `colour` - at `\$\.daemon`"),
-        ("[colour]\nred = 1", r"unknown field `colour`"),
+        ("[daemon]\ncolour = 1", r"unknown field `colour` - at `\$\.daemon`; known: runtime_dir, backend, "),
+        ("[colour]\nred = 1", r"unknown field `colour`; known: daemon, guard, "),
         ("daemon = 1", r"`\$\.daemon`"),
         ('[daemon]\nbackend = "gpu"', r"'gpu' - at `\$\.daemon\.backend`"),
         ("[daemon]\nnpu_core = 0", r"at `\$\.daemon\.npu_core`"),
@@ -180,8 +180,8 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
         ),
         ("[realtime]\nworker_priority = 99", r"<= 98 - at `\$\.realtime\.worker_priority`"),
         ("[realtime]\nworker_cpus = [-1]", r">= 0 - at `\$\.realtime\.worker_cpus\[.*\]`"),
-        ('[realtime]\nenabled = "yes"', r"Expected `bool`.*`\$\.realtime\.enabled`"),
-        ("[metrics]\nport = 0", r">= 1 - at `\$\.metrics\.port`"),
+        ('[realtime]\nenabled = "yes"', r"Expected `bool`.*`\$\.realtime\.enabled`; found 'yes'"),
+        ("[metrics]\nport = 0", r">= 1 - at `\$\.metrics\.port`; found 0"),
         ("[metrics]\nport = 65536", r"<= 65535 - at `\$\.metrics\.port`"),
         ('[network]\naddress = "robot.local"', r"'robot.local' is not an IPv4 address - at `\$\.network`"),
         ('[network]\naddress = "10.0.0.1"', r"server_key is empty: there is no TCP without keys; .*keygen"),

@@ -77,6 +77,14 @@ def machine_options() -> list[str]:
     return ["-M", "virt", "-cpu", "cortex-a76", "-smp", str(CORES), "-m", "2048", "-nic", "none"]
 
 
+DEVICES = """\
+c /dev/rknpu 0660 root render - 10:230
+d /dev/dma_heap 0755 root root -
+c /dev/dma_heap/system 0660 root render - 1:3
+"""
+"""Device nodes, for systemd-tmpfiles."""
+
+
 def _build(board: Path) -> None:
     root, kernel = board / "root", board / "kernel"
     with _foreign_programs():
@@ -85,7 +93,7 @@ def _build(board: Path) -> None:
     (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 0\n/dev/vdb /trial ext4 defaults 0 0\n")
     (root / "etc/hostname").write_text("board\n")
     # What the vendor's driver and the rule for udev make together.
-    (root / "etc/tmpfiles.d/npu.conf").write_text("c /dev/rknpu 0660 root render - 10:230\n")
+    (root / "etc/tmpfiles.d/npu.conf").write_text(DEVICES)
     unit = root / "etc/systemd/system/trial.service"
     unit.write_text(TRIAL_UNIT)
     wants = root / "etc/systemd/system/multi-user.target.wants"

@@ -121,7 +121,7 @@ def test_the_selftest_and_the_bench_run_on_the_npu(report: dict[str, Any]) -> No
     assert report["selftest"]["backend"] == "rknn"
     assert report["selftest"]["max_error"] < 1e-5
     assert report["bench"]["code"] == 0
-    assert "NPU core 2, loaded: p50" in report["bench"]["out"]
+    assert "NPU core 2 (rknn), loaded: p50" in report["bench"]["out"]
 
 
 def test_walks_on_the_cpu_too(report: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def test_rsl_rl_beta(tmp_path: Path) -> None:
     check(tmp_path, "model.pt")
 
 
-@pytest.mark.parametrize("algorithm", ["PPO", "A2C", "SAC", "TD3"])
+@pytest.mark.parametrize("algorithm", ["PPO", "PPO+sde", "A2C", "SAC", "SAC+sde", "TD3"])
 def test_stable_baselines3(tmp_path: Path, algorithm: str) -> None:
     train(tmp_path, "toy_stable_baselines3.py", algorithm)
     check(tmp_path, "model.zip")

@@ -1,4 +1,4 @@
-"""Trains for some steps with stable-baselines3. Usage: toy_stable_baselines3.py ALGORITHM DIRECTORY."""
+"""Trains for some steps with stable-baselines3. Usage: toy_stable_baselines3.py ALGORITHM[+sde] DIRECTORY."""
 
 import sys
 from pathlib import Path
@@ -31,13 +31,18 @@ class Toy(gym.Env):
 
 
 def main(algorithm, directory):
+    algorithm, _, exploration = algorithm.partition("+")
     off_policy = algorithm in ("SAC", "TD3")
     kwargs = {"net_arch": [32, 24]}
     if algorithm == "PPO":
         kwargs["activation_fn"] = torch.nn.ELU
     options = {"learning_starts": 50} if off_policy else {"n_steps": 64}
+    if exploration == "sde":
+        options["use_sde"] = True
     model = getattr(stable_baselines3, algorithm)("MlpPolicy", Toy(), policy_kwargs=kwargs, seed=0, **options)
     model.learn(200)
+    if exploration == "sde" and off_policy:  # as after a long training: the mean reaches its bound
+        model.actor.mu[0].weight.data *= 20
     model.save(directory / "model.zip")
     rows = 2 * np.random.default_rng(1).standard_normal((STEPS, OBS)).astype(np.float32)
     actions = [model.predict(row, deterministic=True)[0] for row in rows]

@@ -13,9 +13,10 @@ from typing import Any
 import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, report, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient, GuardListener
-from gaitd.errors import printable
+from gaitd.ctl.rehearse import command as rehearse
+from gaitd.errors import InputError, printable
 from gaitd.system.command_line import run_command
-from gaitd.wire.generated import Reason
+from gaitd.wire.generated import Mode, Reason
 
 MAX_DETAIL = 120
 """Characters; more, or some that are none, must not keep a request to damp from gaitd."""
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(command=_safe_to_stop, force=False)
     policies.add_parsers(commands)
-    for module in (doctor, selftest, bench, report, keygen):
+    for module in (doctor, selftest, bench, rehearse, report, keygen):
         module.add_parser(commands)
     return parser
 
@@ -79,7 +80,15 @@ def _damp(options: argparse.Namespace) -> int:
 
 def _release(options: argparse.Namespace) -> int:
     with ControlClient(route.of_options(options)) as client:
-        client.demand("release", session=client.demand("status")["session"])
+        status = client.demand("status")
+        mode, session = status["mode"], status["session"]
+        if mode == Mode.ACTIVE.name.lower():
+            raise InputError(
+                f"session {session} is active: only its controller may end it while the robot moves; "
+                "lie the robot down first, or gaitctl damp"
+            )
+        if mode != Mode.IDLE.name.lower():
+            client.demand("release", session=session)
     print("idle")
     return 0
 
@@ -115,6 +124,7 @@ def _in_words(status: dict[str, Any]) -> str:
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
         *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
+        *(["rehearsal   daemon.rehearsal is on: not for walking"] if status.get("rehearsal") else []),
         f"controllers {', '.join(status['controllers']) or 'none connected'}",
         f"interval    {_interval(status)}",
         "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),

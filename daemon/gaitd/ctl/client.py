@@ -91,7 +91,8 @@ class ControlClient:
         data = encode_request(Request(self._last_id, name, body))
         times = 2 if name in REPEATED else 1
         for _ in range(times):
-            self._socket.send(data)
+            with contextlib.suppress(zmq.Again):  # who is turned away has no connection to send on
+                self._socket.send(data, zmq.DONTWAIT)
             while self._socket.poll(self._timeout_ms // times):
                 with contextlib.suppress(
                     WireError

@@ -11,9 +11,10 @@ from typing import Any
 from gaitd.bundle.read import Bundle
 from gaitd.bundle.store import DEFAULT_ROOT, PolicyStore
 from gaitd.ctl import robot
-from gaitd.ctl.check import Check, Level, System, fail, ok
+from gaitd.ctl.check import Check, Level, System, fail, ok, warn
 from gaitd.ctl.client import read_status
 from gaitd.ctl.npu_checks import check_npu
+from gaitd.ctl.route import Route
 from gaitd.ctl.service_checks import check_policy, check_service
 from gaitd.ctl.system_checks import check_system
 from gaitd.errors import GateError, InputError
@@ -63,14 +64,23 @@ def _examine(system: System, config_path: Path | None, runtime_dir: Path) -> Ite
     yield from npu
     yield from check_system(system, config)
     npu_is_well = all(check.level is not Level.FAIL for check in npu)
-    yield from check_service(read_status(runtime_dir), npu_is_well)
+    status, route = read_status(runtime_dir), Route.local(runtime_dir)
+    if status is None and route.is_barred:
+        yield fail("gaitd", "cannot be asked by this user", route.advice())
+    else:
+        yield from check_service(status, npu_is_well)
 
 
 def _configuration(system: System, path: Path | None) -> tuple[Config, Check]:
     root = system.path("/")
     try:
         files = [path] if path is not None else config_files(root)
-        return load_config(path, root), ok("config", ", ".join(map(str, files)) or "all defaults")
+        config = load_config(path, root)
+        found = ", ".join(map(str, files)) or "all defaults"
+        if config.daemon.rehearsal:
+            fix = "after gaitctl rehearse, take it out of the configuration and restart gaitd"
+            return config, warn("config", f"{found}: daemon.rehearsal is on, not for walking", fix)
+        return config, ok("config", found)
     except InputError as error:
         return Config(), fail("config", str(error), "gaitd config prints every field with its meaning")
 

@@ -58,7 +58,13 @@ def _install(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     store = PolicyStore(options.store)
-    for policy in store.policies():
+    policies = store.policies()
+    if not policies:
+        print(
+            f"gaitctl: note: {store.root}: no policy is installed; sudo gaitctl install BUNDLE",
+            file=sys.stderr,
+        )
+    for policy in policies:
         mark = "active" if policy.active else "previous" if policy.previous else ""
         try:
             manifest = store.open(policy.id).manifest

@@ -22,6 +22,7 @@ from gaitd.ctl.check import System
 from gaitd.ctl.client import read_status
 from gaitd.ctl.doctor import as_map, examine
 from gaitd.ctl.redact import redact
+from gaitd.ctl.rehearse import table as rehearsal
 from gaitd.errors import GaitdError, InputError
 from gaitd.system.config import Config
 
@@ -86,16 +87,13 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
         if not options.no_bench:
             parts["bench"] = _part(lambda: _without_samples(bench.measure(tested, options.seconds)))
     if options.rehearsal:
-        parts["rehearsal"] = _read_json(options.rehearsal)
+        parts["rehearsal"] = read_marked(options.rehearsal, rehearsal.FORMAT, "gaitctl rehearse")
     return parts
 
 
 def read_report(path: Path) -> dict[str, Any]:
     """A report that was written before. Raises InputError."""
-    report = _read_json(path)
-    found = report.get("format")
-    if found != FORMAT:
-        raise InputError(f"{path}: format is {found!r}, expected {FORMAT!r}: not a report of this gaitctl")
+    report = read_marked(path, FORMAT, "gaitctl report")
     try:
         report_words.side_by_side([report])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -103,6 +101,14 @@ def read_report(path: Path) -> dict[str, Any]:
             f"{path}: damaged: {type(error).__name__}: {error}; ask for the file again"
         ) from None
     return report
+
+
+def read_marked(path: Path, expected: str, writer: str) -> dict[str, Any]:
+    """What a tool of this gaitctl wrote before, known by its format. Raises InputError."""
+    content = _read_json(path)
+    if (found := content.get("format")) != expected:
+        raise InputError(f"{path}: format is {found!r}, expected {expected!r}, as {writer} writes it")
+    return content
 
 
 def _read_json(path: Path) -> dict[str, Any]:

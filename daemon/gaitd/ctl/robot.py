@@ -9,6 +9,7 @@ from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
 from gaitd.ctl import service
 from gaitd.ctl.client import read_status
+from gaitd.ctl.route import Route
 from gaitd.errors import InputError
 from gaitd.system.config import Config
 from gaitd.system.config_files import load_config
@@ -61,6 +62,9 @@ def refuse_while_walking(options: argparse.Namespace, what: str, then: str = "ad
             f"session {status.get('session')} is active: {what}; lie the robot down and release the "
             "session first"
         )
+    route = Route.local(runtime_dir)
+    if route.is_barred:
+        raise InputError(f"{runtime_dir}: a robot may be walking there: {what}; {route.advice()}")
     if is_claimed(runtime_dir):
         raise InputError(
             f"{runtime_dir}: a gaitd runs here but does not answer, so the robot may be walking: {what}; "

@@ -63,11 +63,19 @@ class Route:
         for channel in channels:
             socket.connect(getattr(self.endpoints, channel))
 
+    @property
+    def is_barred(self) -> bool:
+        """Whether this user has no right to open the sockets: silence then says nothing about gaitd."""
+        return self.keys is None and not _may_connect(self._path)
+
+    @property
+    def _path(self) -> str:
+        return self.endpoints.control.removeprefix("ipc://")
+
     def advice(self) -> str:
         """What to look at when nobody answers."""
         if self.keys is None:
-            path = self.endpoints.control.removeprefix("ipc://")
-            return "is it running? systemctl status gaitd" if _may_connect(path) else _no_access(path)
+            return _no_access(self._path) if self.is_barred else "is it running? systemctl status gaitd"
         key = zmq.curve_public(self.keys.secret).decode()
         return (
             "is it running, does its network.address fit, is the server key its own, "

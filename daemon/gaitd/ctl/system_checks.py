@@ -52,8 +52,12 @@ def _check_cores(system: System, config: Config) -> Check:
 def _check_isolation(system: System, cpus: list[int]) -> Check:
     isolated = cpu_list(system.text(f"{CPU}/isolated"))
     shared = set(cpus) - isolated
-    if not cpus or shared:
-        fix = f"add isolcpus={','.join(map(str, cpus)) or '5,6'} to the kernel's command line and reboot"
+    if not cpus:
+        return warn(
+            "isolation", "no core is gaitd's alone", "set its cores first, then isolate them (docs: realtime)"
+        )
+    if shared:
+        fix = f"add isolcpus={','.join(map(str, cpus))} to the kernel's command line and reboot"
         return warn("isolation", "other programs share gaitd's cores", f"{fix} (docs: realtime)")
     return ok("isolation", f"{_cpus(set(cpus))} are gaitd's alone")
 

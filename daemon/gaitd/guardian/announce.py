@@ -79,6 +79,11 @@ def log_fallback(now: str, why: str) -> None:
     log.warning("POLICY RUNS ON THE CPU until gaitd restarts", backend=now, why=why)
 
 
+def log_rehearsal() -> None:
+    """That errors can be ordered."""
+    log.warning("SET UP FOR A REHEARSAL, not for walking", setting="daemon.rehearsal")
+
+
 def status_line(state: GuardState, joints: Sequence[str], starting: int, running: str) -> str:
     """For `systemctl status`. ``starting``: which start of the worker is under way, 0: ready."""
     text = state.mode.name

@@ -145,6 +145,8 @@ class Guardian:
         signal.signal(signal.SIGINT, self.stop)
         name_process(GUARDIAN.title)
         announce.log_start(self._bundle, self._choice.current)
+        if config.daemon.rehearsal:
+            announce.log_rehearsal()
         now_ns = time.monotonic_ns()
         self._start(self._worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
@@ -330,6 +332,7 @@ class Guardian:
                 GUARDIAN.name: self._missing_realtime,
                 WORKER.name: self._worker.report.realtime,
             },
+            "rehearsal": self._config.daemon.rehearsal,
             "refused_requests": self._words["control_refused"],
         }
 

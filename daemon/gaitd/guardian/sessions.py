@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 import gaitd
@@ -247,6 +248,12 @@ class Sessions:
             "damped_by": self._damped_by if state.reason in ASKED_FOR else "",
             "owner": self.owner if state.session else "",
             "controllers": [self._name_of(peer) for peer in self._hellos],
+            "accounts": [
+                {"controller": self._name_of(peer), "owns": peer == self._owner, **msgspec.to_builtins(told)}
+                for peer, hello in self._hellos.items()
+                if (told := hello.account) is not msgspec.UNSET
+            ],
+            "deadline_s": self._times["deadline_ns"] / 1e9,
             **self._status(),
         }
 

@@ -41,6 +41,9 @@ class Daemon(_Section, frozen=True, kw_only=True):
     """The NPU core that runs the model."""
     keep_warm_s: Annotated[float, msgspec.Meta(gt=0, le=2.5)] = 1.0
     """Without a session, infer this often: the NPU powers down after 3 s of idling."""
+    rehearsal: bool = False
+    """gaitctl rehearse may order backend errors, on the stand: the worker's backend fails after SIGUSR1.
+    Not for walking."""
 
     def __post_init__(self) -> None:
         """Refuse a directory whose sockets would have too long a path. Raises ValueError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,21 @@ def _problem(values: dict[str, Any]) -> str:
     try:
         config = msgspec.convert(values, Config)
     except (ValueError, RecursionError) as error:
-        return printable(str(error))
+        return printable(f"{error}{_found(str(error), values)}")
     return _problem_of_socket(config.metrics)
+
+
+def _found(problem: str, values: dict[str, Any]) -> str:
+    """What a message of msgspec leaves out: the value that was there, or the names that are known."""
+    place = re.search(r" - at `\$\.(\w+)(?:\.(\w+))?`$", problem)
+    section, field = place.groups() if place else ("", None)
+    if "unknown field" in problem:
+        table = getattr(Config(), section) if section else Config()
+        return f"; known: {', '.join(table.__struct_fields__)}"
+    if place is None or not problem.startswith("Expected"):
+        return ""
+    found = values[section][field] if field else values[section]
+    return f"; found {printable(repr(found), 80)}"
 
 
 def _problem_of_socket(metrics: Metrics) -> str:

@@ -59,6 +59,28 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     pass
 
 
+_Uint = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Account(_Body, frozen=True, kw_only=True):
+    """What a controller tells people and tools of itself; times are of CLOCK_MONOTONIC."""
+
+    simulated: bool
+    """No real robot is behind it."""
+    watched: bool
+    """It gives the motors damping although its loop stands still."""
+    thread: _Uint
+    """The kernel's id of its loop's thread; 0: not known yet."""
+    session: _Uint
+    """The newest one that ended in damping; 0: none yet."""
+    reason: _Uint
+    """Why, a Reason."""
+    command_ns: _Uint
+    """When the last command came into force before that; 0: none had."""
+    damped_ns: _Uint
+    """When the motors were first given damping."""
+
+
 class Hello(_Body, frozen=True, kw_only=True):
     """Body of ``hello``: who the controller is and what its states hold."""
 
@@ -69,6 +91,7 @@ class Hello(_Body, frozen=True, kw_only=True):
     fields: Annotated[list[str], msgspec.Meta(max_length=MAX_JOINTS)]
     """The fields of the state message that it really fills; names of ``STATE_VALUES``."""
     message: Literal["state", "raw_observation"] = "state"
+    account: Account | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Refuse fields that a state does not have. Raises ValueError."""

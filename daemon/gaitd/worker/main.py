@@ -12,6 +12,7 @@ import zmq
 
 from gaitd.backends import golden_tolerance, open_backend
 from gaitd.backends.base import NPU_MEMORY
+from gaitd.backends.failing import FailingBackend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
 from gaitd.errors import GaitdError, InputError, ReplacedError
@@ -43,6 +44,8 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     name = launch.backends[guard.words["backend"]]
     backend = open_backend(name, bundle, config.daemon.npu_core)
     selftest = run_selftest(backend, bundle, golden_tolerance(name, bundle))
+    if config.daemon.rehearsal:
+        backend = FailingBackend(backend)
     memory = WorkerMemory(launch.worker_memory_fd, writable=True)
     npu_memory = backend.memory()
     for kind in NPU_MEMORY:

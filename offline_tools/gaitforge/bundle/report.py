@@ -69,6 +69,11 @@ def admit(path: Path, report: Report, digests: Mapping[str, str], accepted: str 
     """
     for name in DECISIVE:
         told, here = report.made_from.get(f"sha256 of {name}"), digests.get(name)
+        if told and not here:
+            raise InputError(
+                f"{path} was made with {name} of the observations, and here are none: give --obs-stats, as "
+                "to gaitforge verify"
+            )
         if told != here:
             differs = f"{told[:16]}..., here it is {here[:16]}..." if told and here else "not the same"
             raise InputError(

@@ -59,15 +59,18 @@ class BetaMean(nn.Module):  # type: ignore[misc]
 
 
 class Squash(nn.Module):  # type: ignore[misc]
-    """tanh, scaled to [low, high]."""
+    """tanh, scaled to [low, high]; its input may be clipped to +-limit."""
 
-    def __init__(self, low: torch.Tensor, high: torch.Tensor) -> None:
+    def __init__(self, low: torch.Tensor, high: torch.Tensor, limit: float | None) -> None:
         super().__init__()
+        self.limit = limit
         self.register_buffer("middle", ((high + low) / 2.0).reshape(1, -1))
         self.register_buffer("reach", ((high - low) / 2.0).reshape(1, -1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, n) to (batch, n)."""
+        if self.limit is not None:
+            x = x.clamp(-self.limit, self.limit)
         return torch.tanh(x) * self.reach + self.middle
 
 
@@ -159,8 +162,10 @@ def _head(head: Head) -> nn.Module:
         return nn.Identity()
     if head.kind == "gaussian":
         return FirstHalf()
-    if head.kind in ("beta", "tanh", "clip"):
-        return {"beta": BetaMean, "tanh": Squash, "clip": Clip}[head.kind](low, high)
+    if head.kind == "tanh":
+        return Squash(low, high, head.limit)
+    if head.kind in ("beta", "clip"):
+        return {"beta": BetaMean, "clip": Clip}[head.kind](low, high)
     return ACTIVATIONS[head.kind]()
 
 

@@ -188,13 +188,18 @@ class Claims:
         convolutions = [key for key in left if self.content.tensors[key].dim() > 2]
         if convolutions:
             self.refuse_convolutions(convolutions)
-        groups = list(dict.fromkeys(_group(key) for key in left))
+        groups = list(dict.fromkeys(self._name_of(key) for key in left))
         normalizers = [key for key in self._normalizers() if any(_group(one) == key for one in left)]
         what = f"--normalizer {normalizers[0]}, " if normalizers else ""
         self.refuse(
             f"has {len(left)} tensors that nobody took: {_listed(groups)}: say {what}--actor PREFIX for "
             f"each part of the actor in order, or --ignore {groups[0]} if the action does not need them"
         )
+
+    def _name_of(self, left: str) -> str:
+        """What to call a tensor that nobody took: its layer, unless others below the same key are taken."""
+        group = _group(left)
+        return left if any(key.startswith(f"{group}.") for key in self._uses) else group
 
     def refuse_convolutions(self, keys: list[str]) -> NoReturn:
         """Raise InputError: gaitd feeds a vector."""

@@ -41,6 +41,8 @@ class Head:
     low: torch.Tensor | None = None
     """Of the action's range, for beta, tanh and clip; (1,) or (act_dim,)."""
     high: torch.Tensor | None = None
+    limit: float | None = None
+    """Before tanh, the last layer's values are clipped to +-limit."""
 
 
 @dataclass

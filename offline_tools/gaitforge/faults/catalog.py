@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gaitd.ctl.client import ControlClient
+from gaitd.ctl.rehearse.threads import IO_THREAD, paused_thread, thread_named
 from gaitd.errors import GaitdError
 from gaitd.wire.codec import encode_state
 from gaitd.wire.generated import Reason
@@ -21,7 +22,6 @@ from gaitforge.faults.disk import RECORDING, full_disk
 from gaitforge.faults.fault import Fault
 from gaitforge.faults.rig import PINNED, Rig, Setting
 from gaitforge.faults.shared_memory import GUARD_FILE, WORKER_FILE
-from gaitforge.faults.threads import stopped_thread
 
 TAMPERED = Setting("tampered", tampered=True)
 LOADED = Setting("loaded", config=PINNED)
@@ -167,7 +167,7 @@ def _stop_io_thread(name: str, seconds: float) -> Inject:
     """The thread of ZeroMQ in which all messages come and go."""
 
     def inject(rig: Rig) -> None:
-        with stopped_thread(rig.pid(name)):
+        with paused_thread(thread_named(rig.pid(name), IO_THREAD)):
             time.sleep(seconds)
 
     return inject

@@ -63,9 +63,11 @@ const char* const kUsage = R"(usage: lite3_controller [options]
   --log FILE                     write a CSV line per tick at exit
   --priority N                   SCHED_FIFO priority of this loop and of ZeroMQ's thread
   --cpu N                        pin this loop to one CPU
+SIGUSR1 is its emergency damping button.
 )";
 
 volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t button_pressed = 0;
 
 std::vector<std::string> jointNames(const Options& options) {
     std::vector<std::string> names;
@@ -101,6 +103,16 @@ void say(const char* format, ...) {
     gaitd::writeLine(STDOUT_FILENO, line.data());
 }
 
+lite3::CommandPacket packetOf(const JointCommand& command) {
+    lite3::CommandPacket out{};
+    std::copy_n(command.joint_position.begin(), kJoints, out.position.begin());
+    std::copy_n(command.joint_velocity.begin(), kJoints, out.velocity.begin());
+    std::copy_n(command.stiffness.begin(), kJoints, out.stiffness.begin());
+    std::copy_n(command.damping.begin(), kJoints, out.damping.begin());
+    std::copy_n(command.torque.begin(), kJoints, out.torque.begin());
+    return out;
+}
+
 double seconds(std::uint64_t from_ns, std::uint64_t to_ns) { return static_cast<double>(to_ns - from_ns) * 1e-9; }
 
 class Controller {
@@ -127,6 +139,10 @@ public:
         for (;;) {
             const std::uint64_t now_ns = gaitd::monotonicNow_ns();
             receive(now_ns);
+            if (button_pressed != 0) {
+                button_pressed = 0;
+                client_.requestDamping("the controller's button");
+            }
             const JointCommand& command = client_.command(now_ns);
             step(command, now_ns);
             log.add(now_ns, command);
@@ -261,7 +277,7 @@ private:
             case Phase::Hold:
             case Phase::Activating: move(out, standingPose(), 1.0); break;
             case Phase::Policy:
-            case Phase::Damping: follow(out, command); break;
+            case Phase::Damping: out = packetOf(command); break;
             case Phase::Ending:
             case Phase::End:
                 std::copy_n(client_.contract().fallback_damping.begin(), kJoints, out.damping.begin());
@@ -289,14 +305,6 @@ private:
         }
         out.stiffness.fill(kStandStiffness);
         out.damping.fill(kStandDamping);
-    }
-
-    static void follow(lite3::CommandPacket& out, const JointCommand& command) {
-        std::copy_n(command.joint_position.begin(), kJoints, out.position.begin());
-        std::copy_n(command.joint_velocity.begin(), kJoints, out.velocity.begin());
-        std::copy_n(command.stiffness.begin(), kJoints, out.stiffness.begin());
-        std::copy_n(command.damping.begin(), kJoints, out.damping.begin());
-        std::copy_n(command.torque.begin(), kJoints, out.torque.begin());
     }
 
     static void sleepUntilNextTick(timespec& wake) {
@@ -359,11 +367,14 @@ int run(const Options& options) {
     config.controller = "lite3_controller";
     config.joints = jointNames(options);
     config.io_priority = options.integer("--priority", 0);
-    gaitd::Client client(config);
+    config.simulated = true;  // Its packets never leave this machine.
 
     // The sockets first: a port that is not available is reported before gaitd is waited for.
-    Controller controller(client, options, port("--state-port", 30010), port("--operator-port", 30012),
-                          port("--command-port", 20001));
+    const std::uint16_t command_port = port("--command-port", 20001);
+    const lite3::UdpSocket motors(0);
+    gaitd::Client client(config);
+    Controller controller(client, options, port("--state-port", 30010), port("--operator-port", 30012), command_port);
+    client.watch([&](const JointCommand& damping) { motors.send(packetOf(damping), command_port); });
     const double log_seconds = options.number("--seconds", 600.0) + 60.0;
     TickLog log(options.has("--log") ? static_cast<std::size_t>(log_seconds * 1000.0) : 0);
 
@@ -397,6 +408,8 @@ int main(int argc, char** argv) {
     action.sa_handler = [](int) { stop_requested = 1; };
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
+    action.sa_handler = [](int) { button_pressed = 1; };
+    sigaction(SIGUSR1, &action, nullptr);
     std::signal(SIGPIPE, SIG_IGN);  // Whoever reads the lines may go; the robot stays.
     try {
         const Options options(argc, argv,

@@ -269,9 +269,12 @@ def test_a_model_of_another_width_is_refused(forge: Forge, capsys: pytest.Captur
     assert "the model takes 72 values, the manifest's observation terms make 24" in capsys.readouterr().err
 
 
-def test_unitree_rl_mjlab_takes_the_names_from_the_model(imported: Imported) -> None:
+def test_unitree_rl_mjlab_takes_the_names_from_the_model(imported: Imported, refused: Refused) -> None:
     graphs.dense(Path("policy.onnx"), metadata=METADATA)
     assert imported("unitree_rl_mjlab", deploy(), "policy.onnx")[0]["joints"] == POLICY
+    graphs.dense(Path("policy.onnx"))
+    error = refused(2, "import", "unitree_rl_mjlab", deploy(), "policy.onnx")
+    assert "its metadata has no joint_names: give the motors' joints, in order, with --joints" in error
 
 
 def holosoma_metadata(**terms: Any) -> dict[str, str]:

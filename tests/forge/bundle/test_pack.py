@@ -195,6 +195,9 @@ def test_a_report_of_something_else_is_refused(refused: Refused, verified: list[
     Path("verify/report.json").write_text(json.dumps(report))
     np.savez("stats.npz", mean=np.zeros(45, np.float32), std=np.ones(45, np.float32))
     assert "was made from another statistics" in refused(2, *verified, "--obs-stats", "stats.npz")
+    report["made_from"]["sha256 of statistics"] = sha256(Path("stats.npz"))
+    Path("verify/report.json").write_text(json.dumps(report))
+    assert "give --obs-stats" in refused(2, *verified)
     Path("verify/report.json").write_text("{}")
     assert "no report of gaitforge verify" in refused(2, *verified)
 

@@ -365,3 +365,35 @@ def test_sb3_sac_scales_tanh_to_the_action_space(forge: Forge, refused: Refused)
     np.testing.assert_allclose(actions(), 1 + 2 * np.tanh(forward(LAYERS, INPUTS, RELU)), atol=1e-5)
     torch.save(sac(), "policy.pth")
     assert "action space" in refused(2, "export", "policy.pth", "--activation", "relu")
+
+
+@pytest.mark.parametrize(("kwargs", "limit"), [({}, 2.0), ({"clip_mean": 0.5}, 0.5)])
+def test_sb3_sac_with_state_dependent_exploration_clips_the_mean(
+    forge: Forge, kwargs: dict[str, float], limit: float
+) -> None:
+    weights = {key: value for key, value in sac().items() if not key.startswith("actor.log_std")}
+    weights = {key.replace("actor.mu.", "actor.mu.0."): value for key, value in weights.items()}
+    archive(weights | {"actor.log_std": torch.zeros(32, ACT)}, "-1.0", "3.0", policy_kwargs=kwargs)
+    assert forge("export", "model.zip") == 0
+    mean = forward(LAYERS, INPUTS, RELU)
+    assert np.abs(mean).max() > 2.0
+    np.testing.assert_allclose(actions(), 1 + 2 * np.tanh(np.clip(mean, -limit, limit)), atol=1e-5)
+
+
+def test_sb3_contrib_ars_squashes_unless_it_is_linear(forge: Forge, refused: Refused) -> None:
+    weights = numbered(LAYERS, "action_net.")
+    archive(weights, "-1.0", "3.0", policy_kwargs={})
+    assert forge("export", "model.zip") == 0
+    mean = forward(LAYERS, INPUTS, RELU)
+    np.testing.assert_allclose(actions(), 1 + 2 * np.tanh(mean), atol=1e-5)
+    archive(weights, "-1.0", "3.0", policy_kwargs={"squash_output": False})
+    assert forge("export", "model.zip") == 0
+    np.testing.assert_allclose(actions(), np.clip(mean, -1, 3), atol=1e-5)
+    torch.save(weights, "policy.pth")
+    assert "action space" in refused(2, "export", "policy.pth")
+
+    linear = linears(OBS, ACT)[0]
+    named = {"__init__": "<function ARSLinearPolicy.__init__ at 0x7f>"}
+    archive({"action_net.0.weight": t.tensor(linear.weight)}, "-1.0", "3.0", policy_class=named)
+    assert forge("export", "model.zip") == 0
+    np.testing.assert_allclose(actions(), np.clip(INPUTS @ linear.weight.T, -1, 3), atol=1e-5)

@@ -1,4 +1,4 @@
-"""gaitforge parity, pack --capture and calibrate --capture, as a person uses them."""
+"""gaitforge parity, and --capture of pack, calibrate and chain, as a person uses them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from trainers import ROBOTS, Spec, changed, observation_dim, write_bundle_of, write_capture
 
@@ -131,6 +132,44 @@ def test_a_capture_becomes_golden_vectors_that_prove_the_terms(
     printed = capsys.readouterr().out
     assert "proven by a capture of 250 steps" in printed
     assert "model.onnx answers all 250 captured observations as captured" in printed
+
+
+def chain_of(spec: Spec) -> list[str]:
+    """A checkpoint of the trainer's network and its contract; needs an environment of 45 values."""
+    first, bias, second = map(torch.from_numpy, mlp_weights(45, 12))
+    names = {"actor.0.weight": first.T, "actor.0.bias": bias, "actor.2.weight": second.T}
+    torch.save({name: tensor.contiguous() for name, tensor in names.items()}, "trained.pt")
+    Path("manifest.yaml").write_text(yaml.safe_dump(spec.manifest, sort_keys=False))
+    words = "chain trained.pt --activation tanh --env environments:Base --samples 100 --seeds 0 --output out"
+    return [*words.split(), "--capture", "capture.npz"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("rknn_venv")
+def test_the_chain_judges_the_capture_and_packs_it(
+    forge: Forge, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = Spec(changed(ROBOTS["quadruped"](), lambda manifest: manifest.pop("normalization")))
+    del spec.manifest["observation"]["terms"][0]
+    command = chain_of(spec)
+    assert "the capture capture.npz does not exist" in refused(2, *command)
+
+    write_capture(Path("capture.npz"), spec)
+    assert forge(*command) == 0
+    bundle = open_bundle(Path("out/quadruped.gaitd"))
+    trace = bundle.captured_states()
+    assert trace is not None
+    assert len(trace) == 250
+    assert json.loads(bundle.read_bytes("report.json"))["parity"]["equal"]
+
+    doubled = Spec(spec.manifest, change=lambda name, value, row: value * (1 + (name == "joint_velocity")))
+    write_capture(Path("capture.npz"), doubled)
+    capsys.readouterr()
+    assert forge(*command) == 3
+    printed = capsys.readouterr()
+    assert "joint_velocity" in printed.err
+    skipped = [line.partition(":")[0] for line in printed.out.splitlines() if "skipped" in line]
+    assert skipped == ["export", "contract", "calibrate"]
 
 
 class Drifting(Honest):

@@ -99,7 +99,13 @@ def _names(source: Source, motors: list[int], motor_count: int, draft: Draft) ->
             )
         return [source.joints[named.index(motor)] for motor in motors]
     if len(source.paths) > 1:
-        names = metadata(source.paths[1])[0].get("joint_names", "").split(",")
+        joint_names = metadata(source.paths[1])[0].get("joint_names")
+        if not joint_names:
+            raise InputError(
+                f"{source.paths[1]}: its metadata has no joint_names: give the motors' joints, in order, "
+                "with --joints"
+            )
+        names = joint_names.split(",")
         if len(names) != len(motors):
             raise InputError(
                 f"{source.paths[1]}: its metadata names {len(names)} joints, joint_ids_map {len(motors)}"

@@ -1,9 +1,9 @@
-"""stable-baselines3: PPO and A2C, SAC, TD3 and DDPG, and sb3-contrib's RecurrentPPO.
+"""stable-baselines3: PPO and A2C, SAC, TD3 and DDPG, and sb3-contrib's RecurrentPPO, TRPO, TQC and ARS.
 
-Keys: common/policies.py and common/torch_layers.py (ActorCriticPolicy), sac/policies.py, td3/policies.py. The
-archive of model.save() says more than ``policy.pth`` in it: its ``data`` has the activation, when it is not
-the policy's default, and the action space, to which predict() clips (PPO, A2C) or scales (SAC, TD3) the
-action.
+Keys: common/policies.py and common/torch_layers.py (ActorCriticPolicy), sac/policies.py, td3/policies.py, and
+ars/policies.py of sb3-contrib. The archive of model.save() says more than ``policy.pth`` in it: its ``data``
+has the activation, when it is not the policy's default, and the action space, to which predict() clips (PPO,
+A2C, a linear ARS) or scales (SAC, TD3, ARS) the action.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from gaitforge.checkpoint.content import Content
 from gaitforge.checkpoint.recipe import Head, Recipe
 from gaitforge.checkpoint.training import Training
 
+MEAN_CLIP = 2.0
+"""``clip_mean`` of SAC and TQC, where policy_kwargs does not say another."""
+
 
 def recognise(content: Content) -> bool:
     """Tell by the names of the policies' networks."""
@@ -30,13 +33,20 @@ def read(claims: Claims, training: Training) -> Recipe:
     """Take the actor and its head."""
     content = claims.content
     data = content.values.get("data") or {}
+    limit = None
     if content.has("actor."):
         squashed, fallback = True, "relu"
         has_trunk = content.has("actor.latent_pi.")
         parts = ["actor.latent_pi.", "actor.mu."] if has_trunk else ["actor.mu."]
         recipe = Recipe("stable-baselines3, SAC or TD3", [claims.chain(parts)])
-        claims.leave("actor.log_std.", "exploration")
+        # State-dependent exploration (gSDE): the deviation is one tensor, and a module after mu clips it.
+        if "actor.log_std" in content.tensors and content.has("actor.mu.0."):
+            limit = float(_kwargs(data).get("clip_mean", MEAN_CLIP))
+        claims.leave("actor.log_std", "exploration")
         claims.leave("actor_target.", "critic")
+    elif content.matches(r"action_net\.\d+\."):
+        squashed, fallback = "ARSLinearPolicy" not in str(data.get("policy_class")), "relu"
+        recipe = Recipe("sb3-contrib, ARS", [claims.chain(["action_net."])])
     else:
         squashed, fallback = False, "tanh"
         has_trunk = content.has("mlp_extractor.policy_net.")
@@ -52,9 +62,14 @@ def read(claims: Claims, training: Training) -> Recipe:
     claims.leave_training_only([])
     recipe.normalizer = claims.normalizer()
     _activation(training, recipe, data, fallback)
-    recipe.head = _head(claims, recipe, data, squashed)
+    recipe.head = _head(claims, recipe, data, bool(_kwargs(data).get("squash_output", squashed)), limit)
     _statistics(claims, training, recipe)
     return recipe
+
+
+def _kwargs(data: dict[str, Any]) -> dict[str, Any]:
+    kwargs = data.get("policy_kwargs")
+    return kwargs if isinstance(kwargs, dict) else {}
 
 
 def _activation(training: Training, recipe: Recipe, data: dict[str, Any], fallback: str) -> None:
@@ -71,13 +86,13 @@ def _activation(training: Training, recipe: Recipe, data: dict[str, Any], fallba
         recipe.activations[where] = of_trainer(named or (match[1] if match else ""), where)
 
 
-def _head(claims: Claims, recipe: Recipe, data: dict[str, Any], squashed: bool) -> Head:
+def _head(claims: Claims, recipe: Recipe, data: dict[str, Any], squashed: bool, limit: float | None) -> Head:
     space = data.get("action_space")
     bounds = [_numbers(space, key) for key in ("low", "high")] if isinstance(space, dict) else []
     if not bounds:
         if squashed:
             claims.refuse(
-                "does not tell the action space, to which SAC and TD3 scale their actions: give the "
+                "does not tell the action space, to which SAC, TD3 and ARS scale their actions: give the "
                 "archive that model.save() writes"
             )
         recipe.notes.append(
@@ -92,9 +107,8 @@ def _head(claims: Claims, recipe: Recipe, data: dict[str, Any], squashed: bool) 
         claims.refuse(
             f"has {recipe.output_width} actions, but an action space with bounds for another number"
         )
-    kwargs = data.get("policy_kwargs")
-    if squashed or (isinstance(kwargs, dict) and kwargs.get("squash_output")):
-        return Head("tanh", low, high)
+    if squashed:
+        return Head("tanh", low, high, limit)
     if not (low.isfinite().all() and high.isfinite().all()):
         return Head()
     return Head("clip", low, high)

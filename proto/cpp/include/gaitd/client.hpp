@@ -23,6 +23,7 @@
 
 #include <zmq.hpp>
 
+#include <gaitd/account.hpp>
 #include <gaitd/codec.hpp>
 #include <gaitd/control.hpp>
 #include <gaitd/errors.hpp>
@@ -49,6 +50,7 @@ struct Config {
     std::vector<std::string> fields = {"angular_velocity", "orientation",    "linear_acceleration", "velocity_command",
                                        "joint_position",   "joint_velocity", "joint_torque"};
     MessageType message = MessageType::State;  ///< What is published: State or RawObservation.
+    bool simulated = false;                    ///< No real robot: `gaitctl rehearse` then needs no person.
     float damping_before_hello = 2.5F;         ///< Nm s/rad; afterwards gaitd's reply says it.
     std::chrono::milliseconds request_timeout{500};  ///< Of one request on the control channel.
     /// How often hello is said again in the background while the policy does not move the robot. A policy that gaitd has
@@ -85,8 +87,9 @@ public:
             zmq_msg_init(&received_);
             link_ = std::make_unique<Link>(
                 *context_, route_,
-                control::Introduction{config_.controller, config_.joints, config_.fields, config_.message},
-                config_.request_timeout, config_.renew, pool_);
+                control::Introduction{config_.controller, config_.joints, config_.fields, config_.message,
+                                      config_.simulated},
+                config_.request_timeout, config_.renew, account_, pool_);
         } catch (const zmq::error_t& error) {
             throw ConfigError(route_.endpoint(Channel::State) + ": " + error.what());
         }
@@ -116,11 +119,13 @@ public:
         watchdog_ = std::make_unique<Watchdog>(
             joints(), std::move(send),
             [this] {
+                account_.damped(session(), Reason::ClientDeadline, monotonicNow_ns());
                 link_->posts().cancelActivation();
                 link_->posts().damp(session(), Reason::ClientDeadline, "the controller's loop stood still");
             },
             config_.io_priority);
         configureWatchdog();
+        link_->setWatched();
     }
 
     // ---- start-up: these wait ----
@@ -228,7 +233,10 @@ public:
             watchdog_->restart(0);
         }
         link_->setMoving(command.mode == Mode::Active);
-        if (command.mode == Mode::Damping && !std::exchange(distrusts_sockets_, true)) link_->distrustSockets();
+        if (command.mode == Mode::Damping && !std::exchange(distrusts_sockets_, true)) {
+            account_.damped(latch_.session(), command.reason, now_ns);
+            link_->distrustSockets();
+        }
         return command;
     }
 
@@ -340,6 +348,7 @@ private:
         }
         latch_.begin(grant.session, grant.epoch, grant.slot);
         distrusts_sockets_ = false;
+        account_.begin();
         session_.store(grant.session);
     }
 
@@ -371,6 +380,7 @@ private:
             Refusal refusal = decodeCommand(zmq_msg_data(&received_), zmq_msg_size(&received_), joints(),
                                             contract_.action_dim, message_);
             if (refusal == Refusal::None) refusal = latch_.offer(message_, now_ns);
+            if (refusal == Refusal::None && message_.mode == Mode::Active) account_.commandInForce(now_ns);
             ++counters_.refused[static_cast<std::size_t>(refusal)];
         }
     }
@@ -389,6 +399,7 @@ private:
     MessagePool pool_;
 
     Latch latch_;
+    Account account_;
     CommandMessage message_;
     Counters counters_;
     std::uint64_t last_grant_ = 0;

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <gaitd/account.hpp>
 #include <gaitd/errors.hpp>
 #include <gaitd/messages.hpp>
 #include <gaitd/wire.hpp>
@@ -74,6 +75,7 @@ struct Introduction {
     std::vector<std::string> joints;
     std::vector<std::string> fields;
     MessageType message = MessageType::State;
+    bool simulated = false;
 };
 
 using BodyPacker = msgpack::packer<msgpack::sbuffer>;
@@ -92,9 +94,24 @@ msgpack::sbuffer request(std::uint64_t id, const std::string& name, PackBody pac
     return buffer;
 }
 
-inline msgpack::sbuffer hello(std::uint64_t id, const Introduction& introduction) {
+inline void packAccount(BodyPacker& packer, const AccountEntry& account, bool watched, bool simulated) {
+    packer.pack_map(7);
+    for (const auto& [key, number] : {std::pair{"thread", account.thread}, std::pair{"session", account.session},
+                                      std::pair{"reason", account.reason}, std::pair{"command_ns", account.command_ns},
+                                      std::pair{"damped_ns", account.damped_ns}}) {
+        packer.pack(std::string(key));
+        packer.pack(number);
+    }
+    packer.pack(std::string("watched"));
+    packer.pack(watched);
+    packer.pack(std::string("simulated"));
+    packer.pack(simulated);
+}
+
+inline msgpack::sbuffer hello(std::uint64_t id, const Introduction& introduction, const AccountEntry& account,
+                              bool watched) {
     return request(id, "hello", [&](BodyPacker& packer) {
-        packer.pack_map(4);
+        packer.pack_map(5);
         packer.pack(std::string("controller"));
         packer.pack(introduction.controller);
         packer.pack(std::string("joints"));
@@ -103,6 +120,8 @@ inline msgpack::sbuffer hello(std::uint64_t id, const Introduction& introduction
         packer.pack(introduction.fields);
         packer.pack(std::string("message"));
         packer.pack(std::string(introduction.message == MessageType::State ? "state" : "raw_observation"));
+        packer.pack(std::string("account"));
+        packAccount(packer, account, watched, introduction.simulated);
     });
 }
 

@@ -19,6 +19,7 @@
 
 #include <zmq.hpp>
 
+#include <gaitd/account.hpp>
 #include <gaitd/codec.hpp>
 #include <gaitd/control.hpp>
 #include <gaitd/errors.hpp>
@@ -57,13 +58,16 @@ public:
     };
 
     /// `renew`: how often hello is said again while nothing moves; 0: never, and another policy is refused.
+    /// `account`: what hello tells beside the introduction, and whenever there is something new in it.
     Link(zmq::context_t& context, Route route, control::Introduction introduction,
-         std::chrono::milliseconds request_timeout, std::chrono::milliseconds renew, MessagePool& pool)
+         std::chrono::milliseconds request_timeout, std::chrono::milliseconds renew, const Account& account,
+         MessagePool& pool)
         : context_(context),
           route_(std::move(route)),
           introduction_(std::move(introduction)),
           request_timeout_(request_timeout),
           renew_(renew),
+          account_(account),
           pool_(pool) {
         if (introduction_.message == MessageType::State) {
             const auto& fields = introduction_.fields;
@@ -71,7 +75,10 @@ public:
             message_size_ = stateSize(introduction_.joints.size(), velocity);
             pool_.fill(message_size_);
         }
-        if (const std::size_t size = control::hello(~std::uint64_t{0}, introduction_).size(); size > kMaxRequestBytes) {
+        constexpr std::uint64_t kLongest = ~std::uint64_t{0};
+        const AccountEntry longest{kLongest, kLongest, kLongest, kLongest, kLongest};
+        if (const std::size_t size = control::hello(kLongest, introduction_, longest, true).size();
+            size > kMaxRequestBytes) {
             throw ConfigError("Config: the names of joints, fields and controller make a hello of " + std::to_string(size) +
                               " bytes; " + std::to_string(kMaxRequestBytes) + " are possible");
         }
@@ -122,6 +129,9 @@ public:
 
     /// The session has ended in damping: the next one gets new sockets.
     void distrustSockets() noexcept { sockets_wanted_.store(true); }
+
+    /// The control loop is watched, as hello says.
+    void setWatched() noexcept { watched_.store(true); }
 
     /// While the policy moves the robot, hello is not renewed.
     void setMoving(bool moving) noexcept { moving_.store(moving, std::memory_order_relaxed); }
@@ -270,9 +280,19 @@ private:
             activation_.store(Activation::Pending);
             // Hello again: this connection or this gaitd may be new, and the policy another one.
             start(Step::HelloBeforeActivate);
-        } else if (renew_.count() > 0 && !moving_.load(std::memory_order_relaxed) && Clock::now() >= next_renewal_) {
+        } else if (renewalIsDue()) {
             start(Step::Renew);
         }
+    }
+
+    [[nodiscard]] bool renewalIsDue() {
+        const Clock::time_point now = Clock::now();
+        const bool renews = renew_.count() > 0 && !moving_.load(std::memory_order_relaxed) && now >= next_renewal_;
+        if (renews || now < next_telling_) return renews;
+        const auto newest = account_.newest();
+        const bool tells = newest && !(*newest == told_);
+        if (tells) next_telling_ = now + request_timeout_;  // Whatever becomes of it.
+        return tells;
     }
 
     void start(Step step) {
@@ -284,7 +304,12 @@ private:
     void sendStep() {
         if (step_ == Step::None || step_sent_ || reopen_) return;
         step_id_ = ++last_id_;
-        step_sent_ = send(step_ == Step::Activate ? control::activate(step_id_) : control::hello(step_id_, introduction_));
+        if (step_ == Step::Activate) {
+            step_sent_ = send(control::activate(step_id_));
+            return;
+        }
+        telling_ = account_.newest().value_or(told_);
+        step_sent_ = send(control::hello(step_id_, introduction_, telling_, watched_.load()));
     }
 
     void receive() {
@@ -293,6 +318,7 @@ private:
             control::Reply reply;
             if (!control::parseReply(message.data(), message.size(), reply)) continue;
             if (step_ == Step::None || !step_sent_ || reply.id != step_id_) continue;
+            if (step_ != Step::Activate) told_ = telling_;
             try {
                 handle(reply);
             } catch (const RefusedError& error) {
@@ -319,6 +345,7 @@ private:
         }
         Contract contract = control::parseContract(reply, introduction_.joints);
         if (step_ == Step::Hello) return finishHello(std::move(contract));
+        if (step_ == Step::Renew && renew_.count() == 0) return finishTelling();
         if (step_ == Step::Renew) return finishRenewal(std::move(contract));
         if (renew_.count() == 0) {
             if (!contract_) throw RefusedError(Reason::Contract, "activate before hello: call hello() first");
@@ -393,6 +420,13 @@ private:
         finishRenewal(std::move(contract));  // hello() has given up meanwhile.
     }
 
+    /// What gaitd said is not taken up.
+    void finishTelling() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        obstacle_.clear();
+        endStep();
+    }
+
     void finishRenewal(Contract contract) {
         renew(std::move(contract));
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -420,6 +454,7 @@ private:
     const control::Introduction introduction_;
     const std::chrono::milliseconds request_timeout_;
     const std::chrono::milliseconds renew_;
+    const Account& account_;
     MessagePool& pool_;
     Posts posts_;
     Origin origin_;
@@ -436,6 +471,9 @@ private:
     Clock::time_point step_deadline_;
     std::optional<Clock::time_point> damp_tried_since_;
     Clock::time_point next_renewal_;
+    Clock::time_point next_telling_;
+    AccountEntry telling_;  ///< In the hello that is under way.
+    AccountEntry told_;     ///< In the newest one that was answered.
 
     std::atomic<bool> stop_{false};
     std::atomic<bool> hello_wanted_{false};
@@ -448,6 +486,7 @@ private:
     std::atomic<Renewal*> used_{nullptr};
     std::atomic<bool> sockets_wanted_{false};
     std::atomic<bool> moving_{false};
+    std::atomic<bool> watched_{false};
     std::mutex mutex_;
     std::condition_variable changed_;
     std::optional<Contract> contract_;  ///< The newest; only the link thread writes it.

@@ -1,0 +1,145 @@
+"""The manifest's observation and action, for many robots at once; equal to gaitd.policy, robot by robot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitd.errors import InputError
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.joints import positive_joint_array
+from gaitd.policy.limits import position_range
+from gaitd.policy.manifest import Float32Array, Manifest
+from gaitd.policy.observation import symmetric_clip
+from gaitd.policy.sources import SOURCES, source_layout
+from gaitd.policy.terms import compile_term, stack_index
+
+Float64Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def projected_gravity(orientation: npt.NDArray[np.floating]) -> Float64Array:
+    """As gaitd.policy.sources has it, for quaternions w, x, y, z (n, 4): (n, 3)."""
+    w, x, y, z = orientation.astype(np.float64).T
+    return np.stack([2.0 * (w * y - x * z), -2.0 * (w * x + y * z), x * x + y * y - w * w - z * z], axis=1)
+
+
+def roll_pitch_yaw(orientation: npt.NDArray[np.floating]) -> Float64Array:
+    """As gaitd.policy.sources has it, for quaternions w, x, y, z (n, 4): (n, 3) rad."""
+    w, x, y, z = orientation.astype(np.float64).T
+    return np.stack(
+        [
+            np.arctan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y)),
+            np.arcsin(np.clip(2.0 * (w * y - z * x), -1.0, 1.0)),
+            np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
+        ],
+        axis=1,
+    )
+
+
+class Observer:
+    """Observation vectors of ``count`` robots, each with a history and a clock of its own."""
+
+    def __init__(self, manifest: Manifest, count: int) -> None:
+        """Raises InputError for a manifest that contradicts itself or has a normalization."""
+        if manifest.normalization is not None:
+            raise InputError(
+                "normalization: training has no statistics yet; scale the terms instead, and leave it out"
+            )
+        observation = manifest.observation
+        self.terms = [compile_term(manifest, index, term) for index, term in enumerate(observation.terms)]
+        periods = {term.period_s for term in observation.terms if term.period_s is not None}
+        self.period_s = min(periods, default=math.inf)
+        """Of the clock; infinite without a clock_phase."""
+        self._phase_per_step = 2.0 * math.pi * manifest.control_period_s / self.period_s
+        self._layout = source_layout(len(manifest.joints))
+        self._needed = sorted({term.source for term in self.terms}, key=list(SOURCES).index)
+        self._gather = np.concatenate([term.gather for term in self.terms])
+        self._offset = np.concatenate([term.offset for term in self.terms])
+        self._scale = np.concatenate([term.scale for term in self.terms])
+        self._low = np.concatenate([np.full(term.dim, term.low, np.float32) for term in self.terms])
+        self._high = np.concatenate([np.full(term.dim, term.high, np.float32) for term in self.terms])
+        self.stack = stack_index(self.terms, observation.history)
+        """(dim,) where each value comes from: frame * frame_dim + place in the frame."""
+        self._fill_with_first = observation.history.fill == "first_frame"
+        self._clip = symmetric_clip(observation.clip, "observation.clip")
+        self._sources = np.zeros((count, max(place.stop for place in self._layout.values())), np.float32)
+        depth = max(term.depth for term in self.terms)
+        self.frames = np.zeros((count, depth, len(self._gather)), np.float32)
+        """(count, depth, frame_dim), newest first."""
+        self.steps = np.zeros(count, np.int64)
+        """States that each robot has seen since its start."""
+
+    @property
+    def phase(self) -> Float64Array:
+        """(count,) rad, of the clock at the next observation."""
+        return self._phase_per_step * self.steps.astype(np.float64)
+
+    def reset(self, robots: Mask) -> None:
+        """These robots start anew."""
+        self.frames[robots] = 0.0
+        self.steps[robots] = 0
+
+    def observe(self, values: Mapping[str, npt.NDArray[np.floating]]) -> Float32Array:
+        """One control step of every robot; returns the observations (count, dim).
+
+        ``values`` has the fields of the state message that the terms need, (count, size) each, with
+        ``velocity_command`` clipped and ``last_action``.
+        """
+        for name in self._needed:
+            self._sources[:, self._layout[name]] = self._value(name, values)
+        frame = (self._sources[:, self._gather] - self._offset) * self._scale
+        frame = np.minimum(np.maximum(frame, self._low), self._high)
+        self.frames[:, 1:] = self.frames[:, :-1].copy()
+        self.frames[:, 0] = frame
+        if self._fill_with_first:
+            first = self.steps == 0
+            self.frames[first] = frame[first, None]
+        self.steps += 1
+        vector = self.frames.reshape(len(frame), -1)[:, self.stack]
+        return np.minimum(np.maximum(vector, -self._clip), self._clip)
+
+    def _value(self, name: str, values: Mapping[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.floating]:
+        if name == "projected_gravity":
+            return projected_gravity(values["orientation"])
+        if name == "roll_pitch_yaw":
+            return roll_pitch_yaw(values["orientation"])
+        if name == "clock_phase":
+            return np.stack([np.sin(self.phase), np.cos(self.phase)], axis=1)
+        if name not in values:
+            raise InputError(f"observation: training does not simulate {name}; leave its term out")
+        return values[name]
+
+
+class Limiter:
+    """Action to target under the manifest's limits; those that would damp the robot hold it back too."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Raises InputError when the manifest's limits contradict themselves."""
+        joints, limits = manifest.joints, manifest.limits
+        self.mapper = ActionMapper(manifest)
+        self._low, self._high = position_range(manifest)
+        self._slew = np.full(len(joints), np.inf, np.float32)
+        self._reach, self._share = self._slew, np.zeros_like(self._slew)
+        if limits.slew is not None:
+            where = "limits.slew.max_rad_per_step"
+            self._slew = positive_joint_array(limits.slew.max_rad_per_step, joints, where)
+        if limits.torque is not None:
+            torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
+            self._reach = torque / self.mapper.stiffness
+            self._share = self.mapper.damping / self.mapper.stiffness
+
+    def __call__(
+        self, action: Float32Array, last_target: Float32Array, position: Float32Array, velocity: Float32Array
+    ) -> tuple[Float32Array, Float32Array]:
+        """Targets (n, j) rad, and the actions that they came to, for raw actions and joints (n, j)."""
+        clipped = self.mapper.clip(action)
+        asked = self.mapper.target(clipped)
+        centre = position + self._share * velocity
+        target = np.clip(asked, last_target - self._slew, last_target + self._slew)
+        target = np.clip(target, centre - self._reach, centre + self._reach)
+        target = np.clip(target, self._low, self._high)
+        return target, np.where(target != asked, self.mapper.action(target), clipped)

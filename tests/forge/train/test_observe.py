@@ -1,0 +1,120 @@
+"""What many robots see and do at once is what gaitd gives each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaitd.errors import InputError
+from gaitd.policy.manifest import Manifest
+from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.wire.messages import RobotState
+from gaitforge.common.manifest import checked_manifest
+from gaitforge.example.demo_policy import manifest as example_manifest
+from gaitforge.train.observe import Limiter, Observer
+
+ROBOTS, STEPS = 5, 12
+ALL_TERMS = [
+    {"term": "base_angular_velocity", "scale": 0.25, "clip": [-0.3, 0.4]},
+    {"term": "clock_phase", "period_s": 0.5},
+    {"term": "roll_pitch_yaw", "delay_steps": 1},
+    {"term": "projected_gravity"},
+    {"term": "velocity_command", "scale": [2.0, 1.0, 0.5]},
+    {"term": "base_linear_velocity"},
+    {"term": "joint_position_relative"},
+    {"term": "joint_velocity", "scale": 0.05},
+    {"term": "joint_torque", "scale": 0.1},
+    {"term": "last_action"},
+]
+
+
+def contract(observation: dict[str, Any], **changes: Any) -> Manifest:
+    raw = example_manifest() | {"observation": observation} | changes
+    raw.pop("normalization")
+    raw["velocity_command"] = {"unit": "si", "min": [-0.5, -0.4, -0.3], "max": [0.5, 0.4, 0.3]}
+    return checked_manifest(raw, "test")
+
+
+def states(rng: np.random.Generator) -> list[RobotState]:
+    def draw(size: int) -> np.ndarray:
+        return rng.uniform(-1, 1, size).astype(np.float32)
+
+    made = []
+    for _ in range(ROBOTS):
+        orientation = draw(4)
+        made.append(
+            RobotState(
+                session=1,
+                seq=1,
+                stamp_ns=0,
+                angular_velocity=draw(3),
+                orientation=orientation / np.linalg.norm(orientation),
+                linear_acceleration=draw(3),
+                linear_velocity=draw(3),
+                velocity_command=draw(3),
+                joint_position=draw(12),
+                joint_velocity=20 * draw(12),
+                joint_torque=draw(12),
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {},
+        {"length": 3, "layout": "frame_major", "order": "newest_first"},
+        {"length": 2, "layout": "term_major", "order": "oldest_first", "fill": "zeros"},
+    ],
+)
+def test_observations_actions_and_targets_are_those_of_the_pipeline(history: dict[str, Any]) -> None:
+    limits = example_manifest()["limits"] | {"slew": {"max_rad_per_step": 0.1}}
+    action = example_manifest()["action"] | {"scale": 0.1, "clip": [-2.0, 2.0]}
+    manifest = contract({"terms": ALL_TERMS, "history": history, "clip": 5.0}, limits=limits, action=action)
+    rng = np.random.default_rng(0)
+    pipelines = [PolicyPipeline(manifest, None) for _ in range(ROBOTS)]
+    observer, limiter = Observer(manifest, ROBOTS), Limiter(manifest)
+    default = np.tile(np.array(manifest.default_joint_position_rad, np.float32), (ROBOTS, 1))
+    target, last_action = default.copy(), np.zeros((ROBOTS, 12), np.float32)
+    low, high = np.array(manifest.velocity_command.min), np.array(manifest.velocity_command.max)
+    held = 0
+    for step in range(STEPS):
+        if step == 7:  # one robot starts anew
+            pipelines[2].reset()
+            observer.reset(np.arange(ROBOTS) == 2)
+            target[2], last_action[2] = default[2], 0
+        now = states(rng)
+        values = {
+            name: np.array([getattr(state, name) for state in now])
+            for name in ("angular_velocity", "orientation", "linear_velocity", "joint_position",
+                         "joint_velocity", "joint_torque")
+        }  # fmt: skip
+        values["velocity_command"] = np.clip([state.velocity_command for state in now], low, high)
+        values["last_action"] = last_action
+        got = observer.observe(values)
+        asked = rng.uniform(-3, 3, (ROBOTS, 12)).astype(np.float32)
+        target, last_action = limiter(asked, target, values["joint_position"], values["joint_velocity"])
+        for index, (pipeline, state) in enumerate(zip(pipelines, now, strict=True)):
+            pipeline.observe(state)
+            np.testing.assert_allclose(got[index], pipeline.raw_observation(), atol=1e-6)
+            decision = pipeline.decide(asked[index])
+            held += sum(decision.clamped.values())
+            pipeline.commit(decision)
+            np.testing.assert_allclose(target[index], decision.target, atol=1e-6)
+            np.testing.assert_allclose(last_action[index], pipeline.last_action, atol=1e-5)
+    assert held > 0
+
+
+def test_a_normalization_that_has_to_be_learned_is_refused() -> None:
+    manifest = checked_manifest(example_manifest(), "test")
+    with pytest.raises(InputError, match="normalization"):
+        Observer(manifest, 1)
+
+
+def test_a_term_that_is_not_simulated_is_refused() -> None:
+    observer = Observer(contract({"terms": [{"term": "linear_acceleration"}]}), 1)
+    with pytest.raises(InputError, match="linear_acceleration"):
+        observer.observe({})
