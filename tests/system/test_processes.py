@@ -129,6 +129,7 @@ def test_too_few_descriptors_are_refused_at_the_start(
         capture_output=True,
         text=True,
         check=False,
+        timeout=20,
     )
     assert done.returncode == 7
     assert f"this process may have {descriptors} file descriptors, gaitd needs 512" in done.stderr
