@@ -144,7 +144,7 @@ def chain_of(spec: Spec) -> list[str]:
     return [*words.split(), "--capture", "capture.npz"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.usefixtures("rknn_venv")
 def test_the_chain_judges_the_capture_and_packs_it(
     forge: Forge, refused: Refused, capsys: pytest.CaptureFixture[str]
