@@ -301,11 +301,11 @@ def test_a_paused_thread_goes_on_when_whoever_paused_it_is_killed(sleeper: int) 
     wait_until(lambda: state_of(sleeper) == "S")
 
 
-@pytest.mark.parametrize("thread", [0, 2**22 + 1, os.getpid()])
-def test_no_thread_of_somebody_else_is_paused(thread: int) -> None:
+@pytest.mark.parametrize("thread", [0, 2**22 + 1, None], ids=["none", "gone", "somebody else's"])
+def test_no_thread_of_somebody_else_is_paused(thread: int | None) -> None:
     step = STEP["controller's loop paused"]
     with pytest.raises(GaitdError, match=r"not there|no thread gaitd-link"):
-        step.inject(OneSession(), session(thread=thread)).__enter__()
+        step.inject(OneSession(), session(thread=os.getpid() if thread is None else thread)).__enter__()
 
 
 class Zero(Honest):
