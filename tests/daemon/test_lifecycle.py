@@ -58,7 +58,7 @@ def commands_until_the_end(daemon: Gaitd, controller: Controller) -> list[JointC
     return commands
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_end_is_damping_and_then_exit_code_0(gaitd: Gaitd, mode: Mode, number: signal.Signals) -> None:
     controller = started(gaitd, mode)

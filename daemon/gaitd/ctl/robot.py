@@ -16,13 +16,23 @@ from gaitd.system.config_files import load_config
 from gaitd.system.realtime import apply_realtime
 from gaitd.system.runtime_dir import is_claimed
 
+MAX_SECONDS = 3600.0
+"""Of a measurement."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of selftest and bench."""
     parser.add_argument("--bundle", type=Path, help="default: the active policy")
     add_config_option(parser)
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each latency is measured (5)")
+    parser.add_argument("--seconds", type=_seconds, default=5.0, help="how long each latency is measured (5)")
     add_force_option(parser)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < MAX_SECONDS:
+        raise ValueError
+    return seconds
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:

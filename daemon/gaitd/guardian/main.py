@@ -143,6 +143,8 @@ class Guardian:
         config = self._config
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, self.stop)
         name_process(GUARDIAN.title)
         announce.log_start(self._bundle, self._choice.current)
         if config.daemon.rehearsal:
