@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 from hypothesis import settings
 
 from gaitd.bundle.read import Bundle, open_bundle
 from support.bundles import write_small_bundle
+
+# A context that a failed test leaves behind would wait for its sockets when it is collected, in the middle of another.
+zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 
 pytest_plugins = ["support.lanes", "support.skips"]
 

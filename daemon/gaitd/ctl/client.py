@@ -37,6 +37,17 @@ def read_status(runtime_dir: Path, timeout_s: float | None = None) -> dict[str, 
         return None
 
 
+def _connect(
+    context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], where: Route, channel: str
+) -> None:
+    """Connect, or leave nothing behind: a context that is collected waits for its open sockets."""
+    try:
+        where.connect(socket, channel)
+    except Exception:
+        context.destroy(linger=0)
+        raise
+
+
 class GuardListener:
     """Hears what gaitd's guardian tells the controllers."""
 
@@ -48,7 +59,7 @@ class GuardListener:
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._socket.set(zmq.SUBSCRIBE, b"")
-        where.connect(self._socket, "guard")
+        _connect(self._context, self._socket, where, "guard")
 
     def wait_for_damping(self) -> None:
         """Wait until the guardian says DAMPING, as it does once in a period. Raises UnreachableError."""
@@ -82,7 +93,7 @@ class ControlClient:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        self._route.connect(self._socket, "control")
+        _connect(self._context, self._socket, self._route, "control")
         self._last_id = 0
 
     def ask(self, name: str, **body: Any) -> Reply:
