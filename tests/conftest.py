@@ -14,7 +14,7 @@ from hypothesis import settings
 from gaitd.bundle.read import Bundle, open_bundle
 from support.bundles import write_small_bundle
 
-# A context that a failed test leaves behind would wait for its sockets when it is collected, in the middle of another.
+# A context that a failed test leaves behind would wait for its sockets when another test has it collected.
 zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 
 pytest_plugins = ["support.lanes", "support.skips"]
