@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from gaitd.system.config import Config, Daemon
 from gaitd.wire.control import Reply, Request, encode_request
 from gaitforge.faults.hogs import has_hung_up, shake_hands
 from gaitforge.faults.peers import path_of
+from support.daemon import wait_until
 
 MS = 1_000_000
 PERIOD_NS = 10 * MS
@@ -74,6 +77,11 @@ def at_once(directory: Path, *requests: Request) -> socket.socket:
     return raw
 
 
+def is_read(raw: socket.socket) -> bool:
+    """Whether the other side's thread has taken all that was sent."""
+    return fcntl.ioctl(raw, termios.TIOCOUTQ, bytes(4)) == bytes(4)
+
+
 def _frame(data: bytes, *, more: bool = False) -> bytes:
     return bytes([more, len(data)]) + data
 
@@ -104,7 +112,8 @@ def test_what_was_asked_before_damping_does_not_end_it(bench: Bench) -> None:
 def test_each_peer_has_its_turn(directory: Path) -> None:
     bench = Bench(directory, budget_ns=2 * MS)
     many = [Request(number, "hello", {}) for number in range(4)]
-    with at_once(directory, *many), at_once(directory, STATUS):
+    with at_once(directory, *many) as one, at_once(directory, STATUS) as other:
+        wait_until(lambda: all(is_read(raw) for raw in (one, other)))
         bench.serve_until(lambda: len(bench.answered) == 5, "five answers")
     assert "status" in bench.answered[:3]
     bench.context.destroy(linger=0)
