@@ -127,7 +127,9 @@ def test_under_thread_sanitizer(test: str) -> None:
 
 
 @needs_valgrind
-@pytest.mark.parametrize("test", TESTS)
+@pytest.mark.parametrize(
+    "test", [pytest.param(test, marks=[pytest.mark.thorough] if test == "client" else []) for test in TESTS]
+)
 def test_under_valgrind(test: str) -> None:
     program = built("") / f"test_{test}"
     run(*VALGRIND, program, *arguments(program))

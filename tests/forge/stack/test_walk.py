@@ -60,7 +60,7 @@ def test_the_real_policy_walks_as_far_through_the_chain_as_called_directly(
     assert result.simulator["distance_m"] == pytest.approx(direct.distance_m, rel=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_killing_all_of_gaitd_leaves_the_controller_damping_by_its_own_timer(tmp_path: Path) -> None:
     walk = Walk(seconds=6.0, command="0.7,0,0")
     with Chain(EXAMPLE, CONTROLLER, tmp_path / "run", walk) as chain:
