@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+pytest.importorskip("mujoco.batch", reason="MuJoCo's batch is absent: it needs Python 3.11 or newer")
+
 from gaitforge.train import finish
 from gaitforge.train.evaluate import Evaluation, onnx_policy
 from gaitforge.train.run import read_task, train

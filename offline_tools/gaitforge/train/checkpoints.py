@@ -6,13 +6,15 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed
 
 from gaitd.errors import InputError
-from gaitforge.train.learner import Learner
+
+if TYPE_CHECKING:
+    from gaitforge.train.learner import Learner
 
 
 @dataclass(frozen=True)

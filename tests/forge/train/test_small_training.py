@@ -16,7 +16,7 @@ from forge.conftest import Forge
 from forge.train.conftest import EXAMPLE
 from gaitd.errors import GaitdError, InputError, ResourceError
 
-pytest.importorskip("rsl_rl", reason="rsl-rl-lib is absent: pip install -e '.[learn]'")
+pytest.importorskip("mujoco.batch", reason="MuJoCo's batch is absent: it needs Python 3.11 or newer")
 
 from gaitforge.train import run
 from gaitforge.train.checkpoints import Checkpoint
