@@ -37,15 +37,18 @@ def read_status(runtime_dir: Path, timeout_s: float | None = None) -> dict[str, 
         return None
 
 
-def _connect(
-    context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], where: Route, channel: str
-) -> None:
-    """Connect, or leave nothing behind: a context that is collected waits for its open sockets."""
+def _open(where: Route, channel: str, kind: int) -> tuple[zmq.Context[zmq.Socket[bytes]], zmq.Socket[bytes]]:
+    """A socket on that channel, or nothing left behind: a context that is collected waits for its sockets."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
+        socket = context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         where.connect(socket, channel)
     except Exception:
         context.destroy(linger=0)
         raise
+    return context, socket
 
 
 class GuardListener:
@@ -54,12 +57,8 @@ class GuardListener:
     def __init__(self, where: Route, timeout_s: float = 1.0) -> None:
         self._timeout_s = timeout_s
         self._route = where
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._context, self._socket = _open(where, "guard", zmq.SUB)
         self._socket.set(zmq.SUBSCRIBE, b"")
-        _connect(self._context, self._socket, where, "guard")
 
     def wait_for_damping(self) -> None:
         """Wait until the guardian says DAMPING, as it does once in a period. Raises UnreachableError."""
@@ -89,11 +88,7 @@ class ControlClient:
         """``where``: its runtime directory on this machine, or a route to it."""
         self._route = where if isinstance(where, Route) else Route.local(where)
         self._timeout_ms = round(timeout_s * 1000)
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-        _connect(self._context, self._socket, self._route, "control")
+        self._context, self._socket = _open(self._route, "control", zmq.DEALER)
         self._last_id = 0
 
     def ask(self, name: str, **body: Any) -> Reply:
@@ -104,15 +99,20 @@ class ControlClient:
         for _ in range(times):
             with contextlib.suppress(zmq.Again):  # who is turned away has no connection to send on
                 self._socket.send(data, zmq.DONTWAIT)
-            while self._socket.poll(self._timeout_ms // times):
-                with contextlib.suppress(
-                    WireError
-                ):  # what is no reply is passed over, as another request's is
-                    reply = decode_reply(self._socket.recv())
-                    if reply.request_id == self._last_id:
-                        return reply
+            reply = self._reply(self._timeout_ms // times)
+            if reply is not None:
+                return reply
         where = self._route.endpoints.control
         raise UnreachableError(f"no gaitd answers at {where}; {self._route.advice()}")
+
+    def _reply(self, timeout_ms: int) -> Reply | None:
+        """To the last request; what is none is passed over, as another request's is."""
+        while self._socket.poll(timeout_ms):
+            with contextlib.suppress(WireError):
+                reply = decode_reply(self._socket.recv())
+                if reply.request_id == self._last_id:
+                    return reply
+        return None
 
     def demand(self, name: str, **body: Any) -> dict[str, Any]:
         """Like ``ask``, but raises GaitdError with gaitd's own words when it refuses."""

@@ -37,6 +37,39 @@ class Decision:
         return self.cause is None
 
 
+@dataclass(frozen=True, slots=True)
+class TargetBounds:
+    """How far the manifest's limits let joint position targets go, whatever the response; (n,) each."""
+
+    low: Float32Array
+    high: Float32Array
+    """rad"""
+    slew: Float32Array
+    """rad a step from the last target; infinite without a limit."""
+    torque_reach: Float32Array
+    """rad around where the motors would apply no torque; infinite without a limit."""
+    velocity_share: Float32Array
+    """s: of the joint velocity in that place."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, mapper: ActionMapper) -> TargetBounds:
+        """Raises InputError when the manifest's limits contradict themselves."""
+        joints, limits = manifest.joints, manifest.limits
+        low, high = position_range(manifest)
+        slew = torque_reach = np.full(len(joints), np.inf, np.float32)
+        velocity_share = np.zeros(len(joints), np.float32)
+        if limits.slew is not None:
+            slew = positive_joint_array(limits.slew.max_rad_per_step, joints, "limits.slew.max_rad_per_step")
+        if limits.torque is not None:
+            if (mapper.stiffness <= 0).any():
+                raise InputError("limits.torque: a torque limit needs action.stiffness_nm_per_rad above 0")
+            torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
+            # |stiffness * (target - q) - damping * dq| <= torque, solved for the target
+            torque_reach = torque / mapper.stiffness
+            velocity_share = mapper.damping / mapper.stiffness
+        return cls(low, high, slew, torque_reach, velocity_share)
+
+
 class CommandGuard:
     """Finite, shape, joint range, slew per step, and a bound on the torque that the motors would apply."""
 
@@ -46,22 +79,14 @@ class CommandGuard:
         self._mapper = mapper
         self._joint_count = len(joints)
         self._default = joint_array(manifest.default_joint_position_rad, joints, "default_joint_position_rad")
-        self.position_min, self.position_max = position_range(manifest)
+        bounds = TargetBounds.of(manifest, mapper)
+        self.position_min, self.position_max = bounds.low, bounds.high
+        self._slew, self._torque_reach = bounds.slew, bounds.torque_reach
+        self._velocity_share = bounds.velocity_share
         self._responses: dict[str, Response] = {"position": limits.position.response}
-        infinite = np.full(len(joints), np.inf, np.float32)
-        self._slew, self._torque_reach, self._velocity_share = infinite, infinite, np.zeros_like(infinite)
         if limits.slew is not None:
-            self._slew = positive_joint_array(
-                limits.slew.max_rad_per_step, joints, "limits.slew.max_rad_per_step"
-            )
             self._responses["slew"] = limits.slew.response
         if limits.torque is not None:
-            if (mapper.stiffness <= 0).any():
-                raise InputError("limits.torque: a torque limit needs action.stiffness_nm_per_rad above 0")
-            torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
-            # |stiffness * (target - q) - damping * dq| <= torque, solved for the target
-            self._torque_reach = torque / mapper.stiffness
-            self._velocity_share = mapper.damping / mapper.stiffness
             self._responses["torque"] = limits.torque.response
         self._max_motion_rad = np.inf
         if limits.repetition is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.sources import MEASURED, SOURCES, source_layout, term_field
-from gaitd.policy.terms import compile_term, stack_index
+from gaitd.policy.terms import compile_terms
 from gaitd.wire.messages import RobotState
 
 _measured = attrgetter(*MEASURED)
@@ -27,34 +27,22 @@ class ObservationBuilder:
     def __init__(self, manifest: Manifest) -> None:
         """Raises InputError when the manifest's observation contradicts itself."""
         observation = manifest.observation
-        history = observation.history
-        if history.length < 1:
-            raise InputError(f"observation.history.length: expected at least 1, got {history.length}")
-        if not observation.terms:
-            raise InputError("observation.terms: expected at least one term, got none")
-        terms = [compile_term(manifest, index, term) for index, term in enumerate(observation.terms)]
-        self._fill_with_first = history.fill == "first_frame"
-        periods_s = {term.period_s for term in observation.terms if term.period_s is not None}
-        if len(periods_s) > 1:
-            raise InputError("observation.terms: all clock_phase terms must have the same period_s")
-        period_s = max(periods_s, default=math.inf)
-        self._phase_per_step = 2.0 * math.pi * manifest.control_period_s / period_s
+        compiled = compile_terms(manifest)
+        self._fill_with_first = observation.history.fill == "first_frame"
+        self._phase_per_step = 2.0 * math.pi * manifest.control_period_s / compiled.clock_period_s
         layout = source_layout(len(manifest.joints))
         self._sources = np.zeros(max(place.stop for place in layout.values()), np.float32)
         self._taken = self._sources[: layout["last_action"].stop]
-        used = {term.source for term in terms}
+        used = {term.source for term in compiled.terms}
         self._derived = [
             (source.derive, layout[name])
             for name, source in SOURCES.items()
             if name in used and source.derive is not None
         ]
-        self._gather = np.concatenate([term.gather for term in terms])
-        self._offset = np.concatenate([term.offset for term in terms])
-        self._scale = np.concatenate([term.scale for term in terms])
-        self._low = np.concatenate([np.full(term.dim, term.low, np.float32) for term in terms])
-        self._high = np.concatenate([np.full(term.dim, term.high, np.float32) for term in terms])
-        self._frames = np.zeros((max(term.depth for term in terms), len(self._gather)), np.float32)
-        self._stack = stack_index(terms, history)
+        self._gather, self._offset, self._scale = compiled.gather, compiled.offset, compiled.scale
+        self._low, self._high = compiled.low, compiled.high
+        self._frames = np.zeros((compiled.depth, len(self._gather)), np.float32)
+        self._stack = compiled.stack
         self._clip = symmetric_clip(observation.clip, "observation.clip")
         self.frame_dim = len(self._gather)
         """Length of one frame: one value of each term."""

@@ -45,6 +45,49 @@ class CompiledTerm:
         return self.delay_steps + self.length
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledTerms:
+    """All terms together: a frame is (sources[gather] - offset) * scale, inside low and high."""
+
+    terms: tuple[CompiledTerm, ...]
+    gather: npt.NDArray[np.intp]
+    """(frame_dim,), as what follows."""
+    offset: Float32Array
+    scale: Float32Array
+    low: Float32Array
+    high: Float32Array
+    stack: npt.NDArray[np.intp]
+    """(dim,) see ``stack_index``."""
+    depth: int
+    """Frames that must be remembered."""
+    clock_period_s: float
+    """Of clock_phase; infinite without such a term."""
+
+
+def compile_terms(manifest: Manifest) -> CompiledTerms:
+    """Compile the manifest's observation. Raises InputError when it contradicts itself."""
+    observation = manifest.observation
+    if observation.history.length < 1:
+        raise InputError(f"observation.history.length: expected at least 1, got {observation.history.length}")
+    if not observation.terms:
+        raise InputError("observation.terms: expected at least one term, got none")
+    terms = tuple(compile_term(manifest, index, term) for index, term in enumerate(observation.terms))
+    periods_s = {term.period_s for term in observation.terms if term.period_s is not None}
+    if len(periods_s) > 1:
+        raise InputError("observation.terms: all clock_phase terms must have the same period_s")
+    return CompiledTerms(
+        terms=terms,
+        gather=np.concatenate([term.gather for term in terms]),
+        offset=np.concatenate([term.offset for term in terms]),
+        scale=np.concatenate([term.scale for term in terms]),
+        low=np.concatenate([np.full(term.dim, term.low, np.float32) for term in terms]),
+        high=np.concatenate([np.full(term.dim, term.high, np.float32) for term in terms]),
+        stack=stack_index(terms, observation.history),
+        depth=max(term.depth for term in terms),
+        clock_period_s=max(periods_s, default=math.inf),
+    )
+
+
 def compile_term(manifest: Manifest, index: int, term: Term) -> CompiledTerm:
     """Compile the term at ``index`` of the manifest. Raises InputError when it contradicts itself."""
     where = f"observation.terms[{index}] ({term.term})"

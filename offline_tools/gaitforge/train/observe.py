@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.joints import positive_joint_array
-from gaitd.policy.limits import position_range
+from gaitd.policy.limits import TargetBounds
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.observation import symmetric_clip
 from gaitd.policy.sources import SOURCES, source_layout
-from gaitd.policy.terms import compile_term, stack_index
+from gaitd.policy.terms import compile_terms
 
 Float64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -50,25 +49,21 @@ class Observer:
                 "normalization: training has no statistics yet; scale the terms instead, and leave it out"
             )
         observation = manifest.observation
-        self.terms = [compile_term(manifest, index, term) for index, term in enumerate(observation.terms)]
-        periods = {term.period_s for term in observation.terms if term.period_s is not None}
-        self.period_s = min(periods, default=math.inf)
+        compiled = compile_terms(manifest)
+        self.terms = compiled.terms
+        self.period_s = compiled.clock_period_s
         """Of the clock; infinite without a clock_phase."""
         self._phase_per_step = 2.0 * math.pi * manifest.control_period_s / self.period_s
         self._layout = source_layout(len(manifest.joints))
         self._needed = sorted({term.source for term in self.terms}, key=list(SOURCES).index)
-        self._gather = np.concatenate([term.gather for term in self.terms])
-        self._offset = np.concatenate([term.offset for term in self.terms])
-        self._scale = np.concatenate([term.scale for term in self.terms])
-        self._low = np.concatenate([np.full(term.dim, term.low, np.float32) for term in self.terms])
-        self._high = np.concatenate([np.full(term.dim, term.high, np.float32) for term in self.terms])
-        self.stack = stack_index(self.terms, observation.history)
+        self._gather, self._offset, self._scale = compiled.gather, compiled.offset, compiled.scale
+        self._low, self._high = compiled.low, compiled.high
+        self.stack = compiled.stack
         """(dim,) where each value comes from: frame * frame_dim + place in the frame."""
         self._fill_with_first = observation.history.fill == "first_frame"
         self._clip = symmetric_clip(observation.clip, "observation.clip")
         self._sources = np.zeros((count, max(place.stop for place in self._layout.values())), np.float32)
-        depth = max(term.depth for term in self.terms)
-        self.frames = np.zeros((count, depth, len(self._gather)), np.float32)
+        self.frames = np.zeros((count, compiled.depth, len(self._gather)), np.float32)
         """(count, depth, frame_dim), newest first."""
         self.steps = np.zeros(count, np.int64)
         """States that each robot has seen since its start."""
@@ -119,27 +114,17 @@ class Limiter:
 
     def __init__(self, manifest: Manifest) -> None:
         """Raises InputError when the manifest's limits contradict themselves."""
-        joints, limits = manifest.joints, manifest.limits
         self.mapper = ActionMapper(manifest)
-        self._low, self._high = position_range(manifest)
-        self._slew = np.full(len(joints), np.inf, np.float32)
-        self._reach, self._share = self._slew, np.zeros_like(self._slew)
-        if limits.slew is not None:
-            where = "limits.slew.max_rad_per_step"
-            self._slew = positive_joint_array(limits.slew.max_rad_per_step, joints, where)
-        if limits.torque is not None:
-            torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
-            self._reach = torque / self.mapper.stiffness
-            self._share = self.mapper.damping / self.mapper.stiffness
+        self._bounds = TargetBounds.of(manifest, self.mapper)
 
     def __call__(
         self, action: Float32Array, last_target: Float32Array, position: Float32Array, velocity: Float32Array
     ) -> tuple[Float32Array, Float32Array]:
         """Targets (n, j) rad, and the actions that they came to, for raw actions and joints (n, j)."""
-        clipped = self.mapper.clip(action)
+        bounds, clipped = self._bounds, self.mapper.clip(action)
         asked = self.mapper.target(clipped)
-        centre = position + self._share * velocity
-        target = np.clip(asked, last_target - self._slew, last_target + self._slew)
-        target = np.clip(target, centre - self._reach, centre + self._reach)
-        target = np.clip(target, self._low, self._high)
+        centre = position + bounds.velocity_share * velocity
+        target = np.clip(asked, last_target - bounds.slew, last_target + bounds.slew)
+        target = np.clip(target, centre - bounds.torque_reach, centre + bounds.torque_reach)
+        target = np.clip(target, bounds.low, bounds.high)
         return target, np.where(target != asked, self.mapper.action(target), clipped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -13,12 +13,11 @@ from pathlib import Path
 
 from gaitd.errors import GaitdError, ResourceError
 from gaitd.policy.manifest import Manifest
+from gaitd.system.with_parent import end_with
 from gaitforge.train.config import Config, RobotParameters
 
 LOST_ANOTHER = 3
 """Exit code of a process whose partner ended, which says why."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,10 @@ def work(task: Task, rank: int, meeting: Path, report: Connection) -> None:
 
     The processes meet through the file ``meeting``, which is not there before.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    end_with(parent.pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process of all ends this one
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, InputError, UnreachableError
+from gaitd.wire.generated import Reason
 
 SETTLE_S = 1.0
 """The policy has moved the joints for so long before a fault comes."""
@@ -69,7 +70,7 @@ class Scene:
 
     def damp(self) -> None:
         """What ``gaitctl damp`` asks for."""
-        self._client.demand("damp", session=0, reason=10, detail="gaitctl rehearse")
+        self._client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail="gaitctl rehearse")
 
     def wait_session(self, missing: Callable[[], None], timeout_s: float) -> Session:
         """Wait until the policy has moved the robot for a while.
