@@ -11,7 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 TIMED = (
-    *("cpp", "daemon", "guardian", "shared", "system", "target", "worker"),
+    *("cpp", "ctl", "daemon", "guardian", "shared", "system", "target", "telemetry", "worker"),
     *("forge/faults", "forge/stack"),
 )
 """Directories of the one lane."""
