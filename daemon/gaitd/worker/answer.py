@@ -109,8 +109,6 @@ class Answerer:
 
     def _account(self, outcome: Outcome, epoch: int) -> None:
         words = self._words
-        if outcome.frame is not None:
-            words["last_state_ns"] = outcome.frame.received_ns
         words["missed"] += outcome.missed
         words["state_interval_ns"] = outcome.interval_ns
         words["superseded"] += outcome.superseded
@@ -124,6 +122,9 @@ class Answerer:
                 self._memory.refusal.write(_now(cause, epoch, text))
         if outcome.trip is not None:
             self._memory.trip.write(_now(outcome.trip, epoch))
+        if outcome.frame is not None:
+            # Last: a state of which nobody knows yet that it was refused would make older refusals look past.
+            words["last_state_ns"] = outcome.frame.received_ns
 
 
 def _now(cause: Cause, epoch: int, text: str = "") -> Finding:
