@@ -355,7 +355,7 @@ CASE(damping_has_no_stiffness_and_stays_until_the_next_entering) {
 CASE(the_stance_before_damping_is_passed_on) {
     SocketDir dir;
     FakeGaitd gaitd(dir.path());
-    gaitd.stance_ns = 300'000'000;
+    gaitd.stance_ns = 1'000'000'000;  // Longer than a busy machine may look away.
     Runner runner("gaitd", config(dir), milliseconds(5000));
     const types::RobotBasicState robot = standing();
     const auto until = [&](bool (*condition)(const types::RobotAction&)) {
