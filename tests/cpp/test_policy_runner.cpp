@@ -87,14 +87,18 @@ struct Scene {
 }  // namespace
 
 CASE(hello_happens_at_construction) {
-    Scene scene;
-    CHECK_EQUAL(scene.gaitd.hellos, 1U);
-    CHECK_EQUAL(scene.gaitd.activates, 0U);
-    CHECK_EQUAL(scene.runner.policy_name_, "gaitd");
-    CHECK_EQUAL(scene.runner.decimation_, 1);
-    scene.runner.SetDecimation(12);
-    CHECK_EQUAL(scene.runner.decimation_, 1);
-    scene.runner.DisplayPolicyInfo();
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd::Config once = config(dir);
+    once.renew = milliseconds(0);
+    Runner runner("gaitd", once, milliseconds(5000));
+    CHECK_EQUAL(gaitd.hellos, 1U);
+    CHECK_EQUAL(gaitd.activates, 0U);
+    CHECK_EQUAL(runner.policy_name_, "gaitd");
+    CHECK_EQUAL(runner.decimation_, 1);
+    runner.SetDecimation(12);
+    CHECK_EQUAL(runner.decimation_, 1);
+    runner.DisplayPolicyInfo();
 }
 
 CASE(a_gaitd_that_comes_later_is_taken_up) {
@@ -355,7 +359,7 @@ CASE(damping_has_no_stiffness_and_stays_until_the_next_entering) {
 CASE(the_stance_before_damping_is_passed_on) {
     SocketDir dir;
     FakeGaitd gaitd(dir.path());
-    gaitd.stance_ns = 1'000'000'000;  // Longer than a busy machine may look away.
+    gaitd.stance_ns = gaitd::kMaxStance_ns;
     Runner runner("gaitd", config(dir), milliseconds(5000));
     const types::RobotBasicState robot = standing();
     const auto until = [&](bool (*condition)(const types::RobotAction&)) {
