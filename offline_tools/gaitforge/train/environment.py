@@ -191,7 +191,7 @@ class Environment:
     def _bind(self) -> None:
         batch, feet = self.batch, len(self.robot.feet)
         self._qpos, self._qvel, self._ctrl = batch.bind("qpos"), batch.bind("qvel"), batch.bind("ctrl")
-        self._time, self._warmstart = batch.bind("time"), batch.bind("qacc_warmstart")
+        self._time = batch.bind("time")
         self._torque, self._geoms = batch.bind("actuator_force"), batch.bind("geom_xpos")
         sensors = batch.bind("sensordata")
         self._foot_contact = sensors[:, :feet]
@@ -290,7 +290,7 @@ class Environment:
         qvel[:, :2] = rng.uniform(-_START_M_PER_S, _START_M_PER_S, (count, 2))
         qvel[:, robot.velocity] = rng.uniform(-_START_RAD_PER_S, _START_RAD_PER_S, (count, joints))
         self._qpos[robots], self._qvel[robots], self._ctrl[robots] = qpos, qvel, robot.default
-        self._time[robots], self._warmstart[robots] = _BEGIN_S, 0.0
+        self._time[robots] = _BEGIN_S
         for array in memory.arrays().values():
             array[robots] = 0
         memory.target[robots] = robot.default
