@@ -158,8 +158,9 @@ def _golden(
         observations = tour(manifest, backend, stats, body=robot)
     else:
         raise InputError(
-            f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: give its model with "
-            "--mjcf, a capture of the trainer with --capture, or recorded observations with --observations"
+            f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: give its model "
+            "with --mjcf, a capture of the trainer with --capture, or recorded observations with "
+            "--observations"
         )
     return _npz(golden.sample(manifest, backend, observations, stats)), 0.0
 

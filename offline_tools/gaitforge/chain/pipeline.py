@@ -287,7 +287,10 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             options.capture,
             options.mjcf,
         ],
-        {key: getattr(options, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds", "terrain")},
+        {
+            key: getattr(options, key)
+            for key in ("do_quant", "algorithm", "target", "hybrid", "seeds", "terrain")
+        },
         [places.report, places.page, places.layers],
         check,
     )

@@ -21,7 +21,7 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
         "--mjcf",
         type=Path,
         metavar="MODEL",
-        help="MuJoCo model of the robot that walks (default: the Lite3's, where the policy is for its joints)",
+        help="MuJoCo model of the robot that walks (default: the Lite3's, for policies of its joints)",
     )
     parser.add_argument(
         "--terrain", choices=KINDS, default="flat", help="what it walks on (default: %(default)s)"

@@ -18,12 +18,12 @@ the loopback, in the layout of the maker's own simulator: states go to port 3001
 20001, and the operator's velocity command goes to port 30012. With --bundle the policy is called directly,
 without any sockets, as fast as the machine can.
 
-With --mjcf any robot of which there is a MuJoCo model: its base is held until the hand-over, its motors follow
-the gains of the policy's manifest.
+With --mjcf any robot of which there is a MuJoCo model: its base is held until the hand-over, its motors
+follow the gains of the policy's manifest.
 
 Times of --command, --script and --push count from the hand-over: over UDP when the robot has stood (above
-0.28 m, level) for a second, or with --mjcf when the policy's own gains arrive; with --bundle when its stand-up
-of 3 s is over.
+0.28 m, level) for a second, or with --mjcf when the policy's own gains arrive; with --bundle when its
+stand-up of 3 s is over.
 """
 
 

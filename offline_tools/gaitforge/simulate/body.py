@@ -152,8 +152,8 @@ def from_mjcf(path: Path, manifest: Manifest, kind: Kind = "flat") -> Body:
     soles = mjcf.solid_geoms(compiled)
     if not soles.size:
         raise InputError(
-            f"{where}: none of the robot's geoms can touch the floor: it would fall through; set their contype "
-            "or conaffinity to 1"
+            f"{where}: none of the robot's geoms can touch the floor: it would fall through; set their "
+            "contype or conaffinity to 1"
         )
     standing = joint_array(
         manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
@@ -209,8 +209,8 @@ def _torque_limits_nm(compiled: mujoco.MjModel, manifest: Manifest, where: str) 
         limits[index] = min(np.inf if most is None else most, allowed[index])
         if not np.isfinite(limits[index]):
             raise InputError(
-                f"{where}: joint {name!r} has no torque limit: add actuatorfrcrange to it, or limits.torque to "
-                "the manifest"
+                f"{where}: joint {name!r} has no torque limit: add actuatorfrcrange to it, or limits.torque "
+                "to the manifest"
             )
     return limits
 

@@ -44,8 +44,8 @@ def refusals(where: str) -> Iterator[None]:
 def check(spec: mujoco.MjSpec, joints: Sequence[str], where: str) -> mujoco.MjModel:
     """Compile the file as it is, and hold it against the joints of a policy.
 
-    Raises InputError, naming the joint: the base cannot move, a joint is not there or cannot follow a position
-    target, or a motor is not the policy's.
+    Raises InputError, naming the joint: the base cannot move, a joint is not there or cannot follow a
+    position target, or a motor is not the policy's.
     """
     with refusals(where):
         model = spec.compile()
@@ -67,9 +67,9 @@ def check(spec: mujoco.MjSpec, joints: Sequence[str], where: str) -> mujoco.MjMo
         if names[index] not in joints:
             kind = "joint" if model.jnt_limited[index] else "wheel"
             raise InputError(
-                f"{where}: {kind} {names[index]!r} has a motor, but the manifest has no joint of that name: a "
-                "policy of format 1 moves every motor, by position targets; take the motor out of the model "
-                "if the joint hangs free"
+                f"{where}: {kind} {names[index]!r} has a motor, but the manifest has no joint of that name: "
+                "a policy of format 1 moves every motor, by position targets; take the motor out of the "
+                "model if the joint hangs free"
             )
     return model
 

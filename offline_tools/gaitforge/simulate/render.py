@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from gaitd.errors import InputError
-from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.physics import mujoco
+from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.stature import LITE3
 from gaitforge.simulate.trace import Trace
 
@@ -91,8 +91,8 @@ def save_filmstrip(
 ) -> None:
     """Write a PNG of moments side by side, each labelled with its time after the hand-over.
 
-    ``robot`` is by default the Lite3. Without ``times_s`` [s after the hand-over] the moments are spread evenly over what comes after it.
-    Raises InputError when there is nothing to draw or no way to draw it.
+    ``robot`` is by default the Lite3. Without ``times_s`` [s after the hand-over] the moments are spread
+    evenly over what comes after it. Raises InputError when there is nothing to draw or no way to draw it.
     """
     start = _start_s(trace)
     if times_s is None:

@@ -141,9 +141,9 @@ class Robot:
         worst = int(np.argmax(error - limit))
         if error[worst] > limit[worst]:
             raise InputError(
-                f"{body.where}: the robot does not get into its default pose: after {self.time_s:.1f} s joint "
-                f"{body.joints[worst]!r} is {error[worst]:.2f} rad away, allowed are {limit[worst]:.2f}; are "
-                f"its stiffness {body.stand_up_stiffness[worst]:g} Nm/rad and its torque limit "
+                f"{body.where}: the robot does not get into its default pose: after {self.time_s:.1f} s "
+                f"joint {body.joints[worst]!r} is {error[worst]:.2f} rad away, allowed are {limit[worst]:.2f}; "
+                f"are its stiffness {body.stand_up_stiffness[worst]:g} Nm/rad and its torque limit "
                 f"{body.torque_limit_nm[worst]:g} Nm right, and is it free to move there?"
             )
         self.data.eq_active[0] = 0
@@ -184,13 +184,13 @@ class Robot:
         self.ticks += ticks
         if abs(data.time - self.time_s) > _LOST_S:
             raise GateError(
-                f"{body.where}: its physics is not finite any more after {self.time_s:.3f} s: look for gains too "
-                "stiff for 1 ms, or a mass or an inertia near zero in the model"
+                f"{body.where}: its physics is not finite any more after {self.time_s:.3f} s: look for gains "
+                "too stiff for steps of 1 ms, or a mass or an inertia near zero in the model"
             )
         if self.terrain is not None and np.abs(data.qpos[:2]).max() > terrain.SIDE_M / 2:
             raise InputError(
-                f"after {self.time_s:.1f} s the robot has left the terrain, a square of {terrain.SIDE_M:g} m: let "
-                "it walk for fewer seconds"
+                f"after {self.time_s:.1f} s the robot has left the terrain, a square of {terrain.SIDE_M:g} "
+                "m: let it walk for fewer seconds"
             )
 
     def push(self, velocity: npt.ArrayLike) -> None:

@@ -77,7 +77,8 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
     found = body.find(bundle.manifest, scenario.mjcf, scenario.terrain)
     if found is None:
         raise InputError(
-            f"{bundle_path}: robot {bundle.manifest.robot!r} cannot be simulated here: give its model with --mjcf"
+            f"{bundle_path}: robot {bundle.manifest.robot!r} cannot be simulated here: give its model with "
+            "--mjcf"
         )
     robot = Robot(scenario.seed, found)
     print(
@@ -123,7 +124,8 @@ def walk_over_udp(
 ) -> None:
     """Run in real time for a controller on the loopback, until the end or a signal to end.
 
-    ``manifest`` is of the policy that the controller runs, for a robot of a model file. Raises GateError when the robot does not stand within ``wait_s``.
+    ``manifest`` is of the policy that the controller runs, for a robot of a model file. Raises GateError when
+    the robot does not stand within ``wait_s``.
     """
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -180,8 +182,8 @@ def _real_time_robot(scenario: Scenario, manifest: Path | None) -> tuple[Robot, 
         return Robot(scenario.seed, body.lite3(scenario.terrain)), STICK_SPEED
     if manifest is None:
         raise InputError(
-            "--mjcf without --bundle needs --manifest, the contract of the policy that the controller runs: it "
-            "has the robot's default pose and the order of the joints on the wire"
+            "--mjcf without --bundle needs --manifest, the contract of the policy that the controller runs: "
+            "it has the robot's default pose and the order of the joints on the wire"
         )
     contract = load_manifest(manifest)
     found = body.from_mjcf(scenario.mjcf, contract, scenario.terrain)

@@ -100,7 +100,8 @@ class Recorder:
         sizes = [1, 3, 4, 1, 3, 3, *[joints] * 5, 3]
         rows = np.array(self._rows).reshape(-1, sum(sizes))
         parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
-        time, position, orientation, ground, velocity, angular, q, dq, torque, target, stiffness, command = parts
+        time, position, orientation, ground, velocity, angular = parts[:6]
+        q, dq, torque, target, stiffness, command = parts[6:]
         return Trace(
             time_s=time[:, 0],
             handover_s=np.array(self.handover_s),

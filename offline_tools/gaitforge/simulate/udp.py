@@ -1,12 +1,12 @@
 """The simulated robot's wire: the UDP layout of the maker's own simulator, on the loopback only.
 
-For a robot of n joints, 12 those of the Lite3. State, to the controller, 44 + 12 n bytes (188): the robot's
-time, which never stands still, as one float64 [s]; then float32 roll, pitch, yaw [rad], linear acceleration
-[m/s^2] (3), angular velocity [rad/s] (3), joint positions [rad] (n), velocities [rad/s] (n), torques [Nm] (n).
-Command, from the controller, 20 n bytes (240) of float32: stiffness (n), positions (n), damping (n),
+For a robot of n joints; the Lite3 has 12. State, to the controller, 44 + 12 n bytes (188): the robot's time,
+which never stands still, as one float64 [s]; then float32 roll, pitch, yaw [rad], linear acceleration
+[m/s^2] (3), angular velocity [rad/s] (3), joint positions [rad] (n), velocities [rad/s] (n), torques [Nm]
+(n). Command, from the controller, 20 n bytes (240) of float32: stiffness (n), positions (n), damping (n),
 velocities (n), feed-forward torques (n). Operator, 12 bytes of float32: the velocity command forward, left,
-turn left, for controllers that listen to it. Everything is in the byte order of this machine and in the order
-of the body's joints.
+turn left, for controllers that listen to it. Everything is in the byte order of this machine and in the
+order of the body's joints.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class Viewer:
             camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
             camera.trackbodyid = robot.body.base
             large = robot.body.stature.standing_m / LITE3.standing_m
-            camera.distance, camera.azimuth, camera.elevation = _DISTANCE_M * large, _AZIMUTH_DEG, _ELEVATION_DEG
+            camera.distance = _DISTANCE_M * large
+            camera.azimuth, camera.elevation = _AZIMUTH_DEG, _ELEVATION_DEG
 
     def refresh(self, robot: Robot) -> None:
         """Show the present state; call it every tick."""

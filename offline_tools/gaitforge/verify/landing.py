@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from gaitd.backends.base import Backend
 from gaitd.policy.manifest import Manifest
 from gaitforge.common.arrays import Stats
-from gaitforge.simulate.direct import full_command, run_direct
 from gaitforge.simulate.body import Body, lite3
+from gaitforge.simulate.direct import full_command, run_direct
 from gaitforge.simulate.measure import HARD_TILT_RAD, measure
 from gaitforge.simulate.script import CommandScript
 from gaitforge.simulate.stature import LITE3

@@ -121,7 +121,8 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
         "capture": given.capture,
         "robot's model": given.mjcf,
     }
-    write_reports(output, manifest, inputs, verdict, {**made_from(policy, sources), "terrain": settings.terrain})
+    facts = {**made_from(policy, sources), "terrain": settings.terrain}
+    write_reports(output, manifest, inputs, verdict, facts)
     return verdict
 
 
