@@ -107,8 +107,9 @@ def run_direct(
     leaves the last command in force. ``on_step`` sees every control step, ``on_tick`` every millisecond.
     ``body`` is by default the Lite3's; ``robot`` replaces the one that it and ``seed`` make. From
     ``let_go_s`` on nothing comes of the policy any more, and PATIENCE_PERIODS later the motors get the
-    bundle's fallback damping for good. Raises InputError when the policy is not for this robot's joints, its period not whole
-    milliseconds, or the robot does not get into its default pose.
+    bundle's fallback damping for good.
+    Raises InputError when the policy is not for this robot's joints, its period not whole milliseconds, or
+    the robot does not get into its default pose.
     """
     period_ticks = control_ticks(manifest)
     robot = Robot(seed, body) if robot is None else robot

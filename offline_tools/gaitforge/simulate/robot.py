@@ -142,9 +142,9 @@ class Robot:
         if error[worst] > limit[worst]:
             raise InputError(
                 f"{body.where}: the robot does not get into its default pose: after {self.time_s:.1f} s "
-                f"joint {body.joints[worst]!r} is {error[worst]:.2f} rad away, allowed are {limit[worst]:.2f}; "
-                f"are its stiffness {body.stand_up_stiffness[worst]:g} Nm/rad and its torque limit "
-                f"{body.torque_limit_nm[worst]:g} Nm right, and is it free to move there?"
+                f"joint {body.joints[worst]!r} is {error[worst]:.2f} rad away, allowed are "
+                f"{limit[worst]:.2f}; are its stiffness {body.stand_up_stiffness[worst]:g} Nm/rad and its "
+                f"torque limit {body.torque_limit_nm[worst]:g} Nm right, and is it free to move there?"
             )
         self.data.eq_active[0] = 0
 
