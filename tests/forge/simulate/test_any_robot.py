@@ -139,7 +139,7 @@ SHANK = '<geom type="box" size="0.05 0.05 0.05" pos="0.25 0.15 -0.33" mass="0.1"
         (
             {},
             {"default_joint_position_rad": dict.fromkeys(JOINTS, -1.6)},
-            "joint 'hind_right_hip': the manifest's default_joint_position_rad is -1.6, but its range is -1.5",
+            "joint 'hind_right_hip': the manifest's default_joint_position_rad is -1.6, but its range",
         ),
         ({"more": SHANK}, {}, "the bodies 'trunk' and 'front_left_shank' are"),
     ],
