@@ -77,8 +77,8 @@ def _collect(args: argparse.Namespace) -> calibrate.Collected:
         return calibrate.collect_simulated(
             args.manifest, Path(args.policy), stats, args.samples, args.seed, args.mjcf, args.terrain
         )
-    if args.mjcf is not None:
-        raise InputError("--mjcf: only --simulate walks with a robot's model; add it, or leave the model out")
+    if args.mjcf is not None or args.terrain != "flat":
+        raise InputError("--mjcf and --terrain are of a simulated walk: add --simulate, or leave them out")
     if args.capture is not None:
         return calibrate.collect_captured(args.capture, args.manifest, args.bundle, stats, args.samples)
     if args.recording is None:

@@ -109,6 +109,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--seconds {args.seconds:g}: expected more than 0")
     if not 1.0 <= args.tick <= 10.0:
         raise InputError(f"--tick {args.tick:g}: expected 1 to 10 ms; the robot itself runs at 1 kHz")
+    if args.manifest is not None and (args.mjcf is None or args.bundle is not None):
+        raise InputError("--manifest: only --mjcf without --bundle needs it; leave it out")
     scenario = Scenario(script, pushes, args.seed, args.seconds, args.mjcf, args.terrain)
     outputs = Outputs(args.png, args.video, args.trace, args.report)
     outputs.check()

@@ -79,6 +79,11 @@ class Body:
         """The body of the free joint."""
         return int(self.model.jnt_bodyid[0])
 
+    @functools.cached_property
+    def hold(self) -> int:
+        """The constraint that holds the base of a body that is held."""
+        return int(self.model.equality(_HOLD).id)
+
     @property
     def held(self) -> bool:
         """Whether the base is held until the hand-over."""

@@ -125,8 +125,10 @@ class Robot:
         if body.held:
             # Where the base stands in the default pose: nothing of the weight is on the legs yet.
             data.qpos[2] = self._ground_m + body.stature.standing_m
-            model.eq_data[0, :3], model.eq_data[0, 3:6] = data.qpos[:3], 0.0
-            model.eq_data[0, 6:10] = data.qpos[3:7]
+            place, orientation = slice(0, 3), slice(6, 10)
+            model.eq_data[body.hold, place] = data.qpos[:3]
+            model.eq_data[body.hold, 3:6] = 0.0
+            model.eq_data[body.hold, orientation] = data.qpos[3:7]
         mujoco.mj_forward(model, data)
 
     def let_go(self) -> None:
@@ -146,7 +148,7 @@ class Robot:
                 f"{limit[worst]:.2f}; are its stiffness {body.stand_up_stiffness[worst]:g} Nm/rad and its "
                 f"torque limit {body.torque_limit_nm[worst]:g} Nm right, and is it free to move there?"
             )
-        self.data.eq_active[0] = 0
+        self.data.eq_active[body.hold] = 0
 
     @property
     def time_s(self) -> float:
