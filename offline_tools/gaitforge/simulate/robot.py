@@ -125,10 +125,8 @@ class Robot:
         if body.held:
             # Where the base stands in the default pose: nothing of the weight is on the legs yet.
             data.qpos[2] = self._ground_m + body.stature.standing_m
-            place, orientation = slice(0, 3), slice(6, 10)
-            model.eq_data[body.hold, place] = data.qpos[:3]
-            model.eq_data[body.hold, 3:6] = 0.0
-            model.eq_data[body.hold, orientation] = data.qpos[3:7]
+            # A weld to the world: the place there, the base's origin, its orientation.
+            model.eq_data[body.hold, :10] = (*data.qpos[:3], 0.0, 0.0, 0.0, *data.qpos[3:7])
         mujoco.mj_forward(model, data)
 
     def let_go(self) -> None:
