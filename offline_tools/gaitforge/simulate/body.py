@@ -130,6 +130,7 @@ def from_mjcf(path: Path, manifest: Manifest, kind: Kind = "flat") -> Body:
     torque = _torque_limits_nm(as_it_is, manifest, where)
     mjcf.take_out_motors(spec)
     mjcf.floor(spec)
+    mjcf.add_scenery(spec)
     if kind != "flat":
         terrain.prepare(spec)
     _add_motors(spec, manifest.joints)

@@ -126,6 +126,35 @@ def floor(spec: mujoco.MjSpec) -> mujoco.MjsGeom:
     return geom
 
 
+def add_scenery(spec: mujoco.MjSpec) -> None:
+    """A sky where there is none, and tiles on a floor without a material: only for pictures."""
+    kinds = mujoco.mjtTexture
+    if not any(texture.type == kinds.mjTEXTURE_SKYBOX for texture in spec.textures):
+        spec.add_texture(
+            name="gaitforge sky",
+            type=kinds.mjTEXTURE_SKYBOX,
+            builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+            rgb1=[0.55, 0.69, 0.83],
+            rgb2=[0.90, 0.93, 0.96],
+            width=256,
+            height=1536,
+        )
+        spec.visual.rgba.haze = spec.visual.rgba.fog = [0.86, 0.90, 0.94, 1.0]
+    if not spec.geom(FLOOR).material:
+        spec.add_texture(
+            name="gaitforge tiles",
+            type=kinds.mjTEXTURE_2D,
+            builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
+            rgb1=[0.80, 0.83, 0.86],
+            rgb2=[0.70, 0.74, 0.78],
+            width=512,
+            height=512,
+        )
+        tiles = spec.add_material(name="gaitforge tiles", texrepeat=[2, 2], texuniform=True)
+        tiles.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "gaitforge tiles"
+        spec.geom(FLOOR).material = "gaitforge tiles"
+
+
 def solid_geoms(model: mujoco.MjModel) -> Indices:
     """Geoms of the robot that can touch the floor."""
     floor = model.geom(FLOOR).id

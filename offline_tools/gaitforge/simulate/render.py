@@ -59,6 +59,10 @@ class Camera:
                 f"cannot draw offscreen with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')}: {reason}; install "
                 "libegl1 and libgl1-mesa-dri and set MUJOCO_GL=egl, or another platform that is installed"
             ) from error
+        self._shown = mujoco.MjvOption()
+        on_robot = self._model.body_weldid[self._model.geom_bodyid] != 0
+        if not np.any(np.asarray(self._shown.geomgroup)[self._model.geom_group[on_robot]]):
+            self._shown.geomgroup[:] = 1  # a model of what collides alone
         self._view = mujoco.MjvCamera()
         large = self._body.stature.standing_m / LITE3.standing_m
         self._view.distance = 1.45 * large
@@ -75,7 +79,7 @@ class Camera:
         self._data.qpos[self._body.position] = trace.joint_position[index]
         mujoco.mj_forward(self._model, self._data)
         self._view.lookat[:] = (position[0], position[1], trace.ground_m[index] + self._middle_m)
-        self._renderer.update_scene(self._data, self._view)
+        self._renderer.update_scene(self._data, self._view, self._shown)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = 1
         picture = Image.fromarray(self._renderer.render()).resize(self._size, Image.Resampling.LANCZOS)
         _label(picture, label)

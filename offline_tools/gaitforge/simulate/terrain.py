@@ -94,7 +94,8 @@ def _rough(rng: np.random.Generator, axis: Float64Array, start_m: float, standin
     rows = np.array([np.interp(axis, coarse, row) for row in lumps])
     heights = np.array([np.interp(axis, coarse, column) for column in rows.T]).T
     far = np.hypot(axis[:, None], axis[None, :])
-    return heights * np.clip((far - start_m) / 0.5, 0.0, 1.0)
+    lifted: Float64Array = heights * np.clip((far - start_m) / 0.5, 0.0, 1.0)
+    return lifted
 
 
 def _steps(rng: np.random.Generator, axis: Float64Array, start_m: float, standing_m: float) -> Float64Array:

@@ -179,7 +179,9 @@ def test_a_robot_that_does_not_get_into_its_default_pose_is_refused(tmp_path: Pa
     """Springs fold its knees, against which its motors are too weak."""
     path = write_stool(tmp_path)
     path.write_text(path.read_text().replace('range="-2.5', 'stiffness="60" springref="-2.4" range="-2.5'))
-    with pytest.raises(InputError, match=r"does not get into its default pose: after 3.0 s joint '\w+knee' is"):
+    with pytest.raises(
+        InputError, match=r"does not get into its default pose: after 3.0 s joint '\w+knee' is"
+    ):
         run_direct(stool_contract(), rest, script=STILL, seconds=0.1, body=from_mjcf(path, stool_contract()))
 
 

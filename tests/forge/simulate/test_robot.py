@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
+from gaitforge.simulate.body import LYING_RAD, STANDING_RAD
 from gaitforge.simulate.measure import Outcome, measure
 from gaitforge.simulate.robot import (
-    LYING_RAD,
     STAND_UP_S,
-    STANDING_RAD,
     MotorCommand,
     Robot,
     stand_up_command,
