@@ -200,7 +200,7 @@ def still_joints(motion: Motion) -> Array:
 @_term("1")
 def still_feet(motion: Motion) -> Array:
     """Asked to stand: number of feet off the floor."""
-    return np.count_nonzero(~motion.contact, axis=1) * motion.standing
+    return np.asarray(np.count_nonzero(~motion.contact, axis=1) * motion.standing, np.float64)
 
 
 def check_weights(weights: Mapping[str, float], clocked: bool) -> None:
