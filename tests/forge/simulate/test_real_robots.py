@@ -90,7 +90,7 @@ def test_the_wheels_of_the_m20_are_refused_by_name() -> None:
     legs = contract(joints, [0.0] * 12, G1_TERMS, action)
     with pytest.raises(InputError, match="wheel 'fl_wheel_joint' has a motor, but the manifest has no joint"):
         from_mjcf(ROBOTS / "m20/m20.xml", legs)
-    joints = [*joints, *(f"{leg}_wheel_joint" for leg in ("fl", "fr", "hl", "hr"))]
+    joints = [*joints, *(f"{leg}_wheel_joint" for leg in corners)]
     both = contract(joints, [0.0] * 16, G1_TERMS, action)
     with pytest.raises(InputError, match="joint 'fl_wheel_joint' has no range: a wheel"):
         from_mjcf(ROBOTS / "m20/m20.xml", both)
