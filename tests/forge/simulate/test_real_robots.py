@@ -83,9 +83,8 @@ def test_the_g1_walks_with_its_lstm(tmp_path: Path) -> None:
 
 
 def test_the_wheels_of_the_m20_are_refused_by_name() -> None:
-    joints = [
-        f"{leg}_{joint}_joint" for leg in ("fl", "fr", "hl", "hr") for joint in ("hipx", "hipy", "knee")
-    ]
+    corners = ("fl", "fr", "hl", "hr")
+    joints = [f"{leg}_{joint}_joint" for leg in corners for joint in ("hipx", "hipy", "knee")]
     action = {"scale": 0.25, "stiffness_nm_per_rad": 80.0, "damping_nms_per_rad": 2.0}
     legs = contract(joints, [0.0] * 12, G1_TERMS, action)
     with pytest.raises(InputError, match="wheel 'fl_wheel_joint' has a motor, but the manifest has no joint"):
