@@ -79,6 +79,11 @@ class Body:
         """The body of the free joint."""
         return int(self.model.jnt_bodyid[0])
 
+    @property
+    def sinks(self) -> bool:
+        """Whether nothing of the base can touch the floor: going down, it sinks through it."""
+        return self.base not in self.model.geom_bodyid[mjcf.solid_geoms(self.model)]
+
     @functools.cached_property
     def hold(self) -> int:
         """The constraint that holds the base of a body that is held."""

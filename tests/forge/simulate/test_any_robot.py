@@ -117,6 +117,7 @@ def test_the_gate_walks_it_and_judges(tmp_path: Path) -> None:
     assert loop.falls == 0
     (failure,) = floor_failures(loop.walks, Floor())
     assert failure.startswith("float: asked to walk forward at 0.50 m/s, it did stand")
+    assert not body.sinks
     (landing,) = land(contract, backend, None, seeds=[0], body=body)
     assert landing.down
     assert 0.1 < landing.speed_m_per_s < 2.0
@@ -195,6 +196,12 @@ def test_a_robot_that_nothing_holds_up_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="none of the robot's geoms can touch the floor"):
         from_mjcf(path, stool_contract())
+
+
+def test_a_base_that_sinks_through_the_floor_is_known(tmp_path: Path) -> None:
+    path = write_stool(tmp_path)
+    path.write_text(path.read_text().replace('mass="6"', 'mass="6" contype="0" conaffinity="0"'))
+    assert from_mjcf(path, stool_contract()).sinks
 
 
 def test_motors_without_a_limit_are_refused(tmp_path: Path) -> None:
