@@ -127,8 +127,8 @@ def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | No
             landings = land(manifest, float_backend, request.stats, body=request.walker)
         if request.walker.sinks:
             console.note(
-                f"{request.walker.where}: no geom of the base can touch the floor, so that it sinks through when "
-                "it goes down: how it lands is not the real robot's; let one collide"
+                f"{request.walker.where}: no geom of the base can touch the floor, so that it sinks through "
+                "when it goes down: how it lands is not the real robot's; let one collide"
             )
         bound = request.walker.stature.hard_m_per_s
         failures += landing_failures(landings, request.bounds.floor.hard_landings, bound)
