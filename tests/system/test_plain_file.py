@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,7 @@ from gaitd.system.config_files import load_config
 from gaitd.system.keys import read_public_keys, read_secret_key
 from gaitd.system.plain_file import read_plain
 from gaitd.telemetry.recording import read_recording
-
-
-@pytest.fixture(autouse=True)
-def _in_time() -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise AssertionError("it waits for somebody to write")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(5)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+from support.in_time import in_time
 
 
 def test_a_plain_file_is_read_and_nothing_else(tmp_path: Path) -> None:
@@ -81,6 +69,6 @@ def test_a_pipe_in_the_place_of_a_file_is_named(
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
-    with pytest.raises(InputError) as refused:
+    with in_time(10), pytest.raises(InputError) as refused:
         read(path)
     assert str(refused.value) == f"{path}: is a named pipe; a plain file is needed"

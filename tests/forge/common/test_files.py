@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from gaitforge.model.torch_policy import load_source
 from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import record
 from gaitforge.simulate.script import read_script
+from support.in_time import in_time
 
 Refused = Callable[..., str]
 
@@ -46,12 +46,8 @@ def test_a_pipe_in_the_place_of_a_file_is_named(
     """Nobody writes to it: whoever reads would wait for ever."""
     path = tmp_path / name
     os.mkfifo(path)
-    signal.alarm(20)
-    try:
-        with pytest.raises(InputError, match=rf"{name}:? is a named pipe; a plain file is needed"):
-            read(path)
-    finally:
-        signal.alarm(0)
+    with in_time(30), pytest.raises(InputError, match=rf"{name}:? is a named pipe; a plain file is needed"):
+        read(path)
 
 
 def read(tmp_path: Path, text: str) -> dict[str, Any]:
