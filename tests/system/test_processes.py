@@ -145,15 +145,20 @@ def command():
     if sys.argv[1:]: raise GateError("not good enough")
     return 0
 def shows():
-    print("x" * 20_000)
+    print("idle")
     return 0
 sys.exit(run_command("test", shows if sys.argv[1:] == ["shows"] else command))
 """
 
 
-def printing_to(stdout: int, *arguments: str, stderr: int = subprocess.PIPE) -> tuple[int, str | None]:
+def printing_to(
+    stdout: int, *arguments: str, stderr: int = subprocess.PIPE, unbuffered: str = ""
+) -> tuple[int, str | None]:
     command = [sys.executable, "-c", ACTS_AND_PRINTS, *arguments]
-    done = subprocess.run(command, stdout=stdout, stderr=stderr, text=True, check=False, timeout=20)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        command, stdout=stdout, stderr=stderr, text=True, check=False, timeout=60, env=environment
+    )
     return done.returncode, done.stderr
 
 
@@ -163,12 +168,12 @@ def test_what_was_done_decides_the_exit_code_not_what_could_be_printed() -> None
     read_end, closed = os.pipe()
     os.close(read_end)
     try:
-        for stdout in (full, closed):
-            assert printing_to(stdout) == (0, "damping\nmore\n")
-            told = "damping\nmore\ntest: error: not good enough\n"
-            assert sorted((printing_to(stdout, "fails")[1] or "").splitlines()) == sorted(told.splitlines())
-            assert printing_to(stdout, "fails", stderr=full)[0] == 3
-        assert printing_to(full, stderr=full) == (0, None)
+        for stdout, unbuffered in ((full, ""), (closed, "1")):
+            told = ["damping", "more", "test: error: not good enough"]
+            code, error = printing_to(stdout, "fails", unbuffered=unbuffered)
+            assert (code, sorted((error or "").splitlines())) == (3, sorted(told))
+            assert printing_to(stdout, "fails", stderr=full, unbuffered=unbuffered)[0] == 3
+            assert printing_to(stdout, stderr=full, unbuffered=unbuffered) == (0, None)
         lost = "test: error: standard output: No space left on device; not all was printed\n"
         assert printing_to(full, "shows") == (7, lost)
         assert printing_to(closed, "shows") == (128 + signal.SIGPIPE, "")

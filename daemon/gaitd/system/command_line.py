@@ -37,7 +37,7 @@ def run_command(program: str, command: Callable[[], int]) -> int:
         return _end(program, failure)
     if isinstance(failure or unprinted, BrokenPipeError):
         return code or 128 + signal.SIGPIPE
-    if unprinted is not None:  # also where it was a print that failed
+    if unprinted is not None:
         lost = ResourceError(f"standard output: {unprinted.strerror}; not all was printed")
         return code or _end(program, lost)
     return code if failure is None else _end(program, refused_by_system(failure))
@@ -51,8 +51,13 @@ def confirm(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError:
+        _discard(1)
+        _flush()  # what it may still hold
         os.dup2(2, 1)
-        _flush()  # still has it
+        try:
+            print(text, flush=True)
+        except OSError:
+            _discard(1)
 
 
 def tell(text: str) -> None:
