@@ -73,7 +73,7 @@ def test_motors_follow_the_pd_law_up_to_their_torque():
     np.testing.assert_allclose(robot.read().joint_torque, expected)
     robot.command = MotorCommand.hold(STANDING_RAD, 1e4, 0.0)
     robot.step()
-    assert np.abs(robot.read().joint_torque).max() == 30.0
+    assert np.abs(robot.read().joint_torque).max() == max(TORQUE_LIMITS_NM)
 
 
 def test_sensors_of_a_standing_robot():
