@@ -119,7 +119,7 @@ def test_a_runtime_directory_and_recordings_that_become_read_only(
                 assert controller.wait_for(Mode.DAMPING).mode is Mode.DAMPING
                 wait_until(lambda: "recording not written" in daemon.log, what="a word about the recording")
                 wait_until(
-                    lambda: "cannot be bound: Read-only" in daemon.log, 90.0, what="the worker's error"
+                    lambda: "cannot be bound: Read-only" in daemon.log, 30.0, what="the worker's error"
                 )
             daemon.wait_worker(other_than=worker)
             controller.activate()
