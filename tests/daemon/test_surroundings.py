@@ -150,7 +150,7 @@ def test_a_full_dev_shm_is_not_needed(small_bundle_path: Path) -> None:
 def test_what_a_shell_left_in_the_environment_is_harmless(
     small_bundle_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Descriptors 0 to 2 closed, a directory with spaces for temporary files, a platform that draws nothing."""
+    """Descriptors 0 to 2 closed, temporary files where the path has spaces, no platform to draw."""
 
     def close_standard_descriptors() -> None:
         os.closerange(0, 3)
