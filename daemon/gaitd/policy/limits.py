@@ -144,7 +144,7 @@ class CommandGuard:
         self._lowest = self._highest = target
 
     def refer_also_to(self, target: Float32Array) -> None:
-        """This target (n,) rad may be in force instead: slew is judged against it, too, until the next commit."""
+        """This target (n,) rad may be in force instead: it is a reference, too, until the next commit."""
         self._lowest, self._highest = np.minimum(self._lowest, target), np.maximum(self._highest, target)
 
     def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:

@@ -80,7 +80,7 @@ class PolicyPipeline:
         self._last_action = action
 
     def follow(self, action: Float32Array, target: Float32Array) -> None:
-        """Another worker's command went out: its action (n,) is ``last_action``, its target (n,) rad is in force."""
+        """Another worker's command is in force, with its action (n,) and target (n,) rad."""
         self._last_action = action
         self._guard.refer_to(target)
 

@@ -15,7 +15,6 @@ from gaitd.shared.processes import WORKERS
 from gaitd.wire.generated import MAX_JOINTS, Reason
 
 
-
 class FailoverKind(enum.IntEnum):
     """Why a standby took over."""
 
@@ -38,7 +37,7 @@ GUARD_WORDS = {
     "peers_disconnected": 1,
     "damping_by_reason": len(Reason),
 }
-"""Name and number of 8-byte words; those of workers by slot. ``holder``: the slot that the session is with."""
+"""Name and number of 8-byte words; of workers by slot. ``holder``: the slot that the session is with."""
 
 _SESSION = np.dtype(
     [

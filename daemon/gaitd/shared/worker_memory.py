@@ -38,8 +38,8 @@ WORKER_WORDS = {
     "clamped": len(LIMIT_NAMES),
 }
 """Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
-the session of the epoch beside it; 0 until known. ``prepared_ns``: when the newest state came to which a standby
-has an answer ready, in the session that another worker answers under the epoch beside it.
+the session of the epoch beside it; 0 until known. ``prepared_ns``: when the newest state came to which a
+standby has an answer ready, in the session that another worker answers under the epoch beside it.
 
 Every received state ends in exactly one of: standby (session 0, before activate), followed (another worker
 answers them), refused (itself or the

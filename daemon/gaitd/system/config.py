@@ -150,8 +150,8 @@ class Realtime(_Section, frozen=True, kw_only=True):
             )
         if self.standby_cpus and set(self.standby_cpus) <= set(self.worker_cpus):
             raise ValueError(
-                f"standby_cpus is {self.standby_cpus} and worker_cpus {self.worker_cpus}: a worker that hangs "
-                "could keep the standby from its core; give standby_cpus another core"
+                f"standby_cpus is {self.standby_cpus} and worker_cpus {self.worker_cpus}: a worker that "
+                "hangs could keep the standby from its core; give standby_cpus another core"
             )
 
 
@@ -159,7 +159,7 @@ class Standby(_Section, frozen=True, kw_only=True):
     """A second worker that follows each session; the robot walks on with it when the first one fails."""
 
     backend: Literal["off", "cpu"] = "off"
-    """cpu: the bundle's model.onnx on the CPU, whatever daemon.backend runs. Costs the memory of a second worker."""
+    """cpu: the bundle's model.onnx on the CPU, whatever daemon.backend runs. It costs a second worker's memory."""
 
     @property
     def wanted(self) -> bool:
@@ -221,7 +221,7 @@ class Config(_Section, frozen=True, kw_only=True):
     standby: Standby = msgspec.field(default_factory=Standby)
 
     def __post_init__(self) -> None:
-        """Refuse one port for two things, and settings that a standby does not work with. Raises ValueError."""
+        """Refuse one port for two things, and what a standby does not work with. Raises ValueError."""
         metrics, network = self.metrics, self.network
         ports = range(network.port, network.port + len(CHANNELS))
         shared = metrics.address in (network.address, "0.0.0.0", "::")
@@ -237,9 +237,9 @@ class Config(_Section, frozen=True, kw_only=True):
         realtime, periods = self.realtime, self.guard.deadline_periods
         if periods < MIN_STANDBY_DEADLINE_PERIODS:
             raise ValueError(
-                f"standby.backend is {self.standby.backend!r} and guard.deadline_periods {periods:g}: there is "
-                f"no time to change workers; set it to {MIN_STANDBY_DEADLINE_PERIODS:g} or more, or "
-                "standby.backend to \"off\""
+                f"standby.backend is {self.standby.backend!r} and guard.deadline_periods {periods:g}: there "
+                f"is no time to change workers; set it to {MIN_STANDBY_DEADLINE_PERIODS:g} or more, or "
+                'standby.backend to "off"'
             )
         if realtime.standby_priority >= realtime.worker_priority:
             raise ValueError(

@@ -80,7 +80,7 @@ def main() -> int:
     try:
         launch = read_launch(sys.argv[1], WorkerLaunch)
     except ReplacedError as error:  # it does not even say where to report
-        print(f"gaitd worker: {error}", file=sys.stderr)
+        print(f"{WORKERS[0].title}: {error}", file=sys.stderr)
         return error.exit_code
     title = WORKERS[launch.slot].title
     name_process(title)

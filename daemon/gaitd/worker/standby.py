@@ -1,8 +1,8 @@
 """The standby: a worker that follows the session of another one, and goes on with it when the lease comes.
 
-It hears the same states and reads what the holder did with each from the holder's memory, so that history, last
-action, slew reference and hidden state are those that the holder would have. Until the lease names it, it sends
-nothing.
+It hears the same states and reads what the holder did with each from the holder's memory, so that history,
+last action, slew reference and hidden state are those that the holder would have. Until the lease names it, it
+sends nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from gaitd.worker.loop import Worker
 from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 
 HEAD_START = 1 / 3
-"""Of a control period: so long the holder has a state for itself. Its answer is then known before the state goes
-into the standby's history, and the two do not compete for a core."""
+"""Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
+standby's, and the two do not compete for a core."""
 
 
 class Follower:

@@ -130,7 +130,7 @@ class PolicyStep:
             self._keep_in_mind(self._staged, outcome)
 
     def commit_other(self, outcome: Outcome, action: Float32Array, target: Float32Array) -> None:
-        """Another worker's command for this outcome's state went out, with its action (n,) and target (n,) rad.
+        """Another worker's command for this outcome's state is in force, with action (n,) and target (n,) rad.
 
         Of the outcome remain what the model answered, and its hidden state.
         """
@@ -157,7 +157,8 @@ class PolicyStep:
         """The same answer of the model to the same, newest state, judged and addressed as things are now."""
         assert outcome.state is not None
         assert outcome.decision is not None
-        again = Outcome(state=outcome.state, frame=outcome.frame, interval_ns=outcome.interval_ns)
+        again = Outcome(state=outcome.state, frame=outcome.frame, missed=outcome.missed)
+        again.interval_ns = outcome.interval_ns
         self._judge(again, outcome.state, outcome.decision.model_action)
         return again
 
