@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Any
 
@@ -39,7 +38,6 @@ def worker(spawner: Any) -> WorkerProcess:
         BackendChoice(["onnx"]),
         WorkerMemory.create(3),
         map_lifeline(create_lifeline()),
-        os.eventfd(0),
         lambda child, now_ns: child.start(spawner, now_ns),
     )
     child.start(spawner, 0)

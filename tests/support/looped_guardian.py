@@ -71,7 +71,7 @@ class LoopedGuardian:
                 stack.enter_context(mock.patch.object(module, name, return_value=result))
             self._guardian: Any = main.Guardian(bundle, Config(), ["onnx"])
         self.memory: GuardMemory = self._guardian._guard
-        self.worker_memory: WorkerMemory = self._guardian._worker_memory
+        self.worker_memory: WorkerMemory = self._guardian._worker.memory
         self._guardian._guard = _Held(self.memory, self._writes)
         self._guardian._worker.ready = self._guardian._sessions.worker_ready = True
 

@@ -37,7 +37,7 @@ class Board:
     def recorder(self, directory: Path, keep: int = 20) -> FlightRecorder:
         launch = TelemetryLaunch(
             guard_memory_fd=-1,
-            worker_memory_fd=-1,
+            worker_memory_fds=[],
             telemetry_memory_fd=-1,
             metrics=Metrics(),
             recorder=Recorder(directory=str(directory), keep=keep),

@@ -1,8 +1,8 @@
 """When the lease moves from the worker to the standby within a session. Pure: events and the clock come in.
 
 Only for what is the worker's own: its death, silence although states come, errors of its inference. Never
-for a limit, bad states or a person. The deadline goes on from the last command as if nothing had happened, and
-the lease moves once in a session: after that the deadline decides alone.
+for a limit, bad states or a person. The deadline goes on from the last command as if nothing had happened.
+The lease moves once in a session: after that the deadline decides alone.
 """
 
 from __future__ import annotations
@@ -73,5 +73,5 @@ def explain(state: GuardState, slot: int, how: str) -> GuardState:
 
 
 def move(state: GuardState, worker: WorkerView, epoch: int, slot: int, why: str, now_ns: int) -> GuardState:
-    """The session goes on with the worker in ``slot``: what ``worker`` sent has fed the timer, this does not."""
+    """The session goes on with the worker in ``slot``. What ``worker`` sent feeds the timer, not this."""
     return replace(rules.fed(state, worker, now_ns), epoch=epoch, slot=slot, moved_ns=now_ns, moved_why=why)

@@ -72,7 +72,7 @@ class Guardian:
     ) -> None:
         """Claim the runtime directory and bind the sockets. Raises InputError.
 
-        ``backends``: to try, in order (gaitd.backends.backends_to_try). ``standby``: where the config wants one.
+        ``backends``: to try, in order (gaitd.backends.backends_to_try). ``standby``: if the config wants it.
         """
         manifest = bundle.manifest
         self._bundle = bundle

@@ -186,7 +186,7 @@ def is_overdue(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns:
 
 
 def fed(state: GuardState, view: WorkerView, now_ns: int) -> GuardState:
-    """The newest command feeds the timer; not by a stamp from the future, which would hold it off until then."""
+    """The newest command feeds the timer; not one from the future, which would hold it off until then."""
     if view.last_command_epoch == state.epoch and state.fed_ns < view.last_command_ns <= now_ns:
         return replace(state, fed_ns=view.last_command_ns, fed_by_command=True)
     return state

@@ -15,7 +15,7 @@ TELEMETRY_WORDS = {
     "dampings_recorded": 1,
     "recorded": len(WORKERS),
 }
-"""Name and number of 8-byte words: the newest step in the histograms, by slot; how many dampings were seen to;
+"""Name and number of 8-byte words: the newest step in the histograms, by slot; how many dampings were seen;
 the newest step in a recording, by slot."""
 
 _LAYOUT = f"telemetry {TELEMETRY_WORDS}"

@@ -159,7 +159,7 @@ class Standby(_Section, frozen=True, kw_only=True):
     """A second worker that follows each session; the robot walks on with it when the first one fails."""
 
     backend: Literal["off", "cpu"] = "off"
-    """cpu: the bundle's model.onnx on the CPU, whatever daemon.backend runs. It costs a second worker's memory."""
+    """cpu: the bundle's model.onnx on the CPU, whatever daemon.backend runs, in a second worker."""
 
     @property
     def wanted(self) -> bool:

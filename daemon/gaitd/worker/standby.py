@@ -1,8 +1,8 @@
 """The standby: a worker that follows the session of another one, and goes on with it when the lease comes.
 
 It hears the same states and reads what the holder did with each from the holder's memory, so that history,
-last action, slew reference and hidden state are those that the holder would have. Until the lease names it, it
-sends nothing.
+last action, slew reference and hidden state are those that the holder would have. Until the lease names it,
+it sends nothing.
 """
 
 from __future__ import annotations

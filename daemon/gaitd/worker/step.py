@@ -130,7 +130,7 @@ class PolicyStep:
             self._keep_in_mind(self._staged, outcome)
 
     def commit_other(self, outcome: Outcome, action: Float32Array, target: Float32Array) -> None:
-        """Another worker's command for this outcome's state is in force, with action (n,) and target (n,) rad.
+        """Another worker's command for its state is in force, with its action (n,) and target (n,) rad.
 
         Of the outcome remain what the model answered, and its hidden state.
         """
