@@ -1,9 +1,10 @@
 // Every interleaving of guardian, worker, client and the channels between them, searched to the end.
 //
-//   explore TABLES one|two
+//   explore TABLES one|standby|two
 //
 // TABLES holds what the real Python decides for each input (decisions.py); the client's decisions are made by the
-// real gaitd::Latch. `two`: a guardian that moves the lease between two workers within a session. What is written down here is only who may do what, and when: anything at any time. Any process
+// real gaitd::Latch. `standby`: a second worker to which the real guardian moves a session, `two`: to which it
+// may move at any time. What is written down here is only who may do what, and when: anything at any time. Any process
 // may pause, die and return between any two steps; state and command channels lose, duplicate, delay and reorder
 // without bound. Time goes in control steps; ages beyond the last that makes a difference are one, so the state
 // space is finite and the search ends.
@@ -139,13 +140,19 @@ int search() {
     }
     require(decided("damp", {{kActive, 3}, {2, 3}}) == kActive && decided("release", {{kActive, 3}, {1, 2}, {1, 2}}) == kActive,
             "a request that names another session changes nothing");
+    for (const int answer : {1, 2}) {
+        for (int rest = 0; rest < 2 * (guardAge + 1) * (guardAge + 2) * 2; ++rest) {
+            require(!tables.at("movable")[static_cast<std::size_t>(rest * 3 + answer)],
+                    "the lease moves only to a standby with an answer to a fresh state of the session");
+        }
+    }
     if (violated != nullptr) {
         std::printf("VIOLATED: %s\n", violated);
         return 1;
     }
     feedingIsSimple = commandOutweighsFeeding();
     State start;
-    for (const Field field : {kCommandAge, kLastState, kNewest, kApplied, kWaiting}) start.set(field, kNone);
+    for (const Field field : {kCommandAge, kBefore, kLastState, kNewest, kApplied, kWaiting}) start.set(field, kNone);
     start.set(kWorker, kReaped);
     Found found;
     found.add(normal(start), 0);
@@ -194,10 +201,11 @@ int search() {
 
 int main(int count, char** arguments) {
     if (count != 3) {
-        std::fprintf(stderr, "explore TABLES one|two\n");
+        std::fprintf(stderr, "explore TABLES one|standby|two\n");
         return 2;
     }
     load(arguments[1]);
     movesLease = std::string(arguments[2]) == "two";
+    hasStandby = std::string(arguments[2]) == "standby";
     return search();
 }

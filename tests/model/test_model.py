@@ -3,8 +3,8 @@
 The proof is a search without an end other than the last state (explore.cpp). What it is worth is shown by the
 bugs planted here: each changes a line of the real code, and the search must find it. docs/model.md explains.
 
-GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps, and GAITD_MODEL_WORKERS=two
-lets the guardian move the lease between two workers: `make model`. Most bugs of the client are planted by
+GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps. GAITD_MODEL_WORKERS=standby adds a
+standby, and two lets the guardian move the lease between two workers at any time: `make model`. Most bugs of the client are planted by
 `make test-thorough`.
 """
 
@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 
-from gaitd.guardian import main, rules, sessions
+from gaitd.guardian import failover, main, rules, sessions
 from gaitd.shared import lease
 from gaitd.worker import answer, loop, step
 from model.decisions import Bounds, Code, as_text, tables
 
 HERE = Path(__file__).parent
 HEADERS = HERE.parents[1] / "proto" / "cpp" / "include" / "gaitd"
-REAL = Code(rules, sessions, main, lease, step, answer, loop)
+REAL = Code(rules, failover, sessions, main, lease, step, answer, loop)
 SMALLEST = Bounds(deadline=1, max_age=1, first_command=2)
 
 compiler = shutil.which("g++") or shutil.which("c++")
@@ -124,7 +124,7 @@ BUGS = [
     Bug(
         "the guard overlooks a trip",
         rules,
-        {"view.trip.epoch == state.epoch:": "view.trip.epoch == -1:"},
+        {"view.trip.epoch == state.epoch else": "view.trip.epoch == -1 else"},
         "when the worker trips",
     ),
     Bug(
@@ -198,6 +198,55 @@ BUGS = [
             ),
         },
         "a command's record is there before it leaves",
+    ),
+    Bug(
+        "the lease moves again and again",
+        failover,
+        {"        and state.slot == WORKER_SLOT\n": ""},
+        "the lease moves once in a session",
+        workers="standby",
+    ),
+    Bug(
+        "a limit leads to the standby",
+        failover,
+        {"        and rules.trip_in(state, worker) is None\n": ""},
+        "the guard damps when the worker trips, and the lease does not move",
+        workers="standby",
+    ),
+    Bug(
+        "the lease moves after the deadline",
+        failover,
+        {"        and not rules.is_overdue(state, worker, limits, now_ns)\n": ""},
+        "the lease does not move after the deadline",
+        workers="standby",
+    ),
+    Bug(
+        "the change of workers restarts the deadline",
+        failover,
+        {"return replace(rules.fed(state, worker, now_ns), ": "return replace(state, fed_ns=now_ns, "},
+        "no command of its session came for the deadline",
+        workers="standby",
+    ),
+    Bug(
+        "the last command before the change is forgotten",
+        failover,
+        {"return replace(rules.fed(state, worker, now_ns), ": "return replace(state, "},
+        "the timer goes on from the last command",
+        workers="standby",
+    ),
+    Bug(
+        "the lease moves to a standby that has nothing to say",
+        failover,
+        {"standby.prepared_epoch == state.epoch": "True"},
+        "the lease moves only to a standby with an answer to a fresh state of the session",
+        workers="standby",
+    ),
+    Bug(
+        "the client takes an older epoch from a worker that wakes up",
+        LATCH,
+        {"if (command.epoch < epoch_) return Refusal::OldEpoch;": ""},
+        "no command of an older epoch is applied after one of a newer",
+        workers="standby",
     ),
     Bug(
         "the client takes an older epoch",
