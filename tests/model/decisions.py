@@ -182,8 +182,8 @@ def _views(bounds: Bounds, command: int, *, tripped: bool) -> Iterator[WorkerVie
 def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """Whether the standby goes on with the session, and what its timer is then.
 
-    movable [moved before][tripped][by command][age of feeding][age of the last command or NONE][clock read one
-    step ago][the standby's answer is to a fresh state, to an old one, of another session]: 1 it may. silent
+    movable [moved before][tripped][by command][age of feeding][age of the last command or NONE][clock read
+    one step ago][the standby's answer is to a fresh state, to an old one, of another session]: 1 it may. silent
     [by command][age of feeding][age of the last command or NONE][clock]: 1 a worker that lives may lose the
     lease. moved [the same]: 16 * by command + age of feeding.
     """
@@ -209,9 +209,7 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     def silent(by: bool, fed: int, command: int, lag: int) -> int:
         views, now_ns = _views(bounds, command, tripped=False), NOW - lag * unit
         second = standby(now_ns, EPOCH)
-        return int(
-            any(code.failover.wanted(state(by, fed), view, second, limits, now_ns) for view in views)
-        )
+        return int(any(code.failover.wanted(state(by, fed), view, second, limits, now_ns) for view in views))
 
     def moved(by: bool, fed: int, command: int, lag: int) -> int:
         found = set()
@@ -230,11 +228,7 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     inputs = list(itertools.product(yes_no, ages, commands, (0, 1)))
     return {
         "movable": [
-            movable(m, t, *each, kind)
-            for m in yes_no
-            for t in yes_no
-            for each in inputs
-            for kind in range(3)
+            movable(m, t, *each, kind) for m in yes_no for t in yes_no for each in inputs for kind in range(3)
         ],
         "silent": [silent(*each) for each in inputs],
         "moved": [moved(*each) for each in inputs],

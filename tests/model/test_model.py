@@ -3,8 +3,8 @@
 The proof is a search without an end other than the last state (explore.cpp). What it is worth is shown by the
 bugs planted here: each changes a line of the real code, and the search must find it. docs/model.md explains.
 
-GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps. GAITD_MODEL_WORKERS=standby adds a
-standby, and two lets the guardian move the lease between two workers at any time: `make model`. Most bugs of the client are planted by
+GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps. GAITD_MODEL_WORKERS=standby
+adds a standby, and two lets the guardian move the lease between two workers at any time: `make model`. Most bugs of the client are planted by
 `make test-thorough`.
 """
 
