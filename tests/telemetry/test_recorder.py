@@ -47,7 +47,7 @@ class Board:
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(self.guard, self.steps, self.progress, launch)
+        return FlightRecorder(self.guard, [self.steps], self.progress, launch)
 
     def add_steps(self, count: int) -> None:
         for seq in range(1, count + 1):
