@@ -184,7 +184,7 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 
     movable [moved before][tripped][by command][age of feeding][age of the last command or NONE][clock read
     one step ago][the standby's answer is to a fresh state, to an old one, of another session]: 1 it may.
-    silent [by command][age of feeding][age of the last command or NONE][clock]: 1 a worker that lives may lose
+    silent [by command][age of feeding][age of the last command or NONE][clock]: 1 one that lives may lose
     the lease. moved [the same]: 16 * by command + age of feeding.
     """
     unit, ages = bounds.unit_ns, bounds.guard_ages
