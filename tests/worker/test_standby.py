@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +19,14 @@ from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.messages import JointCommand
+from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
 from gaitd.worker.model import TimedModel
-from gaitd.worker.standby import Follower
+from gaitd.worker.standby import Follower, StandbyWorker
 from gaitd.worker.step import Frame, Outcome, PolicyStep
 from support.bundles import contract, small_manifest
 from support.controller import standing_state
+from support.watched import LoopedWorker
 
 PERIOD_NS = 12_000_000
 HEAD_START_NS = 4_000_000
@@ -214,3 +218,57 @@ def test_an_invalid_answer_of_its_own_is_no_answer() -> None:
     pair.follow(frame)
     assert not pair.prepared
     assert pair.take_over() is None
+
+
+def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
+    pair = Pair()
+    wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
+    standby = LoopedWorker(
+        loop,
+        pair.bundle,
+        Recurrent(),
+        1,
+        pair.guard,
+        WorkerMemory.create(3).fd,
+        lambda op: None,
+        partial(StandbyWorker, holder=pair.memory, wake_fd=wake_fd),
+    )
+    worker = standby.worker
+
+    def turn(*frames: Frame) -> None:
+        """Each state has been there for its head start."""
+        standby._waiting = [frame.data for frame in frames]
+        worker.turn()
+        time.sleep(HEAD_START_NS / 1e9)
+        worker.turn()
+
+    def session(epoch: int, slot: int) -> None:
+        setup = SessionSetup(SESSION, epoch, slot, raw=False, policy_from_controller=np.arange(3))
+        pair.guard.write_session(setup)
+        pair.guard.lease = lease.grant(epoch, slot, time.monotonic_ns() + 3600 * 10**9)
+
+    def fresh() -> Frame:
+        time.sleep(PERIOD_NS / 1e9)
+        pair.begin_ns = time.monotonic_ns() - (pair.seq + 1) * PERIOD_NS
+        return pair.frame()
+
+    worker.turn()
+    session(EPOCH, 0)
+    for _ in range(3):
+        turn(fresh())
+    assert standby.sent == []
+    assert worker._words["prepared_epoch"] == EPOCH
+    assert worker._words["followed"] == 2, "the newest is still open"
+    session(EPOCH + 1, 1)
+    os.eventfd_write(wake_fd, 1)
+    worker.turn()
+    (data,) = standby.sent
+    command = decode_command(data, 3)
+    assert (command.session, command.epoch, command.slot, command.seq) == (SESSION, EPOCH + 1, 1, pair.seq)
+    turn(fresh())
+    assert decode_command(standby.sent[-1], 3).seq == pair.seq
+    assert worker._words["received"] == 4 == worker._words["followed"] + worker._words["steps"]
+    pair.guard.lease = lease.NOBODY
+    turn(fresh())
+    assert len(standby.sent) == 2
+    assert standby.session == 0

@@ -89,14 +89,18 @@ class Worker:
     def run(self) -> None:
         """Answer states until stopped."""
         while not self._stopping:
-            self._access.admit()
-            frames = self._receive()
-            self._words["heartbeat_ns"] = time.monotonic_ns()
-            self._follow_lease()
-            self._words["received"] += len(frames)
-            self._handle(frames)
-            self._words["peers_disconnected"] += self._commands.look_at_peers() != ""
-            self._words["heartbeat_ns"] = time.monotonic_ns()
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for states, a control period at most, and see to those that came."""
+        self._access.admit()
+        frames = self._receive()
+        self._words["heartbeat_ns"] = time.monotonic_ns()
+        self._follow_lease()
+        self._words["received"] += len(frames)
+        self._handle(frames)
+        self._words["peers_disconnected"] += self._commands.look_at_peers() != ""
+        self._words["heartbeat_ns"] = time.monotonic_ns()
 
     def close(self) -> None:
         """Free sockets and model."""
