@@ -144,6 +144,24 @@ def test_what_the_other_one_has_answered_is_not_answered_again() -> None:
     assert pair.take_over() is None
 
 
+def test_what_it_never_heard_of_is_not_the_reference_for_slew_either() -> None:
+    """A state is lost on its way to the standby, and the other one answers it and dies."""
+    pair = Pair()
+    for _ in range(5):
+        frame = pair.frame()
+        pair.answer(frame)
+        pair.follow(frame)
+    heard = pair.frame()
+    pair.follow(heard)
+    last = pair.answer(heard, pair.frame())
+    assert pair.take_over() is None, "an older state than the one that was answered"
+    newest = pair.frame()
+    outcome = pair.follower.step.step([newest], newest.received_ns)
+    assert outcome.command is not None
+    assert np.abs(outcome.command.joint_position - last.joint_position).max() <= SLEW + 1e-6
+    np.testing.assert_array_equal(pair.follower.step._pipeline.last_action, last.action)
+
+
 def test_a_state_is_taken_after_the_head_start_of_the_other_one() -> None:
     pair = Pair()
     frame = pair.frame()

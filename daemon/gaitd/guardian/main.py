@@ -355,8 +355,11 @@ class Guardian:
             self._rate.look(state.epoch, words["state_interval_ns"])
 
     def _watch_degradation(self, now_ns: int) -> None:
-        counters = self._holder.memory.words
-        if text := self._degradation.look(counters["steps"], counters["late_steps"], now_ns):
+        steps, late = (
+            sum(worker.memory.words[name] for worker in self._workers.by_slot)
+            for name in ("steps", "late_steps")
+        )
+        if text := self._degradation.look(steps, late, now_ns):
             announce.log_degradation(text)
 
     def _feed_watchdog(self, now_ns: int) -> None:

@@ -159,8 +159,20 @@ class Worker:
                 continue
             if session == 0:
                 self._words["standby"] += 1
+            elif self._is_anothers(session):
+                self._words["followed"] += 1
             else:
                 self._words.row("refused")[CauseKind.FOREIGN_SESSION] += 1
+
+    def _is_anothers(self, session: int) -> bool:
+        """Another worker answers that session."""
+        setup = self._guard.read_session()
+        return (
+            setup is not None
+            and setup.session == session
+            and setup.slot != self._slot
+            and lease.is_of(self._guard.lease, setup.epoch, setup.slot)
+        )
 
     def _keep_warm(self) -> None:
         now_ns = time.monotonic_ns()

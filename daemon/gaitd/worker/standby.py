@@ -80,10 +80,15 @@ class Follower:
         self._head_start_ns = 0
         done = self.follow(now_ns)
         self._read_records(unsettled=True)
+        done += self._apply_sent()
+        for _, action, target in self._sent:  # to states that never came here
+            done += self.end()
+            self._open = None
+            self.step.follow(action, target)
         self.step.take_over(setup, self._staged)
-        outcome, self._open = self._open, None
+        outcome = self._open
         if outcome is None or outcome.command is None:
-            return [*done, *([outcome] if outcome else [])], None
+            return done + self.end(), None
         return done, self.step.answer_again(outcome)
 
     def end(self) -> list[Outcome]:
