@@ -220,9 +220,13 @@ def _wait_for_stress(rig: Rig) -> None:
     rig.end_stress()
 
 
+def _wait_for(rig: Rig, name: str) -> None:
+    rig.wait(lambda status: bool(status[name]["ready"]), f"a {name} that is ready")
+
+
 def _wait_for_standby(rig: Rig) -> None:
     """One that follows the session from its start, or for long enough."""
-    rig.wait(lambda status: bool(status["standby"]["ready"]), "a standby that is ready")
+    _wait_for(rig, "standby")
     rig.known = rig.wait(lambda status: status["mode"] == "active", "walking")
 
 
@@ -231,7 +235,7 @@ def _new_session(rig: Rig) -> None:
     for name in WORKER_NAMES:
         rig.run_backend("honest", of=name)
     for name in WORKER_NAMES:
-        rig.wait(lambda status, name=name: bool(status[name]["ready"]), f"a {name} that is ready")
+        _wait_for(rig, name)
     if (rig.status() or {}).get("mode") == "active":
         _damp_by_request(rig)
 
