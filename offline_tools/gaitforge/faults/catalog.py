@@ -46,8 +46,8 @@ def _kill(name: str, number: signal.Signals) -> Inject:
     return lambda rig: rig.signal(name, number)
 
 
-def _backend(kind: str, **details: object) -> Inject:
-    return lambda rig: rig.run_backend(kind, **details)
+def _backend(kind: str, of: str = "worker", **details: object) -> Inject:
+    return lambda rig: rig.run_backend(kind, of=of, **details)
 
 
 def _tamper(kind: str, **details: object) -> Inject:
