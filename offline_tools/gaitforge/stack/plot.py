@@ -56,7 +56,7 @@ def plot_run(ticks: Ticks, failover_ns: int, fault_ns: int, path: Path) -> None:
         in_force = np.where(ticks.mode == "active", ticks.age_us / 1000.0, np.nan)
         axes.plot(time_s, in_force, color="#1b4f72", lw=0.9)
         axes.set_xlim(death_s - 0.1, death_s + 0.06)
-        axes.set_title(f"every tick around it (dashed: the {who} is killed)")
+        axes.set_title(f"every tick: the {who} is killed")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
