@@ -420,13 +420,13 @@ STANDBY_FAULTS = (
         reasons=DIED | LATE | CLIENT, either=True,
     ),
     _with_standby(
-        "worker and standby: killed at once", _kill_both_workers, SEEN_AT_ONCE, reasons=DIED,
+        "worker and standby: killed at once", _kill_both_workers, 2 * SEEN_AT_ONCE, reasons=DIED,
         since="injection",
     ),
     _with_standby(
         "worker: kill -9, then the standby", _kill_one_after_the_other, WALKED_THROUGH, reasons=DIED
     ),
-    _with_standby("gaitctl damp", _damp_by_operator, DEADLINE, reasons=frozenset({"operator"})),
+    _with_standby("an operator damps", _damp_by_request, DEADLINE, reasons=frozenset({"operator"})),
 )  # fmt: skip
 
 AFTER_ITS_CONTROLLER = frozenset({"kept walking", "lay down softly", "fell hard"})
