@@ -64,7 +64,7 @@ def log_failover(kind: FailoverKind, why: str, pid: int) -> None:
 def on_standby(state: GuardState, worker_ready: bool) -> str:
     """Since when and why the standby has the session, and how its predecessor's successor is."""
     since_s = time.time() - (time.monotonic_ns() - state.moved_ns) / 1e9
-    since = time.strftime("%H:%M:%S", time.localtime(since_s))
+    since = time.strftime("%H:%M:%S UTC", time.gmtime(since_s))  # local time may read a file
     fresh = "ready" if worker_ready else "not ready yet"
     return (
         f"on the standby (CPU) since {since}, because: {state.moved_why or 'the worker died'}; "
