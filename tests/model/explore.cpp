@@ -140,6 +140,14 @@ int search() {
     }
     require(decided("damp", {{kActive, 3}, {2, 3}}) == kActive && decided("release", {{kActive, 3}, {1, 2}, {1, 2}}) == kActive,
             "a request that names another session changes nothing");
+    for (int command = 0; command <= guardAge; ++command) {
+        for (int fed = command; fed <= guardAge; ++fed) {
+            for (const int by : {0, 1}) {
+                const int moved = decided("moved", {{by, 2}, {fed, guardAge + 1}, {command, guardAge + 2}, {0, 2}});
+                require(moved == 16 + command, "the timer goes on from the last command");
+            }
+        }
+    }
     for (const int answer : {1, 2}) {
         for (int rest = 0; rest < 2 * (guardAge + 1) * (guardAge + 2) * 2; ++rest) {
             require(!tables.at("movable")[static_cast<std::size_t>(rest * 3 + answer)],
