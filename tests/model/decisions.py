@@ -82,8 +82,8 @@ class Code:
     loop: ModuleType
 
 
-def tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
-    """Every table by name; explore.cpp names the indices."""
+def tables(code: Code, bounds: Bounds, *, standby: bool = False) -> dict[str, list[int]]:
+    """Every table by name; explore.cpp names the indices. Those of the ``standby`` take a while."""
     with (
         mock.patch.object(time, "monotonic_ns", return_value=NOW),
         mock.patch.object(code.main, "lease", code.lease),
@@ -92,7 +92,7 @@ def tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         mock.patch.object(code.answer, "lease", code.lease),
         mock.patch.object(code.loop, "lease", code.lease),
     ):
-        return _tables(code, bounds)
+        return {**_tables(code, bounds), **(_failover(code, bounds) if standby else {})}
 
 
 def _tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
@@ -100,7 +100,6 @@ def _tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         "bounds": [bounds.deadline, bounds.max_age, bounds.first_command, bounds.unit_ns],
         "tick": [cell for outcome in _ticks(code.rules, bounds) for cell in outcome],
         "died": [int(code.rules.worker_died(_guard(mode), "", NOW).mode) for mode in Mode],
-        **_failover(code, bounds),
         **_sessions(code, bounds),
         **_guardian(code, bounds),
         **_step(code, bounds),
