@@ -336,7 +336,7 @@ QUICK = (
     "the lease moves again and again",
     "the change of workers restarts the deadline",
 )
-"""Those of the client and of the standby that the normal run plants: each needs a build or tables of its own."""
+"""Of the client's and the standby's, those of the normal run: each needs a build or tables of its own."""
 
 
 def _cases() -> list[Any]:
