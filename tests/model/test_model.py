@@ -224,7 +224,7 @@ BUGS = [
         "the change of workers restarts the deadline",
         failover,
         {"return replace(rules.fed(state, worker, now_ns), ": "return replace(state, fed_ns=now_ns, "},
-        "no command of its session came for the deadline",
+        "the timer goes on from the last command",
         workers="standby",
     ),
     Bug(
