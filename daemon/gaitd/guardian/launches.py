@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
+from gaitd.errors import printable
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import StandbyLaunch, TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import read_only
@@ -34,7 +36,7 @@ def worker_launch(
 
     def argument(report_fd: int) -> str:
         launch = WorkerLaunch(
-            bundle=str(bundle.path.resolve()),
+            bundle=os.fsencode(bundle.path.resolve()),
             bundle_id=bundle.id,
             backends=backends,
             slot=slot,
@@ -70,7 +72,7 @@ def telemetry_launch(
         period_s=manifest.control_period_s,
         policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
         backends=backends,
-        bundle=bundle.path.name,
+        bundle=printable(bundle.path.name),
         joints=manifest.joints,
     )
     text = msgspec.json.encode(launch).decode()

@@ -296,7 +296,7 @@ class Guardian:
             self._last_worker.look(self._sessions.state, self._workers.standby.ready)
 
     def _look_after_worker(self, worker: WorkerProcess, now_ns: int) -> None:
-        was_ready, was_ever_ready = worker.ready, worker.ever_ready
+        before, was_ever_ready = (worker.ready, worker.child.starts), worker.ever_ready
         how_it_died = worker.look(now_ns, self._fifo_priority)
         self._note_readiness()
         if how_it_died is not None:
@@ -305,7 +305,7 @@ class Guardian:
             return
         if worker.ever_ready and not was_ever_ready:
             self._service.say_ready()
-        if worker.ready != was_ready or how_it_died:
+        if (worker.ready, worker.child.starts) != before or how_it_died:
             self._say_status()
 
     def _note_death(self, worker: WorkerProcess, now_ns: int) -> None:
@@ -314,6 +314,7 @@ class Guardian:
             return
         self._note_readiness()
         self._hear_of_death(worker, "", now_ns)
+        self._say_status()
 
     def _hear_of_death(self, worker: WorkerProcess, how: str, now_ns: int) -> None:
         sessions = self._sessions

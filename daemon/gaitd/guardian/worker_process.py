@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.errors import CrashLoopError, GaitdError, ReplacedError
+from gaitd.errors import CrashLoopError, GaitdError, ReplacedError, ResourceError
 from gaitd.guardian import announce
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
@@ -144,6 +144,7 @@ class WorkerProcess:
     def _reap(self, now_ns: int) -> str:
         self.ready = False
         self._read_report()
+        failed_in_backend = self._failed_in_backend()
         how = self.child.reap(now_ns)
         if how is None:
             return ""  # dead for sure; how is heard in a moment
@@ -154,12 +155,12 @@ class WorkerProcess:
             error=error or "-",
             deaths_in_a_row=self.child.deaths_in_a_row,
         )
-        if not self.report.backend and not self.child.replaced:
-            if self.choice.fall_back(error or self._why_given_up or how):
-                announce.log_fallback(self.choice.current, self.choice.fallback)
-                return how
-            if not self.ever_ready and error and not self.may_fail:
-                raise _error_of(self.report, self.choice.fallback)
+        replaced = self.child.replaced
+        if failed_in_backend and not replaced and self.choice.fall_back(error or self._why_given_up or how):
+            announce.log_fallback(self.choice.current, self.choice.fallback)
+            return how
+        if not self.ever_ready and error and not replaced and not self.may_fail:
+            raise _error_of(self.report, self.choice.fallback)
         self._check(error or how)
         return how
 
@@ -170,6 +171,11 @@ class WorkerProcess:
         if self.child.replaced:
             raise ReplacedError(self.report.error or "gaitd was replaced while it ran; restart it")
         self.child.check_crash_loop(last)
+
+    def _failed_in_backend(self) -> bool:
+        """It ended while it loaded or proved its backend, and not for what the machine lacks for now."""
+        here = self.memory.words["proving_pid"] == self.child.pid
+        return here and self.report.exit_code != ResourceError.exit_code
 
     def _restart_when_due(self, now_ns: int) -> None:
         self._check("it could not be started; see the log")

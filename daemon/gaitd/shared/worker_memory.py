@@ -30,6 +30,7 @@ WORKER_WORDS = {
     "missed": 1,
     "superseded": 1,
     "withheld": 1,
+    "proving_pid": 1,
     "npu_weights_bytes": 1,
     "npu_internal_bytes": 1,
     "npu_dma_bytes": 1,
@@ -40,6 +41,7 @@ WORKER_WORDS = {
 """Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
 the session of the epoch beside it; 0 until known. ``prepared_ns``: when the newest state came to which a
 standby has an answer ready, in the session that another worker answers under the epoch beside it.
+``proving_pid``: the process that loads and proves its backend; 0 once it has.
 
 Every received state ends in exactly one of: standby (session 0, before activate), followed (another worker
 answers them), refused (itself or the

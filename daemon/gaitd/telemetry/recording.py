@@ -22,9 +22,12 @@ from mcap.writer import CompressionType, Writer
 import gaitd
 from gaitd.errors import InputError
 from gaitd.shared.step_ring import PADDING, step_record_dtype
+from gaitd.system.plain_file import open_plain
 
 TOPIC = "/gaitd/step"
 METADATA = "gaitd"
+MAX_BYTES = 256 * 1024 * 1024
+"""A whole ring of steps has 8 MB for 12 joints."""
 
 _UNREADABLE = (
     McapError,
@@ -105,7 +108,7 @@ def write_recording(stream: IO[bytes], records: npt.NDArray[Any], info: Recordin
 def read_recording(path: Path) -> Recording:
     """Read a recording. Raises InputError when it is truncated, damaged or not gaitd's."""
     try:
-        with path.open("rb") as stream:
+        with open_plain(path, MAX_BYTES) as stream:
             return _read(path, stream)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -45,8 +45,10 @@ def run_demo(
     seed: int = 0,
     gaitd: Sequence[str] = GAITD,
     backend: str = "auto",
+    mjcf: Path | None = None,
+    terrain: str = "flat",
 ) -> None:
-    """Run the demo; ``gaitd`` is the program that runs in gaitd's place.
+    """Run the demo; ``gaitd`` is the program that runs in gaitd's place, ``mjcf`` a model of another robot.
 
     Raises GateError naming what did not happen, GaitdError when a process did not start.
     """
@@ -62,6 +64,8 @@ def run_demo(
         walk=Walk(seconds=SECONDS, script=script, pushes=[PUSH], seed=seed),
         gaitd_command=gaitd,
         gaitd_options=["--config", str(config), "--backend", backend],
+        mjcf=mjcf,
+        terrain=terrain,
         simulator_options=["--png", str(output / "walk.png")],
     )
     _say("starting gaitd, the simulated robot and the C++ controller ...")
@@ -95,7 +99,7 @@ def run_demo(
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     plot_run(result.ticks, first_ns, killed_ns, output / "command_age.png")
     _print_summary(summary, result, output)
-    _judge(summary, result, before["period_s"])
+    _judge(summary, result, before["period_s"], soft=mjcf is None)
 
 
 def _kill(status: dict[str, Any], name: str, how: str) -> int:
@@ -148,7 +152,9 @@ def age_us(ticks: Ticks) -> dict[str, float]:
     return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(most, 1)}
 
 
-def _judge(summary: dict[str, Any], result: ChainResult, period_s: float) -> None:
+def _judge(summary: dict[str, Any], result: ChainResult, period_s: float, *, soft: bool) -> None:
+    """``soft``: the robot must lie down softly in the end; not every robot can."""
+    early = [down["time_s"] for down in result.simulator["descents"] if down["time_s"] < FAULT_S - 1.0]
     fault, failover = summary["fault"], summary["failover"]
     bound_ms = BOUND_PERIODS * period_s * 1000.0
     checks = [
@@ -156,9 +162,10 @@ def _judge(summary: dict[str, Any], result: ChainResult, period_s: float) -> Non
             summary["distance_m"] >= LEAST_DISTANCE_M,
             f"it walked {summary['distance_m']} m, expected at least {LEAST_DISTANCE_M}",
         ),
-        (summary["falls"] == 0, f"it fell {summary['falls']} times, expected none"),
+        (not early, f"it went down at {early} s, before the fault"),
+        (summary["falls"] == 0 or not soft, f"it fell {summary['falls']} times, expected none"),
         (
-            summary["outcome"] == "lay down softly",
+            summary["outcome"] == "lay down softly" or not soft,
             f"at the end it {summary['outcome']}, expected to lie down softly",
         ),
         (
@@ -167,7 +174,7 @@ def _judge(summary: dict[str, Any], result: ChainResult, period_s: float) -> Non
             f"expected at most {BOUND_PERIODS}",
         ),
         (
-            failover["falls_after"] == 0,
+            failover["falls_after"] == 0 or not soft,
             f"it fell {failover['falls_after']} times after the worker's death, expected none",
         ),
         (fault["reason"] == "worker_died", f"the fault's reason was {fault['reason']}, expected worker_died"),
