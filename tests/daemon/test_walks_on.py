@@ -129,7 +129,14 @@ def walk_until_status(gaitd: Gaitd, walker: Controller) -> str:
     raise AssertionError("no fresh worker")
 
 
-@pytest.mark.parametrize(("fault", "why"), [("hanging", "silent"), ("failing", "errors"), ("nan", "errors")])
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("hanging", "silent"),
+        pytest.param("failing", "errors", marks=pytest.mark.thorough),
+        pytest.param("nan", "errors", marks=pytest.mark.thorough),
+    ],
+)
 def test_the_robot_walks_on_when_the_inference(
     gaitd: Gaitd, walker: Controller, fault: str, why: str
 ) -> None:
