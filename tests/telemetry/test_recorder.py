@@ -37,7 +37,7 @@ class Board:
     def recorder(self, directory: Path, keep: int = 20) -> FlightRecorder:
         launch = TelemetryLaunch(
             guard_memory_fd=-1,
-            worker_memory_fd=-1,
+            worker_memory_fds=[],
             telemetry_memory_fd=-1,
             metrics=Metrics(),
             recorder=Recorder(directory=str(directory), keep=keep),
@@ -47,7 +47,7 @@ class Board:
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(self.guard, self.steps, self.progress, launch)
+        return FlightRecorder(self.guard, [self.steps], self.progress, launch)
 
     def add_steps(self, count: int) -> None:
         for seq in range(1, count + 1):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from gaitd.shared import memory
 from gaitd.shared.memory import Words, aligned
+from gaitd.shared.processes import WORKERS
 
 TELEMETRY_WORDS = {
-    "counted": 1,
+    "counted": len(WORKERS),
     "dampings_recorded": 1,
-    "recorded": 1,
+    "recorded": len(WORKERS),
 }
-"""Name and number of 8-byte words: the newest step in the histograms; how many dampings were seen to; the
-newest step in a recording."""
+"""Name and number of 8-byte words: the newest step in the histograms, by slot; how many dampings were seen;
+the newest step in a recording, by slot."""
 
 _LAYOUT = f"telemetry {TELEMETRY_WORDS}"
 

@@ -43,9 +43,10 @@ def _run() -> int:
     use_all_cpus()
     launch = read_launch(sys.argv[1], TelemetryLaunch)
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
-    worker = WorkerMemory(launch.worker_memory_fd, writable=False)
+    workers = [WorkerMemory(fd, writable=False) for fd in launch.worker_memory_fds]
+    rings = [worker.steps for worker in workers]
     progress = TelemetryMemory(launch.telemetry_memory_fd).words
-    recorder = FlightRecorder(guard, worker.steps, progress, launch) if launch.recorder.wanted else None
+    recorder = FlightRecorder(guard, rings, progress, launch) if launch.recorder.wanted else None
     policy = f"policy {launch.policy['name']} {launch.policy['version']} ({launch.policy['id']})"
     note = SessionNote(guard, Path(launch.recorder.directory), policy)
     if recorder is not None:
@@ -53,7 +54,7 @@ def _run() -> int:
         note.report_lost()
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, launch.period_s)
-    registry.register(MemoryCollector(guard, worker, launch))
+    registry.register(MemoryCollector(guard, workers, launch))
     registry.register(NpuCollector())
     turn, served = 0, not launch.metrics.enabled
     while not done.wait(FEED_S if turn else 0.0):
@@ -65,7 +66,9 @@ def _run() -> int:
                 if turn == 0:
                     say(f"{error}; trying again every second")
         turn += 1
-        progress["counted"] = histograms.feed(worker.steps, progress["counted"])
+        counted = progress.row("counted")
+        for slot, ring in enumerate(rings):
+            counted[slot] = histograms.feed(ring, counted[slot])
         if recorder is not None:
             recorder.look()
             note.look()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
@@ -29,10 +32,15 @@ class FlightRecorder:
     faults and those of what was done on purpose each for themselves.
     """
 
-    def __init__(self, guard: GuardMemory, steps: StepRing, progress: Words, launch: TelemetryLaunch) -> None:
-        """``progress`` (gaitd.shared.telemetry_memory) may be that of a recorder before this one."""
+    def __init__(
+        self, guard: GuardMemory, rings: Sequence[StepRing], progress: Words, launch: TelemetryLaunch
+    ) -> None:
+        """``rings``: of the workers by slot.
+
+        ``progress`` (gaitd.shared.telemetry_memory) may be that of a recorder before this one.
+        """
         self._guard = guard.words
-        self._steps = steps
+        self._rings = rings
         self._launch = launch
         self._directory = Path(launch.recorder.directory)
         self._progress = progress
@@ -73,9 +81,13 @@ class FlightRecorder:
         return sum(self._guard.row("damping_by_reason"))
 
     def _record(self, cause: str) -> None:
-        records, newest = self._steps.read_since(0, unsettled=True)
-        if newest == self._progress["recorded"] or not len(records):
+        found = [ring.read_since(0, unsettled=True) for ring in self._rings]
+        recorded = self._progress.row("recorded")
+        newest = [index for _, index in found]
+        records = np.concatenate([each for each, _ in found])
+        if newest == recorded[: len(newest)].tolist() or not len(records):
             return  # nothing that is not in a file already
+        records = records[np.argsort(records["infer_end_ns"], kind="stable")]
         launch = self._launch
         info = RecordingInfo(
             policy_id=launch.policy["id"],
@@ -97,7 +109,8 @@ class FlightRecorder:
                 stream.flush()
                 os.fsync(stream.fileno())
             beside.replace(path)
-            self._progress["recorded"] = newest
+            for slot, index in enumerate(newest):
+                recorded[slot] = index
             self._keep_newest()
         except OSError as error:
             say(f"recording not written to {self._directory}: {error.strerror or error}")

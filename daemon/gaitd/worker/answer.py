@@ -44,7 +44,10 @@ class Answerer:
 
     def answer(self, step: PolicyStep, frames: Sequence[Frame]) -> Frame | None:
         """Answer the newest state of ``frames``; returns its message when a command was sent."""
-        outcome = step.step(frames, time.monotonic_ns())
+        return self.publish(step, step.step(frames, time.monotonic_ns()))
+
+    def publish(self, step: PolicyStep, outcome: Outcome) -> Frame | None:
+        """Publish what that step came to; returns its state's message when a command was sent."""
         command, sent = outcome.command, False
         if command is not None:
             command.publish_stamp_ns = time.monotonic_ns()
@@ -59,7 +62,7 @@ class Answerer:
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1
-        self._account(outcome, step.setup.epoch)
+        self.account(outcome, step.setup.epoch)
         return outcome.frame if sent else None
 
     def rehearse(self, step: PolicyStep, frame: Frame) -> None:
@@ -107,7 +110,8 @@ class Answerer:
         words["steps"] += 1
         words["late_steps"] += sent_ns - command.state_stamp_ns > self._period_ns
 
-    def _account(self, outcome: Outcome, epoch: int) -> None:
+    def account(self, outcome: Outcome, epoch: int) -> None:
+        """Count what became of states and action, and note what the guardian may have to explain."""
         words = self._words
         words["missed"] += outcome.missed
         words["state_interval_ns"] = outcome.interval_ns
