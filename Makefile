@@ -12,7 +12,7 @@ TRAIN ?= examples/lite3_trained/train.yaml
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
-TEST_PACKAGES := $(DEMO_PACKAGES) git libdoctest-dev clang 'libclang-rt-dev|libclang-common-14-dev' valgrind xvfb
+TEST_PACKAGES := $(DEMO_PACKAGES) git clang 'libclang-rt-dev|libclang-common-14-dev' valgrind xvfb
 DEB_PACKAGES := git binutils binutils-aarch64-linux-gnu lintian mmdebstrap patchelf
 TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
 BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \

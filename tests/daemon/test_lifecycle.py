@@ -352,6 +352,38 @@ def test_the_service_status_says_that_no_worker_is_there_while_none_can_be_start
     wait_until(lambda: "not ready" not in told(), 30.0, what="a status with a worker")
 
 
+TRACER = """
+import ctypes, os, sys
+libc, seize = ctypes.CDLL(None, use_errno=True), 0x4206
+failed = libc.ptrace(seize, int(sys.argv[1]), None, None)
+print(os.strerror(ctypes.get_errno()) if failed else "traced", flush=True)
+sys.stdin.read()
+"""
+"""A debugger that never waits for what it traces: a process that dies stays, and nobody can reap it."""
+
+
+def test_a_dead_worker_that_a_debugger_holds_is_damping_and_is_named(gaitd: Gaitd) -> None:
+    controller = started(gaitd, Mode.ACTIVE)
+    worker = gaitd.worker_pid()
+    tracing = [sys.executable, "-c", TRACER, str(worker)]
+    with subprocess.Popen(tracing, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stdout is not None
+        if (said := tracer.stdout.readline().strip()) != "traced":
+            pytest.skip(f"a debugger may not trace a process here: {said}")
+        os.kill(worker, signal.SIGKILL)
+        command = controller.wait_for(Mode.DAMPING, 1.0)
+        assert (command.reason, command.session) == (Reason.WORKER_DIED, controller.session)
+        words = f"worker is dead and not restarted: process {worker} cannot be reaped; a debugger holds it"
+        wait_until(lambda: words in gaitd.log, what="a line about it")
+        status = gaitd.status()["worker"]
+        assert (status["pid"], status["ready"], status["starts"]) == (worker, False, 1)
+        assert controller.control.ask("activate").ok is False
+    gaitd.wait_worker(other_than=worker)
+    assert gaitd.log.count(words) == 1
+    controller.activate()
+    wait_until(lambda: any(controller.walk(3)), what="the next session's first command")
+
+
 def test_a_bundle_whose_name_is_no_text(small_bundle_path: Path, tmp_path: Path) -> None:
     """Linux takes any bytes for a name."""
     bundle = Path(shutil.copy(small_bundle_path, tmp_path / os.fsdecode(b"walk-\xff.gaitd")))

@@ -145,3 +145,27 @@ def test_a_full_dev_shm_is_not_needed(small_bundle_path: Path) -> None:
             raise
         assert_walks(controller)
         assert_recovers(daemon, controller)
+
+
+def test_what_a_shell_left_in_the_environment_is_harmless(
+    small_bundle_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptors 0 to 2 closed, temporary files where the path has spaces, no platform to draw."""
+
+    def close_standard_descriptors() -> None:
+        os.closerange(0, 3)
+
+    (temporary := scratch / "a place with spaces").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("MUJOCO_GL", "no such platform")
+    with Gaitd(
+        small_bundle_path, config=PATIENT, process={"preexec_fn": close_standard_descriptors}
+    ) as daemon:
+        controller = walking(daemon)
+        assert_walks(controller)
+        for pid in (daemon.process.pid, daemon.worker_pid()):
+            for number in range(3):
+                assert Path(f"/proc/{pid}/fd/{number}").readlink() == Path(os.devnull)
+        assert_recovers(daemon, controller)
+        assert daemon.stop() == 0
+    assert list(temporary.iterdir()) == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gaitd.errors import CrashLoopError
-from gaitd.guardian.child import Child
+from gaitd.guardian.child import UNREAPED_NS, Child
 from gaitd.guardian.spawner_process import SpawnerProcess
 from gaitd.shared.processes import TELEMETRY, WORKER
 
@@ -146,6 +146,21 @@ def test_a_spawner_that_never_says_how_a_process_died_is_overdue(
     os.kill(spawner_pid, signal.SIGCONT)
     hear_until(lambda: sleeper.reap(1200), sleeper, nursery, "how it died")
     assert not sleeper.is_overdue(10_000, 100)
+
+
+def test_a_dead_process_that_nobody_reaps_is_logged_once(
+    sleeper: Child, nursery: SpawnerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    pid = started(sleeper, nursery)
+    os.kill(spawner_pid := _parent_of(pid), signal.SIGSTOP)
+    sleeper.send(signal.SIGKILL)
+    hear_until(sleeper.has_died, sleeper, nursery, "its death")
+    for now_ns in (1, 1 + UNREAPED_NS, 2 + UNREAPED_NS, 3 + UNREAPED_NS):
+        assert sleeper.reap(now_ns) is None
+        assert len(caplog.records) == (now_ns > 1 + UNREAPED_NS)
+    assert f"dead and not restarted: process {pid} cannot be reaped" in caplog.text
+    os.kill(spawner_pid, signal.SIGCONT)
+    hear_until(lambda: sleeper.reap(0), sleeper, nursery, "how it died")
 
 
 def test_whoever_asks_for_a_process_does_not_wait_for_it(sleeper: Child, nursery: SpawnerProcess) -> None:

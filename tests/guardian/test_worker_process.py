@@ -101,3 +101,13 @@ def test_a_spawner_that_does_not_answer_ends_gaitd(worker: WorkerProcess) -> Non
     assert worker.look(START_LIMIT_NS, None) is None
     with pytest.raises(CrashLoopError, match="does not answer"):
         worker.look(START_LIMIT_NS + 1, None)
+
+
+def test_a_dead_worker_that_nobody_reaps_ends_gaitd(worker: WorkerProcess) -> None:
+    read, write = os.pipe()  # as a pidfd, readable at the end
+    worker.child.hear(News("worker", pid=4711, pidfd=read), 0)
+    os.close(write)
+    assert worker.look(1, None) == ""
+    assert worker.look(1 + START_LIMIT_NS, None) == ""
+    with pytest.raises(CrashLoopError, match="process 4711 cannot be reaped; a debugger holds it"):
+        worker.look(2 + START_LIMIT_NS, None)

@@ -14,6 +14,10 @@ from collections.abc import Callable, Sequence
 from gaitd.errors import CrashLoopError, ReplacedError
 from gaitd.guardian.spawner_process import Command, News, SpawnerProcess
 from gaitd.shared.processes import ChildProcess
+from gaitd.system.log import log
+
+UNREAPED_NS = 1_000_000_000
+"""How long a dead process may stay unreaped before that is logged."""
 
 
 def how_it_ended(name: str, code: int) -> str:
@@ -48,6 +52,7 @@ class Child:
         self._exit_code: int | None = None
         self._dead_since_ns: int | None = None
         """When it was seen to be dead, while it is not known how."""
+        self._unreaped_logged = False
         self._report_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._argument = argument(self._write_fd)
         self._fds = (*pass_fds, self._write_fd)
@@ -102,8 +107,11 @@ class Child:
         code = self._exit_code
         if code is None:
             self._dead_since_ns = self._dead_since_ns or now_ns
+            if now_ns - self._dead_since_ns > UNREAPED_NS and not self._unreaped_logged:
+                self._unreaped_logged = True
+                log.error(f"{self.name} is dead and not restarted: {self.why_overdue}")
             return None
-        self._dead_since_ns = None
+        self._dead_since_ns, self._unreaped_logged = None, False
         if self.pidfd >= 0:
             os.close(self.pidfd)
         self.pid, self.pidfd, self._exit_code = 0, -1, None
@@ -123,6 +131,16 @@ class Child:
             return now_ns - self._dead_since_ns > limit_ns
         awaited = self.pid == 0 and self._exit_code is None and self._restart_at_ns is None
         return self.starts > 0 and awaited and not self.replaced and now_ns - self.started_ns > limit_ns
+
+    @property
+    def why_overdue(self) -> str:
+        """What may keep the spawner from reporting, for people."""
+        if self._dead_since_ns is None:
+            return "the process that starts the others does not answer"
+        return (
+            f"process {self.pid} cannot be reaped; a debugger holds it (TracerPid in "
+            f"/proc/{self.pid}/status), or the process that starts the others does not answer"
+        )
 
     def check_crash_loop(self, last: str) -> None:
         """Raises CrashLoopError, which quotes how the ``last`` one died, after too many deaths in a row."""

@@ -65,7 +65,7 @@ class WorkerProcess:
         """
         child = self.child
         if child.is_overdue(now_ns, START_LIMIT_NS) and not self.may_fail:
-            raise CrashLoopError("the process that starts the others does not answer")
+            raise CrashLoopError(child.why_overdue)
         if child.has_died():
             return self._reap(now_ns)
         if child.pid == 0:

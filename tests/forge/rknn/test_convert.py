@@ -329,12 +329,12 @@ def test_layer_normalization_of_newer_opsets(forge: Forge) -> None:
 def test_no_copy_of_the_policy_stays_behind(
     forge: Forge, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (workplace / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(workplace / "tmp"))
+    (workplace / "with spaces").mkdir()
+    monkeypatch.setenv("TMPDIR", str(workplace / "with spaces"))
     monkeypatch.setattr("tempfile.tempdir", None)
     graphs.dense(Path("policy.onnx"))
     assert forge("convert", "policy.onnx") == 0
-    assert list((workplace / "tmp").rglob("*")) == []
+    assert list((workplace / "with spaces").rglob("*")) == []
 
 
 def test_a_killed_caller_leaves_nothing_behind(workplace: Path) -> None:
