@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ pytest_plugins = ["support.lanes", "support.skips"]
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 )
+
+# Under nohup the programs under test would inherit that they are to ignore it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The machine that runs the tests may be busy: an example may take its time.
 settings.register_profile("gaitd", deadline=None)

@@ -15,7 +15,7 @@ TIMED = (
     *("forge/faults", "forge/stack"),
 )
 """Directories of the one lane."""
-UNTIMED = ("target/test_pip.py", "target/test_rknn_backend.py", "target/test_rknn_wheel.py")
+UNTIMED = ("target/test_pip.py", "target/test_rknn_backend.py")
 """In them, and not against the clock."""
 
 

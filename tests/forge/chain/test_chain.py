@@ -107,6 +107,6 @@ def test_what_is_missing_is_named(forge: Forge, refused: Refused) -> None:
     manifest["joints"] = [f"joint{i}" for i in range(12)]
     manifest.pop("normalization")
     Path("manifest.yaml").write_text(yaml.safe_dump(manifest))
-    assert "give an environment with --env" in refused(2, "chain", "demo_policy.pt")
+    assert "give its model with --mjcf, or an environment with --env" in refused(2, "chain", "demo_policy.pt")
     Path("manifest.yaml").unlink()
     assert "manifest.yaml does not exist" in refused(2, "chain", "demo_policy.pt")

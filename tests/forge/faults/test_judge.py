@@ -55,6 +55,7 @@ def trace(*, down_after_ms: int | None = None, target: float = 0.5) -> Trace:
         handover_s=np.array(0.0),
         base_position=np.column_stack((np.zeros((n, 2)), height)),
         base_orientation=np.tile((1.0, 0.0, 0.0, 0.0), (n, 1)),
+        ground_m=np.zeros(n),
         base_velocity=np.column_stack((np.zeros((n, 2)), np.gradient(height, time_s))),
         base_angular_velocity=zeros,
         joint_position=np.zeros((n, 12)),
