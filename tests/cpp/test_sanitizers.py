@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,11 @@ needs_clang = pytest.mark.skipif(
 needs_valgrind = pytest.mark.skipif(
     shutil.which("valgrind") is None, reason="valgrind is missing: sudo apt-get install valgrind"
 )
+
+
+def the_client_only_thoroughly(tests: tuple[str, ...]) -> list[Any]:
+    """Its tests wait for real times, which these tools make long."""
+    return [pytest.param(test, marks=[pytest.mark.thorough] if test == "client" else []) for test in tests]
 
 
 def run(*command: str | Path, ok: bool = True) -> str:
@@ -121,15 +127,13 @@ def test_under_address_and_undefined_behaviour_sanitizer(test: str) -> None:
 
 
 @needs_clang
-@pytest.mark.parametrize("test", THREADED)
+@pytest.mark.parametrize("test", the_client_only_thoroughly(THREADED))
 def test_under_thread_sanitizer(test: str) -> None:
     run(built(THREAD) / f"test_{test}")
 
 
 @needs_valgrind
-@pytest.mark.parametrize(
-    "test", [pytest.param(test, marks=[pytest.mark.thorough] if test == "client" else []) for test in TESTS]
-)
+@pytest.mark.parametrize("test", the_client_only_thoroughly(TESTS))
 def test_under_valgrind(test: str) -> None:
     program = built("") / f"test_{test}"
     run(*VALGRIND, program, *arguments(program))
@@ -151,6 +155,7 @@ def test_thread_sanitizer_finds_a_planted_race(tmp_path: Path) -> None:
 
 
 @needs_valgrind
+@pytest.mark.thorough
 def test_valgrind_finds_a_planted_overflow(tmp_path: Path) -> None:
     program = planted(tmp_path, WITHOUT_CHECK, "codec")
     assert "Invalid read" in run(*VALGRIND, program, *arguments(program), ok=False)

@@ -116,6 +116,7 @@ def test_walks_on_the_npu(gaitd: TargetGaitd) -> None:
     assert "driver=0.9.8" in text
 
 
+@pytest.mark.thorough
 def test_walks_on_the_npu_through_the_vendors_package(root: Path) -> None:
     with target_gaitd(root, "rknnlite") as gaitd:
         with gaitd.session() as controller:

@@ -78,6 +78,7 @@ def test_installs_without_network_runs_and_purges_without_a_trace(system: Layer,
     assert "gaitd" not in (system.root / "etc/passwd").read_text() + (system.root / "etc/group").read_text()
 
 
+@pytest.mark.thorough
 def test_an_upgrade_keeps_config_policies_and_the_active_one(system: Layer, amd64_package: Path) -> None:
     repack(amd64_package, system.root / "delivery/newer.deb", version="999")
     system.run("dpkg", "--install", "/delivery/gaitd.deb")
@@ -94,6 +95,7 @@ def test_an_upgrade_keeps_config_policies_and_the_active_one(system: Layer, amd6
         assert config.read_text() == "[metrics]\nport = 9999\n"
 
 
+@pytest.mark.thorough
 def test_the_arm64_package_runs_in_an_otherwise_empty_root(arm64_package: Path, tmp_path: Path) -> None:
     """It brings all it needs: nothing but the package, the kernel's file systems and the emulator."""
     emulator = shutil.which("qemu-aarch64-static")

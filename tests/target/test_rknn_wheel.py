@@ -16,7 +16,7 @@ from measured import Measured
 from rootfs import TargetUnavailableError, ensure_rootfs, run_python
 from standin import models
 
-pytestmark = pytest.mark.target
+pytestmark = [pytest.mark.target, pytest.mark.thorough]
 
 EXPECTED = models.forward(models.layers(models.OBSERVATION_DIM, models.ACTION_DIM), models.observation())
 RUN_FAULTS = [

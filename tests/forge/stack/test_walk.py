@@ -44,7 +44,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))])
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_real_policy_walks_as_far_through_the_chain_as_called_directly(
     reference: Path, script: Path, tmp_path: Path, seed: int
 ) -> None:

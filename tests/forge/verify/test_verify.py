@@ -47,6 +47,7 @@ def test_reference_policy(forge: Forge) -> None:
     assert len(report["joints"]["int8"]["error_rad"]) == 12
 
 
+@pytest.mark.thorough
 def test_a_policy_that_stands_still_fails_whatever_its_conversion(
     forge: Forge, capsys: pytest.CaptureFixture[str]
 ) -> None:
