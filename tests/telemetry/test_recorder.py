@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gaitd.errors import InputError
+from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.memory import create_memory
 from gaitd.shared.step_ring import RECORDS, StepTimes
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
+from gaitd.telemetry.snapshot import Memories
 from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 
 JOINTS = ["hip", "thigh", "knee"]
+DIM = 18
+MANIFEST = b"name: small\n"
 
 
 class Board:
@@ -32,26 +39,29 @@ class Board:
     def __init__(self) -> None:
         self.guard = GuardMemory.create(len(JOINTS))
         self.progress = TelemetryMemory.create(len(JOINTS)).words
-        self.steps = WorkerMemory(WorkerMemory.create(len(JOINTS)).fd, writable=True).steps
+        self.worker = WorkerMemory(WorkerMemory.create(len(JOINTS), DIM).fd, writable=True)
+        self.steps = self.worker.steps
 
-    def recorder(self, directory: Path, keep: int = 20) -> FlightRecorder:
+    def recorder(self, directory: Path, keep: int = 20, after_s: float = 0.0) -> FlightRecorder:
         launch = TelemetryLaunch(
             guard_memory_fd=-1,
             worker_memory_fd=-1,
             telemetry_memory_fd=-1,
+            manifest_fd=create_memory("manifest", len(MANIFEST), MANIFEST),
             metrics=Metrics(),
-            recorder=Recorder(directory=str(directory), keep=keep),
+            recorder=Recorder(directory=str(directory), keep=keep, after_s=after_s),
             period_s=0.012,
+            deadline_s=0.06,
             policy={"id": "0123456789abcdef", "name": "small", "version": "1.0.0"},
             backends=["onnx"],
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(self.guard, self.steps, self.progress, launch)
+        return FlightRecorder(Memories(self.guard, self.worker, launch), self.progress)
 
     def add_steps(self, count: int) -> None:
         for seq in range(1, count + 1):
-            values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3)]
+            values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3, 3, DIM)]
             values[1][0] = 1
             values[7][:] = np.float32(0.1) * seq
             self.steps.compose(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
@@ -59,9 +69,14 @@ class Board:
             self.steps.mark_sent(seq)
 
     def damp(self, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:
-        self.guard.words["reason"] = reason
-        self.guard.words.row("damping_by_reason")[reason] += 1
+        self.begin_damping(reason)
         recorder.finish()
+
+    def begin_damping(self, reason: Reason) -> None:
+        self.guard.events.write(
+            Event(at_ns=time.monotonic_ns(), kind=EventKind.MODE, code=Mode.DAMPING, reason=reason)
+        )
+        self.guard.words.row("damping_by_reason")[reason] += 1
 
 
 def written(directory: Path) -> list[str]:
@@ -89,8 +104,7 @@ def test_a_damping_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Pa
     board = Board()
     board.recorder(tmp_path).finish()
     board.add_steps(7)
-    board.guard.words["reason"] = Reason.DEADLINE
-    board.guard.words.row("damping_by_reason")[Reason.DEADLINE] += 1
+    board.begin_damping(Reason.DEADLINE)
     killed = board.recorder(tmp_path)
     killed.look()  # found, and not written yet
     board.recorder(tmp_path).finish()
@@ -114,6 +128,7 @@ def test_only_the_newest_stay_and_nothing_is_written_twice(tmp_path: Path) -> No
     (tmp_path / "gaitd-000009-limit.mcap").write_bytes(b"old")
     (tmp_path / "gaitd-000008-limit.mcap.part").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("not ours")
+    recorder.recover()
     for reason in (Reason.DEADLINE, Reason.LIMIT):
         board.add_steps(1)
         board.damp(recorder, reason)
@@ -175,21 +190,65 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
 
 
-def test_a_file_that_is_not_whole_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_what_is_no_recording_is_refused_in_one_line(tmp_path: Path) -> None:
     board = Board()
     board.add_steps(50)
     recorder = board.recorder(tmp_path)
     board.damp(recorder)
     whole = (tmp_path / "gaitd-000001-deadline.mcap").read_bytes()
     broken = tmp_path / "broken.mcap"
-    cuts = [whole[:size] for size in (*range(0, len(whole), 997), len(whole) - 1)]
-    for content in (*cuts, b"something else entirely", whole[:200] + b"\xff" * 50 + whole[250:]):
+    for content in (whole[:0], whole[:40], whole[:200], b"something else entirely"):
         broken.write_bytes(content)
         with pytest.raises(InputError, match=r"broken\.mcap: ") as caught:
             read_recording(broken)
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"none\.mcap: cannot be read: No such file"):
         read_recording(tmp_path / "none.mcap")
+
+
+def test_what_a_killed_recorder_had_written_is_saved(tmp_path: Path) -> None:
+    board = Board()
+    board.add_steps(2000)
+    recorder = board.recorder(tmp_path)
+    board.damp(recorder)
+    (path,) = tmp_path.iterdir()
+    half = tmp_path / "gaitd-000007-limit.mcap.part"
+    half.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    in_the_making = tmp_path / "gaitd-000008-limit.mcap.part"
+    with in_the_making.open("wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        recorder.recover()
+    assert written(tmp_path) == [path.name, "gaitd-000007-limit.mcap", in_the_making.name]
+    saved = read_recording(tmp_path / "gaitd-000007-limit.mcap")
+    assert not saved.whole
+    assert 500 < len(saved.records) < 1900
+
+
+def test_seconds_after_the_damping_are_in_the_file(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, after_s=0.3)
+    board.add_steps(3)
+    board.begin_damping(Reason.LIMIT)
+    board.guard.words["mode"] = Mode.DAMPING
+    recorder.look()
+    board.worker.frames.add([(b"still here", 5)], 0, 0)
+    recorder.look()
+    assert not list(tmp_path.iterdir())
+    wait_until(lambda: recorder.look() or list(tmp_path.glob("*.mcap")), what="the recording")
+    (path,) = tmp_path.iterdir()
+    assert read_recording(path).frames["length"].tolist() == [10]
+
+
+def test_another_session_does_not_wait_for_the_recording_of_the_one_before(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, after_s=30)
+    board.add_steps(3)
+    board.begin_damping(Reason.LIMIT)
+    board.guard.words["mode"] = Mode.DAMPING
+    recorder.look()
+    board.guard.words["mode"] = Mode.ACTIVE
+    recorder.look()
+    assert written(tmp_path) == ["gaitd-000001-limit.mcap"]
 
 
 def config(directory: Path) -> str:

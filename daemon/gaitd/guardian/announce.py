@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import gaitd
 from gaitd.bundle import Bundle
 from gaitd.guardian.rules import GuardState
+from gaitd.shared.events import Event, EventKind
+from gaitd.shared.guard_memory import SessionSetup
 from gaitd.system.log import log
 from gaitd.wire.generated import MAX_STATE_RATE, Mode
 
@@ -67,6 +69,24 @@ def log_missing_realtime(process: str, missing: Mapping[str, str]) -> None:
     """One line for each real-time setting that is not available, with the fix."""
     for name, detail in missing.items():
         log.warning("real-time setting not available", process=process, setting=name, detail=detail)
+
+
+def mode_event(state: GuardState, joints: Sequence[str], controller: str, setup: SessionSetup) -> Event:
+    """The same for the flight recorder, with what its messages are to be read by."""
+    ours = setup if setup.session == state.session != 0 else None
+    return Event(
+        at_ns=state.since_ns,
+        kind=EventKind.MODE,
+        session=state.session,
+        epoch=state.epoch,
+        code=state.mode,
+        reason=state.reason,
+        cause=state.cause,
+        raw=ours is not None and ours.raw,
+        order=() if ours is None else ours.policy_from_controller.tolist(),
+        name=controller,
+        text=state.explanation(joints),
+    )
 
 
 def log_degradation(text: str) -> None:

@@ -22,6 +22,7 @@ from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
 from gaitd.guardian.degradation import Degradation
+from gaitd.guardian.event_log import keep_events_of
 from gaitd.guardian.launches import telemetry_launch, worker_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
@@ -32,7 +33,7 @@ from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.lifeline import create_lifeline, map_lifeline
 from gaitd.shared.processes import GUARDIAN, TELEMETRY, WORKER, WORKER_SLOT, ChildProcess
-from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.shared.worker_memory import WorkerMemory, WorkerShape
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
@@ -57,6 +58,8 @@ MAX_UNDELIVERED = 2
 """Sessions in a row of which nothing may have reached the other side, until the worker is replaced."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
+METRICS_WINDOW_S = 5.0
+"""Of steps in the worker's memory without a flight recorder: telemetry looks ten times a second."""
 PEERS_LOOK_NS = 1_000_000_000
 """At most one look in this time at which connections are gone."""
 
@@ -87,7 +90,7 @@ class Guardian:
         self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
-        self._worker_memory = WorkerMemory.create(len(manifest.joints))
+        self._worker_memory = WorkerMemory.create(*_worker_shape(bundle, config))
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
         self._channel = ControlChannel(
             self._context,
@@ -146,6 +149,7 @@ class Guardian:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(signal.SIGHUP, self.stop)
         name_process(GUARDIAN.title)
+        keep_events_of(self._guard.events)
         announce.log_start(self._bundle, self._choice.current)
         if config.daemon.rehearsal:
             announce.log_rehearsal()
@@ -242,6 +246,8 @@ class Guardian:
         )
 
     def _announce(self, state: GuardState) -> None:
+        setup = self._sessions.joint_order.setup
+        self._guard.events.write(announce.mode_event(state, self._joints, self._sessions.owner, setup))
         announce.log_mode(state, self._joints, self._sessions.owner)
         self._say_status()
         if state.mode is Mode.DAMPING:
@@ -352,3 +358,11 @@ class Guardian:
             self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")
         os.close(self._lock_fd)
+
+
+def _worker_shape(bundle: Bundle, config: Config) -> WorkerShape:
+    """Room for what the flight recorder is to keep; without one, for what the metrics need."""
+    manifest, recorder = bundle.manifest, config.recorder
+    window_s = recorder.window_s if recorder.wanted else METRICS_WINDOW_S
+    dim = bundle.pipeline().builder.dim if recorder.wanted else 0
+    return WorkerShape.for_window(len(manifest.joints), dim, manifest.control_period_s, window_s)

@@ -34,9 +34,13 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     guard_memory_fd: int
     worker_memory_fd: int
     telemetry_memory_fd: int
+    manifest_fd: int
+    """The bundle's manifest.yaml."""
     metrics: Metrics
     recorder: Recorder
     period_s: float
+    deadline_s: float
+    """Without a command for so long, an active session goes to damping."""
     policy: dict[str, str]
     backends: list[BackendName]
     """As the worker's."""

@@ -13,9 +13,14 @@ TELEMETRY_WORDS = {
     "counted": 1,
     "dampings_recorded": 1,
     "recorded": 1,
+    "recorded_message": 1,
+    "recordings": 1,
+    "recordings_failed": 1,
+    "bytes_written": 1,
 }
 """Name and number of 8-byte words: the newest step in the histograms; how many dampings were seen to; the
-newest step in a recording."""
+newest step and the newest message of a session in a recording; files written, files that could not be, and
+bytes written."""
 
 _LAYOUT = f"telemetry {TELEMETRY_WORDS}"
 

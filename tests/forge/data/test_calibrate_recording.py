@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.telemetry.recording import RecordingInfo, recorded_dtype, write_recording
+from gaitd.telemetry.channels import recorded_dtype
+from gaitd.telemetry.recording import Recording, RecordingInfo, write_recording
 from support.bundles import contract, npz, observation_dim, small_manifest, write_small_bundle
 from support.states import random_state
 
@@ -57,7 +58,7 @@ def save(path: Path, records: np.ndarray, joints: list[str]) -> None:
     info = RecordingInfo(policy_id="00", policy="small 1", bundle="small", period_s=0.012,
                          joints=joints, cause="operator", clock_offset_ns=0)  # fmt: skip
     with path.open("wb") as stream:
-        write_recording(stream, records, info)
+        write_recording(stream, Recording(info=info, records=records))
 
 
 def cut(path: Path, steps: slice | list[int]) -> None:
