@@ -50,4 +50,4 @@ class FrameRing:
 
 def message_of(record: np.void) -> bytes:
     """The message, or its beginning where it was cut."""
-    return record["data"].tobytes()[: int(record["length"])]
+    return bytes(record["data"][: int(record["length"])].tobytes())

@@ -269,7 +269,7 @@ def _fill_velocity_command(rows: Records, states: Sequence[RobotState]) -> None:
 
 
 def _fill_velocity(rows: Records, states: Sequence[RobotState]) -> None:
-    rows["linear"] = np.stack([state.linear_velocity for state in states])
+    rows["linear"] = np.stack([np.asarray(state.linear_velocity) for state in states])
 
 
 def _kind_of(field: np.dtype[Any]) -> str:

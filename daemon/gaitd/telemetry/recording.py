@@ -148,7 +148,7 @@ class RecordingWriter:
         self._orders.learn(part.events)
         messages: list[Message] = [
             *channels.of_steps(part.records),
-            *channels.of_frames(part.frames, self._orders),
+            *(channels.of_frames(part.frames, self._orders) if len(part.frames) else ()),
             *channels.of_events(part.events, self._info.joints),
         ]
         for sample in part.machine:
@@ -162,7 +162,7 @@ class RecordingWriter:
 
     def flush(self) -> None:
         """What was added is in the stream, and readable when nothing more comes."""
-        self._writer.flush()
+        self._writer.flush()  # type: ignore[no-untyped-call]
 
     def finish(self) -> None:
         """The file's end and index."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from mcap import writer as mcap_writer
 
 from gaitd.shared.memory import Words
 from gaitd.telemetry.files import SHIFT, RecordingFiles
@@ -36,7 +36,7 @@ class ShiftRecorder:
         self._due_s = 0.0
         self._file = ExitStack()
         self._writer: RecordingWriter | None = None
-        self._compress = mcap_writer.zstandard is not None
+        self._compress = importlib.util.find_spec("zstandard") is not None
 
     def look(self) -> None:
         """Write what is new, if it is time."""
