@@ -52,6 +52,7 @@ class Board:
             recorder=Recorder(directory=str(directory), keep=keep, after_s=after_s),
             period_s=0.012,
             deadline_s=0.06,
+            state_max_age_s=0.024,
             policy={"id": "0123456789abcdef", "name": "small", "version": "1.0.0"},
             backends=["onnx"],
             bundle="small.gaitd",

@@ -66,6 +66,7 @@ def telemetry_launch(
         recorder=config.recorder,
         period_s=manifest.control_period_s,
         deadline_s=manifest.control_period_s * config.guard.deadline_periods,
+        state_max_age_s=manifest.control_period_s * config.guard.state_max_age_periods,
         policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
         backends=backends,
         bundle=bundle.path.name,

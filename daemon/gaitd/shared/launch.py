@@ -41,6 +41,8 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     period_s: float
     deadline_s: float
     """Without a command for so long, an active session goes to damping."""
+    state_max_age_s: float
+    """An older state is not answered."""
     policy: dict[str, str]
     backends: list[BackendName]
     """As the worker's."""

@@ -22,6 +22,8 @@ SHIFT = "shift"
 """Cause of the files that are written continuously."""
 REQUEST = "request"
 GUARDIAN_DIED = "guardian_died"
+LOST = "lost"
+"""gaitd died in a session and nobody was left to write; the file says no more than that."""
 _NAME = re.compile(r"gaitd-(\d{6,})-(\w+)\.mcap(\.part)?")
 _SUFFIX_BESIDE = ".part"
 _ON_PURPOSE = {REQUEST, Reason.OPERATOR.name.lower(), Reason.SHUTDOWN.name.lower()}
@@ -55,9 +57,8 @@ class RecordingFiles:
 
     def newest(self) -> Path | None:
         """The recording with the highest number, but for those of a whole shift; None where there is none."""
-        found = [(number, path) for number, path, _ in self._all() if _cause(path) != SHIFT]
-        whole = [entry for entry in found if not entry[1].name.endswith(_SUFFIX_BESIDE)]
-        return max(whole)[1] if whole else None
+        found = [(number, path) for number, path, beside in self._all() if not beside]
+        return max((entry for entry in found if cause_of(entry[1]) != SHIFT), default=(0, None))[1]
 
     def keep_newest(self, keep: int) -> None:
         """Remove the oldest recordings of faults, and of what was done on purpose, beyond so many of each."""
@@ -65,7 +66,7 @@ class RecordingFiles:
             kind = [
                 (number, path)
                 for number, path, beside in self._all()
-                if not beside and _cause(path) != SHIFT and (_cause(path) in _ON_PURPOSE) is on_purpose
+                if not beside and cause_of(path) != SHIFT and (cause_of(path) in _ON_PURPOSE) is on_purpose
             ]
             for _, path in sorted(kind)[:-keep]:
                 _remove(path)
@@ -74,7 +75,7 @@ class RecordingFiles:
         """Remove the oldest files of a shift until all of them together have at most so many bytes."""
         kept = 0
         for _, path, beside in sorted(self._all(), reverse=True):
-            if _cause(path) != SHIFT or beside:
+            if cause_of(path) != SHIFT or beside:
                 continue
             kept += path.stat().st_size
             if kept > most:
@@ -102,11 +103,16 @@ class RecordingFiles:
 
     def _all(self) -> list[tuple[int, Path, bool]]:
         """Number, file, and whether it is in the making."""
-        matches = ((_NAME.fullmatch(path.name), path) for path in self.directory.iterdir())
+        try:
+            found = list(self.directory.iterdir())
+        except FileNotFoundError:
+            return []
+        matches = ((_NAME.fullmatch(path.name), path) for path in found)
         return [(int(match[1]), path, match[3] is not None) for match, path in matches if match]
 
 
-def _cause(path: Path) -> str:
+def cause_of(path: Path) -> str:
+    """What its name says it was made for; empty for another file."""
     match = _NAME.fullmatch(path.name)
     return match[2] if match else ""
 

@@ -66,7 +66,8 @@ def _run() -> int:
     if recorder is not None:
         signal.signal(signal.SIGUSR1, lambda *_: recorder.request())
         recorder.recover()
-        note.report_lost()
+        if (lost := note.report_lost()) is not None:
+            recorder.record_lost(lost)
     registry = CollectorRegistry()
     histograms = StepHistograms(registry, launch.period_s)
     registry.register(MemoryCollector(guard, worker, launch))

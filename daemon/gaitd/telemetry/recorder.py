@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from gaitd.shared.events import EventKind
+from gaitd.shared.events import Event, EventKind
 from gaitd.shared.memory import Words
-from gaitd.telemetry.files import GUARDIAN_DIED, REQUEST, RecordingFiles
-from gaitd.telemetry.recording import RecordingWriter
+from gaitd.telemetry.files import GUARDIAN_DIED, LOST, REQUEST, RecordingFiles, cause_of
+from gaitd.telemetry.recording import Recording, RecordingWriter
 from gaitd.telemetry.say import say
 from gaitd.telemetry.snapshot import Memories, Place
 from gaitd.wire.generated import Mode, Reason
@@ -57,7 +59,7 @@ class FlightRecorder:
             self._due_ns = (at_ns or now_ns) + self._after_ns
         if self._requested:
             self._requested = False
-            self._record(REQUEST)
+            self._record(REQUEST, again=True)
 
     def finish(self, *, guardian_died: bool = False) -> None:
         """The last look, at the end of the process."""
@@ -83,15 +85,28 @@ class FlightRecorder:
                 return Reason.received(event.reason).name.lower(), event.at_ns
         return "damping", 0
 
-    def _record(self, cause: str) -> None:
+    def record_lost(self, event: Event) -> None:
+        """What is known of a gaitd that died in a session, where nobody wrote a recording of it."""
+        with suppress(OSError):
+            newest = self._files.newest()
+            if newest is None or cause_of(newest) != GUARDIAN_DIED:
+                self._write(replace(self._memories.begin(LOST), events=[event]))
+
+    def _record(self, cause: str, *, again: bool = False) -> None:
+        """``again``: also what is in a file already."""
         empty = self._memories.begin(cause)
         recording, place = self._memories.read_since(empty, Place(), unsettled=True)
         of_session = recording.frames["index"][recording.frames["step_ns"] != 0]
         frame = int(of_session[-1]) if len(of_session) else 0
-        if place.step <= self._progress["recorded"] and frame <= self._progress["recorded_message"]:
+        known = place.step <= self._progress["recorded"] and frame <= self._progress["recorded_message"]
+        if known and not (again and len(recording.frames)):
             return  # nothing of a session that is not in a file already
+        if self._write(recording):
+            self._progress["recorded"], self._progress["recorded_message"] = place.step, frame
+
+    def _write(self, recording: Recording) -> bool:
         try:
-            with self._files.new(cause) as (path, stream):
+            with self._files.new(recording.info.cause) as (path, stream):
                 writer = RecordingWriter(stream, recording)
                 writer.add(recording)
                 writer.finish()
@@ -100,8 +115,8 @@ class FlightRecorder:
         except OSError as error:
             self._progress["recordings_failed"] += 1
             say(f"recording not written to {self._files.directory}: {error.strerror or error}")
-            return
-        self._progress["recorded"], self._progress["recorded_message"] = place.step, frame
+            return False
         self._progress["recordings"] += 1
         self._progress["bytes_written"] += size
         say(f"recorded {len(recording.records)} steps in {path}")
+        return True

@@ -79,6 +79,8 @@ class RecordingInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Add it to the records' CLOCK_MONOTONIC times for Unix time."""
     deadline_s: float = 0.0
     """Without a command for so long: damping."""
+    state_max_age_s: float = 0.0
+    """An older state is not answered."""
     observation_dim: int = 0
     backend: str = ""
     format: int = FORMAT

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.telemetry.say import say
 from gaitd.wire.generated import Mode
@@ -34,23 +35,25 @@ class SessionNote:
         self._policy = policy
         self._noted = 0
 
-    def report_lost(self) -> None:
-        """Say what an earlier gaitd left, if it was another one: telemetry alone may have been replaced."""
+    def report_lost(self) -> Event | None:
+        """Say, and return, what an earlier gaitd left, if it was another one: not this one's last telemetry."""
         try:
             note = msgspec.json.decode(self._file.read_bytes(), type=Note)
         except OSError:
-            return
+            return None
         except msgspec.MsgspecError:
             note = Note(0, "an unknown policy", "an unknown time")
         latest = self._guard.read_session()
         if latest is not None and latest.session >> _RUN_BITS == note.session >> _RUN_BITS:
             self._noted = note.session
-            return
-        say(
-            f"the last gaitd died in session {note.session} of {note.policy}, active since {note.since}, "
-            "and left no recording of it; the log's lines before this start may say why"
+            return None
+        text = (
+            f"the last gaitd died in session {note.session} of {note.policy}, active since {note.since}; "
+            "the log's lines before this start may say why"
         )
+        say(text)
         self._put(0)
+        return Event(at_ns=time.monotonic_ns(), kind=EventKind.ERROR, session=note.session, text=text)
 
     def look(self) -> None:
         """Have the note on the disk while, and only while, a session is active."""

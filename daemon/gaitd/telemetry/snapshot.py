@@ -48,6 +48,7 @@ class Memories:
             cause=cause,
             clock_offset_ns=wall_clock_offset_ns(),
             deadline_s=launch.deadline_s,
+            state_max_age_s=launch.state_max_age_s,
             observation_dim=shape.observation_dim,
             backend=launch.backends[self.guard.words["backend"]],
         )

@@ -119,6 +119,12 @@ class PolicyStep:
                 outcome.trip = decision.cause
         return outcome
 
+    def resume(self, seq: int, stamp_ns: int, decision: Decision) -> None:
+        """Go on behind a recorded step, whose past is not known: for a replay."""
+        self._admission.resume(seq, stamp_ns)
+        self._pipeline.builder.resume(seq)
+        self._pipeline.commit(decision)
+
     def commit(self, outcome: Outcome) -> None:
         """The outcome's command went out."""
         assert outcome.decision is not None
