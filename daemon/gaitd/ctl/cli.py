@@ -14,8 +14,8 @@ import gaitd
 from gaitd.ctl import bench, doctor, keygen, policies, record, report, robot, route, selftest, service
 from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.ctl.explain import command as explain
-from gaitd.ctl.replay import command as replay
 from gaitd.ctl.rehearse import command as rehearse
+from gaitd.ctl.replay import command as replay
 from gaitd.errors import InputError, printable
 from gaitd.system.command_line import run_command
 from gaitd.wire.generated import Mode, Reason

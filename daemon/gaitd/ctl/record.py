@@ -57,7 +57,8 @@ def record(runtime_dir: Path, files: RecordingFiles) -> Path:
             return newest
         time.sleep(0.05)
     raise GateError(
-        f"no recording appears in {files.directory}: no controller has sent anything yet, or the journal says "
+        f"no recording appears in {files.directory}: no controller has sent anything yet, or the "
+        f"journal says "
         "why (journalctl -u gaitd -n 20)"
     )
 

@@ -36,7 +36,8 @@ class SessionNote:
         self._noted = 0
 
     def report_lost(self) -> Event | None:
-        """Say, and return, what an earlier gaitd left, if it was another one: not this one's last telemetry."""
+        """Say, and return, what an earlier gaitd left, if it was another one: not this one's last "
+        "telemetry."""
         try:
             note = msgspec.json.decode(self._file.read_bytes(), type=Note)
         except OSError:

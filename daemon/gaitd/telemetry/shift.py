@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-
 from gaitd.shared.memory import Words
 from gaitd.telemetry.files import SHIFT, RecordingFiles
 from gaitd.telemetry.recording import RecordingWriter

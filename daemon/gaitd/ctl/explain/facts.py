@@ -1,4 +1,5 @@
-"""The numbers of a recording that an explanation is made of. Times in seconds before and after the damping."""
+"""The numbers of a recording that an explanation is made of. Times in seconds before and after "
+"the damping."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ class Facts:
             for event in found
             if Reason.received(event.reason).name.lower() == self.recording.info.cause
         ]
-        return (named or found or [None])[-1]
+        return next(iter([*reversed(named), *reversed(found)]), None)
 
     @cached_property
     def zero_ns(self) -> int:
@@ -119,7 +120,7 @@ class Facts:
     @cached_property
     def sent(self) -> npt.NDArray[np.bool_]:
         """(steps,) whether its command went out."""
-        return self.steps["sent_ns"] != 0
+        return np.asarray(self.steps["sent_ns"] != 0)
 
     @cached_property
     def age_s(self) -> Float64Array:
@@ -159,7 +160,8 @@ class Facts:
     def held_back(self) -> npt.NDArray[np.bool_]:
         """(steps, n) whether a limit held that joint back."""
         accepted = self.steps["cause"] == 0
-        return accepted[:, None] & (np.abs(self.steps["action"] - self.steps["model_action"]) > 1e-6)
+        changed = np.abs(self.steps["action"] - self.steps["model_action"]) > 1e-6
+        return np.asarray(accepted[:, None] & changed)
 
     @cached_property
     def refusals(self) -> list[Event]:

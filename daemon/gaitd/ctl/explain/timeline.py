@@ -1,4 +1,5 @@
-"""A recording's last seconds as a drawing (SVG): the mode, what was refused, the ages, and the guilty signal."""
+"""A recording's last seconds as a drawing (SVG): the mode, what was refused, the ages, and the "
+"guilty signal."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def draw_timeline(facts: Facts, verdict: Verdict, before_s: float, width: int) -
     newest = max(float(facts.received.max(initial=0.0)), 0.0)
     frame = _Frame(-before_s, min(max(newest, before_s * 0.02), before_s / 5), width)
     lanes = [_ages(facts), guilty_lane(facts, verdict)]
-    top, parts = 16, []
+    parts: list[str] = []
+    top = 16
     parts += _modes(facts, frame, top)
     top += _BAR + _GAP
     parts += _marks(facts, frame, top)
@@ -68,7 +70,8 @@ def draw_timeline(facts: Facts, verdict: Verdict, before_s: float, width: int) -
 def draw_lanes(lanes: Sequence[Lane], begin_s: float, end_s: float, width: int) -> str:
     """Diagrams over the same time, one below the other, as a drawing that stands by itself."""
     frame = _Frame(begin_s, max(end_s, begin_s + 1e-3), width)
-    parts, top = [], 20
+    parts: list[str] = []
+    top = 20
     for lane in lanes:
         parts += _draw_lane(lane, frame, top)
         top += _LANE + _GAP
@@ -85,15 +88,14 @@ def guilty_lane(facts: Facts, verdict: Verdict) -> Lane:
     joint = verdict.values.get("joint")
     if joint in joints and len(steps):
         index = joints.index(joint)
-        bound = verdict.values.get("bound")
-        absolute = verdict.kind in ("position_limit", "out_of_range") and isinstance(bound, float)
+        absolute = verdict.kind in ("position_limit", "out_of_range")
         return Lane(
             Text(f"{joint}, rad: measured, target", f"{joint},rad:测量值、目标值"),
             [
                 Curve(facts.begun, steps["joint_position"][:, index].astype(float)),
                 Curve(facts.begun, steps["target"][:, index].astype(float), "var(--second)"),
             ],
-            [bound] if absolute else [],
+            [verdict.values["bound"]] if absolute else [],
         )
     if verdict.kind == "tilt" and len(steps):
         w, x, y, _ = steps["orientation"].T.astype(float)
@@ -194,7 +196,8 @@ def _draw_lane(lane: Lane, frame: _Frame, top: int) -> Iterator[str]:
         'fill="none" stroke="var(--soft)" stroke-opacity="0.4"/>'
     )
     for value in (low + room, high - room):
-        yield f'<text x="{_LEFT - 5}" y="{y(value) + 4:.1f}" text-anchor="end" class="soft">{value:.3g}</text>'
+        place = f'x="{_LEFT - 5}" y="{y(value) + 4:.1f}"'
+        yield f'<text {place} text-anchor="end" class="soft">{value:.3g}</text>'
     for bound in lane.bounds:
         yield (
             f'<line x1="{_LEFT}" x2="{frame.width - _RIGHT}" y1="{y(bound):.1f}" y2="{y(bound):.1f}" '

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 Language = Literal["en", "zh"]
 
@@ -41,7 +41,8 @@ _STATES_THEN = Text(
     "请检查控制器填写的内容:上面给出了字段、关节和数值;见通信协议文档。",
 )
 _SENSOR_THEN = Text(
-    "Look at that joint's encoder and cable, and at how the controller reads it; then stand up and activate again.",
+    "Look at that joint's encoder and cable, and at how the controller reads it; then stand up and "
+    "activate again.",
     "请检查该关节的编码器和线缆,以及控制器如何读取它;然后重新站立并激活。",
 )
 _CLOCK_THEN = Text(
@@ -49,22 +50,26 @@ _CLOCK_THEN = Text(
     "请在采样时刻用 CLOCK_MONOTONIC 为状态打时间戳,并立即发送。",
 )
 _POLICY_THEN = Text(
-    "gaitctl replay says whether the model answers so again; gaitctl selftest proves it on its golden vectors; "
+    "gaitctl replay says whether the model answers so again; gaitctl selftest proves it on its "
+    "golden vectors; "
     "if it fails, gaitctl rollback.",
     "用 gaitctl replay 查看模型是否再次给出同样的结果;用 gaitctl selftest 校验;若失败则 gaitctl rollback。",
 )
 _LIMIT_THEN = Text(
-    "Look at what the policy asked for before (gaitctl replay); if the limit is too narrow for this gait, change it "
+    "Look at what the policy asked for before (gaitctl replay); if the limit is too narrow for "
+    "this gait, change it "
     "in the policy's manifest.",
     "查看策略之前要求了什么(gaitctl replay);如果限值对该步态过窄,请在策略清单中修改。",
 )
 _CONNECTION_THEN = Text(
-    "Look at the controller: does its loop keep its period, is anything else on its core, is its user in the group "
+    "Look at the controller: does its loop keep its period, is anything else on its core, is its "
+    "user in the group "
     "gaitd?",
     "请检查控制器:循环是否守时,其核心上是否有其他任务,其用户是否在 gaitd 组中?",
 )
 _SLOW_THEN = Text(
-    "gaitctl doctor: clocks, temperature and real-time settings; gaitctl bench: how long the model takes here.",
+    "gaitctl doctor: clocks, temperature and real-time settings; gaitctl bench: how long the model "
+    "takes here.",
     "gaitctl doctor 检查时钟、温度与实时设置;gaitctl bench 测量模型在此处的耗时。",
 )
 _RUNTIME_THEN = Text(
@@ -109,7 +114,8 @@ KINDS: Mapping[str, Kind] = {
     "action_repeated": Kind(
         "policy",
         Text(
-            "The policy gave the same answer although joint {joint} had moved by {number:.3g} rad ({bound:.3g} rad is "
+            "The policy gave the same answer although joint {joint} had moved by {number:.3g} rad "
+            "({bound:.3g} rad is "
             "allowed): the model is stuck.",
             "关节 {joint} 已移动 {number:.3g} rad(允许 {bound:.3g} rad),策略却给出同样的输出:模型卡住了。",
         ),
@@ -126,7 +132,8 @@ KINDS: Mapping[str, Kind] = {
     "slew_limit": Kind(
         "limits",
         Text(
-            "The policy moved the target of joint {joint} by {number:.3g} rad in one step; the limit is {bound:.3g} rad.",
+            "The policy moved the target of joint {joint} by {number:.3g} rad in one step; the "
+            "limit is {bound:.3g} rad.",
             "策略在一步内把关节 {joint} 的目标移动了 {number:.3g} rad;限值为 {bound:.3g} rad。",
         ),
         _LIMIT_THEN,
@@ -142,7 +149,8 @@ KINDS: Mapping[str, Kind] = {
     "tilt": Kind(
         "limits",
         Text(
-            "The body was tilted by {number:.3g} rad; the limit is {bound:.3g} rad: the robot fell or was lying.",
+            "The body was tilted by {number:.3g} rad; the limit is {bound:.3g} rad: the robot fell "
+            "or was lying.",
             "机身倾斜 {number:.3g} rad;限值为 {bound:.3g} rad:机器人摔倒或躺着。",
         ),
         Text(
@@ -153,7 +161,8 @@ KINDS: Mapping[str, Kind] = {
     "start_posture": Kind(
         "limits",
         Text(
-            "At the start of the session joint {joint} was {number:.3g} rad from its default position; {bound:.3g} rad is "
+            "At the start of the session joint {joint} was {number:.3g} rad from its default "
+            "position; {bound:.3g} rad is "
             "allowed.",
             "会话开始时关节 {joint} 偏离默认位置 {number:.3g} rad;允许 {bound:.3g} rad。",
         ),
@@ -175,7 +184,8 @@ KINDS: Mapping[str, Kind] = {
     "sequence": Kind(
         "states",
         Text(
-            "States came out of sequence[: number {number:.0f} after {bound:.0f}]; or their stamps went back.",
+            "States came out of sequence[: number {number:.0f} after {bound:.0f}]; or their stamps "
+            "went back.",
             "状态序号错乱[:{bound:.0f} 之后是 {number:.0f}],或时间戳倒退。",
         ),
         _CLOCK_THEN,
@@ -183,7 +193,8 @@ KINDS: Mapping[str, Kind] = {
     "early": Kind(
         "states",
         Text(
-            "States followed each other too fast: {number:.3g} ms apart, at least {bound:.3g} ms is required.",
+            "States followed each other too fast: {number:.3g} ms apart, at least {bound:.3g} ms "
+            "is required.",
             "状态间隔过短:{number:.3g} ms,至少需要 {bound:.3g} ms。",
         ),
         _CLOCK_THEN,
@@ -191,7 +202,8 @@ KINDS: Mapping[str, Kind] = {
     "future": Kind(
         "states",
         Text(
-            "States were stamped {number:.3g} ms in the future ({bound:.3g} ms is allowed): the clock jumped or is "
+            "States were stamped {number:.3g} ms in the future ({bound:.3g} ms is allowed): the "
+            "clock jumped or is "
             "another one.",
             "状态的时间戳超前 {number:.3g} ms(允许 {bound:.3g} ms):时钟跳变或用错了时钟。",
         ),
@@ -212,7 +224,8 @@ KINDS: Mapping[str, Kind] = {
             "传感器数值与上一状态逐位相同:传感器冻结。",
         ),
         Text(
-            "Look at the bus to the motors and the IMU, and at whether the controller sends old values again.",
+            "Look at the bus to the motors and the IMU, and at whether the controller sends old "
+            "values again.",
             "请检查到电机和 IMU 的总线,以及控制器是否重复发送旧值。",
         ),
     ),
@@ -251,7 +264,8 @@ KINDS: Mapping[str, Kind] = {
     "state_lost": Kind(
         "connection",
         Text(
-            "No state arrived any more: the last message came {ms:.0f} ms before. The controller ended, stands still, or "
+            "No state arrived any more: the last message came {ms:.0f} ms before. The controller "
+            "ended, stands still, or "
             "its states are lost on the way.",
             "不再收到状态:最后一条消息在 {ms:.0f} ms 之前。控制器已结束、停住,或状态在途中丢失。",
         ),
@@ -260,7 +274,8 @@ KINDS: Mapping[str, Kind] = {
     "states_delayed": Kind(
         "connection",
         Text(
-            "States were sampled and sent, but arrived {ms:.0f} ms late: they were stuck on the way or in gaitd's thread "
+            "States were sampled and sent, but arrived {ms:.0f} ms late: they were stuck on the "
+            "way or in gaitd's thread "
             "that receives them.",
             "状态已采样并发送,但晚到 {ms:.0f} ms:卡在途中或 gaitd 的接收线程中。",
         ),
@@ -272,9 +287,11 @@ KINDS: Mapping[str, Kind] = {
     "commands_lost": Kind(
         "connection",
         Text(
-            "The controller heard no valid command in time, though gaitd sent its last one only {ms:.0f} ms before: "
+            "The controller heard no valid command in time, though gaitd sent its last one only "
+            "{ms:.0f} ms before: "
             "commands were lost or late on the way, or refused there.",
-            "控制器未及时收到有效命令,而 gaitd 最后一条命令仅在 {ms:.0f} ms 前发出:命令在途中丢失、迟到或被拒绝。",
+            "控制器未及时收到有效命令,而 gaitd 最后一条命令仅在 {ms:.0f} ms 前发出:"
+            "命令在途中丢失、迟到或被拒绝。",
         ),
         Text(
             "Look at the controller's counters of refused commands, and at what shares its core.",
@@ -310,7 +327,8 @@ KINDS: Mapping[str, Kind] = {
     "worker_stopped": Kind(
         "worker",
         Text(
-            "The worker process had not moved for {ms:.0f} ms: it was stopped, or something else had its core.",
+            "The worker process had not moved for {ms:.0f} ms: it was stopped, or something else "
+            "had its core.",
             "工作进程 {ms:.0f} ms 没有动作:它被停止,或核心被其他任务占用。",
         ),
         _SLOW_THEN,
@@ -374,7 +392,8 @@ KINDS: Mapping[str, Kind] = {
             "All of gaitd died at once, or the power went: {text}.", "gaitd 全部进程同时死亡,或断电:{text}。"
         ),
         Text(
-            "journalctl -b -1 for power cuts, journalctl -k for memory; recorder.continuous keeps more next time.",
+            "journalctl -b -1 for power cuts, journalctl -k for memory; recorder.continuous keeps "
+            "more next time.",
             "journalctl -b -1 查看断电,journalctl -k 查看内存;recorder.continuous 下次可保留更多。",
         ),
     ),
@@ -393,7 +412,8 @@ OBSERVATIONS: Mapping[str, Text] = {
         "In the last second, refused {count} times: {text}.", "最后一秒内被拒绝 {count} 次:{text}。"
     ),
     "late_steps": Text(
-        "{count} of the last {of} commands were later than a period of {period_ms:.3g} ms; the worst had {worst_ms:.1f} "
+        "{count} of the last {of} commands were later than a period of {period_ms:.3g} ms; the "
+        "worst had {worst_ms:.1f} "
         "ms.",
         "最近 {of} 条命令中有 {count} 条晚于一个周期({period_ms:.3g} ms);最差 {worst_ms:.1f} ms。",
     ),
@@ -406,7 +426,8 @@ OBSERVATIONS: Mapping[str, Text] = {
         "最后一秒状态到达耗时 {ms:.2f} ms,之前为 {usual_ms:.2f} ms。",
     ),
     "waiting_grew": Text(
-        "States waited {ms:.2f} ms for the worker in the last second, {usual_ms:.2f} ms before: its core was busy.",
+        "States waited {ms:.2f} ms for the worker in the last second, {usual_ms:.2f} ms before: "
+        "its core was busy.",
         "最后一秒状态等待工作进程 {ms:.2f} ms,之前为 {usual_ms:.2f} ms:其核心繁忙。",
     ),
     "unanswered": Text(
@@ -414,7 +435,8 @@ OBSERVATIONS: Mapping[str, Text] = {
         "最近 {of} 个状态中有 {count} 个没有对应的步:丢失、被拒绝或被更新的取代。",
     ),
     "clamps_grew": Text(
-        "Limits held back {percent:.0f} % of the steps of the last second ({usual_percent:.1f} % before), most often joint "
+        "Limits held back {percent:.0f} % of the steps of the last second ({usual_percent:.1f} % "
+        "before), most often joint "
         "{joint}.",
         "最后一秒 {percent:.0f} % 的步被限值约束(之前 {usual_percent:.1f} %),最常见的是关节 {joint}。",
     ),

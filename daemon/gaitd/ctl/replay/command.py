@@ -77,7 +77,8 @@ def _bundle(options: argparse.Namespace, recording: Recording) -> Bundle:
         return PolicyStore().open(PolicyStore().find(policy_id).id)
     except GaitdError as error:
         raise InputError(
-            f"the recorded policy {recording.info.policy} ({policy_id}) is not installed here ({error}); name its "
+            f"the recorded policy {recording.info.policy} ({policy_id}) is not installed here "
+            f"({error}); name its "
             "bundle with --bundle"
         ) from None
 
@@ -98,7 +99,8 @@ def _in_words(comparison: Comparison, recording: Recording, bundle: Bundle, *, s
         joint = int(np.nanargmax(comparison.difference[first]))
         lines.append(
             f"first difference of a target above {limit:g} rad: step {comparison.seqs[first]}, "
-            f"{comparison.seconds[first]:.3f} s into the recording, joint {comparison.joints[joint]}: recorded "
+            f"{comparison.seconds[first]:.3f} s into the recording, joint "
+            f"{comparison.joints[joint]}: recorded "
             f"{comparison.recorded[first, joint]:.6g} rad, now {comparison.computed[first, joint]:.6g} rad"
         )
     if comparison.causes_differ:

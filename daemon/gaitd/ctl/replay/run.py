@@ -1,7 +1,7 @@
 """The recorded messages through the worker's own step once more.
 
-Each step is judged alone: what it takes from the step before (last action, reference of the slew limit) is what
-was recorded of it, so that one difference is counted once.
+Each step is judged alone: what it takes from the step before (last action, reference of the slew limit) is
+what was recorded of it, so that one difference is counted once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Replayer:
         joints, recorded = bundle.manifest.joints, recording.info.joints
         if sorted(joints) != sorted(recorded):
             raise InputError(
-                f"{bundle.path}: its joints are {' '.join(joints)}, those of the recording {' '.join(recorded)}"
+                f"{bundle.path}: its joints are {' '.join(joints)}, those of the recording "
+                f"{' '.join(recorded)}"
             )
         self._to_policy = order_from(recorded, joints)
         """values_of_recording[to_policy] is in the replaying policy's order."""
