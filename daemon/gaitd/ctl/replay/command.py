@@ -17,7 +17,7 @@ from gaitd.ctl.explain.command import newest_recording
 from gaitd.ctl.explain.timeline import Curve, Lane, draw_lanes
 from gaitd.ctl.explain.words import Text
 from gaitd.ctl.replay.compare import Comparison, compare
-from gaitd.ctl.replay.run import Replayer
+from gaitd.ctl.replay.run import Replayed, Replayer
 from gaitd.errors import GaitdError, GateError, InputError
 from gaitd.telemetry.recording import Recording, read_recording
 
@@ -51,9 +51,9 @@ def _run(options: argparse.Namespace) -> int:
         replayed = Replayer(recording, bundle, backend).run()
     finally:
         backend.close()
+    if not replayed.indices:
+        raise InputError(f"{path}: no step can be computed again: {_left_out(replayed)}")
     comparison = compare(recording, replayed, bundle.manifest.joints)
-    if not len(comparison.seqs):
-        raise InputError(f"{path}: no step can be computed again: {_left_out(comparison)}")
     if options.svg is not None:
         try:
             options.svg.write_text(_drawing(comparison), encoding="utf-8")
@@ -111,10 +111,10 @@ def _in_words(comparison: Comparison, recording: Recording, bundle: Bundle, *, s
     return "\n".join(lines)
 
 
-def _left_out(comparison: Comparison) -> str:
+def _left_out(found: Comparison | Replayed) -> str:
     return (
-        f"{comparison.unknown_past} left out, as the recording does not hold what came before them; "
-        f"{comparison.missing} without their message"
+        f"{found.unknown_past} left out, as the recording does not hold what came before them; "
+        f"{found.missing} without their message"
     )
 
 
