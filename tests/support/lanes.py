@@ -15,6 +15,8 @@ TIMED = (
     *("forge/faults", "forge/stack"),
 )
 """Directories of the one lane."""
+UNTIMED = ("target/test_pip.py", "target/test_rknn_backend.py", "target/test_rknn_wheel.py")
+"""In them, and not against the clock."""
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]
@@ -22,7 +24,8 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "timed" if path.startswith(tuple(f"tests/{each}/" for each in TIMED)) else path
+        timed = path.startswith(tuple(f"tests/{each}/" for each in TIMED))
+        return "timed" if timed and path.removeprefix("tests/") not in UNTIMED else path
 
 
 @pytest.hookimpl(optionalhook=True)

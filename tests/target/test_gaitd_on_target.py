@@ -159,7 +159,7 @@ def test_garbage_stays_inside_the_joint_limits(gaitd: TargetGaitd) -> None:
         ("hang", Reason.DEADLINE),
         ("crash", Reason.WORKER_DIED),
         ("error -1", Reason.BACKEND_ERROR),
-        ("unwritten", Reason.BACKEND_ERROR),
+        pytest.param("unwritten", Reason.BACKEND_ERROR, marks=pytest.mark.thorough),
     ],
 )
 def test_a_failing_npu_means_damping_and_a_fresh_worker(

@@ -356,6 +356,7 @@ def as_nobody(ask: Callable[[], str]) -> str:
         return answer.read()
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_over_100_000_runs(load: Load) -> None:
     backend = load()
     observation = models.observation()

@@ -90,7 +90,7 @@ class Learner:
                     {"time_outs": torch.from_numpy(step.timeout.astype(np.float32))},
                 )
             ppo.compute_returns(self.observations)
-        losses = {f"loss/{name}": value for name, value in ppo.update().items()}
+        losses = {f"loss/{name}": value for name, value in self._update().items()}
         figures = self._mean(sums | losses)
         for name in ("velocity_error_m_per_s", "turning_error_rad_per_s"):
             figures[name] = math.sqrt(figures[name])
@@ -116,6 +116,20 @@ class Learner:
         self.observations = TensorDict(state["observations"], batch_size=[self._environment.count])
         self._environment.rng.bit_generator.state = state["environment_random"]
         torch.set_rng_state(state["torch_random"])
+
+    def _update(self) -> dict[str, float]:
+        try:
+            losses: dict[str, float] = self.ppo.update()
+        except (RuntimeError, ValueError):  # of torch, about a distribution without numbers
+            if self._finite():
+                raise
+        if not self._finite():
+            raise GateError("the training diverged: weights are not finite any more; lower learning.rate")
+        return losses
+
+    def _finite(self) -> bool:
+        networks = (self.ppo.actor, self.ppo.critic)
+        return all(bool(torch.isfinite(each).all()) for net in networks for each in net.parameters())
 
     def _mean(self, figures: dict[str, float]) -> dict[str, float]:
         if self._world == 1:

@@ -197,6 +197,12 @@ def still_joints(motion: Motion) -> Array:
     return _sum_of_squares(motion.joint_velocity) * motion.standing
 
 
+@_term("1")
+def still_feet(motion: Motion) -> Array:
+    """Asked to stand: number of feet off the floor."""
+    return np.asarray(np.count_nonzero(~motion.contact, axis=1) * motion.standing, np.float64)
+
+
 def check_weights(weights: Mapping[str, float], clocked: bool) -> None:
     """Raise InputError for a name that is no term, or a term that the training has no clock for."""
     for name in weights:

@@ -79,6 +79,7 @@ def test_environment_and_the_checkpoints_own_normalizer(forge: Forge) -> None:
     assert bundle.manifest.golden.rknn_tolerance >= max(0.05, largest)
 
 
+@pytest.mark.thorough
 def test_unsupported_operators_are_replaced_on_demand(forge: Forge, refused: Refused) -> None:
     torch.save(nets.actor_weights(nets.mlp(nets.OBS, 32, nets.ACT, activation=nn.SELU)), "trained.pt")
     shutil.copy(EXAMPLE_DIR / "manifest.yaml", "manifest.yaml")

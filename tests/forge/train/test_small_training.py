@@ -14,7 +14,7 @@ import yaml
 
 from forge.conftest import Forge
 from forge.train.conftest import EXAMPLE
-from gaitd.errors import GaitdError, InputError, ResourceError
+from gaitd.errors import GaitdError, GateError, InputError, ResourceError
 
 pytest.importorskip("mujoco.batch", reason="MuJoCo's batch is absent: it needs Python 3.11 or newer")
 
@@ -75,6 +75,7 @@ def test_after_a_kill_it_goes_on_to_the_same_result(tmp_path: Path) -> None:
     ("changes", "kind", "words"),
     [
         ({"environments": 20_000_000}, ResourceError, "not enough memory"),
+        ({"learning": {"rate": 1e20}}, GateError, "the training diverged: .*; lower learning.rate"),
     ],
 )
 def test_what_ends_a_training_ends_it_in_a_clear_line(
