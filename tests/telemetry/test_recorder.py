@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import signal
 import socket
@@ -12,6 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitd.backends import open_backend
+from gaitd.bundle.read import open_bundle
+from gaitd.ctl.cli import main as gaitctl
+from gaitd.ctl.replay.compare import compare
+from gaitd.ctl.replay.run import Replayer
 from gaitd.errors import InputError
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory
@@ -253,7 +259,7 @@ def test_another_session_does_not_wait_for_the_recording_of_the_one_before(tmp_p
 
 
 def config(directory: Path) -> str:
-    return f'{PATIENT}[recorder]\ndirectory = "{directory}"\n'
+    return f'{PATIENT}[recorder]\ndirectory = "{directory}"\nafter_s = 0.2\n'
 
 
 def walked(daemon: Gaitd) -> Controller:
@@ -281,6 +287,19 @@ def test_a_damped_walk_leaves_all_its_steps(small_bundle_path: Path, tmp_path: P
         assert recording.info.cause == "operator"
         assert recording.info.policy_id == controller.contract["policies"][0]["id"]
         assert recording.info.joints == JOINTS
+        bundle = open_bundle(small_bundle_path)
+        found = compare(recording, Replayer(recording, bundle, open_backend("onnx", bundle)).run(), JOINTS)
+        assert found.exact.all()
+        assert len(found.exact) == steps
+        texts = [event.text for event in recording.events if event.kind is EventKind.LOG]
+        assert any("worker ready" in text for text in texts)
+        assert bundle.id == hashlib.sha256(recording.manifest).hexdigest()
+        before = {path.name for path in tmp_path.iterdir()}
+        scratch = tmp_path / "gaitd.toml"
+        scratch.write_text(config(tmp_path))
+        assert gaitctl(["--runtime-dir", str(daemon.runtime_dir), "record", "--config", str(scratch)]) == 0
+        (new,) = {path.name for path in tmp_path.glob("*.mcap")} - before
+        assert new.endswith("-request.mcap")
 
 
 def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
@@ -305,11 +324,47 @@ def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
         session = controller.session
         daemon.stop(signal.SIGKILL)
         assert lost not in daemon.log
+        recording = only_recording(tmp_path)
+        assert recording.info.cause == "guardian_died"
+        assert int(recording.records["session"][-1]) == session
     with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
         daemon.wait_ready()
         wait_until(lambda: f"{lost} {session} of policy small 1.0.0" in daemon.log, 30.0, "a word")
         walked(daemon).control.demand("damp", session=0, reason=int(Reason.OPERATOR))
         wait_until(lambda: not note.exists(), what="the end of the note")
+        wait_until(lambda: "operator" in str(written(tmp_path)), what="its recording")
+        assert not [name for name in written(tmp_path) if "lost" in name], "there was a recording"
+
+
+def test_a_gaitd_that_was_killed_with_all_its_processes_leaves_a_word(
+    small_bundle_path: Path, tmp_path: Path
+) -> None:
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        wait_until(lambda: controller.step() and (tmp_path / "active-session.json").exists(), what="the note")
+        status = daemon.status()
+        for pid in (status["telemetry_pid"], status["guardian_pid"]):
+            os.kill(pid, signal.SIGKILL)
+        daemon.process.wait(5)
+        session = controller.session
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        recording = only_recording(tmp_path)
+    assert recording.info.cause == "lost"
+    assert f"died in session {session}" in recording.events[0].text
+
+
+def test_a_damping_while_telemetry_restarts_is_recorded(small_bundle_path: Path, tmp_path: Path) -> None:
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        steps = daemon.status()["counters"]["steps"]
+        os.kill(daemon.status()["telemetry_pid"], signal.SIGKILL)
+        controller.control.demand("damp", session=0, reason=int(Reason.OPERATOR))
+        recording = only_recording(tmp_path)
+    assert recording.info.cause == "operator"
+    assert len(recording.records) >= steps
 
 
 def test_the_recorder_needs_no_metrics_port(small_bundle_path: Path, tmp_path: Path) -> None:
