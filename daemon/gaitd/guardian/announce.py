@@ -10,6 +10,7 @@ from gaitd.guardian.rules import GuardState
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.system.log import log
+from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.generated import MAX_STATE_RATE, Mode
 
 RATE_TOLERANCE = MAX_STATE_RATE - 1.0
@@ -52,16 +53,29 @@ def log_start(bundle: Bundle, backend: str) -> None:
     )
 
 
-def log_mode(state: GuardState, joints: Sequence[str], controller: str) -> None:
-    """One line for a change of mode. ``controller``: the name of whose session it is or was."""
+def log_mode(state: GuardState, joints: Sequence[str], controller: str, policy_id: str, slot: int) -> None:
+    """One line for a change of mode. ``controller``: the name of whose session it is or was.
+
+    ``slot``: of the worker whose commands count in an ACTIVE session.
+    """
     say = log.warning if state.mode is Mode.DAMPING else log.info
+    cause = state.cause
+    numbers = {
+        "cause": None if cause is NO_CAUSE else cause.kind.name.lower(),
+        "joint": None if cause.joint is None else joints[cause.joint],
+        "number": None if cause.number is None else f"{cause.number:.6g}",
+        "bound": None if cause.bound is None else f"{cause.bound:.6g}",
+    }
     say(
         "mode",
         mode=state.mode.name.lower(),
         reason=state.reason.name.lower(),
         session=state.session,
         controller=controller or "-",
+        policy=policy_id,
+        holder=f"worker-{slot}" if state.mode is Mode.ACTIVE else "-",
         detail=state.explanation(joints) or "-",
+        **{name: value for name, value in numbers.items() if value is not None},
     )
 
 

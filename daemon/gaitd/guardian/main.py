@@ -248,7 +248,7 @@ class Guardian:
     def _announce(self, state: GuardState) -> None:
         setup = self._sessions.joint_order.setup
         self._guard.events.write(announce.mode_event(state, self._joints, self._sessions.owner, setup))
-        announce.log_mode(state, self._joints, self._sessions.owner)
+        announce.log_mode(state, self._joints, self._sessions.owner, self._bundle.policy_id, WORKER_SLOT)
         self._say_status()
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1

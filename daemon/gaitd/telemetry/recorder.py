@@ -118,5 +118,13 @@ class FlightRecorder:
             return False
         self._progress["recordings"] += 1
         self._progress["bytes_written"] += size
-        say(f"recorded {len(recording.records)} steps in {path}")
+        why = next((event for event in reversed(recording.events) if event.kind is EventKind.MODE), None)
+        said = f": {why.text}" if why is not None and why.text else ""
+        say(
+            f"recorded {len(recording.records)} steps in {path}{said}",
+            recording=path,
+            reason=recording.info.cause,
+            session=0 if why is None else why.session,
+            policy=recording.info.policy_id,
+        )
         return True
