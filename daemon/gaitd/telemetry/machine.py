@@ -21,7 +21,7 @@ def read_machine(worker_pid: int, root: Path = Path("/")) -> dict[str, float]:
     for path in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq")):
         if (frequency := _number(path)) is not None:
             values[f"cpu_{path.parent.name}_hertz"] = frequency * 1000
-    values |= worker_usage(worker_pid, root)
+    values |= thread_usage(worker_pid, root)
     return values
 
 
@@ -36,7 +36,24 @@ def temperatures(root: Path = Path("/")) -> dict[str, float]:
     return found
 
 
-def worker_usage(pid: int, root: Path = Path("/")) -> dict[str, float]:
+def cooling(root: Path = Path("/")) -> dict[str, float]:
+    """How hard each cooling device works, 0 to 1: fans, and clocks that are held down."""
+    found: dict[str, float] = {}
+    for device in sorted(root.glob("sys/class/thermal/cooling_device*")):
+        now, most = _number(device / "cur_state"), _number(device / "max_state")
+        if now is not None and most:
+            name = _text(device / "type") or device.name
+            found[name if name not in found else f"{name}-{device.name[14:]}"] = now / most
+    return found
+
+
+def parent_of(pid: int) -> int:
+    """The parent of that process; 0 when it is gone."""
+    fields = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def thread_usage(pid: int, root: Path = Path("/")) -> dict[str, float]:
     """Resident bytes, preemptions, waits and major page faults of that process's main thread."""
     if pid == 0:
         return {}

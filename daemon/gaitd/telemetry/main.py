@@ -12,17 +12,21 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from gaitd.bundle.read import decode_manifest
 from gaitd.errors import GaitdError
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, read_launch
+from gaitd.shared.memory import read_all
 from gaitd.shared.processes import TELEMETRY
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.command_line import run_command
 from gaitd.system.realtime import name_process, use_all_cpus
 from gaitd.telemetry.endpoint import serve_metrics
-from gaitd.telemetry.machine import read_machine
-from gaitd.telemetry.metrics import MemoryCollector, StepHistograms
+from gaitd.telemetry.headroom import Headroom
+from gaitd.telemetry.machine import parent_of, read_machine
+from gaitd.telemetry.machine_metrics import MachineCollector
+from gaitd.telemetry.metrics import LabelledRegistry, MemoryCollector, StepHistograms
 from gaitd.telemetry.npu import NpuCollector
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import MachineSample
@@ -52,7 +56,7 @@ def _run() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: done.set())
-    guardian_pid = _hear_of_the_guardians_death(done)
+    spawner_pid = _hear_of_the_guardians_death(done)
     use_all_cpus()
     launch = read_launch(sys.argv[1], TelemetryLaunch)
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
@@ -69,14 +73,19 @@ def _run() -> int:
         if (lost := note.report_lost()) is not None:
             recorder.record_lost(lost)
     registry = CollectorRegistry()
-    histograms = StepHistograms(registry, launch.period_s)
-    registry.register(MemoryCollector(guard, worker, launch))
+    manifest = decode_manifest(read_all(launch.manifest_fd), launch.bundle)
+    headroom = Headroom(manifest, launch.deadline_s)
+    histograms = StepHistograms(registry, launch.period_s, headroom.feed)
+    registry.register(headroom)
+    registry.register(MemoryCollector(guard, worker, progress, launch))
     registry.register(NpuCollector())
+    registry.register(MachineCollector(guard.words, parent_of(spawner_pid)))
+    labelled = LabelledRegistry(registry, {"robot": manifest.robot, "policy": manifest.name})
     turn, served = 0, not launch.metrics.enabled
     while not done.wait(FEED_S if turn else 0.0):
         if not served and turn % RETRY_TURNS == 0:
             try:
-                serve_metrics(launch.metrics, registry)
+                serve_metrics(launch.metrics, labelled)
                 served = True
             except GaitdError as error:
                 if turn == 0:
@@ -93,7 +102,7 @@ def _run() -> int:
         turn += 1
     if recorder is not None:
         signal.alarm(LAST_S)
-        recorder.finish(guardian_died=os.getppid() != guardian_pid)
+        recorder.finish(guardian_died=os.getppid() != spawner_pid)
         note.look()
     if shift is not None:
         shift.finish()
