@@ -47,8 +47,8 @@ test-thorough: $(VENV)/.test cpp rknn  ## more cases of what make test checks: p
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m thorough
 
 model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and with two workers
-	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property
-	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property
+	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property --must-run
+	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 
 train: $(VENV)/.demo  ## train the walking policy of TRAIN=examples/lite3_trained/train.yaml, and make a bundle of it
 	$(BIN)/pip install -q '$(TORCH)'
@@ -96,7 +96,7 @@ soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and
 	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak
 
 sessions: $(VENV)/.test  ## 2,000 sessions, one after the other: descriptors and memory of every process stay as they are
-	GAITD_SESSIONS=2000 $(BIN)/python -m pytest -s tests/daemon/test_many_sessions.py
+	GAITD_SESSIONS=2000 $(BIN)/python -m pytest -s tests/daemon/test_many_sessions.py --must-run
 
 evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evidence/evidence.md
 	$(BIN)/gaitforge evidence --bundle $(BUNDLE) --output build/evidence

@@ -103,6 +103,8 @@ def locks(name: str) -> Defect:
         ("temperature", writes("/sys/class/thermal/thermal_zone0/temp", "86000"), Level.WARN, "soc 86"),
         ("temperature", writes("/sys/class/thermal/thermal_zone0/temp", "99000"), Level.FAIL, "soc 99"),
         ("memory", writes("/proc/meminfo", "MemAvailable: 100000 kB"), Level.WARN, "97 MiB"),
+        ("memory limit", writes("/sys/fs/cgroup/system.slice/gaitd.service/memory.high", "104857600"),
+         Level.WARN, "gaitd.service is slowed down above 104857600 bytes"),
         ("uptime", writes("/proc/uptime", "2000000.0 1.0"), Level.WARN, "23.1 days"),
     ],
 )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from gaitd.bundle.read import open_bundle
 from gaitd.bundle.store import PolicyStore, Selection
 from gaitd.cli import main as gaitd_main
 from gaitd.ctl.cli import main
+from gaitd.system.runtime_dir import claim_runtime_dir
 from support.bundles import small_manifest, write_small_bundle
 
 
@@ -47,6 +51,51 @@ def test_install_keeps_a_verified_copy_without_activating(shelf: Shelf) -> None:
     assert bundle.policy_id in out
     assert dict(open_bundle(shelf.store / "policies" / bundle.id).files) == dict(bundle.files)
     assert PolicyStore(shelf.store).selection() == Selection()
+
+
+def test_a_policy_is_active_though_nobody_can_be_told(shelf: Shelf, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gaitd.ctl.cli", "--runtime-dir", tmp_path / "run", "install"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, "--store", shelf.store, shelf.first, "--activate"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, shelf.active()) == (0, "1.0.0")
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["installed", "active"]
+
+
+def test_inside_a_session_the_policy_stays_also_where_no_service_runs(shelf: Shelf) -> None:
+    """A gaitd that somebody started by hand, and which does not answer, may walk."""
+    shelf("install", shelf.first, "--activate")
+    shelf("install", shelf.second)
+    wanted = open_bundle(shelf.second).id
+    lock = claim_runtime_dir(shelf.runtime_dir)
+    try:
+        for arguments in (["install", shelf.second, "--activate"], ["activate", wanted]):
+            code, _, error = shelf(*arguments)
+            assert code == 2
+            assert "so the robot may be walking" in error
+            assert "--no-restart" in error
+        assert shelf.active() == "1.0.0"
+        assert shelf("activate", wanted, "--no-restart")[0] == 0
+        assert shelf("rollback")[0] == 2
+        assert shelf.active() == "2.0.0"
+        assert shelf("rollback", "--force")[0] == 0
+    finally:
+        os.close(lock)
+
+
+def test_list_names_the_file_that_is_none(shelf: Shelf) -> None:
+    shelf("install", shelf.first)
+    manifest = shelf.store / "policies" / open_bundle(shelf.first).id / "manifest.yaml"
+    manifest.unlink()
+    manifest.mkdir()
+    code, out, _ = shelf("list")
+    assert code == 0
+    assert f"DAMAGED: {manifest}: is a directory; a plain file is needed" in out
 
 
 def test_activate_rollback_and_back_again(shelf: Shelf) -> None:

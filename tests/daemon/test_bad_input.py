@@ -56,8 +56,7 @@ def send_instead(walker: Controller, data: bytes) -> list[JointCommand]:
 
 def assert_walks(walker: Controller, daemon: Gaitd) -> None:
     """The session that was, is; and it is answered."""
-    answers = [command for command in walker.walk(5) if command is not None]
-    assert answers
+    answers = wait_until(lambda: [each for each in walker.walk(5) if each is not None], what="an answer")
     assert {command.mode for command in answers} == {Mode.ACTIVE}
     status = daemon.status()
     assert (status["mode"], status["session"], status["reason"]) == ("active", walker.session, "none")
@@ -339,14 +338,29 @@ def test_a_second_controller_cannot_touch_the_session(daemon: Gaitd, walker: Con
     assert_walks(walker, daemon)
 
 
-def test_a_flood_of_requests_does_not_stop_the_walk(daemon: Gaitd, walker: Controller) -> None:
-    other = daemon.connect(name="flooder")
-    damping = []
+def walk_in_a_flood(walker: Controller, flooder: Controller) -> tuple[list[JointCommand], float]:
+    """Damping that was heard, and the longest time between two states, s."""
+    damping, sent_s, longest_s = [], time.monotonic(), 0.0
     for _ in range(20):
         for number in range(50):
-            other.control._socket.send(encode_request(Request(number + 1, "status", {})))
+            with contextlib.suppress(zmq.Again):  # what is not taken any more is not waited for
+                flooder.control._socket.send(encode_request(Request(number + 1, "status", {})), zmq.DONTWAIT)
         answer = walker.step()
         damping += [answer] if answer is not None and answer.mode is Mode.DAMPING else []
+        longest_s, sent_s = max(longest_s, time.monotonic() - sent_s), time.monotonic()
+    return damping, longest_s
+
+
+def test_a_flood_of_requests_does_not_stop_the_walk(daemon: Gaitd, walker: Controller) -> None:
+    flooder = daemon.connect(name="flooder")
+    deadline_s = 20 * walker.period_s
+    for _ in range(3):
+        damping, longest_s = walk_in_a_flood(walker, flooder)
+        if not damping or longest_s < deadline_s / 2:
+            break
+        # A busy machine held up this process for as long as states may stay away: that proves nothing.
+        walker.activate()
+        wait_until(lambda: any(walker.walk(3)), what="the first command")
     assert damping == []
     assert_walks(walker, daemon)
 

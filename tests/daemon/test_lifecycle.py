@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -327,3 +328,50 @@ def test_the_log_says_which_gaitd_ran_what_for_whom(gaitd: Gaitd) -> None:
 def test_gaitctl_says_when_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gaitctl(["--runtime-dir", str(tmp_path), "status"]) == 5
     assert "no gaitd answers" in capsys.readouterr().err
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_the_service_status_says_that_no_worker_is_there_while_none_can_be_started(gaitd: Gaitd) -> None:
+    """What starts the processes stands still, so nobody tells how the worker ended."""
+
+    def told() -> str:
+        return [line for line in gaitd.read_notified() if line.startswith("STATUS=")][-1]
+
+    worker = gaitd.wait_worker()
+    spawner = parent_of(worker)
+    os.kill(spawner, signal.SIGSTOP)
+    try:
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: "worker not ready (start 1)" in told(), what="a status without a worker")
+    finally:
+        os.kill(spawner, signal.SIGCONT)
+    wait_until(lambda: "worker not ready (start 2)" in told(), what="the next start")
+    wait_until(lambda: "not ready" not in told(), 30.0, what="a status with a worker")
+
+
+def test_a_bundle_whose_name_is_no_text(small_bundle_path: Path, tmp_path: Path) -> None:
+    """Linux takes any bytes for a name."""
+    bundle = Path(shutil.copy(small_bundle_path, tmp_path / os.fsdecode(b"walk-\xff.gaitd")))
+    recorder = f'[recorder]\ndirectory = "{tmp_path}/recordings"\n'
+    with Gaitd(bundle, config=PATIENT + recorder) as daemon:
+        worker = daemon.wait_ready().wait_worker()
+        os.kill(worker, signal.SIGKILL)
+        daemon.wait_worker(other_than=worker)
+        bundle.write_bytes(b"not a bundle")
+        os.kill(daemon.wait_worker(), signal.SIGKILL)
+        wait_until(lambda: "walk- .gaitd: damaged" in daemon.log, 30.0, what="the worker's error")
+    for module, arguments in (
+        ("gaitd.cli", ["check", bundle]),
+        (
+            "gaitd.cli",
+            ["run", "--bundle", small_bundle_path, "--runtime-dir", tmp_path / os.fsdecode(b"\xff")],
+        ),
+        ("gaitd.ctl.cli", ["install", "--store", tmp_path / "store", bundle]),
+        ("gaitd.ctl.cli", ["--runtime-dir", tmp_path / os.fsdecode(b"\xff"), "status"]),
+    ):
+        done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1, done.stderr

@@ -6,13 +6,15 @@ import os
 import signal
 from typing import Any
 
+import msgspec
 import pytest
 
-from gaitd.errors import CrashLoopError
+from gaitd.errors import CrashLoopError, GaitdError
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
 from gaitd.guardian.spawner_process import News
 from gaitd.guardian.worker_process import START_LIMIT_NS, WorkerProcess
+from gaitd.shared.launch import WorkerReport
 from gaitd.shared.lifeline import create_lifeline, map_lifeline
 from gaitd.shared.processes import WORKER
 from gaitd.shared.worker_memory import WorkerMemory
@@ -31,19 +33,22 @@ def spawner() -> Any:
     return Spawner()
 
 
-@pytest.fixture
-def worker(spawner: Any) -> WorkerProcess:
+def made(spawner: Any, choice: BackendChoice, memory: WorkerMemory) -> WorkerProcess:
     child = Child(WORKER, str, [])
-    made = WorkerProcess(
+    child.start(spawner, 0)
+    return WorkerProcess(
         child,
-        BackendChoice(["onnx"]),
-        WorkerMemory.create(3),
+        choice,
+        memory,
         map_lifeline(create_lifeline()),
         os.eventfd(0),
         lambda child, now_ns: child.start(spawner, now_ns),
     )
-    child.start(spawner, 0)
-    return made
+
+
+@pytest.fixture
+def worker(spawner: Any) -> WorkerProcess:
+    return made(spawner, BackendChoice(["onnx"]), WorkerMemory.create(3))
 
 
 def test_the_late_word_of_an_earlier_death_leaves_a_starting_worker_alone(
@@ -58,6 +63,39 @@ def test_the_late_word_of_an_earlier_death_leaves_a_starting_worker_alone(
     worker.ready = True
     assert worker.note_death()
     assert sent == [signal.SIGKILL]
+
+
+@pytest.mark.parametrize(
+    ("proving", "error", "exit_code", "falls_back"),
+    [
+        (True, "rknn_init failed with RKNN_ERR_FAIL", 4, True),
+        (True, "golden vector 3 is 0.5 away", 2, True),
+        (True, "", 0, True),
+        (True, "Too many open files", 7, False),
+        (False, "the bundle was changed since gaitd started", 2, False),
+        (False, "/run/gaitd/state.sock: Address already in use", 7, False),
+        (False, "", 0, False),
+    ],
+)
+def test_the_npu_is_blamed_for_what_is_the_npus(
+    spawner: Any, proving: bool, error: str, exit_code: int, falls_back: bool
+) -> None:
+    """``error``: what the worker reported before it ended; none: it was killed."""
+    choice = BackendChoice(["rknn", "onnx"])
+    memory = WorkerMemory.create(3)
+    worker = made(spawner, choice, memory)
+    worker.child.hear(News("worker", pid=4711), 0)
+    WorkerMemory(memory.fd, writable=True).words["proving_pid"] = 4711 if proving else 4710
+    if error:
+        report = msgspec.json.encode(WorkerReport(error=error, exit_code=exit_code)) + b"\n"
+        os.write(worker.child.command.fds[-1], report)
+    worker.child.hear(News("worker", pid=4711, code=exit_code or -9), 0)
+    if error and not falls_back:
+        with pytest.raises(GaitdError, match=error):
+            worker.look(1, None)
+    else:
+        worker.look(1, None)
+    assert (choice.current, choice.fallback != "") == (("onnx", True) if falls_back else ("rknn", False))
 
 
 def test_a_spawner_that_does_not_answer_ends_gaitd(worker: WorkerProcess) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import CauseKind, Reason
 from support.findings import found
+from support.mounts import small_file_system
 
 
 def guard_pair(joints: int = 3) -> tuple[GuardMemory, GuardMemory]:
@@ -230,6 +232,21 @@ def test_no_room_for_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "memfd_create", refuse)
     with pytest.raises(OSError, match="Too many open files"):
         WorkerMemory.create(3)
+
+
+def test_a_full_file_system_is_said_at_the_start_and_kills_nobody_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is no memfd, the memory is a file below /dev/shm, which may be full."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    with small_file_system(tmp_path, "64k") as small:
+        monkeypatch.setattr(os, "memfd_create", refuse)
+        monkeypatch.setattr(memory, "_SHARED_MEMORY_DIR", str(small))
+        with pytest.raises(OSError, match="No space left on device"):
+            WorkerMemory.create(12)
 
 
 def test_an_argument_of_other_code_is_refused() -> None:

@@ -40,8 +40,16 @@ def pytest_make_collect_report(
     return report
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """The last line of all, below pytest's own."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:  # a process of several has none
+        _say_what_did_not_run(reporter, session.config)
+
+
+def _say_what_did_not_run(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     reasons = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
     texts = [f"{count} x {reason}" for reason, count in reasons.most_common()]
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:

@@ -135,6 +135,53 @@ def test_too_few_descriptors_are_refused_at_the_start(
     assert f"this process may have {descriptors} file descriptors, gaitd needs 512" in done.stderr
 
 
+ACTS_AND_PRINTS = """
+import sys
+from gaitd.errors import GateError
+from gaitd.system.command_line import confirm, run_command
+def command():
+    confirm("damping")
+    print("more")
+    if sys.argv[1:]: raise GateError("not good enough")
+    return 0
+def shows():
+    print("idle")
+    return 0
+sys.exit(run_command("test", shows if sys.argv[1:] == ["shows"] else command))
+"""
+
+
+def printing_to(
+    stdout: int, *arguments: str, stderr: int = subprocess.PIPE, unbuffered: str = ""
+) -> tuple[int, str | None]:
+    command = [sys.executable, "-c", ACTS_AND_PRINTS, *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        command, stdout=stdout, stderr=stderr, text=True, check=False, timeout=60, env=environment
+    )
+    return done.returncode, done.stderr
+
+
+def test_what_was_done_decides_the_exit_code_not_what_could_be_printed() -> None:
+    """A person who asks for damping while the disk is full has it, and is told so."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    read_end, closed = os.pipe()
+    os.close(read_end)
+    try:
+        for stdout, unbuffered in ((full, ""), (closed, "1")):
+            told = ["damping", "more", "test: error: not good enough"]
+            code, error = printing_to(stdout, "fails", unbuffered=unbuffered)
+            assert (code, sorted((error or "").splitlines())) == (3, sorted(told))
+            assert printing_to(stdout, "fails", stderr=full, unbuffered=unbuffered)[0] == 3
+            assert printing_to(stdout, stderr=full, unbuffered=unbuffered) == (0, None)
+        lost = "test: error: standard output: No space left on device; not all was printed\n"
+        assert printing_to(full, "shows") == (7, lost)
+        assert printing_to(closed, "shows") == (128 + signal.SIGPIPE, "")
+    finally:
+        os.close(full)
+        os.close(closed)
+
+
 def test_letters_that_the_terminal_does_not_have_are_escaped() -> None:
     code = "from gaitd.system.command_line import run_command; run_command('x', lambda: print('\u7b56') or 0)"
     done = subprocess.run(

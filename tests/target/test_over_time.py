@@ -124,6 +124,23 @@ def test_an_npu_that_froze_at_a_workers_start_is_left_for_the_cpu(
         assert worker["fallback"] == "rknn does not work here: not ready after 3 s"
 
 
+def test_an_npu_that_is_lost_in_a_session_damps_once_and_the_cpu_goes_on(
+    board: Board, bundle: Path, orders: Orders
+) -> None:
+    """Its driver answers errors from then on, to the worker that runs and to the one that follows."""
+    with board(bundle, config=PATIENT) as gaitd:
+        controller = walking(gaitd.wait_ready())
+        lost = gaitd.worker_pid()
+        orders.give("from 1 error -1", "init -1")
+        walk_until(controller, lambda: reason(gaitd))
+        assert reason(gaitd) == "backend_error"
+        gaitd.wait_worker(other_than=lost)
+        assert gaitd.status()["worker"]["fallback"].startswith("rknn does not work here: rknn_init failed")
+        controller.activate()
+        commands = walk_until(controller, lambda: gaitd.status()["counters"]["steps"] > 100)
+        assert {command.mode for command in commands[3:]} == {Mode.ACTIVE}
+
+
 @pytest.mark.parametrize(("core", "backend"), [("0", "rknn"), ("1", "onnx")])
 def test_a_core_that_computes_nonsense_is_not_walked_on(
     board: Board, bundle: Path, orders: Orders, core: str, backend: str

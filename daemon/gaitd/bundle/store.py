@@ -16,7 +16,9 @@ from typing import Annotated
 import msgspec
 
 from gaitd.bundle.read import MANIFEST, Bundle, open_bundle
+from gaitd.bundle.untrusted import MAX_TEXT_BYTES
 from gaitd.errors import InputError, error_of
+from gaitd.system.plain_file import read_plain
 
 DEFAULT_ROOT = Path("/var/lib/gaitd")
 SHORT_ID = 16
@@ -58,7 +60,7 @@ class PolicyStore:
         """What is active and what was before. Raises InputError when that cannot be read."""
         file = self.selection_file
         try:
-            return msgspec.json.decode(file.read_bytes(), type=Selection)
+            return msgspec.json.decode(read_plain(file, MAX_TEXT_BYTES), type=Selection)
         except FileNotFoundError:
             return Selection(*(_linked(self.root / name) for name in LINKS))
         except OSError as error:
@@ -121,7 +123,7 @@ def _linked(link: Path) -> str:
         name = link.readlink().name
     elif link.is_dir():
         try:
-            name = hashlib.sha256((link / MANIFEST).read_bytes()).hexdigest()
+            name = hashlib.sha256(read_plain(link / MANIFEST, MAX_TEXT_BYTES)).hexdigest()
         except OSError as error:
             raise InputError(f"{link}: no copy of a policy: {error}; delete it") from None
     else:

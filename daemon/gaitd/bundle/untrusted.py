@@ -9,10 +9,8 @@ from __future__ import annotations
 import io
 import itertools
 import math
-import os
 import re
 import reprlib
-import stat
 import zipfile
 from collections import Counter
 from collections.abc import Collection
@@ -24,6 +22,7 @@ import numpy.typing as npt
 import yaml
 
 from gaitd.errors import InputError, error_of, printable
+from gaitd.system.plain_file import read_plain
 
 MAX_TEXT_BYTES = 256 * 1024
 """Of a YAML file: its parser takes seconds for each MB."""
@@ -54,9 +53,7 @@ def read_files(path: Path, names: Collection[str]) -> dict[str, bytes]:
     try:
         if path.is_dir():
             return _read_directory(path, names)
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: neither a file nor a directory")
-        with _open_zip(_read_file(path, MAX_BUNDLE_BYTES)) as archive:
+        with _open_zip(read_plain(path, MAX_BUNDLE_BYTES)) as archive:
             counts = Counter(archive.namelist())
             for name, count in counts.items():
                 if count > 1:
@@ -180,19 +177,9 @@ def _read_directory(path: Path, names: Collection[str]) -> dict[str, bytes]:
     _check_count(len(entries))
     files, left = {}, MAX_BUNDLE_BYTES
     for entry in entries:
-        files[entry.name] = _read_file(entry, left) if entry.name in names else b""
+        files[entry.name] = read_plain(entry, left) if entry.name in names else b""
         left -= len(files[entry.name])
     return files
-
-
-def _read_file(path: Path, limit: int) -> bytes:
-    """A pipe or a device would be read for ever: a bundle holds plain files."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path}: not a file")
-        _check_size(str(path), status.st_size, limit)
-        return stream.read(status.st_size)
 
 
 def _open_zip(data: bytes) -> zipfile.ZipFile:

@@ -20,6 +20,7 @@ from gaitd.ctl import latency, robot
 from gaitd.ctl.check import System
 from gaitd.ctl.doctor import as_map, examine
 from gaitd.errors import BackendError, GaitdError
+from gaitd.system.command_line import confirm
 
 Core = Literal["0", "1", "2"]
 CONTENDERS: tuple[tuple[BackendName, Core], ...] = (
@@ -61,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
         "results": results,
     }
     options.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\nwritten to {options.output}: please attach it when you report a latency")
+    confirm(f"\nwritten to {options.output}: please attach it when you report a latency")
     if not any("latency" in result for result in results):
         raise BackendError("no backend could be measured; the lines above say why")
     return 0

@@ -17,7 +17,7 @@ from gaitd.ctl.explain import command as explain
 from gaitd.ctl.rehearse import command as rehearse
 from gaitd.ctl.replay import command as replay
 from gaitd.errors import InputError, printable
-from gaitd.system.command_line import run_command
+from gaitd.system.command_line import confirm, run_command
 from gaitd.wire.generated import Mode, Reason
 
 MAX_DETAIL = 120
@@ -76,7 +76,7 @@ def _damp(options: argparse.Namespace) -> int:
         detail = printable(options.detail, MAX_DETAIL)
         client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail=detail)
         guard.wait_for_damping()
-    print("damping")
+    confirm("damping")
     return 0
 
 
@@ -91,14 +91,14 @@ def _release(options: argparse.Namespace) -> int:
             )
         if mode != Mode.IDLE.name.lower():
             client.demand("release", session=session)
-    print("idle")
+    confirm("idle")
     return 0
 
 
 def _safe_to_stop(options: argparse.Namespace) -> int:
     then = f"stop it by hand: sudo systemctl stop {service.UNIT}"
     robot.refuse_while_walking(options, "stopping gaitd would drop the robot into damping", then)
-    print("no session is active")
+    confirm("no session is active")
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from gaitd.system.command_line import confirm
 from gaitd.system.keys import make_key_pair
 
 
@@ -19,6 +20,6 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     secret, public = make_key_pair(options.name, options.directory)
-    print(f"{secret}  keep it secret: network.server_key of a robot, --key of a client")
-    print(f"{public}  pass it on: a line of network.allowed_keys, or --server-key where it is a robot's")
+    confirm(f"{secret}  keep it secret: network.server_key of a robot, --key of a client")
+    confirm(f"{public}  pass it on: a line of network.allowed_keys, or --server-key where it is a robot's")
     return 0

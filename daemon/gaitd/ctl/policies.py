@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ from gaitd.bundle.store_change import StoreChange, change_store
 from gaitd.ctl import robot, service
 from gaitd.ctl.client import read_status
 from gaitd.errors import GateError, InputError
+from gaitd.system.command_line import confirm, tell
 from gaitd.system.signals import undisturbed
 
 RESTARTS = "a restart would drop the robot into damping"
+CHANGES = "whatever starts gaitd again would find another policy"
+FROM_NEXT_START = "add --force, or --no-restart for gaitd's next start"
 
 
 def add_parsers(commands: Any) -> None:
@@ -49,10 +51,10 @@ def _install(options: argparse.Namespace) -> int:
     with change_store(PolicyStore(options.store)) as change:
         change.install(bundle)
     _print_notes(change)
-    print(f"installed {bundle.policy_id}  {bundle.manifest.name} {bundle.manifest.version}")
+    confirm(f"installed {bundle.policy_id}  {bundle.manifest.name} {bundle.manifest.version}")
     if options.activate:
         return _switch(bundle.id, options)
-    print(f"to run it: gaitctl activate {bundle.policy_id}")
+    confirm(f"to run it: gaitctl activate {bundle.policy_id}")
     return 0
 
 
@@ -60,10 +62,7 @@ def _list(options: argparse.Namespace) -> int:
     store = PolicyStore(options.store)
     policies = store.policies()
     if not policies:
-        print(
-            f"gaitctl: note: {store.root}: no policy is installed; sudo gaitctl install BUNDLE",
-            file=sys.stderr,
-        )
+        tell(f"gaitctl: note: {store.root}: no policy is installed; sudo gaitctl install BUNDLE")
     for policy in policies:
         mark = "active" if policy.active else "previous" if policy.previous else ""
         try:
@@ -87,7 +86,7 @@ def _remove(options: argparse.Namespace) -> int:
     with change_store(PolicyStore(options.store)) as change:
         removed = change.remove(options.id)
     _print_notes(change)
-    print(f"removed {removed[:SHORT_ID]}")
+    confirm(f"removed {removed[:SHORT_ID]}")
     return 0
 
 
@@ -97,11 +96,13 @@ def _switch(wanted: str | None, options: argparse.Namespace) -> int:
     with change_store(store) as change:
         policy = store.rollback_target() if wanted is None else store.find(wanted)
         check_fit(store.open(policy.id), robot.read_config(options))
-        if options.no_restart or not service.is_wanted():
+        restarts = not options.no_restart and service.is_wanted()
+        if not options.no_restart:
+            robot.refuse_while_walking(options, RESTARTS if restarts else CHANGES, FROM_NEXT_START)
+        if not restarts:
             change.activate(policy.id)
             then = "from gaitd's next start on: sudo systemctl restart gaitd"
         else:
-            robot.refuse_while_walking(options, RESTARTS)
             with undisturbed():
                 _restart_with(change, store.selection(), policy.id)
             then = "and gaitd is ready with it"
@@ -109,7 +110,7 @@ def _switch(wanted: str | None, options: argparse.Namespace) -> int:
             if worker.get("fallback"):
                 then += f", ON THE CPU: {worker['fallback']}"
     _print_notes(change)
-    print(f"active {policy.id[:SHORT_ID]}, {then}")
+    confirm(f"active {policy.id[:SHORT_ID]}, {then}")
     return 0
 
 
@@ -130,4 +131,4 @@ def _restart_with(change: StoreChange, before: Selection, policy_id: str) -> Non
 
 def _print_notes(change: StoreChange) -> None:
     for note in change.notes:
-        print(f"gaitctl: note: {note}", file=sys.stderr)
+        tell(f"gaitctl: note: {note}")

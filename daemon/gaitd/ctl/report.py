@@ -24,9 +24,13 @@ from gaitd.ctl.doctor import as_map, examine
 from gaitd.ctl.redact import redact
 from gaitd.ctl.rehearse import table as rehearsal
 from gaitd.errors import GaitdError, InputError
+from gaitd.system.command_line import confirm
 from gaitd.system.config import Config
+from gaitd.system.plain_file import read_plain
 
 FORMAT = "gaitd report 1"
+MAX_BYTES = 16 * 1024 * 1024
+"""Of a report or rehearsal; they have some 100 kB."""
 PACKAGES = ("numpy", "onnxruntime", "pyzmq", "rknn-toolkit-lite2")
 PRIVATE_SECTIONS = ("network",)
 """Of gaitd.toml: only whether they differ from the defaults is told."""
@@ -54,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"{options.output}: cannot be written: {error.strerror}") from None
     print("\n" + report_words.side_by_side([report]))
-    print(
+    confirm(
         f"\nwritten to {options.output}: no keys, addresses or names of host and users are in it; read it "
         f"before you send it (gaitctl report --show {options.output})"
     )
@@ -113,7 +117,7 @@ def read_marked(path: Path, expected: str, writer: str) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(read_plain(path, MAX_BYTES))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

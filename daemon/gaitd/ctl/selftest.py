@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any, get_args
 
 from gaitd.backends import BackendName, WantedBackend, backends_to_try, golden_tolerance, open_backend
@@ -12,6 +11,7 @@ from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.read import Bundle
 from gaitd.ctl import compare, latency, robot
 from gaitd.errors import GaitdError
+from gaitd.system.command_line import tell
 from gaitd.system.config import Config
 
 
@@ -68,7 +68,7 @@ def test(
             return _test(name, bundle, config, seconds, "")
         except GaitdError as error:
             fallback = f"{name} does not work here: {error}"
-            print(f"WARNING: {fallback}; gaitd would run the policy on the CPU", file=sys.stderr)
+            tell(f"WARNING: {fallback}; gaitd would run the policy on the CPU")
     return _test(last, bundle, config, seconds, fallback)
 
 

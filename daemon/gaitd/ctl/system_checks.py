@@ -30,6 +30,7 @@ def check_system(system: System, config: Config) -> Iterator[Check]:
     yield _check_clock_source(system)
     yield _check_temperature(system)
     yield _check_memory(system)
+    yield _check_memory_limits(system)
     yield _check_disk(system)
     yield _check_uptime(system)
 
@@ -139,6 +140,16 @@ def _check_memory(system: System) -> Check:
     if kib // 1024 < LOW_MEMORY_MIB:
         return warn("memory", text, "stop what is not needed; gaitd takes about 250 MiB")
     return ok("memory", text)
+
+
+def _check_memory_limits(system: System) -> Check:
+    """MemoryHigh=, of the service or of its slice: a process above it stands still again and again."""
+    for unit, group in (("system.slice", "system.slice"), ("gaitd.service", "system.slice/gaitd.service")):
+        limit = system.text(f"/sys/fs/cgroup/{group}/memory.high")
+        if limit not in ("", "max"):
+            fix = f"take MemoryHigh= out of {unit}; systemctl cat {unit} says where it is"
+            return warn("memory limit", f"{unit} is slowed down above {limit} bytes", fix)
+    return ok("memory limit", "nothing slows gaitd down")
 
 
 def _check_disk(system: System) -> Check:

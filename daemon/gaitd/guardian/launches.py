@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
 from gaitd.bundle.read import MANIFEST
+from gaitd.errors import printable
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import create_memory, read_only
@@ -34,7 +36,7 @@ def worker_launch(
 
     def argument(report_fd: int) -> str:
         launch = WorkerLaunch(
-            bundle=str(bundle.path.resolve()),
+            bundle=os.fsencode(bundle.path.resolve()),
             bundle_id=bundle.id,
             backends=backends,
             slot=slot,
@@ -69,7 +71,7 @@ def telemetry_launch(
         state_max_age_s=manifest.control_period_s * config.guard.state_max_age_periods,
         policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
         backends=backends,
-        bundle=bundle.path.name,
+        bundle=printable(bundle.path.name),
         joints=manifest.joints,
     )
     argument = msgspec.json.encode(launch).decode()

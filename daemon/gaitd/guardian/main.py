@@ -282,7 +282,7 @@ class Guardian:
 
     def _look_after_worker(self, now_ns: int) -> None:
         worker, sessions = self._worker, self._sessions
-        was_ready, was_ever_ready = worker.ready, worker.ever_ready
+        before, was_ever_ready = (worker.ready, worker.child.starts), worker.ever_ready
         how_it_died = worker.look(now_ns, self._fifo_priority)
         self._note_readiness()
         if how_it_died is not None:
@@ -290,7 +290,7 @@ class Guardian:
             self._apply(now_ns)
         if worker.ever_ready and not was_ever_ready:
             self._service.say_ready()
-        if worker.ready != was_ready or how_it_died:
+        if (worker.ready, worker.child.starts) != before or how_it_died:
             self._say_status()
 
     def _note_death(self, now_ns: int) -> None:
@@ -300,6 +300,7 @@ class Guardian:
         self._note_readiness()
         self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
         self._apply(now_ns)
+        self._say_status()
 
     def _look_after_rate(self) -> None:
         state, words = self._applied, self._worker_memory.words

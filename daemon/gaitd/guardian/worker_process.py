@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gaitd.errors import CrashLoopError, GaitdError, ReplacedError
+from gaitd.errors import CrashLoopError, GaitdError, ReplacedError, ResourceError
 from gaitd.guardian import announce
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
@@ -133,6 +133,7 @@ class WorkerProcess:
     def _reap(self, now_ns: int) -> str:
         self.ready = False
         self._read_report()
+        failed_in_backend = self._failed_in_backend()
         how = self.child.reap(now_ns)
         if how is None:
             return ""  # dead for sure; how is heard in a moment
@@ -140,13 +141,18 @@ class WorkerProcess:
         log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
         if self.child.replaced:
             raise ReplacedError(error or "gaitd was replaced while it ran; restart it")
-        if not self.report.backend and self._choice.fall_back(error or self._why_given_up or how):
+        if failed_in_backend and self._choice.fall_back(error or self._why_given_up or how):
             announce.log_fallback(self._choice.current, self._choice.fallback)
             return how
         if not self.ever_ready and error:
             raise _error_of(self.report, self._choice.fallback)
         self.child.check_crash_loop(error or how)
         return how
+
+    def _failed_in_backend(self) -> bool:
+        """It ended while it loaded or proved its backend, and not for what the machine lacks for now."""
+        here = self._memory.words["proving_pid"] == self.child.pid
+        return here and self.report.exit_code != ResourceError.exit_code
 
     def _restart_when_due(self, now_ns: int) -> None:
         self.child.check_crash_loop("it could not be started; see the log")

@@ -16,7 +16,8 @@ Launch = TypeVar("Launch", "WorkerLaunch", "TelemetryLaunch")
 class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """The worker's one argument, as JSON. The descriptors are inherited."""
 
-    bundle: str
+    bundle: bytes
+    """Its path; one that is no UTF-8 text has no place in JSON as a string."""
     bundle_id: str
     backends: list[BackendName]
     """Those to try, in order; the guard memory tells which one is to run."""
@@ -47,7 +48,7 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     backends: list[BackendName]
     """As the worker's."""
     bundle: str
-    """The bundle's file or directory name."""
+    """The bundle's file or directory name, for people."""
     joints: list[str]
     """In the policy's order."""
 

@@ -55,7 +55,7 @@ def create_memory(name: str, size: int, head: bytes) -> int:
     """
     fd = _open_memory(name)
     try:
-        os.ftruncate(fd, size)
+        os.posix_fallocate(fd, 0, size)  # a page for which there is no room later kills who touches it
         os.pwrite(fd, head, 0)
         with contextlib.suppress(PermissionError):  # what a kernel without memfd gives cannot be sealed
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)

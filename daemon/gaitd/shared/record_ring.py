@@ -24,8 +24,7 @@ class RecordRing:
     """Records in order of their index, which counts from 1."""
 
     def __init__(self, mapped: memoryview, record: np.dtype[Any], records: int) -> None:
-        """``mapped``: ``ring_bytes(record, records)`` bytes of a memory file; ``record`` as of "
-        "``record_of``."""
+        """``mapped``: ``ring_bytes(record, records)`` bytes of a memory file."""
         self.record = record
         self.records = records
         self._size = record.itemsize

@@ -34,6 +34,7 @@ WORKER_WORDS = {
     "missed": 1,
     "superseded": 1,
     "withheld": 1,
+    "proving_pid": 1,
     "npu_weights_bytes": 1,
     "npu_internal_bytes": 1,
     "npu_dma_bytes": 1,
@@ -42,7 +43,8 @@ WORKER_WORDS = {
     "clamped": len(LIMIT_NAMES),
 }
 """Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
-the session of the epoch beside it; 0 until known.
+the session of the epoch beside it; 0 until known. ``proving_pid``: the process that loads and proves its
+backend; 0 once it has.
 
 Every received state ends in exactly one of: standby (session 0, before activate), refused (itself or the
 action that came of it, by cause), superseded (into the history, a newer one was answered), withheld (the

@@ -9,6 +9,7 @@ nobody is let in.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -108,7 +109,12 @@ class AccessControl:
         try:
             bound.bind(endpoint)
         except zmq.ZMQError as error:
-            raise error_of(error.errno, f"{endpoint}: cannot be bound: {error.strerror}; {fix}") from None
+            number, text = error.errno, error.strerror
+            directory = Path(endpoint.removeprefix("ipc://")).parent
+            if endpoint.startswith("ipc://") and os.statvfs(directory).f_flag & os.ST_RDONLY:
+                # libzmq could not replace the file that is there, and says that it is in use.
+                number, text = errno.EROFS, os.strerror(errno.EROFS)
+            raise error_of(number, f"{endpoint}: cannot be bound: {text}; {fix}") from None
         self.bound.setdefault(channel, []).append(endpoint)
 
 

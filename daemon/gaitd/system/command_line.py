@@ -20,23 +20,52 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     """Run a command and return its exit code (gaitd.errors).
 
     A reader that has seen enough, such as ``head``, ends it without a word, as it would any other program.
+    What could not be printed for another cause is an error, unless the command ended with one of its own.
     """
     open_standard_descriptors()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal's encoding may lack a bundle's letters
+    code, failure = 0, None
     try:
         code = command()
-        sys.stdout.flush()
-    except GaitdError as error:
-        return _end(program, error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at its end
-        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except (OSError, zmq.ZMQError) as error:
-        return _end(program, refused_by_system(error))
-    return code
+        code = 128 + signal.SIGINT
+    except (GaitdError, OSError, zmq.ZMQError) as error:
+        failure = error
+    unprinted = _flush()
+    if isinstance(failure, GaitdError):
+        return _end(program, failure)
+    if isinstance(failure or unprinted, BrokenPipeError):
+        return code or 128 + signal.SIGPIPE
+    if unprinted is not None:
+        lost = ResourceError(f"standard output: {unprinted.strerror}; not all was printed")
+        return code or _end(program, lost)
+    return code if failure is None else _end(program, refused_by_system(failure))
+
+
+def confirm(text: str) -> None:
+    """Print what has been done; where standard output does not take it, on standard error.
+
+    The exit code stays that of what was done.
+    """
+    try:
+        print(text, flush=True)
+    except OSError:
+        _discard(1)
+        _flush()  # what it may still hold
+        os.dup2(2, 1)
+        try:
+            print(text, flush=True)
+        except OSError:
+            _discard(1)
+
+
+def tell(text: str) -> None:
+    """Print a line on standard error, if that takes it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(2)
 
 
 def refused_by_system(error: OSError | zmq.ZMQError) -> ResourceError:
@@ -63,6 +92,21 @@ def open_standard_descriptors() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
+def _flush() -> OSError | None:
+    """Have standard output written; returns why it cannot be, and gives up what is not."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _discard(1)
+        return error
+    return None
+
+
+def _discard(fd: int) -> None:
+    """What is not written yet goes nowhere: Python tries once more at its end, and would end with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+
+
 def _end(program: str, error: GaitdError) -> int:
-    print(f"{program}: error: {printable(str(error), MAX_ERROR_CHARACTERS)}", file=sys.stderr)
+    tell(f"{program}: error: {printable(str(error), MAX_ERROR_CHARACTERS)}")
     return error.exit_code

@@ -11,6 +11,7 @@ import msgspec
 
 from gaitd.errors import InputError, error_of, printable
 from gaitd.system.config import Config, Metrics
+from gaitd.system.plain_file import read_plain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +24,8 @@ OWN = "etc/gaitd/gaitd.toml"
 """What its owner says; no package touches it."""
 DROP_INS = "etc/gaitd/gaitd.toml.d"
 """The same in parts: *.toml, in the order of their names."""
+MAX_BYTES = 256 * 1024
+"""Of one of them; all that gaitd knows, with its comments, has 6 kB."""
 
 
 def config_files(root: Path = Path("/")) -> list[Path]:
@@ -51,7 +54,7 @@ def load_config(path: Path | None, root: Path = Path("/")) -> Config:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+        values: dict[str, Any] = tomllib.loads(read_plain(file, MAX_BYTES).decode())
     except OSError as error:
         raise error_of(error.errno, f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # tomllib's own errors, and what it lets through

@@ -15,8 +15,11 @@ import zmq
 from zmq.utils import z85
 
 from gaitd.errors import InputError, error_of
+from gaitd.system.plain_file import open_plain
 
 KEY_LENGTH = 40
+MAX_BYTES = 1 << 20
+"""Of a file of keys."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -85,11 +88,11 @@ def _write_new(path: Path, mode: int, text: str) -> None:
 
 def _read(path: Path, forbidden: int, fix: str) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
+        with open_plain(path, MAX_BYTES) as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             if mode & forbidden:
                 raise InputError(f"{path}: has mode {mode:04o}: {fix}")
-            return file.read(1 << 20)
+            return file.read().decode()
     except OSError as error:
         raise error_of(error.errno, f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

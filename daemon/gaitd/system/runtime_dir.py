@@ -20,12 +20,14 @@ HINT = "set daemon.runtime_dir in gaitd.toml, or --runtime-dir, to a directory t
 
 
 def check_socket_path(path: str) -> None:
-    """Raise ValueError when the path is none of a Unix socket: too long, or not in the file system."""
+    """Raise ValueError when the path is none of a socket: too long, not in the file system, not UTF-8."""
     if path.startswith("@"):
         raise ValueError(
             f"{printable(path, 40)} names no file: anybody may connect to a socket whose name begins with @; "
             "take a directory such as /run/gaitd"
         )
+    if not path.isascii() and os.fsencode(path).decode(errors="replace") != path:
+        raise ValueError(f"{printable(path, 40)} is not UTF-8 text; take a directory such as /run/gaitd")
     size = len(os.fsencode(path))
     if size > MAX_SOCKET_PATH_BYTES:
         raise ValueError(

@@ -27,6 +27,7 @@ import gaitd
 from gaitd.errors import InputError
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import frame_record_dtype
+from gaitd.system.plain_file import open_plain
 from gaitd.telemetry.channels import (
     DIAGNOSTICS,
     FRAME,
@@ -46,6 +47,8 @@ MANIFEST = "manifest.yaml"
 FORMAT = 2
 CHUNK_BYTES = 256 * 1024
 MAX_RECORD_BYTES = 64 << 20
+MAX_BYTES = 512 * 1024 * 1024
+"""A minute at 83 Hz has 15 MB for 12 joints; a part of a shift at most an eighth of what all may have."""
 
 _UNREADABLE = (
     McapError,
@@ -182,7 +185,7 @@ def read_recording(path: Path) -> Recording:
     """Read a recording, or what is whole of one that was cut. Raises InputError for anything else."""
     found = _Found()
     try:
-        with path.open("rb") as stream:
+        with open_plain(path, MAX_BYTES) as stream:
             whole = found.read(stream)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import msgspec
 
+from gaitd.errors import InputError
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory
+from gaitd.system.plain_file import read_plain
 from gaitd.telemetry.say import say
 from gaitd.wire.generated import Mode
 
 FILE = "active-session.json"
+MAX_BYTES = 4096
 _RUN_BITS = 20
 """Sessions of one run of gaitd differ only in so many low bits (gaitd.guardian.main)."""
 
@@ -36,13 +39,12 @@ class SessionNote:
         self._noted = 0
 
     def report_lost(self) -> Event | None:
-        """Say, and return, what an earlier gaitd left, if it was another one: not this one's last "
-        "telemetry."""
+        """Say, and return, what an earlier gaitd left; nothing where this one's telemetry was replaced."""
         try:
-            note = msgspec.json.decode(self._file.read_bytes(), type=Note)
+            note = msgspec.json.decode(read_plain(self._file, MAX_BYTES), type=Note)
         except OSError:
             return None
-        except msgspec.MsgspecError:
+        except (InputError, msgspec.MsgspecError):
             note = Note(0, "an unknown policy", "an unknown time")
         latest = self._guard.read_session()
         if latest is not None and latest.session >> _RUN_BITS == note.session >> _RUN_BITS:

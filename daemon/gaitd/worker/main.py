@@ -15,7 +15,7 @@ from gaitd.backends.base import NPU_MEMORY
 from gaitd.backends.failing import FailingBackend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
-from gaitd.errors import GaitdError, InputError, ReplacedError
+from gaitd.errors import GaitdError, InputError, ReplacedError, printable
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import WorkerLaunch, WorkerReport, read_launch
 from gaitd.shared.lifeline import hold_lifeline, map_lifeline
@@ -35,19 +35,21 @@ from gaitd.worker.loop import Worker
 
 def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     """Load and prove the policy, then take the endpoints. Raises GaitdError."""
-    bundle = open_bundle(Path(launch.bundle))
+    bundle = open_bundle(Path(os.fsdecode(launch.bundle)))
     if bundle.id != launch.bundle_id:
-        raise InputError(f"{launch.bundle}: the bundle was changed since gaitd started; restart gaitd")
+        raise InputError(f"{bundle.path}: the bundle was changed since gaitd started; restart gaitd")
     config = launch.config
     raise_descriptor_limit()
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
     name = launch.backends[guard.words["backend"]]
+    memory = WorkerMemory(launch.worker_memory_fd, writable=True)
+    memory.words["proving_pid"] = os.getpid()
     backend = open_backend(name, bundle, config.daemon.npu_core)
     selftest = run_selftest(backend, bundle, golden_tolerance(name, bundle))
+    npu_memory = backend.memory()
+    memory.words["proving_pid"] = 0
     if config.daemon.rehearsal:
         backend = FailingBackend(backend)
-    memory = WorkerMemory(launch.worker_memory_fd, writable=True)
-    npu_memory = backend.memory()
     for kind in NPU_MEMORY:
         memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
     worker = Worker(bundle, backend, launch.slot, guard, memory, config)
@@ -88,7 +90,7 @@ def main() -> int:
             worker, ready = start(launch)
         except (GaitdError, OSError, zmq.ZMQError) as error:
             known = error if isinstance(error, GaitdError) else refused_by_system(error)
-            report(WorkerReport(error=str(known), exit_code=known.exit_code))
+            report(WorkerReport(error=printable(str(known)), exit_code=known.exit_code))
             return known.exit_code
         signal.signal(signal.SIGTERM, worker.stop)
         freeze_garbage()

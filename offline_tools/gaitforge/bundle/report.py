@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from gaitd.bundle.untrusted import MAX_BUNDLE_BYTES
 from gaitd.errors import GateError, InputError
+from gaitd.system.plain_file import read_plain
 
 DECISIVE = ("model", "manifest", "statistics")
 """What a verdict holds for: another file of these is another policy."""
@@ -56,7 +58,7 @@ class Report(msgspec.Struct):
 def read(path: Path) -> Report:
     """Read a report.json of `gaitforge verify`. Raises InputError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        return msgspec.json.decode(read_plain(path, MAX_BUNDLE_BYTES), type=Report)
     except msgspec.DecodeError as error:
         raise InputError(f"{path} is no report of gaitforge verify: {error}") from error
 

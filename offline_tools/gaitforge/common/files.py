@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gaitd.bundle.untrusted import load_yaml
+from gaitd.bundle.untrusted import MAX_TEXT_BYTES, load_yaml
 from gaitd.errors import InputError
+from gaitd.system.plain_file import other_kind, read_plain
 from gaitforge.common.trainer_yaml import TrainerLoader
 
 
@@ -39,7 +40,7 @@ def write_text(target: Path, text: str) -> None:
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """Read a YAML file of keys and values, as a person or a trainer wrote it. Raises InputError."""
     try:
-        raw = load_yaml(existing(path, what).read_bytes(), TrainerLoader)
+        raw = load_yaml(read_plain(existing(path, what), MAX_TEXT_BYTES), TrainerLoader)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except InputError as error:
@@ -57,8 +58,12 @@ def sha256(path: Path) -> str:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Return ``path``; raises InputError when it is not a file."""
-    if not path.is_file():
-        state = "is a directory" if path.is_dir() else "does not exist"
-        raise InputError(f"{what} {path} {state}")
+    """Return ``path``; raises InputError when it is not a plain file."""
+    try:
+        kind = other_kind(path)
+    except OSError as error:
+        state = "does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{what} {path} {state}") from None
+    if kind:
+        raise InputError(f"{what} {path} is {kind}; a plain file is needed")
     return path

@@ -18,6 +18,7 @@ from gaitd.errors import InputError, printable
 from gaitd.policy.joints import order_from
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.replay import StateTrace
+from gaitd.system.plain_file import read_plain
 from gaitd.wire.generated import STATE_VALUES
 from gaitforge.parity.gaitd_capture import ANY, FIELDS, FORMAT, JOINTS, VERSION
 
@@ -92,11 +93,7 @@ class Capture:
 def read_capture(path: Path) -> Capture:
     """Read and check a capture. Raises InputError that names the array and what is wrong with it."""
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such capture file")
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: {path.stat().st_size} bytes, more than the {MAX_BYTES} of a capture")
-        data = path.read_bytes()
+        data = read_plain(path, MAX_BYTES)
         names = _names(path, data)
         arrays = load_arrays(data, names)
     except OSError as error:

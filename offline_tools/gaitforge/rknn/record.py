@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from gaitd.bundle.untrusted import MAX_BUNDLE_BYTES
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Float32Array, Model
+from gaitd.system.plain_file import read_plain
 from gaitforge.common import arrays, files
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
@@ -92,7 +94,7 @@ def read(rknn: Path) -> Record:
     files.existing(rknn, "the model")
     path = path_beside(rknn)
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        record = msgspec.json.decode(read_plain(path, MAX_BUNDLE_BYTES), type=Record)
     except OSError as error:
         raise InputError(
             f"{path} is missing: the simulator needs to know how {rknn.name} was made; convert it again"

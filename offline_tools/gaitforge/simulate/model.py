@@ -1,6 +1,6 @@
 """The simulated robot's body: a Lite3-like quadruped for MuJoCo, written from the maker's published numbers.
 
-Masses, inertias, link lengths, joint ranges and the torque limit are those published for the Deep
+Masses, inertias, link lengths, joint ranges and torque limits are those published for the Deep
 Robotics Lite3. Shapes are primitives of our own: what touches the ground (feet, knees, trunk) is in
 geom group 3 and hidden in pictures; what is seen is in group 2 and touches nothing.
 Frames: x forward, y left, z up; the base frame is the trunk's, where the IMU sits.
@@ -23,7 +23,8 @@ STANDING_LEG_RAD = (0.0, -0.65, 1.3)
 LYING_LEG_RAD = (0.0, -1.35453, 2.54948)
 """HipX, HipY, Knee of one leg when the robot lies folded, as it is switched on."""
 
-TORQUE_LIMIT_NM = 30.0
+TORQUE_LIMITS_NM = (24.0, 24.0, 36.0)
+"""HipX, HipY, Knee: actuatorfrcrange in the maker's current model (deep_robotics_model, Lite3.xml)."""
 
 TIMESTEP_S = 0.001
 
@@ -117,7 +118,6 @@ _HEADER = f"""
     <default class="solid">
       <geom conaffinity="1" condim="3" group="3" rgba="0.9 0.4 0.2 0.4"/>
     </default>
-    <motor ctrlrange="-{TORQUE_LIMIT_NM} {TORQUE_LIMIT_NM}"/>
   </default>
   <worldbody>
     <geom name="floor" type="plane" size="0 0 0.05" material="floor" group="0"
@@ -147,7 +147,10 @@ _TRUNK_SHAPES = """
 def model_xml() -> str:
     """Return the MJCF text: a floor, the robot at the origin with a free base, twelve torque motors."""
     legs = "".join(_leg_xml(leg) for leg in _LEGS)
-    motors = "".join(f'    <motor name="{joint}" joint="{joint}"/>\n' for joint in JOINTS)
+    motors = "".join(
+        f'    <motor name="{joint}" joint="{joint}" ctrlrange="-{limit} {limit}"/>\n'
+        for joint, limit in zip(JOINTS, TORQUE_LIMITS_NM * len(LEGS), strict=True)
+    )
     return (
         f"{_HEADER}"
         f'    <body name="trunk">\n      <freejoint name="base"/>\n      {_inertial(_TRUNK)}'

@@ -14,7 +14,7 @@ from gaitforge.simulate.model import (
     LEGS,
     LYING_LEG_RAD,
     STANDING_LEG_RAD,
-    TORQUE_LIMIT_NM,
+    TORQUE_LIMITS_NM,
     model_xml,
 )
 from gaitforge.simulate.physics import mujoco
@@ -24,6 +24,7 @@ Float64Array = npt.NDArray[np.float64]
 
 LYING_RAD: Float64Array = np.array(LYING_LEG_RAD * 4)
 STANDING_RAD: Float64Array = np.array(STANDING_LEG_RAD * 4)
+TORQUE_LIMIT_NM: Float64Array = np.array(TORQUE_LIMITS_NM * 4)
 
 DAMPING_NMS_PER_RAD = 2.5
 """What the motors brake with when nothing is asked of them."""
@@ -39,7 +40,7 @@ friction and a payload at the trunk's centre within these ranges."""
 class MotorCommand:
     """What the twelve motors are to do, in the order of model.JOINTS.
 
-    torque = stiffness * (position - q) + damping * (velocity - dq) + torque, clipped at 30 Nm.
+    torque = stiffness * (position - q) + damping * (velocity - dq) + torque, clipped at the motors' limits.
     """
 
     stiffness: Float64Array

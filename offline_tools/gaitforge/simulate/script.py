@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
+from gaitd.system.plain_file import read_plain
 
 Float32Array = npt.NDArray[np.float32]
 
 COLUMNS = ("t_s", "forward", "left", "yaw")
+MAX_BYTES = 1024 * 1024
+"""Of a script."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def read_script(path: Path) -> CommandScript:
     Raises InputError that names the line when a row is not four numbers, or its time does not increase.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_plain(path, MAX_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the command script: {error}") from error
     times: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,42 @@ import pytest
 
 from gaitd.bundle.untrusted import load_yaml
 from gaitd.errors import InputError
+from gaitforge.bundle import report
 from gaitforge.common import files
+from gaitforge.common.arrays import read_obs_stats, read_observations
 from gaitforge.common.manifest import dump_yaml
+from gaitforge.model.onnx_policy import read_policy
+from gaitforge.model.torch_policy import load_source
+from gaitforge.parity.capture import read_capture
+from gaitforge.rknn import record
+from gaitforge.simulate.script import read_script
+from support.in_time import in_time
 
 Refused = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("train.yaml", lambda path: files.read_yaml(path, "the file")),
+        ("policy.onnx", read_policy),
+        ("policy.pt", load_source),
+        ("rows.npy", read_observations),
+        ("obs_stats.npz", read_obs_stats),
+        ("capture.npz", read_capture),
+        ("report.json", report.read),
+        ("walk.csv", read_script),
+        ("policy.rknn", record.read),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_is_named(
+    tmp_path: Path, name: str, read: Callable[[Path], Any]
+) -> None:
+    """Nobody writes to it: whoever reads would wait for ever."""
+    path = tmp_path / name
+    os.mkfifo(path)
+    with in_time(30), pytest.raises(InputError, match=rf"{name}:? is a named pipe; a plain file is needed"):
+        read(path)
 
 
 def read(tmp_path: Path, text: str) -> dict[str, Any]:

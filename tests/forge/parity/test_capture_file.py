@@ -102,7 +102,7 @@ def test_what_is_no_capture_is_refused(tmp_path: Path, edit: Any, named: str) ->
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "capture.npz"
-    with pytest.raises(InputError, match="no such capture"):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
         read_capture(path)
     path.write_bytes(b"PK\x03\x04 not really")
     with pytest.raises(InputError, match="not a capture, or damaged"):

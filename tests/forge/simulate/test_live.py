@@ -168,6 +168,23 @@ def test_a_late_loop_catches_up_and_a_stalled_one_drops_the_debt():
     assert pacer.timing().lateness_us["max"] > MOST_BEHIND_NS / 1000
 
 
+def test_a_pause_of_the_simulation_is_none_of_the_robots_clock(controller):
+    """Else each later state would look as late as the pause was long, to a controller that looks."""
+    wire = RobotSocket(controller.ports)
+    behind_s = {False: [], True: []}
+
+    def tick(robot):
+        for packet in drain(controller.states):
+            behind_s[robot.ticks > 210].append(time.monotonic() - STATE.unpack(packet)[0])
+        if robot.ticks == 200:
+            time.sleep(0.3)
+
+    live = LiveRobot(Robot(), wire, CommandScript.constant(0.0), on_tick=tick)
+    live.run(1.0, wait_s=0.5, stop=lambda: False)
+    wire.close()
+    assert min(behind_s[True]) - min(behind_s[False]) < 0.1
+
+
 def test_sigterm_ends_it_and_still_writes_everything(tmp_path):
     report, trace = tmp_path / "report.json", tmp_path / "trace.npz"
     options = ["--command-port", "0", "--report", str(report), "--trace", str(trace)]

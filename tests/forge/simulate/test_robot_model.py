@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from gaitforge.simulate.model import JOINTS, TORQUE_LIMIT_NM, model_xml
+from gaitforge.simulate.model import JOINTS, TORQUE_LIMITS_NM, model_xml
 from support.reference import REFERENCE_POLICY
 
 PUBLISHED = REFERENCE_POLICY.with_name("lite3_min.xml")
@@ -33,7 +33,8 @@ def test_joints_are_in_the_robots_order(model):
     names = [model.joint(index).name for index in range(1, model.njnt)]
     motors = [model.actuator(index).name for index in range(model.nu)]
     assert names == motors == list(JOINTS)
-    assert (model.actuator_ctrlrange == [-TORQUE_LIMIT_NM, TORQUE_LIMIT_NM]).all()
+    assert model.actuator_ctrlrange[:, 1].tolist() == list(TORQUE_LIMITS_NM * 4)
+    assert (model.actuator_ctrlrange[:, 0] == -model.actuator_ctrlrange[:, 1]).all()
 
 
 def test_only_solid_shapes_touch(model):

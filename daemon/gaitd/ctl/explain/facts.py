@@ -1,5 +1,4 @@
-"""The numbers of a recording that an explanation is made of. Times in seconds before and after "
-"the damping."""
+"""The numbers of a recording that an explanation is made of. Times in seconds after the damping."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A recording's last seconds as a drawing (SVG): the mode, what was refused, the ages, and the "
-"guilty signal."""
+"""A recording's last seconds as a drawing (SVG): mode, refusals, ages, and the guilty signal."""
 
 from __future__ import annotations
 

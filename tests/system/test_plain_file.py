@@ -1,0 +1,74 @@
+"""What is given as a file and is none: refused at once, by everything that reads files on a robot."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaitd.bundle.read import open_bundle
+from gaitd.bundle.store import PolicyStore
+from gaitd.ctl.report import read_report
+from gaitd.errors import InputError
+from gaitd.system.config_files import load_config
+from gaitd.system.keys import read_public_keys, read_secret_key
+from gaitd.system.plain_file import read_plain
+from gaitd.telemetry.recording import read_recording
+from support.in_time import in_time
+
+
+def test_a_plain_file_is_read_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    assert read_plain(file, 5) == b"12345"
+    with pytest.raises(InputError, match=r"file: 5 bytes, more than the 4 that it may have"):
+        read_plain(file, 4)
+    assert read_plain(Path("/dev/null"), 4) == b""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "socket"))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name, kind in {
+        "": "a directory",
+        "socket": "a socket",
+        "pipe": "a named pipe",
+        "zero": "a device",
+    }.items():
+        with pytest.raises(InputError, match=f": is {kind}; a plain file is needed"):
+            read_plain(tmp_path / name, 5)
+    with pytest.raises(FileNotFoundError):
+        read_plain(tmp_path / "gone", 5)
+
+
+def stored(path: Path) -> Any:
+    return PolicyStore(path.parent).selection()
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("gaitd.toml", load_config),
+        ("etc/gaitd/gaitd.toml", lambda path: load_config(None, path.parents[2])),
+        ("etc/gaitd/gaitd.toml.d/10.toml", lambda path: load_config(None, path.parents[3])),
+        ("walk.gaitd", open_bundle),
+        ("walk/manifest.yaml", lambda path: open_bundle(path.parent)),
+        ("selection.json", stored),
+        ("gaitd-000001-fault.mcap", read_recording),
+        ("gaitd-report.json", read_report),
+        ("robot.key", read_secret_key),
+        ("robot.pub", read_public_keys),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_is_named(
+    tmp_path: Path, name: str, read: Callable[[Path], Any]
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    with in_time(10), pytest.raises(InputError) as refused:
+        read(path)
+    assert str(refused.value) == f"{path}: is a named pipe; a plain file is needed"
