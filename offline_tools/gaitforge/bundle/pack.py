@@ -24,7 +24,8 @@ from gaitforge.common.manifest import checked_manifest, read_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import record
-from gaitforge.simulate.tour import can_simulate, tour
+from gaitforge.simulate import body
+from gaitforge.simulate.tour import tour
 
 TOLERANCE_MARGIN = 1.5
 """The self-test on the robot allows this much more than the largest error of the report."""
@@ -37,9 +38,12 @@ def pack(
     output: Path,
     training_commit: str | None = None,
     accept_failed_gate: str | None = None,
+    mjcf: Path | None = None,
 ) -> Path:
     """Write a bundle from files by kind: manifest and onnx, and rknn, obs_stats, report, observations,
     checkpoint where there are any. Returns its path.
+
+    ``mjcf`` is the robot's model, for golden vectors from walking; the Lite3's is here.
 
     Raises InputError, or GateError for a report whose gate failed unless ``accept_failed_gate`` says why
     that is good enough.
@@ -68,7 +72,7 @@ def pack(
         digests["model"] = policy.sha256
         contents["report.json"] = report.admit(sources["report"], verified, digests, accept_failed_gate)
     with console.step("Sampling golden vectors"):
-        contents["golden.npz"], error = _golden(manifest, policy, sources)
+        contents["golden.npz"], error = _golden(manifest, policy, sources, mjcf)
     if error > manifest.golden.onnx_tolerance:
         tolerance = float(f"{TOLERANCE_MARGIN * error:.2g}")
         raw["golden"] = {**raw.get("golden", {}), "onnx_tolerance": tolerance}
@@ -137,7 +141,9 @@ def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
         raise InputError(f"{policy.path} gives {policy.action_dim} actions for {len(manifest.joints)} joints")
 
 
-def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path]) -> tuple[bytes, float]:
+def _golden(
+    manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path], mjcf: Path | None
+) -> tuple[bytes, float]:
     """golden.npz, and how far the model is from captured actions."""
     stats = arrays.read_obs_stats(sources["obs_stats"]) if "obs_stats" in sources else None
     arrays.check_stats(manifest, stats, str(sources["manifest"]))
@@ -148,12 +154,13 @@ def _golden(manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path])
         return _npz(contents), error
     if "observations" in sources:
         observations = arrays.read_observations(sources["observations"], policy.observation_dim)
-    elif can_simulate(manifest):
-        observations = tour(manifest, backend, stats)
+    elif (robot := body.find(manifest, mjcf)) is not None:
+        observations = tour(manifest, backend, stats, body=robot)
     else:
         raise InputError(
-            f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: "
-            "give a capture of the trainer with --capture, or recorded observations with --observations"
+            f"robot {manifest.robot!r} cannot be simulated here to sample golden vectors: give its model "
+            "with --mjcf, a capture of the trainer with --capture, or recorded observations with "
+            "--observations"
         )
     return _npz(golden.sample(manifest, backend, observations, stats)), 0.0
 

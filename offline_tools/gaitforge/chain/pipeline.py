@@ -24,7 +24,9 @@ from gaitforge.model.onnx_policy import read_policy
 from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import convert, record
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
-from gaitforge.simulate.tour import can_simulate
+from gaitforge.simulate import body
+from gaitforge.simulate.body import Body
+from gaitforge.simulate.terrain import Kind
 from gaitforge.verify import gate, reports
 from gaitforge.verify import verification as verify
 
@@ -46,6 +48,10 @@ class Options:
     """What the checkpoint does not tell."""
     obs_stats: Path | None = None
     """None takes the checkpoint's own, else the one ``*obs_stats.npz`` beside it."""
+    mjcf: Path | None = None
+    """The robot's model; None: the Lite3's, where the policy is for its joints."""
+    terrain: Kind = "flat"
+    """What it calibrates and verifies on."""
     env: str | None = None
     """MODULE:FACTORY, for robots without simulation."""
     samples: int = SAMPLES
@@ -201,21 +207,25 @@ def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifes
             held_out, raw = raw[options.samples :], raw[: options.samples]
             calibrate.save(places.held_out, calibrate.normalized(manifest, held_out, stats))
         else:
-            raw = calibrate.simulate(manifest, places.onnx, stats, options.samples)
+            raw = calibrate.simulate(manifest, places.onnx, stats, options.samples, _robot(options, manifest))
         inputs = calibrate.normalized(manifest, raw, stats)
         calibrate.save(places.raw, raw)
         calibrate.save(places.calibration, inputs)
         coverage.report(inputs, manifest)
 
-    if options.env is None and not can_simulate(manifest):
-        raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give an environment with --env")
+    if options.env is None and _robot(options, manifest) is None:
+        raise InputError(calibrate.not_simulated(manifest))
     steps.run(
         "calibrate",
-        [places.onnx, places.manifest, places.stats if stats is not None else None],
-        {"samples": options.samples, "env": options.env},
+        [places.onnx, places.manifest, places.stats if stats is not None else None, options.mjcf],
+        {"samples": options.samples, "env": options.env, "terrain": options.terrain},
         [places.raw, places.calibration, *_held_out(options, places)],
         collect,
     )
+
+
+def _robot(options: Options, manifest: Manifest) -> Body | None:
+    return body.find(manifest, options.mjcf, options.terrain)
 
 
 def _held_out(options: Options, places: Places) -> list[Path]:
@@ -233,9 +243,10 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
         if options.do_quant:
             dataset = record.calibration_inputs(policy, places.calibration)
             quantization = Quantization(convert.DTYPE, options.algorithm, dataset)
-        seeds = options.seeds if can_simulate(manifest) else 0
+        robot = _robot(options, manifest)
+        walk = robot is not None and options.seeds > 0
         recorded = places.held_out if options.env is not None else None
-        inputs, tour = verify.common_inputs(policy, manifest, stats, recorded, walk=seeds > 0)
+        inputs, tour = verify.common_inputs(policy, manifest, stats, recorded, robot, walk)
         request = verify.Request(
             policy=policy,
             manifest=manifest,
@@ -245,7 +256,8 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             quantization=quantization,
             target=options.target,
             hybrid=options.hybrid,
-            seeds=seeds,
+            robot=robot,
+            seeds=options.seeds,
             capture=read_capture(options.capture) if options.capture is not None else None,
             bounds=bounds,
         )
@@ -255,8 +267,9 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             "statistics": places.stats if stats is not None else None,
             "checkpoint": options.checkpoint,
             "capture": options.capture,
+            "robot's model": options.mjcf,
         }
-        facts = verify.made_from(policy, sources)
+        facts = {**verify.made_from(policy, sources), "terrain": options.terrain}
         reports.write_reports(places.report.parent, manifest, inputs, verdict, facts)
         files.write_text(places.layers, dump_yaml(verdict.fp16_layers).decode())
         if verdict.failures:
@@ -272,8 +285,12 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
             *_held_out(options, places),
             options.gate,
             options.capture,
+            options.mjcf,
         ],
-        {key: getattr(options, key) for key in ("do_quant", "algorithm", "target", "hybrid", "seeds")},
+        {
+            key: getattr(options, key)
+            for key in ("do_quant", "algorithm", "target", "hybrid", "seeds", "terrain")
+        },
         [places.report, places.page, places.layers],
         check,
     )

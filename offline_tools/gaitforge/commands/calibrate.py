@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitd.errors import InputError
+from gaitforge.commands.options import add_robot
 from gaitforge.common import arrays, console
 from gaitforge.data import calibrate, coverage
 
@@ -48,6 +49,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--obs-stats", type=Path, help=".npz with mean and std that observations are normalized with"
     )
+    add_robot(parser)
     parser.add_argument("--samples", type=int, default=calibrate.SAMPLES, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("calib_obs.npy"), help="default: %(default)s")
@@ -72,7 +74,11 @@ def _collect(args: argparse.Namespace) -> calibrate.Collected:
     if args.simulate:
         if args.manifest is None or args.policy is None:
             raise InputError("--simulate needs --manifest and --policy")
-        return calibrate.collect_simulated(args.manifest, Path(args.policy), stats, args.samples, args.seed)
+        return calibrate.collect_simulated(
+            args.manifest, Path(args.policy), stats, args.samples, args.seed, args.mjcf, args.terrain
+        )
+    if args.mjcf is not None or args.terrain != "flat":
+        raise InputError("--mjcf and --terrain are of a simulated walk: add --simulate, or leave them out")
     if args.capture is not None:
         return calibrate.collect_captured(args.capture, args.manifest, args.bundle, stats, args.samples)
     if args.recording is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gaitd.errors import InputError
 from gaitforge.chain.pipeline import SAMPLES, Options, make_bundle
 from gaitforge.commands.checkpoint import add_choices, choices_of
-from gaitforge.commands.options import add_conversion
+from gaitforge.commands.options import add_conversion, add_robot
 from gaitforge.common import console
 from gaitforge.verify.verification import SEEDS
 
@@ -46,6 +46,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--hybrid", action="store_true", help="keep layers in float16 if the gate asks for it"
     )
     add_conversion(parser)
+    add_robot(parser)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="walks to verify with (%(default)s)")
     parser.add_argument("--gate", type=Path, help="YAML with other bounds")
     parser.add_argument(
@@ -68,6 +69,8 @@ def run(args: argparse.Namespace) -> None:
         config=args.config,
         choices=choices_of(args),
         obs_stats=args.obs_stats,
+        mjcf=args.mjcf,
+        terrain=args.terrain,
         env=args.env,
         samples=args.samples,
         replace_unsupported=args.replace_unsupported,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gaitforge.commands.options import add_bundle, add_controller
+from gaitforge.commands.options import add_bundle, add_controller, add_robot
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -21,6 +21,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_bundle(parser, "build/demo")
     add_controller(parser)
+    add_robot(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 
@@ -29,4 +30,4 @@ def run(args: argparse.Namespace) -> None:
     """Run the demo."""
     from gaitforge.stack.demo import run_demo
 
-    run_demo(args.bundle, args.controller, args.output, args.seed)
+    run_demo(args.bundle, args.controller, args.output, args.seed, mjcf=args.mjcf, terrain=args.terrain)

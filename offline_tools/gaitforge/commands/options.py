@@ -6,12 +6,26 @@ import argparse
 from pathlib import Path
 
 from gaitforge.rknn.convert import ALGORITHMS
+from gaitforge.simulate.terrain import KINDS
 
 
 def add_bundle(parser: argparse.ArgumentParser, output: str) -> None:
     """--bundle, and --output with its default."""
     parser.add_argument("--bundle", type=Path, required=True, help="the policy")
     parser.add_argument("--output", type=Path, default=Path(output), help="where the results go")
+
+
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """--mjcf and --terrain."""
+    parser.add_argument(
+        "--mjcf",
+        type=Path,
+        metavar="MODEL",
+        help="MuJoCo model of the robot that walks (default: the Lite3's, for policies of its joints)",
+    )
+    parser.add_argument(
+        "--terrain", choices=KINDS, default="flat", help="what it walks on (default: %(default)s)"
+    )
 
 
 def add_controller(parser: argparse.ArgumentParser) -> None:

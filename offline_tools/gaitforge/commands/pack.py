@@ -39,6 +39,9 @@ def add_parser(subparsers: Subparsers) -> None:
         type=Path,
         help="capture of the trainer (gaitforge capture): golden vectors that prove the observation's terms",
     )
+    parser.add_argument(
+        "--mjcf", type=Path, metavar="MODEL", help="MuJoCo model of the robot, for the simulated closed loop"
+    )
     parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
     parser.add_argument("--checkpoint", type=Path, help="the checkpoint, for its hash in the provenance")
     parser.add_argument("--output", type=Path, required=True, help="bundle to write")
@@ -62,5 +65,6 @@ def run(args: argparse.Namespace) -> None:
         output=args.output,
         training_commit=args.training_commit,
         accept_failed_gate=args.accept_failed_gate,
+        mjcf=args.mjcf,
     )
     console.say(f"packed {path}")

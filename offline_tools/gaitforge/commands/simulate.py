@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitd.errors import InputError
+from gaitforge.commands.options import add_robot
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -17,8 +18,12 @@ the loopback, in the layout of the maker's own simulator: states go to port 3001
 20001, and the operator's velocity command goes to port 30012. With --bundle the policy is called directly,
 without any sockets, as fast as the machine can.
 
+With --mjcf any robot of which there is a MuJoCo model: its base is held until the hand-over, its motors
+follow the gains of the policy's manifest.
+
 Times of --command, --script and --push count from the hand-over: over UDP when the robot has stood (above
-0.28 m, level) for a second, with --bundle when its stand-up of 3 s is over.
+0.28 m, level) for a second, or with --mjcf when the policy's own gains arrive; with --bundle when its
+stand-up of 3 s is over.
 """
 
 
@@ -32,6 +37,10 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     what = parser.add_argument_group("what happens")
     what.add_argument("--bundle", type=Path, help="call this policy bundle directly instead of talking UDP")
+    add_robot(parser)
+    what.add_argument(
+        "--manifest", type=Path, help="contract of the controller's policy, for --mjcf without --bundle"
+    )
     asked = what.add_mutually_exclusive_group()
     asked.add_argument(
         "--command", metavar="F,L,Y", help="velocity command forward,left,yaw (default: 0,0,0)"
@@ -100,7 +109,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--seconds {args.seconds:g}: expected more than 0")
     if not 1.0 <= args.tick <= 10.0:
         raise InputError(f"--tick {args.tick:g}: expected 1 to 10 ms; the robot itself runs at 1 kHz")
-    scenario = Scenario(script, pushes, args.seed, args.seconds)
+    if args.manifest is not None and (args.mjcf is None or args.bundle is not None):
+        raise InputError("--manifest: only --mjcf without --bundle needs it; leave it out")
+    scenario = Scenario(script, pushes, args.seed, args.seconds, args.mjcf, args.terrain)
     outputs = Outputs(args.png, args.video, args.trace, args.report)
     outputs.check()
     if args.bundle is not None:
@@ -111,6 +122,7 @@ def run(args: argparse.Namespace) -> None:
         outputs,
         ports=Ports(args.state_port, args.command_port, args.operator_port),
         wait_s=args.wait,
+        manifest=args.manifest,
         turn_over=args.turn_over,
         state_every_ms=args.tick,
         priority=args.priority,

@@ -59,7 +59,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, evaluate, make the bundle."""
-    from gaitforge.simulate.tour import can_simulate
     from gaitforge.train import finish, preview
     from gaitforge.train.run import read_task, train
 
@@ -70,9 +69,6 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--processes: expected at least 1, got {args.processes}")
     output = args.output or Path("build/train") / args.config.resolve().parent.name
     task = read_task(args.config, output, args.processes, args.seed)
-    known = task.mjcf is None and can_simulate(task.manifest)
-    if args.preview and not known:
-        raise InputError("--preview: only the Lite3 of gaitforge simulate can be drawn; leave it out")
     last = train(
         task,
         output,
@@ -81,12 +77,6 @@ def run(args: argparse.Namespace) -> None:
     result = finish.evaluate(task, last, output, args.against)
     finish.check_walks(result)
     if args.no_bundle:
-        return
-    if not known:
-        console.note(
-            "no bundle yet: gaitforge chain needs an environment for this robot, to calibrate with; give it "
-            f"{last.model} --activation {finish.ACTIVATION} --env MODULE:FACTORY"
-        )
         return
     made = finish.bundle(task, last, args.config.parent / task.config.manifest, output)
     console.say(f"{made} is ready")

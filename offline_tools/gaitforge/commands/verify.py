@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gaitd.errors import GateError, InputError
 from gaitforge.commands.checkpoint import add_choices, choices_of
-from gaitforge.commands.options import add_conversion
+from gaitforge.commands.options import add_conversion, add_robot
 from gaitforge.rknn.convert import ALIASES, DTYPE
 from gaitforge.simulate.script import parse_command
 from gaitforge.verify.model_files import ModelFiles, Settings, verify_files
@@ -41,6 +41,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--quant-dtype", default=DTYPE, help="default: %(default)s")
     add_conversion(parser)
+    add_robot(parser)
     parser.add_argument("--fp16-layers", nargs="+", metavar="LAYER", help="layers kept in float16 in int8")
     parser.add_argument(
         "--hybrid",
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> None:
         inputs=args.inputs,
         capture=args.capture,
         gate=args.gate,
+        mjcf=args.mjcf,
     )
     settings = Settings(
         quant_dtype=ALIASES.get(args.quant_dtype, args.quant_dtype),
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace) -> None:
         seeds=args.seeds,
         seconds=args.seconds,
         command=None if args.command is None else parse_command(args.command),
+        terrain=args.terrain,
     )
     verdict = verify_files(given, settings, args.output)
     if verdict.failures:

@@ -21,7 +21,10 @@ from gaitforge.data.recorded import from_recording
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.parity.capture import read_capture
 from gaitforge.parity.normalizers import denormalize
-from gaitforge.simulate.tour import TOUR_S, can_simulate, tour
+from gaitforge.simulate import body
+from gaitforge.simulate.body import Body
+from gaitforge.simulate.terrain import Kind
+from gaitforge.simulate.tour import TOUR_S, tour
 
 SAMPLES = 1024
 
@@ -47,12 +50,19 @@ def collect_environment(
 
 
 def collect_simulated(
-    manifest: Path, policy: Path, stats: Stats | None, samples: int, seed: int = 0
+    manifest: Path,
+    policy: Path,
+    stats: Stats | None,
+    samples: int,
+    seed: int = 0,
+    mjcf: Path | None = None,
+    terrain: Kind = "flat",
 ) -> Collected:
     """Collect from walks of the simulated robot with an ONNX model. Raises InputError."""
     contract = load_manifest(manifest)
     arrays.check_stats(contract, stats, str(manifest))
-    return _of_contract(contract, simulate(contract, policy, stats, samples, seed), stats)
+    rows = simulate(contract, policy, stats, samples, body.find(contract, mjcf, terrain), seed)
+    return _of_contract(contract, rows, stats)
 
 
 def collect_recorded(recording: Path, manifest: Path, stats: Stats | None, samples: int) -> Collected:
@@ -158,11 +168,12 @@ def simulate(
     policy: Path,
     stats: Stats | None,
     samples: int,
+    robot: Body | None,
     seed: int = 0,
 ) -> Float32Array:
     """Observations (samples, dim), before normalization, of simulated walks. Raises InputError."""
-    if not can_simulate(manifest):
-        raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give an environment with --env")
+    if robot is None:
+        raise InputError(not_simulated(manifest))
     backend = read_policy(policy).backend()
     parts: list[Float32Array] = []
     # Whole tours: each shows every command; a thinned set of several keeps the variety.
@@ -170,8 +181,16 @@ def simulate(
     tours = -(-samples // per_tour)
     for number in range(tours):
         with console.step(f"Walk {number + 1} of {tours}"):
-            parts.append(tour(manifest, backend, stats, seed=seed + number))
+            parts.append(tour(manifest, backend, stats, seed=seed + number, body=robot))
     return arrays.thin(np.concatenate(parts), samples)
+
+
+def not_simulated(manifest: Manifest) -> str:
+    """Say what to do for a robot that is not simulated."""
+    return (
+        f"robot {manifest.robot!r} cannot be simulated here: give its model with --mjcf, or an environment "
+        "with --env"
+    )
 
 
 def normalized(manifest: Manifest, raw: Float32Array, stats: Stats | None) -> Float32Array:

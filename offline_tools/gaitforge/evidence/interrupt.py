@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from gaitforge.simulate.robot import STANDING_RAD, MotorCommand, Robot
+from gaitforge.simulate.body import STANDING_RAD
+from gaitforge.simulate.robot import MotorCommand, Robot
 
 What: TypeAlias = Literal["policy", "hold", "damping", "stance"]
 

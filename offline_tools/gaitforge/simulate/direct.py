@@ -22,8 +22,8 @@ from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.generated import Reason
 from gaitd.wire.messages import RobotState
+from gaitforge.simulate.body import Body
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
-from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.robot import (
     STAND_UP_S,
     Float64Array,
@@ -72,6 +72,8 @@ class DirectRun:
     """Actions that the guard refused."""
     clamped: dict[str, int]
     """Joint targets held back, by limit."""
+    joints: tuple[str, ...]
+    """In the order of the trace."""
 
     @property
     def distance_m(self) -> float:
@@ -95,6 +97,7 @@ def run_direct(
     pushes: Sequence[Push] = (),
     on_step: Callable[[Step], None] | None = None,
     on_tick: Callable[[Robot], None] | None = None,
+    body: Body | None = None,
     robot: Robot | None = None,
     let_go_s: float = math.inf,
 ) -> DirectRun:
@@ -102,20 +105,23 @@ def run_direct(
 
     ``policy`` is a backend, or just a function for a model without hidden state. A rejected action
     leaves the last command in force. ``on_step`` sees every control step, ``on_tick`` every millisecond.
-    ``robot`` replaces the one that ``seed`` makes. From ``let_go_s`` on nothing comes of the policy any more,
-    and PATIENCE_PERIODS later the motors get the bundle's fallback damping for good.
-    Raises InputError when the policy is not for this robot's joints, or its period not whole milliseconds.
+    ``body`` is by default the Lite3's; ``robot`` replaces the one that it and ``seed`` make. From
+    ``let_go_s`` on nothing comes of the policy any more, and PATIENCE_PERIODS later the motors get the
+    bundle's fallback damping for good.
+    Raises InputError when the policy is not for this robot's joints, its period not whole milliseconds, or
+    the robot does not get into its default pose.
     """
     period_ticks = control_ticks(manifest)
-    check_same_joints(JOINTS, manifest.joints, "joints")
-    to_policy, to_robot = order_from(JOINTS, manifest.joints), order_from(manifest.joints, JOINTS)
+    robot = Robot(seed, body) if robot is None else robot
+    body, joints = robot.body, robot.body.joints
+    check_same_joints(joints, manifest.joints, "joints")
+    to_policy, to_robot = order_from(joints, manifest.joints), order_from(manifest.joints, joints)
     pipeline = PolicyPipeline(manifest, obs_stats)
     pipeline.reset()
     backend = None if callable(policy) else policy
     infer = policy if callable(policy) else policy.infer
     if backend is not None:
         backend.reset()
-    robot = Robot(seed) if robot is None else robot
     recorder, schedule = Recorder(robot), PushSchedule(tuple(pushes))
     command = np.zeros(3, np.float32)
 
@@ -127,6 +133,7 @@ def run_direct(
 
     standing = joint_array(manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad")
     _stand_up(robot, standing[to_robot].astype(np.float64), tick)
+    robot.let_go()
     recorder.handover_s = robot.time_s
     steps = round(seconds / _TICK_S) // period_ticks
     rejected, waiting, clamped = 0, 0, dict[str, int]()
@@ -162,7 +169,8 @@ def run_direct(
                 robot.push((push.forward_m_per_s, push.left_m_per_s))
             tick()
     trace = recorder.trace()
-    return DirectRun(seed, measure(trace, full_command(manifest)), trace, steps, rejected, clamped)
+    measures = measure(trace, full_command(manifest), body.stature)
+    return DirectRun(seed, measures, trace, steps, rejected, clamped, joints)
 
 
 def run_bundle(
@@ -217,7 +225,7 @@ def full_command(manifest: Manifest) -> tuple[float, float, float]:
 def _stand_up(robot: Robot, target: Float64Array, tick: Callable[[], None]) -> None:
     start, began_s = robot.read().joint_position, robot.time_s
     for _ in range(round(STAND_UP_S / _TICK_S)):
-        robot.command = stand_up_command(start, robot.time_s - began_s, target)
+        robot.command = stand_up_command(start, robot.time_s - began_s, target, robot.body)
         tick()
 
 
@@ -241,13 +249,13 @@ def _state(reading: RobotReading, seq: int, command: Float32Array, to_policy: np
 
 
 def _limp_command(manifest: Manifest, to_robot: np.ndarray) -> MotorCommand:
-    zero = np.zeros(len(JOINTS))
+    zero = np.zeros(len(to_robot))
     damping = fallback_damping(manifest)[to_robot].astype(np.float64)
     return MotorCommand(stiffness=zero, position=zero, damping=damping, velocity=zero, torque=zero)
 
 
 def _motor_command(pipeline: PolicyPipeline, target: Float32Array, to_robot: np.ndarray) -> MotorCommand:
-    zero = np.zeros(len(JOINTS))
+    zero = np.zeros(len(to_robot))
     return MotorCommand(
         stiffness=pipeline.mapper.stiffness[to_robot].astype(np.float64),
         position=target[to_robot].astype(np.float64),

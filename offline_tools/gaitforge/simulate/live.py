@@ -1,8 +1,9 @@
 """The simulated robot in real time: 1 kHz physics, a controller at the other end of a UDP socket.
 
 Before a controller's first command the motors are damped. When commands stop for a second they are damped
-again, as the real robot does. The robot counts as standing when its trunk was above 0.28 m and level for
-a second: that moment is the hand-over, the zero of the command script, of pushes and of the measures.
+again, as the real robot does. The robot counts as standing when its base was high enough and level for a
+second: that moment is the hand-over, the zero of the command script, of pushes and of the measures. A robot
+that is held is handed over, and let go, with the first command that has the policy's own gains.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ import numpy as np
 
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.pacer import TICK_NS, Pacer, Timing
-from gaitforge.simulate.robot import LYING_RAD, MotorCommand, Robot
+from gaitforge.simulate.robot import MotorCommand, Robot
 from gaitforge.simulate.script import CommandScript, Push, PushSchedule
 from gaitforge.simulate.trace import Recorder, Trace
 from gaitforge.simulate.udp import RobotSocket
 
-STANDING_HEIGHT_M = 0.28
 STANDING_TILT_RAD = math.radians(20.0)
 STANDING_TICKS = 1000
 LYING_TILT_RAD = 1.0
@@ -64,8 +64,13 @@ class LiveRobot:
         on_tick: Callable[[Robot], None] = lambda robot: None,
         turn_over: bool = False,
         state_every_ms: float = 1.0,
+        full_command: tuple[float, float, float] = STICK_SPEED,
     ) -> None:
-        """``state_every_ms``: a state goes out every so many ms on average, each at one of the 1 ms ticks."""
+        """``state_every_ms``: a state goes out every so many ms on average, each at one of the 1 ms ticks.
+
+        ``full_command``: what a command of 1 asks for [m/s, m/s, rad/s].
+        """
+        self._full_command = full_command
         self._robot = robot
         self._state_every_ms = state_every_ms
         self._owed_ms = 0.0
@@ -102,7 +107,7 @@ class LiveRobot:
         trace = self._recorder.trace()
         handover_s = self._recorder.handover_s
         return LiveRun(
-            measures=measure(trace, STICK_SPEED),
+            measures=measure(trace, self._full_command, self._robot.body.stature),
             trace=trace,
             timing=self._pacer.timing(),
             handover_s=None if math.isnan(handover_s) else handover_s,
@@ -149,7 +154,7 @@ class LiveRobot:
             self._say(f"{self._robot.time_s:7.2f} s  no command for a second: motors damped")
             self._last_command_tick = None
             self._silences += 1
-            self._robot.command = MotorCommand.damped()
+            self._robot.command = MotorCommand.damped(self._robot.body)
 
     def _operate(self) -> None:
         walked_s = self.walked_s
@@ -170,14 +175,19 @@ class LiveRobot:
         self._lying_ticks = self._lying_ticks + 1 if lies else 0
         if self._lying_ticks == TURN_OVER_TICKS:
             self._say(f"{robot.time_s:7.2f} s  the robot is turned over")
-            robot.place(LYING_RAD)
+            robot.place(robot.body.start_rad)
 
     def _watch_standing(self) -> None:
         if not math.isnan(self._recorder.handover_s):
             return
-        robot = self._robot
-        stands = robot.height_m > STANDING_HEIGHT_M and robot.tilt_rad < STANDING_TILT_RAD
+        robot, body = self._robot, self._robot.body
+        stands = robot.height_m > body.stature.stood_m and robot.tilt_rad < STANDING_TILT_RAD
+        if body.held:
+            stands = np.allclose(robot.command.stiffness, body.stand_up_stiffness) and np.allclose(
+                robot.command.damping, body.stand_up_damping
+            )
         self._standing_ticks = self._standing_ticks + 1 if stands else 0
-        if self._standing_ticks == STANDING_TICKS:
+        if self._standing_ticks == (1 if body.held else STANDING_TICKS):
+            robot.let_go()
             self._recorder.handover_s = robot.time_s
             self._say(f"{robot.time_s:7.2f} s  the robot stands: the command script begins")

@@ -8,22 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gaitforge.simulate.stature import LITE3, Stature
 from gaitforge.simulate.trace import Trace
 
 Float64Array = npt.NDArray[np.float64]
 
-DOWN_HEIGHT_M = 0.18
 DOWN_TILT_RAD = np.deg2rad(60.0)
-"""A robot is down when its trunk is lower or tilted further; it walks at 0.31 to 0.34 m and a few degrees."""
+"""A robot is down when it is tilted further, or its base lower than its stature's; it walks at a few
+degrees."""
 
-UP_HEIGHT_M = 0.25
 UP_TILT_RAD = np.deg2rad(20.0)
-"""And up again when it is back above and within these."""
+"""And up again when it is back within."""
 
-HARD_SPEED_M_PER_S = 1.3
 HARD_TILT_RAD = np.deg2rad(45.0)
-"""Going down faster, or tilting further on the way, is a hard fall. Damped out of a walk the robot sinks
-with up to 1 m/s and tilts up to 30 degrees."""
+"""Tilting further on the way down is a hard fall, as is going faster than the stature's. Damped out of a walk
+the Lite3 tilts up to 30 degrees."""
 
 DESCENT_S = (0.8, 1.0)
 """The way down is judged from this long before the robot counts as down until this long after."""
@@ -79,15 +78,17 @@ class Measures:
     descents: tuple[Descent, ...]
     max_tilt_deg: float
     height_m: tuple[float, float]
-    """Lowest and highest."""
+    """Lowest and highest of the base above the ground."""
     velocity_rmse_m_per_s: float
     """Of the trunk's horizontal velocity in its heading's frame against the command, while it was up."""
     yaw_rate_bias_rad_per_s: float
     """Mean turn rate less the commanded one, while it was up."""
 
 
-def measure(trace: Trace, full_command: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Measures:
-    """Judge a run.
+def measure(
+    trace: Trace, full_command: tuple[float, float, float] = (1.0, 1.0, 1.0), stature: Stature = LITE3
+) -> Measures:
+    """Judge a run of a robot of this stature.
 
     ``full_command`` is what a command of 1 asks for [m/s, m/s, rad/s]: ones for commands in SI units,
     STICK_SPEED for the Lite3 policy's normalized stick.
@@ -99,9 +100,10 @@ def measure(trace: Trace, full_command: tuple[float, float, float] = (1.0, 1.0, 
     position = trace.base_position[walking]
     tilt = tilts_rad(trace.base_orientation[walking])
     damped = np.asarray(trace.stiffness[walking].max(axis=1) == 0.0)
-    descents = _descents(time, position[:, 2], trace.base_velocity[walking, 2], tilt, damped)
+    height = position[:, 2] - trace.ground_m[walking]
+    descents = _descents(time, height, trace.base_velocity[walking, 2], tilt, damped, stature)
     falls = sum(descent.fall for descent in descents)
-    up = (position[:, 2] > DOWN_HEIGHT_M) & (tilt < DOWN_TILT_RAD) & ~damped
+    up = (height > stature.down_m) & (tilt < DOWN_TILT_RAD) & ~damped
     asked = trace.velocity_command[walking] * full_command
     rmse, bias = _tracking(trace.base_velocity[walking], trace.base_orientation[walking],
                            trace.base_angular_velocity[walking], asked, up)  # fmt: skip
@@ -113,7 +115,7 @@ def measure(trace: Trace, full_command: tuple[float, float, float] = (1.0, 1.0, 
         falls=falls,
         descents=descents,
         max_tilt_deg=float(np.rad2deg(tilt.max())),
-        height_m=(float(position[:, 2].min()), float(position[:, 2].max())),
+        height_m=(float(height.min()), float(height.max())),
         velocity_rmse_m_per_s=rmse,
         yaw_rate_bias_rad_per_s=bias,
     )
@@ -131,17 +133,18 @@ def _descents(
     speed: Float64Array,
     tilt: Float64Array,
     damped: npt.NDArray[np.bool_],
+    stature: Stature,
 ) -> tuple[Descent, ...]:
     descents: list[Descent] = []
     is_down = False
     for index, now in enumerate(time):
         if is_down:
-            is_down = not (height[index] > UP_HEIGHT_M and tilt[index] < UP_TILT_RAD)
-        elif height[index] < DOWN_HEIGHT_M or tilt[index] > DOWN_TILT_RAD:
+            is_down = not (height[index] > stature.up_m and tilt[index] < UP_TILT_RAD)
+        elif height[index] < stature.down_m or tilt[index] > DOWN_TILT_RAD:
             is_down = True
             way = (time > now - DESCENT_S[0]) & (time < now + DESCENT_S[1])
             fastest, furthest = max(0.0, -float(speed[way].min())), float(tilt[way].max())
-            hard = fastest > HARD_SPEED_M_PER_S or furthest > HARD_TILT_RAD
+            hard = fastest > stature.hard_m_per_s or furthest > HARD_TILT_RAD
             descents.append(
                 Descent(float(now), fastest, float(np.rad2deg(furthest)), bool(damped[index]), bool(hard))
             )

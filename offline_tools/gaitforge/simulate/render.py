@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import sys
@@ -14,8 +15,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from gaitd.errors import InputError
-from gaitforge.simulate.model import model_xml
 from gaitforge.simulate.physics import mujoco
+from gaitforge.simulate.robot import Robot
+from gaitforge.simulate.stature import LITE3
 from gaitforge.simulate.trace import Trace
 
 Frame = npt.NDArray[np.uint8]
@@ -32,10 +34,14 @@ _LABEL_INK = (32, 42, 54)
 class Camera:
     """Draws the robot of a trace from the side; the camera moves along with it."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        """Make pictures of that width and height. Raises InputError when nothing can be drawn offscreen."""
+    def __init__(self, size: tuple[int, int], robot: Robot | None = None) -> None:
+        """Make pictures of that width and height of a robot on its ground, by default the Lite3.
+
+        Raises InputError when nothing can be drawn offscreen.
+        """
         self._size = size
-        self._model = mujoco.MjModel.from_xml_string(model_xml())
+        robot = robot or Robot()
+        self._body, self._model = robot.body, copy.copy(robot.model)
         self._data = mujoco.MjData(self._model)
         width, height = (_SUPERSAMPLING * pixels for pixels in size)
         self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
@@ -53,8 +59,14 @@ class Camera:
                 f"cannot draw offscreen with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')}: {reason}; install "
                 "libegl1 and libgl1-mesa-dri and set MUJOCO_GL=egl, or another platform that is installed"
             ) from error
+        self._shown = mujoco.MjvOption()
+        on_robot = self._model.body_weldid[self._model.geom_bodyid] != 0
+        if not np.any(np.asarray(self._shown.geomgroup)[self._model.geom_group[on_robot]]):
+            self._shown.geomgroup[:] = 1  # a model of what collides alone
         self._view = mujoco.MjvCamera()
-        self._view.distance = 1.45
+        large = self._body.stature.standing_m / LITE3.standing_m
+        self._view.distance = 1.45 * large
+        self._middle_m = 0.2 * large
         self._view.azimuth = 125.0
         self._view.elevation = -16.0
 
@@ -64,10 +76,10 @@ class Camera:
         position = trace.base_position[index]
         self._data.qpos[:3] = position
         self._data.qpos[3:7] = trace.base_orientation[index]
-        self._data.qpos[7:] = trace.joint_position[index]
+        self._data.qpos[self._body.position] = trace.joint_position[index]
         mujoco.mj_forward(self._model, self._data)
-        self._view.lookat[:] = (position[0], position[1], 0.2)
-        self._renderer.update_scene(self._data, self._view)
+        self._view.lookat[:] = (position[0], position[1], trace.ground_m[index] + self._middle_m)
+        self._renderer.update_scene(self._data, self._view, self._shown)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = 1
         picture = Image.fromarray(self._renderer.render()).resize(self._size, Image.Resampling.LANCZOS)
         _label(picture, label)
@@ -78,11 +90,13 @@ class Camera:
         self._renderer.close()
 
 
-def save_filmstrip(trace: Trace, path: Path, times_s: list[float] | None = None) -> None:
+def save_filmstrip(
+    trace: Trace, path: Path, times_s: list[float] | None = None, robot: Robot | None = None
+) -> None:
     """Write a PNG of moments side by side, each labelled with its time after the hand-over.
 
-    Without ``times_s`` [s after the hand-over] the moments are spread evenly over what comes after it.
-    Raises InputError when there is nothing to draw or no way to draw it.
+    ``robot`` is by default the Lite3. Without ``times_s`` [s after the hand-over] the moments are spread
+    evenly over what comes after it. Raises InputError when there is nothing to draw or no way to draw it.
     """
     start = _start_s(trace)
     if times_s is None:
@@ -90,7 +104,7 @@ def save_filmstrip(trace: Trace, path: Path, times_s: list[float] | None = None)
     width, height = FILMSTRIP_SIZE
     gap = 4
     strip = Image.new("RGB", (len(times_s) * (width + gap) - gap, height), "white")
-    camera = Camera(FILMSTRIP_SIZE)
+    camera = Camera(FILMSTRIP_SIZE, robot)
     try:
         for number, time_s in enumerate(times_s):
             strip.paste(camera.draw(trace, start + time_s, f"{time_s:.1f} s"), (number * (width + gap), 0))
@@ -99,22 +113,22 @@ def save_filmstrip(trace: Trace, path: Path, times_s: list[float] | None = None)
     strip.save(path)
 
 
-def save_video(trace: Trace, path: Path) -> None:
+def save_video(trace: Trace, path: Path, robot: Robot | None = None) -> None:
     """Write the whole run as an MP4 in real time. Raises InputError as save_filmstrip does."""
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
     writer = imageio_ffmpeg.write_frames(path, VIDEO_SIZE, fps=VIDEO_RATE_HZ, macro_block_size=8, quality=7)
     writer.send(None)
     try:
-        for frame in _frames(trace):
+        for frame in _frames(trace, robot):
             writer.send(frame)
     finally:
         writer.close()
 
 
-def _frames(trace: Trace) -> Iterator[Frame]:
+def _frames(trace: Trace, robot: Robot | None) -> Iterator[Frame]:
     start = _start_s(trace)
-    camera = Camera(VIDEO_SIZE)
+    camera = Camera(VIDEO_SIZE, robot)
     try:
         for time_s in np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / VIDEO_RATE_HZ):
             yield np.asarray(camera.draw(trace, time_s, f"{time_s - start:.1f} s"))

@@ -2,70 +2,64 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from gaitd.errors import GateError, InputError
 from gaitd.policy.sources import roll_pitch_yaw
-from gaitforge.simulate.model import (
-    JOINTS,
-    LEGS,
-    LYING_LEG_RAD,
-    STANDING_LEG_RAD,
-    TORQUE_LIMITS_NM,
-    model_xml,
-)
+from gaitforge.simulate import terrain
+from gaitforge.simulate.body import Body, lite3
+from gaitforge.simulate.mjcf import FLOOR, reach_m
 from gaitforge.simulate.physics import mujoco
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-LYING_RAD: Float64Array = np.array(LYING_LEG_RAD * 4)
-STANDING_RAD: Float64Array = np.array(STANDING_LEG_RAD * 4)
-TORQUE_LIMIT_NM: Float64Array = np.array(TORQUE_LIMITS_NM * 4)
-
-DAMPING_NMS_PER_RAD = 2.5
-"""What the motors brake with when nothing is asked of them."""
-
 JOINT_NOISE_RAD = 0.03
 FLOOR_FRICTION = (0.7, 1.1)
-PAYLOAD_KG = (0.0, 0.3)
-"""What a seed changes, uniformly: each joint of the lying pose by +-JOINT_NOISE_RAD, the floor's sliding
-friction and a payload at the trunk's centre within these ranges."""
+"""What a seed changes, uniformly: each joint of the first pose by +-JOINT_NOISE_RAD, the floor's sliding
+friction within this range, a payload at the base's centre within the body's, and the terrain."""
+
+_LOST_S = 1e-4
+"""MuJoCo starts a simulation that is not finite anew, and its clock with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MotorCommand:
-    """What the twelve motors are to do, in the order of model.JOINTS.
+    """What the n motors are to do, in the order of the body's joints.
 
-    torque = stiffness * (position - q) + damping * (velocity - dq) + torque, clipped at the motors' limits.
+    torque = stiffness * (position - q) + damping * (velocity - dq) + torque, clipped at the body's limits.
     """
 
     stiffness: Float64Array
-    """(12,) Nm/rad."""
+    """(n,) Nm/rad."""
     position: Float64Array
-    """(12,) rad."""
+    """(n,) rad."""
     damping: Float64Array
-    """(12,) Nm s/rad."""
+    """(n,) Nm s/rad."""
     velocity: Float64Array
-    """(12,) rad/s."""
+    """(n,) rad/s."""
     torque: Float64Array
-    """(12,) Nm, feed-forward."""
+    """(n,) Nm, feed-forward."""
 
     @staticmethod
-    def hold(position: npt.ArrayLike, stiffness: float, damping: float) -> MotorCommand:
-        """Hold a joint position (12,) rad with one stiffness and one damping for all motors."""
-        zero = np.zeros(len(JOINTS))
-        return MotorCommand(
-            zero + stiffness, np.array(position, dtype=np.float64), zero + damping, zero, zero
-        )
+    def hold(
+        position: npt.ArrayLike, stiffness: float | Float64Array, damping: float | Float64Array
+    ) -> MotorCommand:
+        """Hold a joint position (n,) rad, with one stiffness and damping for all motors or one for each."""
+        held = np.array(position, dtype=np.float64)
+        zero = np.zeros(len(held))
+        return MotorCommand(zero + stiffness, held, zero + damping, zero, zero)
 
     @staticmethod
-    def damped() -> MotorCommand:
-        """Brake every motor, hold nothing."""
-        return MotorCommand.hold(np.zeros(len(JOINTS)), 0.0, DAMPING_NMS_PER_RAD)
+    def damped(body: Body | None = None) -> MotorCommand:
+        """Brake every motor of a body, by default the Lite3's, hold nothing."""
+        damping = (body or lite3()).rest_damping
+        return MotorCommand.hold(np.zeros(len(damping)), 0.0, damping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +78,75 @@ class RobotReading:
     linear_velocity: Float64Array
     """(3,) m/s, base frame; a real robot would have to estimate it."""
     joint_position: Float64Array
-    """(12,) rad."""
+    """(n,) rad."""
     joint_velocity: Float64Array
-    """(12,) rad/s."""
+    """(n,) rad/s."""
     joint_torque: Float64Array
-    """(12,) Nm, as applied in the last tick."""
+    """(n,) Nm, as applied in the last tick."""
 
 
 class Robot:
-    """One robot on a flat floor, lying folded at the origin; a tick is one millisecond.
+    """One robot at the origin, in its body's first pose; a tick is one millisecond.
 
-    The same seed gives the same robot, floor and pose, and with the same commands the same motion.
+    The same seed gives the same robot, ground and pose, and with the same commands the same motion.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, body: Body | None = None) -> None:
+        """``body``: by default the Lite3's."""
+        self.body = body = body or lite3()
         rng = np.random.default_rng(seed)
-        self.model = mujoco.MjModel.from_xml_string(model_xml())
+        self.model = copy.copy(body.model)
         self.data = mujoco.MjData(self.model)
         self.ticks = 0
-        self.command = MotorCommand.damped()
-        self.torque: Float64Array = np.zeros(len(JOINTS))
-        self._floor = self.model.geom("floor").id
-        self.model.geom_friction[self._floor, 0] = rng.uniform(*FLOOR_FRICTION)
-        self.model.body("trunk").mass += rng.uniform(*PAYLOAD_KG)
+        self.command = MotorCommand.damped(body)
+        self.torque: Float64Array = np.zeros(len(body.joints))
+        self.model.geom_friction[self.model.geom(FLOOR).id, 0] = rng.uniform(*FLOOR_FRICTION)
+        self.model.body_mass[body.base] += rng.uniform(*body.payload_kg)
         mujoco.mj_setConst(self.model, self.data)
-        self.place(LYING_RAD + rng.uniform(-JOINT_NOISE_RAD, JOINT_NOISE_RAD, len(JOINTS)))
+        self.terrain = terrain.make(body.terrain, seed, body.stature.standing_m)
+        if self.terrain is not None:
+            self.terrain.lay(self.model)
+        noise = rng.uniform(-JOINT_NOISE_RAD, JOINT_NOISE_RAD, len(body.joints))
+        self.place(body.start_rad + noise)
 
     def place(self, joint_position: npt.ArrayLike) -> None:
-        """Put the robot at rest at the origin with this pose (12,) rad, its lowest foot on the floor."""
-        data = self.data
+        """Put the robot at rest at the origin with this pose (n,) rad, its lowest foot on the ground.
+
+        A body that is held stays there until ``let_go``.
+        """
+        model, data, body = self.model, self.data, self.body
+        data.qpos[:] = model.qpos0
         data.qpos[:7] = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-        data.qpos[7:] = joint_position
+        data.qpos[body.position] = joint_position
         data.qvel[:] = 0.0
-        mujoco.mj_forward(self.model, data)
-        feet = [self.model.geom(f"{leg}_foot").id for leg in LEGS]
-        data.qpos[2] = -np.min(data.geom_xpos[feet, 2] - self.model.geom_size[feet, 0])
-        mujoco.mj_forward(self.model, data)
+        mujoco.mj_forward(model, data)
+        soles = data.geom_xpos[body.soles, 2] - reach_m(model, data, body.soles)
+        data.qpos[2] = self._ground_m - np.min(soles)
+        if body.held:
+            # Where the base stands in the default pose: nothing of the weight is on the legs yet.
+            data.qpos[2] = self._ground_m + body.stature.standing_m
+            # A weld to the world: the place there, the base's origin, its orientation.
+            model.eq_data[body.hold, :10] = (*data.qpos[:3], 0.0, 0.0, 0.0, *data.qpos[3:7])
+        mujoco.mj_forward(model, data)
+
+    def let_go(self) -> None:
+        """The hand-over: the base is not held any more.
+
+        Raises InputError when a joint of a held body is far from standing.
+        """
+        body, limit = self.body, self.body.start_error_rad
+        if limit is None:
+            return
+        error = np.abs(self.data.qpos[body.position] - body.standing_rad)
+        worst = int(np.argmax(error - limit))
+        if error[worst] > limit[worst]:
+            raise InputError(
+                f"{body.where}: the robot does not get into its default pose: after {self.time_s:.1f} s "
+                f"joint {body.joints[worst]!r} is {error[worst]:.2f} rad away, allowed are "
+                f"{limit[worst]:.2f}; are its stiffness {body.stand_up_stiffness[worst]:g} Nm/rad and its "
+                f"torque limit {body.torque_limit_nm[worst]:g} Nm right, and is it free to move there?"
+            )
+        self.data.eq_active[body.hold] = 0
 
     @property
     def time_s(self) -> float:
@@ -128,29 +155,46 @@ class Robot:
 
     @property
     def height_m(self) -> float:
-        """Height of the trunk's centre above the floor."""
-        return float(self.data.qpos[2])
+        """Height of the base above the ground below it."""
+        return float(self.data.qpos[2] - self._ground_m)
+
+    @property
+    def _ground_m(self) -> float:
+        return 0.0 if self.terrain is None else float(self.terrain.height_m(self.data.qpos[:2]))
 
     @property
     def tilt_rad(self) -> float:
-        """Angle between the trunk's upward axis and the vertical: 0 upright, pi on its back."""
+        """Angle between the base's upward axis and the vertical: 0 upright, pi on its back."""
         return tilt_rad(self.data.qpos[3:7])
 
     def step(self, ticks: int = 1) -> None:
-        """Let milliseconds pass under the present command, which the motors follow in each of them."""
-        data, command = self.data, self.command
-        position, velocity = data.qpos[7:], data.qvel[6:]
+        """Let milliseconds pass under the present command, which the motors follow in each of them.
+
+        Raises GateError when the physics diverges, InputError when the robot walks off its terrain.
+        """
+        data, command, body = self.data, self.command, self.body
+        most = body.torque_limit_nm
         for _ in range(ticks):
-            torque = command.stiffness * (command.position - position)
-            torque += command.damping * (command.velocity - velocity)
+            torque = command.stiffness * (command.position - data.qpos[body.position])
+            torque += command.damping * (command.velocity - data.qvel[body.velocity])
             torque += command.torque
-            self.torque = np.clip(torque, -TORQUE_LIMIT_NM, TORQUE_LIMIT_NM)
+            self.torque = np.clip(torque, -most, most)
             data.ctrl[:] = self.torque
             mujoco.mj_step(self.model, data)
         self.ticks += ticks
+        if abs(data.time - self.time_s) > _LOST_S:
+            raise GateError(
+                f"{body.where}: its physics is not finite any more after {self.time_s:.3f} s: look for gains "
+                "too stiff for steps of 1 ms, or a mass or an inertia near zero in the model"
+            )
+        if self.terrain is not None and np.abs(data.qpos[:2]).max() > terrain.SIDE_M / 2:
+            raise InputError(
+                f"after {self.time_s:.1f} s the robot has left the terrain, a square of {terrain.SIDE_M:g} "
+                "m: let it walk for fewer seconds"
+            )
 
     def push(self, velocity: npt.ArrayLike) -> None:
-        """Kick the trunk: add a velocity (2,) m/s, world frame, x and y."""
+        """Kick the base: add a velocity (2,) m/s, world frame, x and y."""
         self.data.qvel[:2] += np.asarray(velocity)
 
     def read(self) -> RobotReading:
@@ -168,8 +212,8 @@ class Robot:
             angular_velocity=data.qvel[3:6].copy(),
             linear_acceleration=data.sensordata[:3].copy(),
             linear_velocity=linear_velocity,
-            joint_position=data.qpos[7:].copy(),
-            joint_velocity=data.qvel[6:].copy(),
+            joint_position=data.qpos[self.body.position],
+            joint_velocity=data.qvel[self.body.velocity],
             joint_torque=self.torque,
         )
 
@@ -184,17 +228,18 @@ STAND_UP_S = 3.0
 """How long standing up takes: a ramp of 2 s, then 1 s to settle."""
 
 _RAMP_S = 2.0
-_STAND_UP_STIFFNESS = 100.0
-_STAND_UP_DAMPING = 2.5
 
 
 def stand_up_command(
-    start: Float64Array, elapsed_s: float, target: Float64Array = STANDING_RAD
+    start: Float64Array, elapsed_s: float, target: Float64Array | None = None, body: Body | None = None
 ) -> MotorCommand:
-    """Return the motor command of a stand-up that began at the pose ``start`` (12,) rad ``elapsed_s`` ago.
+    """Return the motor command of a stand-up that began at the pose ``start`` (n,) rad ``elapsed_s`` ago.
 
-    The joints move from start to target along a smooth ramp, then hold.
+    The joints of the body, by default the Lite3's, move from start to target, by default where the body
+    stands, along a smooth ramp, then hold.
     """
+    body = body or lite3()
+    target = body.standing_rad if target is None else target
     part = min(1.0, max(0.0, elapsed_s / _RAMP_S))
     part = part * part * (3.0 - 2.0 * part)
-    return MotorCommand.hold(start + part * (target - start), _STAND_UP_STIFFNESS, _STAND_UP_DAMPING)
+    return MotorCommand.hold(start + part * (target - start), body.stand_up_stiffness, body.stand_up_damping)

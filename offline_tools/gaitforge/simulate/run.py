@@ -13,13 +13,17 @@ from typing import Any
 
 from gaitd.bundle.read import open_bundle
 from gaitd.errors import GateError, InputError
-from gaitforge.simulate.direct import run_bundle
+from gaitforge.common.manifest import load_manifest
+from gaitforge.simulate import body
+from gaitforge.simulate.direct import full_command, run_bundle
 from gaitforge.simulate.live import LiveRobot
+from gaitforge.simulate.measure import STICK_SPEED
 from gaitforge.simulate.pacer import Pacer
 from gaitforge.simulate.render import save_filmstrip, save_video
 from gaitforge.simulate.report import direct_report, live_report, summary
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.script import CommandScript, Push
+from gaitforge.simulate.terrain import Kind
 from gaitforge.simulate.trace import Trace
 from gaitforge.simulate.udp import HOST, Ports, RobotSocket
 from gaitforge.simulate.viewer import Viewer
@@ -33,6 +37,9 @@ class Scenario:
     pushes: Sequence[Push] = ()
     seed: int = 0
     seconds: float = 20.0
+    mjcf: Path | None = None
+    """The robot's model; None: the Lite3's."""
+    terrain: Kind = "flat"
 
 
 @dataclass(frozen=True)
@@ -51,22 +58,29 @@ class Outputs:
             if path is not None and not path.parent.is_dir():
                 raise InputError(f"{path}: the directory {path.parent} does not exist")
 
-    def write(self, trace: Trace, report: dict[str, Any]) -> None:
-        """Write them."""
+    def write(self, trace: Trace, report: dict[str, Any], robot: Robot) -> None:
+        """Write them, of the robot that left the trace."""
+        report = {**report, "terrain": robot.body.terrain}
         if self.report is not None:
             self.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if self.trace is not None:
             trace.save(self.trace)
         if self.png is not None:
-            save_filmstrip(trace, self.png)
+            save_filmstrip(trace, self.png, robot=robot)
         if self.video is not None:
-            save_video(trace, self.video)
+            save_video(trace, self.video, robot)
 
 
 def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, view: bool = False) -> None:
     """Call a bundle's policy without any sockets, as fast as the machine can; with a view, in real time."""
     bundle = open_bundle(bundle_path)
-    robot = Robot(scenario.seed)
+    found = body.find(bundle.manifest, scenario.mjcf, scenario.terrain)
+    if found is None:
+        raise InputError(
+            f"{bundle_path}: robot {bundle.manifest.robot!r} cannot be simulated here: give its model with "
+            "--mjcf"
+        )
+    robot = Robot(scenario.seed, found)
     print(
         f"policy {bundle.manifest.name} {bundle.manifest.version}, called directly; seed {scenario.seed}",
         flush=True,
@@ -93,7 +107,7 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
         if viewer is not None:
             viewer.close()
     print(summary(result.measures), flush=True)
-    outputs.write(result.trace, direct_report(result))
+    outputs.write(result.trace, direct_report(result), robot)
 
 
 def walk_over_udp(
@@ -102,6 +116,7 @@ def walk_over_udp(
     *,
     ports: Ports,
     wait_s: float,
+    manifest: Path | None = None,
     turn_over: bool = False,
     state_every_ms: float = 1.0,
     priority: int | None = None,
@@ -109,13 +124,15 @@ def walk_over_udp(
 ) -> None:
     """Run in real time for a controller on the loopback, until the end or a signal to end.
 
-    Raises GateError when the robot does not stand within ``wait_s``.
+    ``manifest`` is of the policy that the controller runs, for a robot of a model file. Raises GateError when
+    the robot does not stand within ``wait_s``.
     """
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: stopped.append(number))
-    robot = Robot(scenario.seed)
-    wire = RobotSocket(ports)
+    robot, asked = _real_time_robot(scenario, manifest)
+    joints = len(robot.body.joints)
+    wire = RobotSocket(ports, joints)
     viewer = None
     try:
         viewer = Viewer(robot) if view else None
@@ -123,7 +140,7 @@ def walk_over_udp(
             f"simulated robot at 1 kHz, seed {scenario.seed}: commands on UDP {HOST}:{wire.command_port}, "
             f"states to port {ports.state} every {state_every_ms:g} ms, "
             f"velocity commands to port {ports.operator}\n"
-            "   0.00 s  lying, motors damped: waiting for a controller",
+            f"   0.00 s  {'held' if robot.body.held else 'lying'}, motors damped: waiting for a controller",
             flush=True,
         )
         live = LiveRobot(
@@ -135,6 +152,7 @@ def walk_over_udp(
             on_tick=viewer.refresh if viewer is not None else lambda robot: None,
             turn_over=turn_over,
             state_every_ms=state_every_ms,
+            full_command=asked,
         )
         with _realtime(priority):
             result = live.run(scenario.seconds, wait_s, stop=lambda: bool(stopped))
@@ -150,12 +168,26 @@ def walk_over_udp(
         f"{result.commands} commands, {result.malformed} malformed",
         flush=True,
     )
-    outputs.write(result.trace, live_report(result, scenario.seed))
+    outputs.write(result.trace, live_report(result, scenario.seed), robot)
     if result.handover_s is None and not stopped:
         raise GateError(
             f"the robot did not stand up within {wait_s:g} s; {result.commands} commands came in on "
             f"UDP {HOST}:{ports.command}: is the controller running, and does it send there?"
         )
+
+
+def _real_time_robot(scenario: Scenario, manifest: Path | None) -> tuple[Robot, tuple[float, float, float]]:
+    """The robot, and what a command of 1 asks of it."""
+    if scenario.mjcf is None:
+        return Robot(scenario.seed, body.lite3(scenario.terrain)), STICK_SPEED
+    if manifest is None:
+        raise InputError(
+            "--mjcf without --bundle needs --manifest, the contract of the policy that the controller runs: "
+            "it has the robot's default pose and the order of the joints on the wire"
+        )
+    contract = load_manifest(manifest)
+    found = body.from_mjcf(scenario.mjcf, contract, scenario.terrain)
+    return Robot(scenario.seed, found), full_command(contract)
 
 
 @contextlib.contextmanager

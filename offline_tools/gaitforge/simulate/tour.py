@@ -9,7 +9,7 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common.arrays import Stats
-from gaitforge.simulate.model import JOINTS
+from gaitforge.simulate.body import Body
 from gaitforge.simulate.script import CommandScript
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ _TOUR = (
 """Seconds and fractions of the largest velocity command: standing, walking, turning, sideways, backwards."""
 
 
-def can_simulate(manifest: Manifest) -> bool:
-    """Tell whether there is a simulated robot with the policy's joints."""
-    return sorted(manifest.joints) == sorted(JOINTS)
-
-
 def tour_script(manifest: Manifest) -> CommandScript:
     """Every kind of velocity command in turn, within the range of the contract."""
     low, high = np.array(manifest.velocity_command.min), np.array(manifest.velocity_command.max)
@@ -43,17 +38,17 @@ def tour_script(manifest: Manifest) -> CommandScript:
     return CommandScript(tuple(time for time, _ in _TOUR), commands)
 
 
-def tour(manifest: Manifest, backend: Backend, stats: Stats | None,
-         seconds: float = TOUR_S, seed: int = 0) -> Float32Array:  # fmt: skip
+def tour(manifest: Manifest, backend: Backend, stats: Stats | None, seconds: float = TOUR_S,
+         seed: int = 0, body: Body | None = None) -> Float32Array:  # fmt: skip
     """Observations (steps, dim), before normalization, of a simulated walk that shows every command.
 
-    Raises InputError when the policy cannot be simulated.
+    ``body`` is by default the Lite3's. Raises InputError when the policy cannot be simulated.
     """
-    return walk_tour(manifest, backend, stats, seconds, seed)[0]
+    return walk_tour(manifest, backend, stats, seconds, seed, body)[0]
 
 
-def walk_tour(manifest: Manifest, backend: Backend, stats: Stats | None,
-              seconds: float = TOUR_S, seed: int = 0) -> tuple[Float32Array, DirectRun]:  # fmt: skip
+def walk_tour(manifest: Manifest, backend: Backend, stats: Stats | None, seconds: float = TOUR_S,
+              seed: int = 0, body: Body | None = None) -> tuple[Float32Array, DirectRun]:  # fmt: skip
     """The observations of ``tour``, and the run that they come from."""
     from gaitforge.simulate.direct import Step, run_direct
 
@@ -63,5 +58,5 @@ def walk_tour(manifest: Manifest, backend: Backend, stats: Stats | None,
         observations.append(step.observation)
 
     run = run_direct(manifest, backend, script=tour_script(manifest), seconds=seconds, seed=seed,
-                     obs_stats=stats, on_step=keep)  # fmt: skip
+                     obs_stats=stats, on_step=keep, body=body)  # fmt: skip
     return np.stack(observations), run

@@ -18,7 +18,7 @@ SAMPLE_TICKS = 4
 
 @dataclass(frozen=True)
 class Trace:
-    """N samples of a run; joints in the order of model.JOINTS."""
+    """N samples of a run; joints in the order of the body's."""
 
     time_s: Float64Array
     """(N,) simulated time."""
@@ -28,20 +28,22 @@ class Trace:
     """(N, 3) m, world frame."""
     base_orientation: Float64Array
     """(N, 4) quaternion w, x, y, z, base to world."""
+    ground_m: Float64Array
+    """(N,) height of the ground below the base, world frame."""
     base_velocity: Float64Array
     """(N, 3) m/s, world frame."""
     base_angular_velocity: Float64Array
     """(N, 3) rad/s, base frame."""
     joint_position: Float64Array
-    """(N, 12) rad."""
+    """(N, n) rad."""
     joint_velocity: Float64Array
-    """(N, 12) rad/s."""
+    """(N, n) rad/s."""
     joint_torque: Float64Array
-    """(N, 12) Nm."""
+    """(N, n) Nm."""
     joint_target: Float64Array
-    """(N, 12) rad, as commanded."""
+    """(N, n) rad, as commanded."""
     stiffness: Float64Array
-    """(N, 12) Nm/rad, as commanded; all zero while the robot is damped or limp."""
+    """(N, n) Nm/rad, as commanded; all zero while the robot is damped or limp."""
     velocity_command: Float64Array
     """(N, 3) forward, left, turn left, in the policy's unit."""
 
@@ -74,13 +76,16 @@ class Recorder:
         robot = self._robot
         if robot.ticks % SAMPLE_TICKS:
             return
-        data, command = robot.data, robot.command
+        data, command, body = robot.data, robot.command, robot.body
         self._rows.append(
             np.concatenate(
                 (
                     (robot.time_s,),
-                    data.qpos,
-                    data.qvel,
+                    data.qpos[:7],
+                    (data.qpos[2] - robot.height_m,),
+                    data.qvel[:6],
+                    data.qpos[body.position],
+                    data.qvel[body.velocity],
                     robot.torque,
                     command.position,
                     command.stiffness,
@@ -91,14 +96,18 @@ class Recorder:
 
     def trace(self) -> Trace:
         """Return what was recorded so far."""
-        rows = np.array(self._rows).reshape(-1, 1 + 19 + 18 + 12 + 12 + 12 + 3)
-        parts = np.split(rows, np.cumsum([1, 3, 4, 12, 3, 3, 12, 12, 12, 12]), axis=1)
-        time, position, orientation, q, velocity, angular, dq, torque, target, stiffness, command = parts
+        joints = len(self._robot.body.joints)
+        sizes = [1, 3, 4, 1, 3, 3, *[joints] * 5, 3]
+        rows = np.array(self._rows).reshape(-1, sum(sizes))
+        parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
+        time, position, orientation, ground, velocity, angular = parts[:6]
+        q, dq, torque, target, stiffness, command = parts[6:]
         return Trace(
             time_s=time[:, 0],
             handover_s=np.array(self.handover_s),
             base_position=position,
             base_orientation=orientation,
+            ground_m=ground[:, 0],
             base_velocity=velocity,
             base_angular_velocity=angular,
             joint_position=q,

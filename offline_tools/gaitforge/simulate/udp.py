@@ -1,11 +1,12 @@
 """The simulated robot's wire: the UDP layout of the maker's own simulator, on the loopback only.
 
-State, to the controller, 188 bytes: the robot's time, which never stands still, as one float64 [s]; then
-float32 roll, pitch, yaw [rad], linear acceleration [m/s^2] (3), angular velocity [rad/s] (3), joint
-positions [rad] (12), velocities [rad/s] (12), torques [Nm] (12). Command, from the controller, 240 bytes of
-float32: stiffness (12), positions (12), damping (12), velocities (12), feed-forward torques (12). Operator,
-12 bytes of float32: the velocity command forward, left, turn left, for controllers that listen to it.
-Everything is in the byte order of this machine and in the order of model.JOINTS.
+For a robot of n joints; the Lite3 has 12. State, to the controller, 44 + 12 n bytes (188): the robot's time,
+which never stands still, as one float64 [s]; then float32 roll, pitch, yaw [rad], linear acceleration
+[m/s^2] (3), angular velocity [rad/s] (3), joint positions [rad] (n), velocities [rad/s] (n), torques [Nm]
+(n). Command, from the controller, 20 n bytes (240) of float32: stiffness (n), positions (n), damping (n),
+velocities (n), feed-forward torques (n). Operator, 12 bytes of float32: the velocity command forward, left,
+turn left, for controllers that listen to it. Everything is in the byte order of this machine and in the
+order of the body's joints.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ COMMAND_PORT = 20001
 OPERATOR_PORT = 30012
 
 _TIME = struct.Struct("d")
-_COMMAND_BYTES = 5 * len(JOINTS) * 4
+_JOINT_BYTES = 5 * 4
+"""Of a command."""
 _MOST_PACKETS_A_TICK = 256
 """Bound on what one tick reads, so that a flood cannot stop the simulation."""
 
@@ -46,7 +48,7 @@ class Ports:
 
 
 def pack_state(reading: RobotReading) -> bytes:
-    """Return the 188 bytes of a state."""
+    """Return the bytes of a state."""
     return (
         _TIME.pack(reading.time_s)
         + np.concatenate(
@@ -64,21 +66,22 @@ def pack_state(reading: RobotReading) -> bytes:
     )
 
 
-def unpack_command(packet: bytes) -> MotorCommand | None:
+def unpack_command(packet: bytes, joints: int = len(JOINTS)) -> MotorCommand | None:
     """Return the command of a packet, or None when its length is wrong or a value is not finite."""
-    if len(packet) != _COMMAND_BYTES:
+    if len(packet) != joints * _JOINT_BYTES:
         return None
     values = np.frombuffer(packet, np.float32).astype(np.float64)
     if not np.isfinite(values).all():
         return None
-    return MotorCommand(*values.reshape(5, len(JOINTS)))
+    return MotorCommand(*values.reshape(5, joints))
 
 
 class RobotSocket:
     """The robot's end of the wire. Nothing here blocks."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, joints: int = len(JOINTS)) -> None:
         """Raises InputError when the command port is not available."""
+        self._joints = joints
         self.malformed = 0
         """Command packets that were ignored."""
         self.received = 0
@@ -106,10 +109,10 @@ class RobotSocket:
         newest: MotorCommand | None = None
         for _ in range(_MOST_PACKETS_A_TICK):
             try:
-                packet = self._socket.recv(_COMMAND_BYTES + 1)
+                packet = self._socket.recv(self._joints * _JOINT_BYTES + 1)
             except BlockingIOError:
                 break
-            command = unpack_command(packet)
+            command = unpack_command(packet, self._joints)
             if command is None:
                 self.malformed += 1
             else:

@@ -9,6 +9,7 @@ import threading
 from gaitd.errors import InputError
 from gaitforge.simulate.physics import mujoco
 from gaitforge.simulate.robot import Robot
+from gaitforge.simulate.stature import LITE3
 
 _SYNC_TICKS = 16
 _CLOSE_S = 60.0
@@ -35,8 +36,10 @@ class Viewer:
         with self._handle.lock():
             camera = self._handle.cam
             camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
-            camera.trackbodyid = robot.model.body("trunk").id
-            camera.distance, camera.azimuth, camera.elevation = _DISTANCE_M, _AZIMUTH_DEG, _ELEVATION_DEG
+            camera.trackbodyid = robot.body.base
+            large = robot.body.stature.standing_m / LITE3.standing_m
+            camera.distance = _DISTANCE_M * large
+            camera.azimuth, camera.elevation = _AZIMUTH_DEG, _ELEVATION_DEG
 
     def refresh(self, robot: Robot) -> None:
         """Show the present state; call it every tick."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gaitd.bundle.read import MANIFEST, open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, InputError, UnreachableError
 from gaitd.system.realtime import may_use_fifo
@@ -27,6 +28,10 @@ START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 30.0
 SIMULATOR_PRIORITY, CONTROLLER_PRIORITY = 40, 50
 """SCHED_FIFO, below gaitd's own 60 and 70, where this user may."""
+
+
+CONTROLLER_JOINTS = 12
+"""Of proto/cpp's example."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,9 @@ class Chain:
     gaitd_command: Sequence[str] = GAITD
     gaitd_options: Sequence[str] = ("--config", os.devnull)
     """The defaults, however this machine's own gaitd is configured."""
+    mjcf: Path | None = None
+    """The robot's model; None: the Lite3's."""
+    terrain: str = "flat"
     simulator_options: Sequence[str] = ()
     controller_options: Sequence[str] = ()
     _commands: dict[str, list[str]] = field(default_factory=dict)
@@ -75,6 +83,7 @@ class Chain:
         if not os.access(self.controller, os.X_OK):
             raise InputError(f"{self.controller}: no built controller there; `make cpp` builds it")
         self.directory.mkdir(parents=True, exist_ok=True)
+        of_simulator, of_controller = self._of_robot()
         # Socket paths are limited to 107 bytes, so they do not live under the output directory.
         self._runtime = tempfile.TemporaryDirectory(prefix="gaitd-")
         self.runtime_dir = Path(self._runtime.name) / "run"
@@ -94,7 +103,7 @@ class Chain:
                     str(operator),
                 ],
                 ["--seconds", str(self.walk.seconds), "--report", str(self.directory / "simulate.json")],
-                ["--trace", str(self.directory / "trace.npz"), *self.simulator_options],
+                ["--trace", str(self.directory / "trace.npz"), *of_simulator, *self.simulator_options],
                 ["--script", str(self.walk.script)]
                 if self.walk.script
                 else ["--command=" + self.walk.command],
@@ -112,7 +121,7 @@ class Chain:
                     "--operator-port",
                     str(operator),
                 ],
-                ["--log", str(self.directory / "ticks.csv"), *self.controller_options],
+                ["--log", str(self.directory / "ticks.csv"), *of_controller, *self.controller_options],
                 ["--priority", str(CONTROLLER_PRIORITY)] if fifo else [],
             )
         except BaseException:
@@ -188,6 +197,24 @@ class Chain:
             if not path.exists():
                 raise GaitdError(f"{path} was not written; see {self.directory}/*.log")
         return ChainResult(json.loads(report.read_text()), read_ticks(ticks))
+
+    def _of_robot(self) -> tuple[list[str], list[str]]:
+        """Options of the simulator and of the controller. Raises InputError."""
+        ground = ["--terrain", self.terrain]
+        if self.mjcf is None:
+            return ground, []
+        bundle = open_bundle(self.bundle)
+        names = bundle.manifest.joints
+        if len(names) != CONTROLLER_JOINTS:
+            raise InputError(
+                f"{self.bundle}: the policy has {len(names)} joints, the example controller "
+                f"{CONTROLLER_JOINTS}: gaitforge simulate --bundle calls the policy without a controller"
+            )
+        manifest, joints = self.directory / "manifest.yaml", self.directory / "joints.txt"
+        manifest.write_bytes(bundle.read_bytes(MANIFEST))
+        joints.write_text("".join(f"{name}\n" for name in names))
+        robot = ["--mjcf", str(self.mjcf), "--manifest", str(manifest)]
+        return [*ground, *robot], ["--joints", str(joints)]
 
     def _start_gaitd(self) -> None:
         self._start(

@@ -11,6 +11,7 @@ import msgspec
 from gaitd.errors import InputError
 from gaitd.policy.manifest import JointValues
 from gaitforge.common import files
+from gaitforge.simulate.terrain import Kind
 
 Range = tuple[float, float]
 """Smallest and largest, drawn from uniformly."""
@@ -139,6 +140,8 @@ class Config(_Strict, frozen=True, kw_only=True):
     """The robot parameter file, beside this file."""
     mjcf: str | None = None
     """The robot's model, beside this file; None: the Lite3 of ``gaitforge simulate``."""
+    terrain: Kind = "flat"
+    """What it walks on, made from the seed; each episode starts at another place of it."""
     seed: int = 0
     environments: Count = 1024
     iterations: Count

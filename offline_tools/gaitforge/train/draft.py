@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gaitd.errors import InputError
 from gaitforge.common import files
 from gaitforge.common.manifest import dump_yaml
+from gaitforge.simulate import mjcf as models
 from gaitforge.simulate.physics import mujoco
 from gaitforge.train.config import Gait, Randomization
 
@@ -56,15 +57,14 @@ def draft(mjcf: Path, folder: Path) -> Path:
     settings = folder / "train.yaml"
     if settings.exists():
         raise InputError(f"{settings} exists already: give another --output")
-    try:
-        model = mujoco.MjModel.from_xml_path(str(files.existing(mjcf, "the model")))
-    except ValueError as error:
-        raise InputError(f"{mjcf}: MuJoCo refuses it: {' '.join(str(error).split())}") from None
-    if not model.njnt or model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE:
-        raise InputError(f"{mjcf}: its first joint is not a free one: the base must be able to move")
-    joints = _limited_hinges(model)
+    spec = models.read(mjcf)
+    with models.refusals(str(mjcf)):
+        model = spec.compile()
+    models.check_base(model, str(mjcf))
+    joints = _motors(model)
     if not joints:
-        raise InputError(f"{mjcf}: no hinge joint has a range: wheels alone cannot be trained here")
+        raise InputError(f"{mjcf}: it has no joint with a motor or a range: there is nothing to train")
+    models.check(spec, [model.joint(joint).name for joint in joints], str(mjcf))
     pose = _pose(model)
     feet, others = _feet(model, pose, mjcf)
     torque = [_torque(model, joint) for joint in joints]
@@ -102,6 +102,11 @@ def _limited_hinges(model: mujoco.MjModel) -> list[int]:
     return [int(joint) for joint in np.flatnonzero(hinge & (model.jnt_limited != 0))]
 
 
+def _motors(model: mujoco.MjModel) -> list[int]:
+    """Joints with an actuator; in a model without any, the hinges with a range."""
+    return models.driven_joints(model) or _limited_hinges(model)
+
+
 def _pose(model: mujoco.MjModel) -> npt.NDArray[np.float64]:
     """(nq,) of the first keyframe, else the model's own with every joint inside its range."""
     pose: npt.NDArray[np.float64] = (model.key_qpos[0] if model.nkey else model.qpos0).copy()
@@ -136,18 +141,12 @@ def _feet(model: mujoco.MjModel, pose: npt.NDArray[np.float64], mjcf: Path) -> t
 
 def _torque(model: mujoco.MjModel, joint: int) -> float:
     """The most of its motor [Nm]: of the joint, else of its actuator."""
-    if model.jnt_actfrclimited[joint]:
-        return float(model.jnt_actfrcrange[joint, 1])
-    for motor in np.flatnonzero(model.actuator_trnid[:, 0] == joint):
-        for limited, most in (
-            (model.actuator_forcelimited[motor], model.actuator_forcerange[motor, 1]),
-            (model.actuator_ctrllimited[motor], model.actuator_ctrlrange[motor, 1]),
-        ):
-            if limited and most > 0:
-                return float(most)
-    raise InputError(
-        f"joint {model.joint(joint).name!r} has no torque limit in the model: add actuatorfrcrange"
-    )
+    most = models.torque_limit_nm(model, joint)
+    if most is None:
+        raise InputError(
+            f"joint {model.joint(joint).name!r} has no torque limit in the model: add actuatorfrcrange"
+        )
+    return most
 
 
 def _offsets(feet: int) -> list[float]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gaitd.errors import GateError
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.simulate.direct import full_command
+from gaitforge.simulate.terrain import SIDE_M, make
 from gaitforge.train.batch import Batch
 from gaitforge.train.config import Config, RobotParameters
 from gaitforge.train.gait import Feet
@@ -26,6 +27,9 @@ Mask = npt.NDArray[np.bool_]
 
 _START_RAD, _START_RAD_PER_S, _START_M_PER_S = 0.1, 0.2, 0.2
 """How far a robot's start may be from standing still in the default pose."""
+
+_START_M = 0.1 * SIDE_M
+"""On a terrain robots start this far from its middle at most, along each axis."""
 
 _BEGIN_S = 1.0
 """Of a start, on MuJoCo's clock: what MuJoCo resets by itself begins at 0, and so is told apart."""
@@ -74,7 +78,12 @@ class Environment:
         """``timestep_s`` replaces the parameters'. Raises InputError when the files do not fit together."""
         self.config, self.manifest = config, manifest
         self.period_s = manifest.control_period_s
-        self.robot = build(manifest, parameters, mjcf, timestep_s)
+        self.robot = build(manifest, parameters, mjcf, timestep_s, config.terrain)
+        self._height_m = config.height_m or self.robot.height_m
+        self._terrain = make(config.terrain, config.seed, self._height_m)
+        if self._terrain is not None:
+            self._terrain.lay(self.robot.model)
+            self._starts = self._terrain.highest_within(self._height_m)
         self._substeps = control_steps(self.robot, manifest)
         self.observer = Observer(manifest, count)
         self._limiter = Limiter(manifest)
@@ -92,7 +101,6 @@ class Environment:
         joints = len(manifest.joints)
         self.memory = Memory.empty(count, joints, len(parameters.feet))
         self.level, self.tracking_width = 1.0, config.curriculum.tracking_width[1]
-        self._height_m = config.height_m or self.robot.height_m
         self._start(np.ones(count, np.bool_))
         self._renew_commands()
 
@@ -229,7 +237,7 @@ class Environment:
             velocity=_in_base(rotation, self._qvel[:, :3]),
             angular_velocity=self._qvel[:, 3:6],
             gravity=projected_gravity(rotation),
-            height_error=self._qpos[:, 2] - self._height_m,
+            height_error=self._qpos[:, 2] - self._ground_m(self._qpos[:, :2]) - self._height_m,
             pose_error=self._qpos[:, robot.position] - robot.default,
             joint_velocity=joint_velocity,
             joint_acceleration=acceleration,
@@ -237,9 +245,9 @@ class Environment:
             action_change=change.astype(np.float64),
             action_bend=bend.astype(np.float64),
             contact=memory.contact,
-            foot_height=self._geoms[:, robot.feet, 2] - robot.foot_radius_m,
+            foot_height=self._above_ground(robot.feet) - robot.foot_radius_m,
             foot_speed=np.linalg.norm(self._foot_velocity[:, :, :2], axis=2),
-            terminal_height=self._geoms[:, robot.terminals, 2] - robot.terminal_radius_m,
+            terminal_height=self._above_ground(robot.terminals) - robot.terminal_radius_m,
             stance=stance,
             swing_height=swing,
             abduction=robot.abduction,
@@ -251,7 +259,7 @@ class Environment:
         known = (
             actor,
             _in_base(self._qpos[:, 3:7], self._qvel[:, :3]),
-            10.0 * (self._qpos[:, 2:3] - self._height_m),
+            10.0 * (self._qpos[:, 2:3] - self._ground_m(self._qpos[:, None, :2]) - self._height_m),
             memory.contact,
             np.minimum(memory.air_s, 1.0),
             self._drawn.privileged(),
@@ -286,6 +294,9 @@ class Environment:
         joints = len(robot.default)
         qpos = np.tile(robot.home, (count, 1))
         qpos[:, robot.position] += rng.uniform(-_START_RAD, _START_RAD, (count, joints))
+        if self._terrain is not None:
+            place = rng.uniform(-_START_M, _START_M, (count, 2))
+            qpos[:, :2], qpos[:, 2] = place, qpos[:, 2] + self._starts.height_m(place)
         qvel = np.zeros((count, robot.model.nv))
         qvel[:, :2] = rng.uniform(-_START_M_PER_S, _START_M_PER_S, (count, 2))
         qvel[:, robot.velocity] = rng.uniform(-_START_RAD_PER_S, _START_RAD_PER_S, (count, joints))
@@ -299,6 +310,15 @@ class Environment:
         memory.push_left_s[robots] = rng.uniform(*self.config.pushes.every_s, count)
         memory.episode_left_s[robots] = self.config.episode_s * rng.uniform(0.5, 1.0, count)
         self.observer.reset(robots)
+
+    def _above_ground(self, geoms: npt.NDArray[np.intp]) -> Float64Array:
+        """(n, g) m, of the geoms' centres."""
+        height: Float64Array = self._geoms[:, geoms, 2]
+        return height if self._terrain is None else height - self._ground_m(self._geoms[:, geoms, :2])
+
+    def _ground_m(self, places: Float64Array) -> Float64Array | float:
+        """Height of the ground at places (..., 2) m."""
+        return 0.0 if self._terrain is None else self._terrain.height_m(places)
 
     def _noisy(self, like: Float64Array, width: float) -> Float64Array:
         return self.rng.uniform(-width, width, like.shape) * self.level

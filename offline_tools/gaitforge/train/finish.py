@@ -57,7 +57,13 @@ def check_walks(result: Result) -> None:
 
 def bundle(task: Task, checkpoint: Checkpoint, manifest: Path, output: Path) -> Path:
     """Make a verified bundle by the chain; returns its path."""
-    options = Options(checkpoint=checkpoint.model, manifest=manifest, choices=_choices(task))
+    options = Options(
+        checkpoint=checkpoint.model,
+        manifest=manifest,
+        choices=_choices(task),
+        mjcf=task.mjcf,
+        terrain=task.config.terrain,
+    )
     return make_bundle(options, output / "bundle").bundle
 
 

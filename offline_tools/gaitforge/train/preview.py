@@ -7,8 +7,10 @@ from pathlib import Path
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.common import console
+from gaitforge.simulate.body import find
 from gaitforge.simulate.direct import run_direct
 from gaitforge.simulate.render import save_video
+from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.tour import tour_script
 from gaitforge.train.checkpoints import Checkpoint
 from gaitforge.train.finish import export_policy
@@ -27,7 +29,8 @@ def render(task: Task, checkpoint: Checkpoint, folder: Path) -> Path:
     model = export_policy(task, checkpoint, path.with_suffix(".onnx"))
     dim, joints = ObservationBuilder(task.manifest).dim, len(task.manifest.joints)
     backend = OnnxBackend(model, task.manifest.model, dim, joints)
-    run = run_direct(task.manifest, backend, script=tour_script(task.manifest), seconds=SECONDS)
-    save_video(run.trace, path)
+    robot = Robot(body=find(task.manifest, task.mjcf, task.config.terrain))
+    run = run_direct(task.manifest, backend, script=tour_script(task.manifest), seconds=SECONDS, robot=robot)
+    save_video(run.trace, path, robot)
     console.say(f"wrote {path}: {run.distance_m:.1f} m, {run.falls} falls")
     return path

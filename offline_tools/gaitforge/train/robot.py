@@ -16,15 +16,17 @@ from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.manifest import Manifest
+from gaitforge.simulate import mjcf as files
+from gaitforge.simulate import terrain
+from gaitforge.simulate.mjcf import FLOOR, reach_m
 from gaitforge.simulate.model import model_xml
 from gaitforge.simulate.physics import mujoco
+from gaitforge.simulate.terrain import Kind
 from gaitforge.train.config import RobotParameters
 
 Float64Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
-
-FLOOR = "floor"
 
 _Disable = mujoco.mjtDisableBit
 
@@ -64,19 +66,26 @@ class Robot:
 
 
 def build(
-    manifest: Manifest, parameters: RobotParameters, mjcf: Path | None, timestep_s: float | None = None
+    manifest: Manifest,
+    parameters: RobotParameters,
+    mjcf: Path | None,
+    timestep_s: float | None = None,
+    kind: Kind = "flat",
 ) -> Robot:
-    """Build the model of the manifest's joints and gains.
+    """Build the model of the manifest's joints and gains, on a floor whose heights are not laid yet.
 
     ``timestep_s`` replaces the parameters'. Raises InputError when the model cannot be read, is not for these
     joints, or lacks a geom that the parameters name.
     """
     where = "the Lite3's model" if mjcf is None else str(mjcf)
-    try:
-        spec = mujoco.MjSpec.from_string(model_xml()) if mjcf is None else mujoco.MjSpec.from_file(str(mjcf))
+    spec = mujoco.MjSpec.from_string(model_xml()) if mjcf is None else files.read(mjcf)
+    files.check(spec, manifest.joints, where)
+    with files.refusals(where):
         _strip(spec)
-        _add_floor(spec)
-        _add_motors(spec, manifest, parameters, where)
+        files.floor(spec)
+        if kind != "flat":
+            terrain.prepare(spec)
+        _add_motors(spec, manifest, parameters)
         for geom in (*parameters.feet, *parameters.terminal):
             _add_contact(spec, geom, where)
         for geom in parameters.feet:
@@ -87,9 +96,7 @@ def build(
         # One robot is one island, and its motors change at every control step: both only cost time (a sixth).
         spec.option.disableflags |= int(_Disable.mjDSBL_ISLAND | _Disable.mjDSBL_WARMSTART)
         model = spec.compile()
-    except ValueError as error:  # MuJoCo's own words
-        raise InputError(f"{where}: MuJoCo refuses it: {' '.join(str(error).split())}") from None
-    return _describe(model, manifest, parameters, where)
+    return _describe(model, manifest, parameters)
 
 
 def control_steps(robot: Robot, manifest: Manifest) -> int:
@@ -105,7 +112,8 @@ def control_steps(robot: Robot, manifest: Manifest) -> int:
 
 
 def _strip(spec: mujoco.MjSpec) -> None:
-    for listed in (spec.sensors, spec.actuators, spec.keys, spec.lights, spec.cameras):
+    files.take_out_motors(spec)
+    for listed in (spec.lights, spec.cameras):
         for element in list(listed):
             spec.delete(element)
     for geom in list(spec.geoms):
@@ -118,23 +126,11 @@ def _weightless(geom: mujoco.MjsGeom) -> bool:
     return bool(geom.parent.explicitinertial) or geom.parent.name == "world"
 
 
-def _add_floor(spec: mujoco.MjSpec) -> None:
-    floor = spec.geom(FLOOR)
-    if floor is None:
-        floor = spec.worldbody.add_geom(name=FLOOR, type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05])
-    # The floor's friction counts, whatever the feet's is.
-    floor.priority, floor.contype, floor.conaffinity, floor.condim = 2, 1, 1, 3
-    floor.friction = [1.0, 0.005, 0.0001]
-
-
-def _add_motors(spec: mujoco.MjSpec, manifest: Manifest, parameters: RobotParameters, where: str) -> None:
+def _add_motors(spec: mujoco.MjSpec, manifest: Manifest, parameters: RobotParameters) -> None:
     mapper = ActionMapper(manifest)
     limits = positive_joint_array(parameters.torque_limit_nm, manifest.joints, "torque_limit_nm").tolist()
     gains = zip(manifest.joints, mapper.stiffness, mapper.damping, limits, strict=True)
     for joint, stiffness, damping, limit in gains:
-        if spec.joint(joint) is None:
-            known = ", ".join(str(found.name) for found in spec.joints)
-            raise InputError(f"{where}: joint {joint!r} of the manifest is not in it; it has {known}")
         motor = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         motor.gaintype, motor.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
         motor.gainprm[0] = stiffness
@@ -166,10 +162,7 @@ def _add_velocity(spec: mujoco.MjSpec, geom: str) -> None:
     )
 
 
-def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParameters, where: str) -> Robot:
-    free = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
-    if len(free) != 1 or model.jnt_qposadr[free[0]] != 0:
-        raise InputError(f"{where}: expected one free joint, the base's, before all others")
+def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParameters) -> Robot:
     joints = [model.joint(name).id for name in manifest.joints]
     feet = np.array([model.geom(name).id for name in parameters.feet], np.intp)
     terminals = np.array([model.geom(name).id for name in parameters.terminal], np.intp)
@@ -180,11 +173,11 @@ def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParame
     data.qpos[:7] = (0, 0, 0, 1, 0, 0, 0)
     data.qpos[model.jnt_qposadr[joints]] = default
     mujoco.mj_forward(model, data)
-    soles = data.geom_xpos[feet, 2] - _reach(model, data, feet)
+    soles = data.geom_xpos[feet, 2] - reach_m(model, data, feet)
     data.qpos[2] = -soles.min()
     return Robot(
         model=model,
-        base=int(model.jnt_bodyid[free[0]]),
+        base=int(model.jnt_bodyid[0]),
         floor=model.geom(FLOOR).id,
         position=np.array(model.jnt_qposadr[joints], np.intp),
         velocity=np.array(model.jnt_dofadr[joints], np.intp),
@@ -194,16 +187,6 @@ def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParame
         height_m=float(data.qpos[2]),
         home=data.qpos.copy(),
         terminals=terminals,
-        terminal_radius_m=_reach(model, data, terminals),
+        terminal_radius_m=reach_m(model, data, terminals),
         abduction=np.abs(data.xaxis[joints, 0]) > 0.9,
     )
-
-
-def _reach(model: mujoco.MjModel, data: mujoco.MjData, geoms: Indices) -> Float64Array:
-    """From each geom's centre down to its lowest point in the present pose: of its bounding box."""
-    half = model.geom_aabb[geoms].reshape(-1, 2, 3)[:, 1]
-    turned = data.geom_xmat[geoms].reshape(-1, 3, 3)
-    is_sphere = model.geom_type[geoms] == mujoco.mjtGeom.mjGEOM_SPHERE
-    box = (np.abs(turned[:, 2]) * half).sum(axis=1)
-    reach: Float64Array = np.where(is_sphere, model.geom_size[geoms, 0], box)
-    return reach

@@ -16,6 +16,7 @@ from gaitforge.common.arrays import Stats
 from gaitforge.verify.walking import Walk, judge
 
 if TYPE_CHECKING:
+    from gaitforge.simulate.body import Body
     from gaitforge.simulate.direct import DirectRun
 
 RunRows = Callable[[Float32Array], Float32Array]
@@ -122,8 +123,9 @@ def closed_loop(
     command: tuple[float, float, float],
     seconds: float,
     seeds: int,
+    body: Body | None = None,
 ) -> ClosedLoop:
-    """Walk with a model once for each seed; ``float_rows`` judges its actions.
+    """Walk with a model once for each seed; ``float_rows`` judges its actions. ``body``: the Lite3's.
 
     Raises InputError when the policy cannot be simulated.
     """
@@ -148,6 +150,7 @@ def closed_loop(
                 seed=seed,
                 obs_stats=stats,
                 on_step=steps.append,
+                body=body,
             )
         )
         walks.append(judge(manifest, runs[-1], script, seconds))

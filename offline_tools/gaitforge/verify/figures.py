@@ -89,19 +89,18 @@ def paths(results: Sequence[Result]) -> Figure:
 
 
 def targets(results: Sequence[Result]) -> Figure:
-    """Position targets [rad] of one leg over two seconds. Every result has a closed loop."""
-    from gaitforge.simulate.model import JOINTS
-
+    """Position targets [rad] of the first three joints over two seconds. Every result has a closed loop."""
     figure, axes = _figure(10, 4.5, 3, 1, sharex=True)
     for result in results:
         assert result.closed_loop is not None
-        trace = result.closed_loop.runs[0].trace
+        run = result.closed_loop.runs[0]
+        trace = run.trace
         time = trace.time_s - trace.handover_s
         shown = (time >= 2.0) & (time <= 4.0)
-        for axis, index in zip(axes.flat, range(3), strict=True):
+        for index, (axis, joint) in enumerate(zip(axes.flat, run.joints, strict=False)):
             axis.plot(time[shown], trace.joint_target[shown, index], linewidth=1.0,
                       color=COLORS.get(result.name), label=result.name)  # fmt: skip
-            axis.set_ylabel(f"{JOINTS[index]}\n[rad]", fontsize=7)
+            axis.set_ylabel(f"{joint}\n[rad]", fontsize=7)
             axis.tick_params(labelsize=7)
     axes[2, 0].set_xlabel("time [s]", fontsize=8)
     axes[0, 0].legend(fontsize=7, ncols=len(results))

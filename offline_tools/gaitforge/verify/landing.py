@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from gaitd.backends.base import Backend
 from gaitd.policy.manifest import Manifest
 from gaitforge.common.arrays import Stats
+from gaitforge.simulate.body import Body, lite3
 from gaitforge.simulate.direct import full_command, run_direct
-from gaitforge.simulate.measure import HARD_SPEED_M_PER_S, HARD_TILT_RAD, measure
+from gaitforge.simulate.measure import HARD_TILT_RAD, measure
 from gaitforge.simulate.script import CommandScript
+from gaitforge.simulate.stature import LITE3
 
 WALK_S = 3.0
 """The robot is at its full speed by then."""
@@ -39,12 +41,17 @@ class Landing:
 
 
 def land(
-    manifest: Manifest, backend: Backend, stats: Stats | None, seeds: Sequence[int] = SEEDS
+    manifest: Manifest,
+    backend: Backend,
+    stats: Stats | None,
+    seeds: Sequence[int] = SEEDS,
+    body: Body | None = None,
 ) -> list[Landing]:
     """Let the robot go out of its fastest walk forward, once a seed; none where the policy fell before that.
 
-    Raises InputError when the policy cannot be simulated.
+    ``body`` is by default the Lite3's. Raises InputError when the policy cannot be simulated.
     """
+    body = body or lite3()
     script = CommandScript((0.0,), ((float(manifest.velocity_command.max[0]), 0.0, 0.0),))
     found = []
     for seed in seeds:
@@ -55,9 +62,10 @@ def land(
             seconds=WALK_S + LANDING_S,
             seed=seed,
             obs_stats=stats,
+            body=body,
             let_go_s=WALK_S,
         )
-        descents = measure(run.trace, full_command(manifest)).descents
+        descents = measure(run.trace, full_command(manifest), body.stature).descents
         if any(descent.time_s < WALK_S for descent in descents):
             continue
         speed = max((descent.speed_m_per_s for descent in descents), default=0.0)
@@ -67,12 +75,17 @@ def land(
     return found
 
 
-def landing_failures(landings: Sequence[Landing], allowed: int) -> list[str]:
-    """Say how the fallback damping lets the robot fall; empty when all but ``allowed`` landings are soft."""
+def landing_failures(
+    landings: Sequence[Landing], allowed: int, hard_m_per_s: float = LITE3.hard_m_per_s
+) -> list[str]:
+    """Say how the fallback damping lets the robot fall; empty when all but ``allowed`` landings are soft.
+
+    ``hard_m_per_s``: from which speed a landing is hard for this robot.
+    """
     hard = [landing for landing in landings if not landing.soft]
     if len(hard) <= allowed:
         return []
-    bounds = f"{HARD_SPEED_M_PER_S:g} m/s and {HARD_TILT_RAD * 57.29578:.0f} deg"
+    bounds = f"{hard_m_per_s:.2g} m/s and {HARD_TILT_RAD * 57.29578:.0f} deg"
     return [
         f"fallback_damping_nms_per_rad: let go out of a walk, the robot {hard[0].describe()} (seed "
         f"{hard[0].seed}); {len(hard)} of {len(landings)} times it was not down softly, within {bounds}; "

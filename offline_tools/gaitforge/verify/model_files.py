@@ -17,7 +17,8 @@ from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import record
 from gaitforge.rknn.convert import DTYPE
 from gaitforge.rknn.toolkit import Quantization
-from gaitforge.simulate.tour import can_simulate
+from gaitforge.simulate import body
+from gaitforge.simulate.terrain import Kind
 from gaitforge.verify import gate
 from gaitforge.verify.reports import Verdict, write_reports
 from gaitforge.verify.verification import (
@@ -54,6 +55,8 @@ class ModelFiles:
     """What the trainer saw and did; None leaves parity out."""
     gate: Path | None = None
     """YAML with other bounds."""
+    mjcf: Path | None = None
+    """The robot's model; None walks with the Lite3, where the policy is for its joints."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Settings:
     seeds: int = SEEDS
     seconds: float = SECONDS
     command: tuple[float, float, float] | None = None
+    terrain: Kind = "flat"
 
 
 def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict:
@@ -81,11 +85,13 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
     stats = arrays.read_obs_stats(given.obs_stats) if given.obs_stats is not None else None
     arrays.check_stats(manifest, stats, str(given.manifest))
     capture = read_capture(given.capture) if given.capture is not None else None
-    simulated = can_simulate(manifest)
-    if not simulated and settings.seeds:
-        console.note(f"robot {manifest.robot!r} cannot be simulated here: no closed loop")
-    seeds = settings.seeds if simulated else 0
-    inputs, tour = common_inputs(policy, manifest, stats, given.inputs, walk=seeds > 0)
+    robot = body.find(manifest, given.mjcf, settings.terrain)
+    if robot is None and settings.seeds:
+        console.note(
+            f"robot {manifest.robot!r} cannot be simulated here: no closed loop; give its model with --mjcf"
+        )
+    walk = robot is not None and settings.seeds > 0
+    inputs, tour = common_inputs(policy, manifest, stats, given.inputs, robot, walk)
     torch_actions = _torch_actions(given, inputs)
     verdict = verify(
         Request(
@@ -97,7 +103,8 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
             quantization=_quantization(given.dataset, settings, policy),
             target=settings.target,
             hybrid=settings.hybrid,
-            seeds=seeds,
+            robot=robot,
+            seeds=settings.seeds,
             seconds=settings.seconds,
             command=settings.command,
             capture=capture,
@@ -112,8 +119,10 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
         "dataset": given.dataset,
         "checkpoint": given.checkpoint,
         "capture": given.capture,
+        "robot's model": given.mjcf,
     }
-    write_reports(output, manifest, inputs, verdict, made_from(policy, sources))
+    facts = {**made_from(policy, sources), "terrain": settings.terrain}
+    write_reports(output, manifest, inputs, verdict, facts)
     return verdict
 
 

@@ -17,7 +17,8 @@ from gaitforge.parity.capture import Capture
 from gaitforge.rknn.hybrid import Trial, search
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, Quantization, Toolkit
-from gaitforge.simulate.tour import TOUR_S, can_simulate, tour_script, walk_tour
+from gaitforge.simulate.body import Body
+from gaitforge.simulate.tour import TOUR_S, tour_script, walk_tour
 from gaitforge.verify import evaluation, gate
 from gaitforge.verify.captured import compare_capture
 from gaitforge.verify.evaluation import Result
@@ -46,14 +47,21 @@ class Request:
     """None leaves int8 out."""
     target: str = "rk3588"
     hybrid: bool = False
+    robot: Body | None = None
+    """What walks; None leaves the closed loop out."""
     seeds: int = SEEDS
-    """0 leaves the closed loop out."""
+    """Likewise 0."""
     seconds: float = SECONDS
     command: tuple[float, float, float] | None = None
     """None is the largest forward velocity."""
     capture: Capture | None = None
     """What the trainer saw and did; any difference fails the gate."""
     bounds: gate.Gate = field(default_factory=gate.Gate)
+
+    @property
+    def walker(self) -> Body | None:
+        """What walks in closed loop, if anything is to."""
+        return self.robot if self.seeds else None
 
 
 def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
@@ -64,7 +72,12 @@ def replace_model(manifest: Manifest, policy: PolicyOnnx) -> Manifest:
 
 
 def common_inputs(
-    policy: PolicyOnnx, manifest: Manifest, stats: Stats | None, recorded: Path | None, walk: bool
+    policy: PolicyOnnx,
+    manifest: Manifest,
+    stats: Stats | None,
+    recorded: Path | None,
+    robot: Body | None,
+    walk: bool,
 ) -> tuple[Float32Array, Walk | None]:
     """Model inputs (N, dim): recorded ones, else those of a simulated walk; and how that went, if it was to
     be walked. Raises InputError.
@@ -72,10 +85,12 @@ def common_inputs(
     inputs = None if recorded is None else arrays.read_observations(recorded, policy.observation_dim)
     if inputs is not None and not walk:
         return inputs, None
-    if not can_simulate(manifest):
-        raise InputError(f"robot {manifest.robot!r} cannot be simulated here: give --inputs")
+    if robot is None:
+        raise InputError(
+            f"robot {manifest.robot!r} cannot be simulated here: give its model with --mjcf, or --inputs"
+        )
     with console.step("Walking in all directions with the float model"):
-        raw, run = walk_tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED)
+        raw, run = walk_tour(manifest, policy.backend(), stats, seed=HELD_OUT_SEED, body=robot)
     tour = judge(manifest, run, tour_script(manifest), TOUR_S) if walk else None
     return normalized(manifest, raw, stats) if inputs is None else inputs, tour
 
@@ -100,17 +115,23 @@ def _verify(request: Request, toolkit: Toolkit, torch_actions: Float32Array | No
     float_backend = policy.backend()
     reference = run_rows(float_backend, request.inputs)
     floating = Result("float", reference, evaluation.action_error(manifest, reference, reference))
-    if request.seeds:
+    if request.walker is not None:
         with console.step(f"Walking {request.seeds} times with the float model"):
             floating = replace(floating, closed_loop=_walk(request, float_backend))
     walks = [*(floating.closed_loop.walks if floating.closed_loop else ()), request.tour]
     failures = gate.floor_failures([walk for walk in walks if walk is not None], request.bounds.floor)
     failures += parity.failures(manifest) if parity is not None else []
     landings: list[Landing] = []
-    if request.seeds:
+    if request.walker is not None:
         with console.step("Letting the robot go out of a walk"):
-            landings = land(manifest, float_backend, request.stats)
-        failures += landing_failures(landings, request.bounds.floor.hard_landings)
+            landings = land(manifest, float_backend, request.stats, body=request.walker)
+        if request.walker.sinks:
+            console.note(
+                f"{request.walker.where}: no geom of the base can touch the floor, so that it sinks through "
+                "when it goes down: how it lands is not the real robot's; let one collide"
+            )
+        bound = request.walker.stature.hard_m_per_s
+        failures += landing_failures(landings, request.bounds.floor.hard_landings, bound)
     results = [floating]
     if torch_actions is not None:
         error = evaluation.action_error(manifest, torch_actions, reference)
@@ -143,7 +164,7 @@ def _measure(
         backend = SimulatorBackend(toolkit, policy)
         actions = backend.run_rows(request.inputs)
     result = Result(name, actions, evaluation.action_error(request.manifest, reference, actions))
-    if request.seeds:
+    if request.walker is not None:
         with console.step(f"Walking {request.seeds} times with {name}"):
             result = replace(result, closed_loop=_walk(request, backend))
     return result
@@ -162,7 +183,7 @@ def _find_hybrid(
         backend = SimulatorBackend(toolkit, policy)
         actions = backend.run_rows(request.inputs)
         error = evaluation.action_error(request.manifest, floating.actions, actions)
-        loop = _walk(request, backend) if request.seeds else None
+        loop = _walk(request, backend) if request.walker is not None else None
         found.append(Result("hybrid", actions, error, loop))
         return not gate.failures(found[-1], floating, bounds)
 
@@ -184,4 +205,5 @@ def _walk(request: Request, backend: Backend) -> evaluation.ClosedLoop:
         command,
         request.seconds,
         request.seeds,
+        request.walker,
     )

@@ -20,6 +20,7 @@ def walk(seconds: float = 10.0, speed: float = 0.8, handover_s: float = 0.0) -> 
         handover_s=np.array(handover_s),
         base_position=np.column_stack((speed * time, np.zeros(count), np.full(count, 0.33))),
         base_orientation=np.tile((1.0, 0.0, 0.0, 0.0), (count, 1)),
+        ground_m=np.zeros(count),
         base_velocity=np.tile((speed, 0.0, 0.0), (count, 1)),
         base_angular_velocity=np.zeros((count, 3)),
         joint_position=np.zeros((count, 12)),

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from gaitforge.simulate.body import LYING_RAD, STANDING_RAD
 from gaitforge.simulate.measure import Outcome, measure
 from gaitforge.simulate.model import TORQUE_LIMITS_NM
 from gaitforge.simulate.robot import (
-    LYING_RAD,
     STAND_UP_S,
-    STANDING_RAD,
     MotorCommand,
     Robot,
     stand_up_command,

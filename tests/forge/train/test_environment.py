@@ -14,6 +14,7 @@ from gaitd.errors import GateError, InputError
 from gaitforge.common.manifest import load_manifest
 from gaitforge.simulate.direct import Step, run_direct
 from gaitforge.simulate.script import CommandScript
+from gaitforge.simulate.terrain import Kind, make
 from gaitforge.train.config import Commands, Config, Pushes
 from gaitforge.train.environment import Environment
 from gaitforge.train.mirror import mirror
@@ -132,6 +133,34 @@ def test_the_mirror_image_of_the_mirror_image_is_the_thing_itself(config: Config
     source, sign = image.action
     assert [names[index] for index in source[:3]] == ["FR_HipX_joint", "FR_HipY_joint", "FR_Knee_joint"]
     np.testing.assert_array_equal(sign[:3], [-1, 1, 1])
+
+
+@pytest.mark.parametrize("kind", ["rough", "steps", "slope"])
+def test_on_a_terrain_heights_are_above_the_ground(config: Config, kind: Kind) -> None:
+    robots = environment(changed(config, terrain=kind), count=32)
+    assert np.ptp(robots.position) > 4.0, "they start all over it"
+    terrain = make(kind, config.seed, robots.robot.height_m)
+    assert terrain is not None
+    below = terrain.height_m(robots.position)
+    assert np.ptp(below) > 0.02
+    for _ in range(15):  # they drop onto it
+        actor, critic = robots.observe()
+        step = robots.step(np.zeros((robots.count, JOINTS), np.float32))
+    assert step.fell.mean() < 0.2
+    height_error = critic[:, actor.shape[1] + 3] / 10.0
+    assert np.abs(np.median(height_error)) < 0.05
+    assert np.abs(height_error).max() < 0.2
+
+
+def test_a_terrain_is_restored_with_the_rest(config: Config) -> None:
+    robots = environment(changed(config, terrain="rough"))
+    kept, random = robots.snapshot(), robots.rng.bit_generator.state
+    expected = walk(robots, 10)
+    fresh = environment(changed(config, terrain="rough"))
+    walk(fresh, 3, seed=5)
+    fresh.restore(kept)
+    fresh.rng.bit_generator.state = random
+    np.testing.assert_array_equal(walk(fresh, 10), expected)
 
 
 def test_a_gait_without_a_clock_is_refused(config: Config) -> None:
