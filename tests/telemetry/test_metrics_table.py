@@ -76,7 +76,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
         guard_memory_fd=-1,
         worker_memory_fd=-1,
         telemetry_memory_fd=-1,
-        manifest_fd=create_memory("manifest", 0, b""),
+        manifest_fd=create_memory("manifest", 5, b"small"),
         metrics=Metrics(),
         recorder=Recorder(directory="/recordings"),
         period_s=manifest.control_period_s,
