@@ -170,12 +170,20 @@ def operator(tape: Tape) -> None:
     tape.damp(Reason.OPERATOR, "gaitctl damp by alice")
 
 
+def freeze_guardian(tape: Tape) -> None:
+    """The controller damps by itself meanwhile, and is silent."""
+    tape.now_ns += 900_000_000
+    tape.memory.words["heartbeat_ns"] = tape.now_ns
+    tape.tick()
+
+
 DEEDS: dict[str, tuple[Deed, str, str]] = {
     "the model's runtime hangs for ever": (hang_for_ever, "inference_hung", "ms"),
     "one inference takes 45 ms": (hang_a_little, "inference_hung", "45 ms"),
     "every inference takes 26 ms": (grow_slow, "inference_slow", "26.0 ms"),
     "the worker is stopped": (stop_worker, "worker_stopped", "ms"),
     "the guardian is stopped": (stop_guardian, "guardian_stopped", "ms"),
+    "the guardian is frozen for long": (freeze_guardian, "guardian_stopped", "ms"),
     "the controller ends": (lose_states, "state_lost", "ms"),
     "states are stuck on the way": (delay_states, "states_delayed", "ms late"),
     "the worker is killed": (kill_worker("killed by SIGKILL"), "worker_killed", "SIGKILL"),

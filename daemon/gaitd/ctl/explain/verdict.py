@@ -24,6 +24,7 @@ _LONG_INFERENCE = 0.5
 _SLOW_PERIODS = 0.9
 _SLOW_WITHIN_S = 0.5
 """Inferences that ended so shortly before the damping, or after it."""
+_UNSEEN_DEADLINES = 3.0
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 
 
@@ -105,6 +106,8 @@ def _of_silence(facts: Facts, damping: Event, reason: Reason) -> Verdict:
         return Verdict("gaitd_unheard", values={"ms": float(match[1])})
     if _STOOD_STILL in text:
         return Verdict("controller_stood_still")
+    if (silence := _unseen_silence(facts)) > 0:
+        return Verdict("guardian_stopped", values={"ms": silence * 1e3})
     if match := _HUNG.search(text):
         return _slow_inference(facts) or Verdict("inference_hung", values={"ms": float(match[1])})
     if withheld := _withheld_before(facts):
@@ -122,6 +125,15 @@ def _of_silence(facts: Facts, damping: Event, reason: Reason) -> Verdict:
     if reason is Reason.CLIENT_DEADLINE:
         return Verdict("commands_lost", values={"ms": -facts.last_command_s() * 1e3})
     return Verdict("unknown", values={"text": text})
+
+
+def _unseen_silence(facts: Facts) -> float:
+    """How long no command went out before the guardian noticed, s, where that is far too long; else 0.
+
+    It looks four times in a period, so it was not there to look.
+    """
+    silence = -facts.last_command_s()
+    return silence if _UNSEEN_DEADLINES * facts.deadline_s < silence < float("inf") else 0.0
 
 
 def _withheld_before(facts: Facts) -> float:
