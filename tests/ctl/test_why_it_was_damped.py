@@ -177,6 +177,11 @@ def freeze_guardian(tape: Tape) -> None:
     tape.tick()
 
 
+def stop_loop(tape: Tape) -> None:
+    tape.now_ns += 4 * PERIOD_NS
+    tape.damp(Reason.CLIENT_DEADLINE, "the controller's loop stood still")
+
+
 DEEDS: dict[str, tuple[Deed, str, str]] = {
     "the model's runtime hangs for ever": (hang_for_ever, "inference_hung", "ms"),
     "one inference takes 45 ms": (hang_a_little, "inference_hung", "45 ms"),
@@ -214,8 +219,13 @@ DEEDS: dict[str, tuple[Deed, str, str]] = {
         "commands_lost",
         "lost or late",
     ),
-    "the controller's loop stands still": (
+    "commands are lost, and the watchdog is first to say so": (
         lambda tape: tape.damp(Reason.CLIENT_DEADLINE, "the controller's loop stood still"),
+        "commands_lost",
+        "lost or late",
+    ),
+    "the controller's loop stands still": (
+        stop_loop,
         "controller_stood_still",
         "loop stood still",
     ),

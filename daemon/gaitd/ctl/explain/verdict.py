@@ -104,8 +104,8 @@ def _of_silence(facts: Facts, damping: Event, reason: Reason) -> Verdict:
     text = damping.text
     if match := _UNHEARD.search(text):
         return Verdict("gaitd_unheard", values={"ms": float(match[1])})
-    if _STOOD_STILL in text:
-        return Verdict("controller_stood_still")
+    if _STOOD_STILL in text and facts.silence_before_s() > facts.deadline_s / 2:
+        return Verdict("controller_stood_still")  # else its states went on: its watchdog was first to say so
     if (silence := _unseen_silence(facts)) > 0:
         return Verdict("guardian_stopped", values={"ms": silence * 1e3})
     if match := _HUNG.search(text):
