@@ -55,6 +55,7 @@ CASES = {
     "low": ({"terminal_height": np.array([[0.04, 0.06]] * 2)}, 1.0),
     "still_pose": ({"pose_error": MOVED}, 14.0),
     "still_joints": ({"joint_velocity": MOVED}, 14.0),
+    "still_feet": ({"contact": FIRST_FOOT}, 3.0),
 }
 
 
@@ -68,9 +69,13 @@ def test_term(name: str) -> None:
 
 def test_terms_of_standing_count_only_where_the_command_is_zero() -> None:
     moving = replace(
-        STILL, command=np.array([[0.0, 0.0, 0.1], [0.0, 0.0, 0.0]]), joint_velocity=np.ones((2, 3))
+        STILL,
+        command=np.array([[0.0, 0.0, 0.1], [0.0, 0.0, 0.0]]),
+        joint_velocity=np.ones((2, 3)),
+        contact=FIRST_FOOT,
     )
     np.testing.assert_array_equal(TERMS["still_joints"](moving), [0.0, 3.0])
+    np.testing.assert_array_equal(TERMS["still_feet"](moving), [0.0, 3.0])
 
 
 def test_a_step_is_paid_by_its_length_and_never_below_zero() -> None:
