@@ -27,7 +27,7 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, then kill the worker; BUNDLE=..., BACKEND=rknn
+demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; BUNDLE=..., BACKEND=rknn
 ifeq ($(BACKEND),rknn)
 	PYTHONPATH=tests/target:$$PYTHONPATH $(BIN)/python -m standin.demo --bundle $(BUNDLE) \
 	    --controller $(CONTROLLER) --output build/demo
@@ -46,8 +46,9 @@ test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04
 test-thorough: $(VENV)/.test cpp rknn  ## more cases of what make test checks: planted bugs, seeds, robots, steps
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m thorough
 
-model: $(VENV)/.test  ## the model of the safety logic with larger bounds, and with two workers
+model: $(VENV)/.test  ## the model of the safety logic with larger bounds, with a standby, and with two workers
 	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property --must-run
+	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=standby $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 
 train: $(VENV)/.demo  ## train the walking policy of TRAIN=examples/lite3_trained/train.yaml, and make a bundle of it

@@ -50,6 +50,7 @@ CASE(without_a_host_it_is_the_directory) {
     CHECK_EQUAL(route.endpoint(Channel::State), "ipc:///run/gaitd/state.sock");
     CHECK_EQUAL(route.endpoint(Channel::Control), "ipc:///run/gaitd/control.sock");
     CHECK_EQUAL(route.endpoint("command1"), "ipc:///run/gaitd/command1.sock");
+    CHECK(route.reaches("command1"));
 }
 
 CASE(with_a_host_it_is_four_ports_in_a_row) {
@@ -60,6 +61,8 @@ CASE(with_a_host_it_is_four_ports_in_a_row) {
     CHECK_EQUAL(route.endpoint(Channel::Guard), "tcp://127.0.0.1:9462");
     CHECK_EQUAL(route.endpoint(Channel::Control), "tcp://127.0.0.1:9463");
     CHECK_EQUAL(route.endpoint("command"), "tcp://127.0.0.1:9461");
+    CHECK(route.reaches("command"));
+    CHECK(!route.reaches("command1"));
     CHECK_THROWS(RefusedError, "`command1` has no TCP port", static_cast<void>(route.endpoint("command1")));
 }
 

@@ -41,7 +41,6 @@ def made(spawner: Any, choice: BackendChoice, memory: WorkerMemory) -> WorkerPro
         choice,
         memory,
         map_lifeline(create_lifeline()),
-        os.eventfd(0),
         lambda child, now_ns: child.start(spawner, now_ns),
     )
 

@@ -22,7 +22,8 @@ constexpr int kDamping = 2;
 inline std::map<std::string, std::vector<int>> tables;
 inline int D, A, F;  // Deadline, oldest state answered, first command: in control steps.
 inline std::uint64_t kUnit_ns;
-inline bool movesLease = false;  // Two workers, and a guardian that moves the lease between their slots.
+inline bool movesLease = false;  // Two workers, and a guardian that moves the lease between their slots, at any time.
+inline bool hasStandby = false;  // Two workers, and the real guardian's decision on when it does so.
 inline int guardAge, stateAge, commandAge, beatAge;  // The oldest age of its kind that is told apart.
 
 inline void load(const char* path) {

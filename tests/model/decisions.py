@@ -25,7 +25,7 @@ from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
-from gaitd.shared.processes import WORKER_SLOT
+from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
@@ -73,6 +73,7 @@ class Code:
     """The modules under proof; a planted bug replaces one of them."""
 
     rules: ModuleType
+    failover: ModuleType
     sessions: ModuleType
     main: ModuleType
     lease: ModuleType
@@ -81,15 +82,17 @@ class Code:
     loop: ModuleType
 
 
-def tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
-    """Every table by name; explore.cpp names the indices."""
+def tables(code: Code, bounds: Bounds, *, standby: bool = False) -> dict[str, list[int]]:
+    """Every table by name; explore.cpp names the indices. Those of the ``standby`` take a while."""
     with (
         mock.patch.object(time, "monotonic_ns", return_value=NOW),
         mock.patch.object(code.main, "lease", code.lease),
+        mock.patch.object(code.failover, "rules", code.rules),
+        mock.patch.object(code.sessions, "failover", code.failover),
         mock.patch.object(code.answer, "lease", code.lease),
         mock.patch.object(code.loop, "lease", code.lease),
     ):
-        return _tables(code, bounds)
+        return {**_tables(code, bounds), **(_failover(code, bounds) if standby else {})}
 
 
 def _tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
@@ -173,6 +176,62 @@ def _views(bounds: Bounds, command: int, *, tripped: bool) -> Iterator[WorkerVie
             refusal=Finding(refusal, EPOCH, Cause(kind)),
             trip=Finding(NOW, trip, Cause(CauseKind.POSITION_LIMIT)) if any_trip else None,
         )
+
+
+def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
+    """Whether the standby goes on with the session, and what its timer is then.
+
+    movable [moved before][tripped][by command][age of feeding][age of the last command or NONE][clock read
+    one step ago][the standby's answer is to a fresh state, to an old one, of another session]: 1 it may.
+    silent [by command][age of feeding][age of the last command or NONE][clock]: 1 one that lives may lose
+    the lease. moved [the same]: 16 * by command + age of feeding.
+    """
+    unit, ages = bounds.unit_ns, bounds.guard_ages
+    limits = GuardLimits(bounds.deadline * unit, bounds.first_command * unit + 1)
+    commands = (*ages, NONE)
+
+    def state(by_command: bool, fed: int) -> GuardState:
+        return _guard(Mode.ACTIVE, NOW - fed * unit - (not by_command), by_command=by_command)
+
+    def standby(prepared_ns: int, epoch: int) -> WorkerView:
+        view = next(_views(bounds, NONE, tripped=False))
+        return replace(view, prepared_ns=prepared_ns, prepared_epoch=epoch)
+
+    def movable(moved: bool, tripped: bool, by: bool, fed: int, command: int, lag: int, kind: int) -> int:
+        before = replace(state(by, fed), slot=STANDBY_SLOT if moved else WORKER_SLOT)
+        now_ns = NOW - lag * unit
+        prepared_ns = now_ns - 2 * bounds.deadline * unit if kind == 1 else now_ns
+        second = standby(prepared_ns, OTHER_EPOCH if kind == 2 else EPOCH)
+        views = _views(bounds, command, tripped=tripped)
+        return int(any(code.failover.is_possible(before, view, second, limits, now_ns) for view in views))
+
+    def silent(by: bool, fed: int, command: int, lag: int) -> int:
+        views, now_ns = _views(bounds, command, tripped=False), NOW - lag * unit
+        second = standby(now_ns, EPOCH)
+        return int(any(code.failover.wanted(state(by, fed), view, second, limits, now_ns) for view in views))
+
+    def moved(by: bool, fed: int, command: int, lag: int) -> int:
+        found = set()
+        sessions = code.sessions.Sessions(_bundle(_manifest(bounds)), limits, SESSION, dict, 0)
+        for view in _views(bounds, command, tripped=False):
+            before = sessions.state = state(by, fed)
+            sessions.fail_over(view, "", NOW - lag * unit)
+            after, setup = sessions.state, sessions.joint_order.setup
+            assert (after.mode, after.session, after.slot) == (Mode.ACTIVE, before.session, STANDBY_SLOT)
+            assert (setup.epoch, setup.slot) == (after.epoch, after.slot)
+            found.add(16 * after.fed_by_command + _age(after.fed_ns, bounds))
+        assert len(found) == 1
+        return found.pop()
+
+    yes_no = (False, True)
+    inputs = list(itertools.product(yes_no, ages, commands, (0, 1)))
+    return {
+        "movable": [
+            movable(m, t, *each, kind) for m in yes_no for t in yes_no for each in inputs for kind in range(3)
+        ],
+        "silent": [silent(*each) for each in inputs],
+        "moved": [moved(*each) for each in inputs],
+    }
 
 
 def _manifest(bounds: Bounds, **limits: Any) -> Manifest:
@@ -307,11 +366,12 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     )
     guardian._silence_ns = 0
     guardian._worker = SimpleNamespace(view=lambda: view)
+    guardian._workers = SimpleNamespace(by_slot=[guardian._worker], standby=None)
     guardian._children = SimpleNamespace(restart_if_dead=lambda *_: None)
     guardian._telemetry = None
     for name in (
         "_announce",
-        "_look_after_worker",
+        "_look_after_workers",
         "_look_after_rate",
         "_watch_degradation",
         "_feed_watchdog",

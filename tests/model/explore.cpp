@@ -1,9 +1,10 @@
 // Every interleaving of guardian, worker, client and the channels between them, searched to the end.
 //
-//   explore TABLES one|two
+//   explore TABLES one|standby|two
 //
 // TABLES holds what the real Python decides for each input (decisions.py); the client's decisions are made by the
-// real gaitd::Latch. `two`: a guardian that moves the lease between two workers within a session. What is written down here is only who may do what, and when: anything at any time. Any process
+// real gaitd::Latch. `standby`: a second worker to which the real guardian moves a session, `two`: to which it
+// may move at any time. What is written down here is only who may do what, and when: anything at any time. Any process
 // may pause, die and return between any two steps; state and command channels lose, duplicate, delay and reorder
 // without bound. Time goes in control steps; ages beyond the last that makes a difference are one, so the state
 // space is finite and the search ends.
@@ -130,6 +131,24 @@ int longestRecovery(const Found& found, const std::vector<std::uint32_t>& next) 
     return longest;
 }
 
+/// What holds of a change of workers for every input, reached or not.
+void checkFailover() {
+    for (int command = 0; command <= guardAge; ++command) {
+        for (int fed = command; fed <= guardAge; ++fed) {
+            for (const int by : {0, 1}) {
+                const int moved = decided("moved", {{by, 2}, {fed, guardAge + 1}, {command, guardAge + 2}, {0, 2}});
+                require(moved == 16 + command, "the timer goes on from the last command");
+            }
+        }
+    }
+    for (const int answer : {1, 2}) {
+        for (std::size_t rest = 0; rest < tables.at("movable").size() / 3; ++rest) {
+            require(!tables.at("movable")[rest * 3 + static_cast<std::size_t>(answer)],
+                    "the lease moves only to a standby with an answer to a fresh state of the session");
+        }
+    }
+}
+
 int search() {
     for (int last = 0; last <= stateAge + 1; ++last) {
         for (int age = 0; age <= stateAge; ++age) {
@@ -139,13 +158,14 @@ int search() {
     }
     require(decided("damp", {{kActive, 3}, {2, 3}}) == kActive && decided("release", {{kActive, 3}, {1, 2}, {1, 2}}) == kActive,
             "a request that names another session changes nothing");
+    if (hasStandby) checkFailover();
     if (violated != nullptr) {
         std::printf("VIOLATED: %s\n", violated);
         return 1;
     }
     feedingIsSimple = commandOutweighsFeeding();
     State start;
-    for (const Field field : {kCommandAge, kLastState, kNewest, kApplied, kWaiting}) start.set(field, kNone);
+    for (const Field field : {kCommandAge, kBefore, kLastState, kNewest, kApplied, kWaiting}) start.set(field, kNone);
     start.set(kWorker, kReaped);
     Found found;
     found.add(normal(start), 0);
@@ -194,10 +214,11 @@ int search() {
 
 int main(int count, char** arguments) {
     if (count != 3) {
-        std::fprintf(stderr, "explore TABLES one|two\n");
+        std::fprintf(stderr, "explore TABLES one|standby|two\n");
         return 2;
     }
     load(arguments[1]);
     movesLease = std::string(arguments[2]) == "two";
+    hasStandby = std::string(arguments[2]) == "standby";
     return search();
 }

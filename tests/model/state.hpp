@@ -22,10 +22,12 @@ enum Field {
     kStates, kCommands, kAsked,                        // On their way from or to the client; of its session, by age.
     kClientMode, kApplied, kWaiting, kStance,
     kGone,  // How long the client's session has had no guard that is active in it and ticks.
+    kMoved,   // The session has gone to the standby.
+    kBefore,  // The age of the newest command that the worker before the standby noted.
     kOldCommands, kClientOld, kReplyOld,  // On their way with an older epoch than the newest; the client knows an older one.
     kFields
 };
-constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 1, 4, 1, 2, 4, 4, 4, 4, 4, 8, 1, 2, 4, 4, 3, 4, 8, 1, 1};
+constexpr std::array<int, kFields> kBits = {3, 3, 3, 3, 3, 1, 2, 4, 1, 1, 1, 4, 4, 1, 4, 1, 2, 4, 4, 4, 4, 4, 8, 1, 2, 4, 4, 3, 4, 1, 4, 8, 1, 1};
 enum WorkerIs { kDead, kReaped, kStarting, kUp };
 /// From kAnswers on: about to do the operation of that number, of those that follow the inference (table "sends").
 enum PhaseIs { kLooking, kInferring, kAnswers };
@@ -108,9 +110,11 @@ inline bool commandOutweighsFeeding() {
 inline State normal(State s) {
     if (s[kGuardMode] != kActive) {
         for (const Field field : {kFed, kFedByCommand, kOwner, kActivateAge, kTripped}) s.set(field, 0);
-        s.set(kCommandAge, kNone);
+        for (const Field field : {kCommandAge, kBefore}) s.set(field, kNone);
+        s.set(kMoved, 0);
     }
-    if (s[kCommandAge] != kNone) s.set(kActivateAge, 0);
+    if (s[kCommandAge] != kNone) s.set(kBefore, kNone);
+    if (s[kCommandAge] != kNone || s[kBefore] != kNone) s.set(kActivateAge, 0);
     if (s[kClientSession] == 0 || s[kClientMode] == kDamping || s.guarded(s[kClientSession])) s.set(kGone, 0);
     if (s[kClientSession] == 0) forgetClientTraffic(s);
     if (s[kCommandAge] != kNone && feedingIsSimple) {
@@ -130,7 +134,7 @@ inline State normal(State s) {
     if (s[kClientSession] == 0 || s[kClientMode] == kDamping) s.set(kClientOld, 0);
     if (s[kReplySession] == 0) s.set(kReplyOld, 0);
     // What one worker has taken, the one that gets the lease after it has not.
-    const int taken = !movesLease && s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
+    const int taken = !movesLease && !hasStandby && s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
     s.set(kStates, s[kStates] & ((1 << std::min(taken, stateAge)) - 1));
     std::array<int, 8> names{};
     int next = 1;

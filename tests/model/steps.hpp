@@ -24,6 +24,12 @@ inline void guardTurns(State& s, int mode) {
 /// Whether the session that the guard is active in has been written for the worker.
 inline bool isWritten(const State& s) { return !s[kWriting] || !decided("grants", {}); }
 
+/// A command of the session came within the deadline, or it is not long since it began.
+inline bool isInTime(const State& s, int lag) {
+    const int newest = std::min(s[kCommandAge], s[kBefore]);
+    return newest != kNone ? newest <= D + lag : s[kActivateAge] <= F + lag;
+}
+
 inline void writeLease(State& s, int lag) {
     require(isWritten(s), "a session is written before the lease names it");
     s.set(kLease, s[kGuardSession]);
@@ -38,7 +44,8 @@ inline void grant(State& s, bool ours, int lag) {
     s.set(kFed, decided("fed_at_activate", {}));
     s.set(kFedByCommand, 0);
     s.set(kActivateAge, 0);
-    s.set(kCommandAge, kNone);
+    for (const Field field : {kCommandAge, kBefore}) s.set(field, kNone);
+    s.set(kMoved, 0);
     s.set(kTripped, 0);
     s.set(kOwner, ours);
     s.set(kWriting, 1);
@@ -52,8 +59,8 @@ inline void guardWrites(State& s, int lag) {
     if (s[kOwner]) s.set(kReplySession, s[kGuardSession]);
 }
 
-/// Not of today's guardian, which has one worker: the lease goes to the one in the other slot, which is ready, under a new
-/// epoch of the same session. The guard has just looked at the one that loses it, whose last command may still leave.
+/// The lease goes to the worker in the other slot, which is ready, under a new epoch of the same session. The guard has just
+/// looked at the one that loses it, whose last command may still leave. (The real one does it as in guardFailsOver.)
 inline void guardMovesLease(State& s) {
     int late = s[kCommands] | s[kOldCommands];
     const bool leaves = s[kPhase] >= kAnswers && tables.at("sends")[static_cast<std::size_t>(s[kPhase] - kAnswers)] == kSend;
@@ -68,6 +75,33 @@ inline void guardMovesLease(State& s) {
     s.set(kWorker, kUp);
     s.set(kReady, 1);
     forgetStep(s);
+}
+
+/// Guardian._fail_over. False when the real one would not: `silent` asks about a worker that lives.
+inline bool guardFailsOver(State& s, bool silent, int lag) {
+    const int command = s[kCommandAge] == kNone ? guardAge + 1 : s[kCommandAge];
+    const auto about = [&](const char* table) {
+        return decided(table, {{s[kFedByCommand], 2}, {s[kFed], guardAge + 1}, {command, guardAge + 2}, {lag, 2}});
+    };
+    if (lag == 1 && s[kCommandAge] == 0) return false;  // It would count from an older command, and so damp earlier.
+    const bool movable = decided("movable", {{s[kMoved], 2}, {s[kTripped], 2}, {s[kFedByCommand], 2}, {s[kFed], guardAge + 1},
+                                             {command, guardAge + 2}, {lag, 2}, {0, 3}});
+    if (!movable || (silent && !about("silent"))) return false;
+    require(!s[kMoved], "the lease moves once in a session");
+    require(!s[kTripped], "the guard damps when the worker trips, and the lease does not move");
+    require(isInTime(s, lag), "the lease does not move after the deadline");
+    const int outcome = about("moved");
+    guardMovesLease(s);
+    if (s[kCommandAge] != kNone) {
+        require(outcome == 16 + s[kCommandAge], "the timer goes on from the last command");
+    }
+    s.set(kBefore, s[kCommandAge] != kNone ? s[kCommandAge] : s[kBefore]);
+    s.set(kCommandAge, kNone);
+    s.set(kFedByCommand, outcome / 16);
+    s.set(kFed, outcome % 16);
+    s.set(kMoved, 1);
+    writeLease(s, lag);
+    return true;
 }
 
 /// Ours, or of a connection that the client has given up, or of another controller.
@@ -124,8 +158,7 @@ inline bool tick(State& s, Tick how, int lag) {
         if (outcome < 0) return false;
         s.set(kFedByCommand, outcome / 16);
         s.set(kFed, outcome % 16);
-        const bool fed = s[kCommandAge] != kNone ? s[kCommandAge] <= D + lag : s[kActivateAge] <= F + lag;
-        require(fed, "the guard damps when no command of its session came for the deadline");
+        require(isInTime(s, lag), "the guard damps when no command of its session came for the deadline");
         require(!s[kTripped], "the guard damps when the worker trips");
         return true;
     }
@@ -355,7 +388,7 @@ inline int olderMask(int mask, int oldest) { return (mask << 1 & ((1 << (oldest 
 inline void timePasses(State& s) {
     s.set(kGone, s.guarded(s[kClientSession]) ? 0 : older(s[kGone], commandAge));
     for (const Field field : {kFed, kActivateAge}) s.set(field, older(s[field], guardAge));
-    s.set(kCommandAge, older(s[kCommandAge], D + 2));
+    for (const Field field : {kCommandAge, kBefore}) s.set(field, older(s[field], D + 2));
     if (s[kGuardUp]) s.set(kBeat, older(s[kBeat], beatAge));
     s.set(kLastState, s[kLastState] >= stateAge ? kNone : s[kLastState] + 1);
     s.set(kNewest, older(s[kNewest], stateAge));

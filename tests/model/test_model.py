@@ -3,9 +3,9 @@
 The proof is a search without an end other than the last state (explore.cpp). What it is worth is shown by the
 bugs planted here: each changes a line of the real code, and the search must find it. docs/model.md explains.
 
-GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps, and GAITD_MODEL_WORKERS=two
-lets the guardian move the lease between two workers: `make model`. Most bugs of the client are planted by
-`make test-thorough`.
+GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps. GAITD_MODEL_WORKERS=standby
+adds a standby, and two lets the guardian move the lease between two workers at any time: `make model`.
+Most bugs of the client are planted by `make test-thorough`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 
-from gaitd.guardian import main, rules, sessions
+from gaitd.guardian import failover, main, rules, sessions
 from gaitd.shared import lease
 from gaitd.worker import answer, loop, step
 from model.decisions import Bounds, Code, as_text, tables
 
 HERE = Path(__file__).parent
 HEADERS = HERE.parents[1] / "proto" / "cpp" / "include" / "gaitd"
-REAL = Code(rules, sessions, main, lease, step, answer, loop)
+REAL = Code(rules, failover, sessions, main, lease, step, answer, loop)
 SMALLEST = Bounds(deadline=1, max_age=1, first_command=2)
 
 compiler = shutil.which("g++") or shutil.which("c++")
@@ -49,7 +49,7 @@ def build(target: Path, latch: str) -> Path:
 def search(binary: Path, code: Code, bounds: Bounds, scratch: Path, workers: str = "one") -> str:
     """What the search prints; its verdict is in the words."""
     inputs = scratch / "tables.txt"
-    inputs.write_text(as_text(tables(code, bounds)))
+    inputs.write_text(as_text(tables(code, bounds, standby=workers == "standby")))
     done = subprocess.run(["nice", binary, inputs, workers], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert (done.returncode == 1) == ("VIOLATED" in done.stdout)
@@ -124,7 +124,7 @@ BUGS = [
     Bug(
         "the guard overlooks a trip",
         rules,
-        {"view.trip.epoch == state.epoch:": "view.trip.epoch == -1:"},
+        {"view.trip.epoch == state.epoch else": "view.trip.epoch == -1 else"},
         "when the worker trips",
     ),
     Bug(
@@ -200,11 +200,53 @@ BUGS = [
         "a command's record is there before it leaves",
     ),
     Bug(
+        "the lease moves again and again",
+        failover,
+        {"        and state.slot == WORKER_SLOT\n": ""},
+        "the lease moves once in a session",
+        workers="standby",
+    ),
+    Bug(
+        "a limit leads to the standby",
+        failover,
+        {"        and rules.trip_in(state, worker) is None\n": ""},
+        "the guard damps when the worker trips, and the lease does not move",
+        workers="standby",
+    ),
+    Bug(
+        "the lease moves after the deadline",
+        failover,
+        {"        and not rules.is_overdue(state, worker, limits, now_ns)\n": ""},
+        "the lease does not move after the deadline",
+        workers="standby",
+    ),
+    Bug(
+        "the change of workers restarts the deadline",
+        failover,
+        {"return replace(rules.fed(state, worker, now_ns), ": "return replace(state, fed_ns=now_ns, "},
+        "the timer goes on from the last command",
+        workers="standby",
+    ),
+    Bug(
+        "the last command before the change is forgotten",
+        failover,
+        {"return replace(rules.fed(state, worker, now_ns), ": "return replace(state, "},
+        "the timer goes on from the last command",
+        workers="standby",
+    ),
+    Bug(
+        "the lease moves to a standby that has nothing to say",
+        failover,
+        {"standby.prepared_epoch == state.epoch": "True"},
+        "the lease moves only to a standby with an answer to a fresh state of the session",
+        workers="standby",
+    ),
+    Bug(
         "the client takes an older epoch",
         LATCH,
         {"if (command.epoch < epoch_) return Refusal::OldEpoch;": ""},
         "no command of an older epoch is applied after one of a newer",
-        workers="two",
+        workers="standby",
     ),
     Bug(
         "the client ignores the latch",
@@ -288,12 +330,17 @@ BUGS = [
 ]
 
 
-QUICK = ("the client has no deadline", "the client ignores the latch")
-"""Those of the client that the normal run plants: each needs a build of its own."""
+QUICK = (
+    "the client has no deadline",
+    "the client ignores the latch",
+    "the lease moves again and again",
+    "the change of workers restarts the deadline",
+)
+"""Of the client's and the standby's, those of the normal run: each needs a build or tables of its own."""
 
 
 def _cases() -> list[Any]:
-    slow = [isinstance(bug.where, str) and bug.name not in QUICK for bug in BUGS]
+    slow = [(isinstance(bug.where, str) or bug.where is failover) and bug.name not in QUICK for bug in BUGS]
     marks = [[pytest.mark.thorough] if each else [] for each in slow]
     return [pytest.param(bug, id=bug.name, marks=mark) for bug, mark in zip(BUGS, marks, strict=True)]
 

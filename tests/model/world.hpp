@@ -22,6 +22,14 @@ void successors(const State& s, Emit emit) {
         for (const int lag : {0, 1}) step("the guard writes what it granted", lag, [&](State& n) { guardWrites(n, lag); });
     } else if (s[kGuardUp]) {
         if (s[kWorker] == kDead) step("the guard sees the worker's death", 0, reapWorker);
+        if (hasStandby && s[kGuardMode] == kActive) {
+            for (const int lag : {0, 1}) {
+                State next = s;
+                if (s[kWorker] == kDead && guardFailsOver(next, false, lag)) emit("the guard sees the worker's death; the standby goes on", lag, next);
+                next = s;
+                if (guardFailsOver(next, true, lag)) emit("the guard finds the worker silent; the standby goes on", lag, next);
+            }
+        }
         if (s[kWorker] == kReaped) step("the guard starts a worker", 0, [](State& n) { n.set(kWorker, kStarting); });
         if (s[kWorker] == kUp && !s[kReady]) step("the guard learns that the worker is ready", 0, [](State& n) { n.set(kReady, 1); });
         if (s[kAsked]) step("the guard answers activate", 0, [](State& n) { serveActivate(n, true, 0); });
@@ -72,7 +80,7 @@ void successors(const State& s, Emit emit) {
             if (s[kClientSession] && (!remembered || s[kCommands] >> age & 1)) {
                 step("the client gets the answer to a state of age", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferActive); });
             }
-            if (movesLease && s[kClientSession] && (!remembered || s[kOldCommands] >> age & 1)) {
+            if ((movesLease || hasStandby) && s[kClientSession] && (!remembered || s[kOldCommands] >> age & 1)) {
                 step("the client gets an answer of an older epoch", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferOldActive); });
             }
             step("the client gets another session's answer", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferForeignActive); });

@@ -13,6 +13,7 @@ import zmq
 from gaitd.ctl.client import ControlClient
 from gaitd.ctl.route import Route
 from gaitd.wire.codec import decode_command, encode_state
+from gaitd.wire.endpoints import local_endpoint
 from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand, RobotState
 
@@ -68,6 +69,7 @@ class Controller:
         self.commands.set(zmq.CONFLATE, 1)
         self.commands.set(zmq.SUBSCRIBE, b"")
         route.connect(self.commands, "command", "guard")
+        self._connected = {"state", "command"}
         self.session = 0
         self.seq = 0
         self.sent: RobotState | None = None
@@ -83,7 +85,17 @@ class Controller:
     def hello(self, **changes: Any) -> dict[str, Any]:
         body = {"controller": self.name, "joints": self.joints, "fields": ALL_FIELDS, "message": "state"}
         self.contract = self.control.demand("hello", **{**body, **changes})
+        for endpoint in self.contract["endpoints"]:
+            self._connect(endpoint["state"], self.states)
+            self._connect(endpoint["command"], self.commands)
         return self.contract
+
+    def _connect(self, channel: str, socket: zmq.Socket[bytes]) -> None:
+        """A further worker's channel; it has no TCP port."""
+        if channel in self._connected or not isinstance(self.where, Path):
+            return
+        socket.connect(local_endpoint(self.where, channel))
+        self._connected.add(channel)
 
     def activate(self) -> int:
         self.session = self.control.demand("activate")["session"]

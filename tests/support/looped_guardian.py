@@ -48,7 +48,7 @@ class LoopedGuardian:
     ``hear`` gets what it publishes, when that is written.
     """
 
-    def __init__(self, bundle: Any, hear: Callable[[bytes], None]) -> None:
+    def __init__(self, bundle: Any, hear: Callable[[bytes], None], config: Config | None = None) -> None:
         self._writes: list[Write] = []
         self._requests: deque[tuple[Request, Callable[[Reply], None]]] = deque()
         self._hear = hear
@@ -70,11 +70,16 @@ class LoopedGuardian:
         with contextlib.ExitStack() as stack:
             for (module, name), result in patches.items():
                 stack.enter_context(mock.patch.object(module, name, return_value=result))
-            self._guardian: Any = main.Guardian(bundle, Config(), ["onnx"])
+            self._guardian: Any = main.Guardian(bundle, config or Config(), ["onnx"])
         self.memory: GuardMemory = self._guardian._guard
-        self.worker_memory: WorkerMemory = self._guardian._worker_memory
+        self.worker_memory: WorkerMemory = self._guardian._worker.memory
         self._guardian._guard = _Held(self.memory, self._writes)
-        self._guardian._worker.ready = self._guardian._sessions.worker_ready = True
+        self._guardian._sessions.worker_ready = True
+        for worker in self._guardian._workers.by_slot:
+            worker.ready = True
+        self.standby_memory: list[WorkerMemory] = [
+            worker.memory for worker in self._guardian._workers.by_slot[1:]
+        ]
 
     def ask(self, name: str, then: Callable[[Reply], None], **body: Any) -> None:
         """A request waits at its socket; ``then`` gets the reply, when that is written."""
@@ -83,6 +88,13 @@ class LoopedGuardian:
     def wake(self, now_ns: int) -> list[Write]:
         """One turn of its loop; its writes, which are still to be made."""
         self._guardian._wake(now_ns)
+        writes = self._writes[:]
+        self._writes.clear()
+        return writes
+
+    def worker_dies(self, slot: int, now_ns: int) -> list[Write]:
+        """Its lifeline broke; the guardian's writes, which are still to be made."""
+        self._guardian._note_death(self._guardian._workers.by_slot[slot], now_ns)
         writes = self._writes[:]
         self._writes.clear()
         return writes

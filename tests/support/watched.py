@@ -104,13 +104,15 @@ class LoopedWorker:
         guard: GuardMemory,
         memory_fd: int,
         announce: Announce,
+        make: Callable[..., Any] | None = None,
     ) -> None:
+        """``make``: another class than the loop's Worker, given the same."""
         self.sent: list[bytes] = []
         self._waiting: list[bytes] = []
         self._announce = announce
         context = SimpleNamespace(destroy=lambda linger: None)
         access = SimpleNamespace(
-            open=lambda kind, *_: self._socket(kind), admit=lambda: None, bound={"command": []}
+            open=lambda kind, *_: self._socket(kind), admit=lambda: None, bound={"command": [], "cmd1": []}
         )
         with (
             mock.patch.object(loop, "realtime_context", return_value=context),
@@ -118,7 +120,7 @@ class LoopedWorker:
             mock.patch.object(loop, "PeerLimits", return_value=SimpleNamespace(enforce=lambda: "")),
             mock.patch.object(loop, "may_use_fifo", return_value=False),
         ):
-            self.worker = loop.Worker(
+            self.worker = (make or loop.Worker)(
                 bundle,
                 backend,
                 slot,

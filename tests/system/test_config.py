@@ -163,6 +163,19 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
             "[realtime]\nworker_priority = 70",
             r"guardian_priority is 70 and worker_priority 70: .*set guardian_priority above",
         ),
+        ('[standby]\nbackend = "npu"', r"Invalid enum value 'npu' - at `\$\.standby\.backend`"),
+        (
+            '[standby]\nbackend = "cpu"\n[guard]\ndeadline_periods = 3',
+            r"standby\.backend is 'cpu' and guard\.deadline_periods 3: .*set it to 4 or more",
+        ),
+        (
+            '[standby]\nbackend = "cpu"\n[realtime]\nworker_priority = 50',
+            r"standby_priority is 50 and realtime\.worker_priority 50: .*set standby_priority below",
+        ),
+        (
+            "[realtime]\nworker_cpus = [4, 6]\nstandby_cpus = [6]",
+            r"standby_cpus is \[6\] and worker_cpus \[4, 6\]: .*give standby_cpus another core",
+        ),
         ('[daemon]\nruntime_dir = "/' + "p" * 110 + '"', r"a socket's path of 124 bytes, .* may have 107"),
         ('[daemon]\nruntime_dir = "@gaitd"', r"@gaitd/command\.sock names no file: anybody may connect"),
         ('[daemon]\nruntime_dir = "/tmp/a\\u0000b"', r"matching regex .* - at `\$\.daemon\.runtime_dir`"),
@@ -284,3 +297,8 @@ def test_a_file_is_utf8_whatever_the_locale_is(tmp_path: Path) -> None:
     ascii_locale = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "gaitd.cli", "config", str(path)]
     assert subprocess.run(command, env=ascii_locale, capture_output=True, check=False).returncode == 0
+
+
+def test_what_a_standby_does_not_work_with_is_no_matter_without_one(tmp_path: Path) -> None:
+    text = "[guard]\ndeadline_periods = 3\n[realtime]\nworker_priority = 40\n"
+    assert load_config(robot_file(tmp_path, "etc/gaitd/gaitd.toml", text)).standby.wanted is False

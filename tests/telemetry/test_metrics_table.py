@@ -14,7 +14,9 @@ from prometheus_client.exposition import generate_latest
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import create_memory
+from gaitd.shared.processes import WORKERS
 from gaitd.shared.telemetry_memory import TelemetryMemory
+from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.headroom import Headroom
 from gaitd.telemetry.machine_metrics import MachineCollector
@@ -74,7 +76,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
     manifest = tape.bundle.manifest
     launch = TelemetryLaunch(
         guard_memory_fd=-1,
-        worker_memory_fd=-1,
+        worker_memory_fds=[],
         telemetry_memory_fd=-1,
         manifest_fd=create_memory("manifest", 5, b"small"),
         metrics=Metrics(),
@@ -87,13 +89,15 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
         bundle="small.gaitd",
         joints=manifest.joints,
     )
-    tape.guard.words["worker_pid"] = WORKER
+    for slot in range(len(WORKERS)):
+        tape.guard.words.row("worker_pid")[slot] = WORKER
     registry = CollectorRegistry()
     headroom = Headroom(manifest, launch.deadline_s)
     histograms = StepHistograms(registry, launch.period_s, headroom.feed)
     registry.register(headroom)
+    workers = [tape.memory, WorkerMemory.create(*tape.memory.shape)]
     progress = TelemetryMemory.create(len(manifest.joints)).words
-    registry.register(MemoryCollector(tape.guard, tape.memory, progress, launch))
+    registry.register(MemoryCollector(tape.guard, workers, progress, launch))
     registry.register(NpuCollector(root))
     registry.register(MachineCollector(tape.guard.words, GUARDIAN, root))
     histograms.feed(tape.memory.steps, 0)

@@ -51,7 +51,7 @@ class Board:
     def recorder(self, directory: Path, keep: int = 20, after_s: float = 0.0) -> FlightRecorder:
         launch = TelemetryLaunch(
             guard_memory_fd=-1,
-            worker_memory_fd=-1,
+            worker_memory_fds=[],
             telemetry_memory_fd=-1,
             manifest_fd=create_memory("manifest", len(MANIFEST), MANIFEST),
             metrics=Metrics(),
@@ -64,7 +64,7 @@ class Board:
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(Memories(self.guard, self.worker, launch), self.progress)
+        return FlightRecorder(Memories(self.guard, [self.worker], launch), self.progress)
 
     def add_steps(self, count: int) -> None:
         for seq in range(1, count + 1):

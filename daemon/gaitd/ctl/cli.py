@@ -126,6 +126,7 @@ def _in_words(status: dict[str, Any]) -> str:
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
         *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
+        *_standby(status),
         *(["rehearsal   daemon.rehearsal is on: not for walking"] if status.get("rehearsal") else []),
         f"controllers {', '.join(status['controllers']) or 'none connected'}",
         f"interval    {_interval(status)}",
@@ -134,6 +135,16 @@ def _in_words(status: dict[str, Any]) -> str:
         f"real time   {_realtime(status['missing_realtime'])}",
     ]
     return "\n".join(map(printable, lines))
+
+
+def _standby(status: dict[str, Any]) -> list[str]:
+    """The standby, where there is one, and what it has done."""
+    standby = status.get("standby")
+    if not standby:
+        return []
+    ready = "ready" if standby["ready"] else "NOT READY: a failure of the worker ends in damping"
+    lines = [f"standby     {ready}, pid {standby['pid']}, start {standby['starts']}, {standby['backend']}"]
+    return [*lines, f"LAST WORKER {status['failover']}"] if status["failover"] else lines
 
 
 def _refusals(status: dict[str, Any]) -> str:

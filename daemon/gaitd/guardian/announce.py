@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import gaitd
 from gaitd.bundle import Bundle
 from gaitd.guardian.rules import GuardState
 from gaitd.shared.events import Event, EventKind
-from gaitd.shared.guard_memory import SessionSetup
+from gaitd.shared.guard_memory import FailoverKind, SessionSetup
 from gaitd.system.log import log
 from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.generated import MAX_STATE_RATE, Mode
@@ -38,6 +39,60 @@ class RateWatch:
             control_period_ms=self._period_ns / 1e6,
             rate=f"{1.0 / factor:.2f}",
         )
+
+
+class LastWorker:
+    """Says it when the robot walks and no other worker could go on for the one that it walks on."""
+
+    def __init__(self) -> None:
+        self._alone = False
+
+    def look(self, state: GuardState, standby_ready: bool) -> None:
+        """``standby_ready``: it could take over, if it has not."""
+        alone = state.mode is Mode.ACTIVE and (state.moved_ns > 0 or not standby_ready)
+        if alone and not self._alone:
+            why = "it is the standby" if state.moved_ns else "the standby is not ready"
+            log.warning("ON THE LAST WORKER", why=why, session=state.session)
+        elif self._alone and not alone and state.mode is Mode.ACTIVE:
+            log.info("the standby is ready again", session=state.session)
+        self._alone = alone
+
+
+def log_failover(state: GuardState, kind: FailoverKind, pid: int) -> None:
+    """The robot walks on."""
+    log.warning(
+        "THE STANDBY HAS TAKEN OVER",
+        because=kind.name.lower(),
+        detail=state.moved_why or "-",
+        pid=pid,
+        session=state.session,
+        holder=f"worker-{state.slot}",
+    )
+
+
+def failover_event(state: GuardState, kind: FailoverKind, setup: SessionSetup) -> Event:
+    """The same for the flight recorder, with what the messages under the new epoch are to be read by."""
+    return Event(
+        at_ns=state.moved_ns,
+        kind=EventKind.FAILOVER,
+        session=state.session,
+        epoch=state.epoch,
+        code=kind,
+        raw=setup.raw,
+        order=setup.policy_from_controller.tolist(),
+        text=state.moved_why,
+    )
+
+
+def on_standby(state: GuardState, worker_ready: bool) -> str:
+    """Since when and why the standby has the session, and how its predecessor's successor is."""
+    since_s = time.time() - (time.monotonic_ns() - state.moved_ns) / 1e9
+    since = time.strftime("%H:%M:%S UTC", time.gmtime(since_s))  # local time may read a file
+    fresh = "ready" if worker_ready else "not ready yet"
+    return (
+        f"on the standby (CPU) since {since}, because: {state.moved_why or 'the worker died'}; "
+        f"a fresh worker is {fresh}, for the next session"
+    )
 
 
 def log_start(bundle: Bundle, backend: str) -> None:

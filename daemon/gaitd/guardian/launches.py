@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -12,7 +12,7 @@ from gaitd.bundle import Bundle
 from gaitd.bundle.read import MANIFEST
 from gaitd.errors import printable
 from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.launch import TelemetryLaunch, WorkerLaunch
+from gaitd.shared.launch import StandbyLaunch, TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import create_memory, read_only
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
@@ -30,8 +30,9 @@ def worker_launch(
     guard: GuardMemory,
     memory: WorkerMemory,
     lifeline_fd: int,
+    standby: StandbyLaunch | None,
 ) -> Launch:
-    """The worker writes its slot's memory and reads the guardian's."""
+    """The worker writes its slot's memory and reads the guardian's, a standby that of its holder, too."""
     guard_fd = read_only(guard.fd)
 
     def argument(report_fd: int) -> str:
@@ -45,23 +46,29 @@ def worker_launch(
             lifeline_fd=lifeline_fd,
             report_fd=report_fd,
             config=config,
+            standby=standby,
         )
         return msgspec.json.encode(launch).decode()
 
-    return argument, [guard_fd, memory.fd, lifeline_fd]
+    own = [guard_fd, memory.fd, lifeline_fd]
+    return argument, own if standby is None else [*own, standby.holder_memory_fd, standby.wake_fd]
 
 
 def telemetry_launch(
-    bundle: Bundle, backends: list[BackendName], config: Config, guard: GuardMemory, memory: WorkerMemory
+    bundle: Bundle,
+    backends: list[BackendName],
+    config: Config,
+    guard: GuardMemory,
+    memories: Sequence[WorkerMemory],
 ) -> Launch:
-    """Telemetry reads the others' memory and has its own; it has nothing to report."""
+    """Telemetry reads the others' memory and has its own; it has nothing to report. ``memories``: by slot."""
     manifest = bundle.manifest
     own = TelemetryMemory.create(len(manifest.joints))
     text = bundle.files[MANIFEST]
     manifest_fd = read_only(create_memory("gaitd-manifest", len(text), text))
     launch = TelemetryLaunch(
         guard_memory_fd=read_only(guard.fd),
-        worker_memory_fd=read_only(memory.fd),
+        worker_memory_fds=[read_only(memory.fd) for memory in memories],
         telemetry_memory_fd=own.fd,
         manifest_fd=manifest_fd,
         metrics=config.metrics,
@@ -75,4 +82,5 @@ def telemetry_launch(
         joints=manifest.joints,
     )
     argument = msgspec.json.encode(launch).decode()
-    return lambda report_fd: argument, [launch.guard_memory_fd, launch.worker_memory_fd, own.fd, manifest_fd]
+    inherited = [launch.guard_memory_fd, *launch.worker_memory_fds, own.fd, manifest_fd]
+    return lambda report_fd: argument, inherited

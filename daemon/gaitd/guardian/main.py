@@ -16,24 +16,22 @@ from typing import Any
 
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
-from gaitd.guardian import announce, rules
-from gaitd.guardian.backend_choice import BackendChoice
+from gaitd.guardian import announce, failover, rules
 from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
 from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.event_log import keep_events_of
-from gaitd.guardian.launches import telemetry_launch, worker_launch
+from gaitd.guardian.launches import telemetry_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.status import describe
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
+from gaitd.guardian.workers import Workers
 from gaitd.shared import lease
-from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.lifeline import create_lifeline, map_lifeline
-from gaitd.shared.processes import GUARDIAN, TELEMETRY, WORKER, WORKER_SLOT, ChildProcess
-from gaitd.shared.worker_memory import WorkerMemory, WorkerShape
+from gaitd.shared.guard_memory import FailoverKind, GuardMemory
+from gaitd.shared.processes import GUARDIAN, STANDBY, TELEMETRY, WORKER, ChildProcess
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
@@ -58,8 +56,6 @@ MAX_UNDELIVERED = 2
 """Sessions in a row of which nothing may have reached the other side, until the worker is replaced."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
-METRICS_WINDOW_S = 5.0
-"""Of steps in the worker's memory without a flight recorder: telemetry looks ten times a second."""
 PEERS_LOOK_NS = 1_000_000_000
 """At most one look in this time at which connections are gone."""
 
@@ -68,17 +64,21 @@ class Guardian:
     """The main process of one gaitd."""
 
     def __init__(
-        self, bundle: Bundle, config: Config, backends: list[BackendName], worker: ChildProcess = WORKER
+        self,
+        bundle: Bundle,
+        config: Config,
+        backends: list[BackendName],
+        worker: ChildProcess = WORKER,
+        standby: ChildProcess = STANDBY,
     ) -> None:
         """Claim the runtime directory and bind the sockets. Raises InputError.
 
-        ``backends``: to try, in order (gaitd.backends.backends_to_try).
+        ``backends``: to try, in order (gaitd.backends.backends_to_try). ``standby``: if the config wants it.
         """
         manifest = bundle.manifest
         self._bundle = bundle
         self._joints = manifest.joints
         self._config = config
-        self._choice = BackendChoice(backends)
         self._degradation = Degradation()
         self._period_ns = manifest.period_ns
         self._limits = GuardLimits(
@@ -90,7 +90,10 @@ class Guardian:
         self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
-        self._worker_memory = WorkerMemory.create(*_worker_shape(bundle, config))
+        rows = [worker, standby] if config.standby.wanted else [worker]
+        self._workers = Workers(rows, bundle, backends, config, self._guard, self._start)
+        self._worker = self._workers.by_slot[0]
+        self._choice = self._worker.choice
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
         self._channel = ControlChannel(
             self._context,
@@ -102,33 +105,25 @@ class Guardian:
         """For how long nothing has got through the guardian's own sockets."""
         # The upper bits differ from run to run, so that no session number ever comes again.
         self._sessions = Sessions(
-            bundle, self._limits, secrets.randbits(40) << 20 | 1, self._status, time.monotonic_ns()
+            bundle,
+            self._limits,
+            secrets.randbits(40) << 20 | 1,
+            self._status,
+            time.monotonic_ns(),
+            slots=range(len(rows)),
         )
         self._applied = GuardState()
         self._undelivered = 0
         self._standing = False
         """The last command to the controllers was the default stance."""
-        self._broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
-        """Readable when the worker's lifeline broke."""
-        lifeline_fd = create_lifeline()
-        self._worker = WorkerProcess(
-            Child(
-                worker,
-                *worker_launch(
-                    bundle, backends, config, WORKER_SLOT, self._guard, self._worker_memory, lifeline_fd
-                ),
-            ),
-            self._choice,
-            self._worker_memory,
-            map_lifeline(lifeline_fd),
-            self._broken_fd,
-            self._start,
-        )
+        workers = self._workers.by_slot
         self._telemetry = Child(
-            TELEMETRY, *telemetry_launch(bundle, backends, config, self._guard, self._worker_memory)
+            TELEMETRY,
+            *telemetry_launch(bundle, backends, config, self._guard, [each.memory for each in workers]),
         )
         self._poll = select.epoll()
-        self._children = Children([self._worker.child, self._telemetry], self._poll)
+        self._children = Children([*(each.child for each in workers), self._telemetry], self._poll)
+        self._last_worker = announce.LastWorker()
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
         self._service = ServiceManager()
@@ -154,21 +149,24 @@ class Guardian:
         if config.daemon.rehearsal:
             announce.log_rehearsal()
         now_ns = time.monotonic_ns()
-        self._start(self._worker.child, now_ns)
+        for worker in self._workers.by_slot:
+            self._start(worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
             self._start(self._telemetry, now_ns)
         self._become_realtime()
         freeze_garbage()
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
         self._poll.register(timer_fd, select.EPOLLIN)
-        self._poll.register(self._broken_fd, select.EPOLLIN)
+        broken = {worker.broken_fd: worker for worker in self._workers.by_slot}
+        for fd in broken:
+            self._poll.register(fd, select.EPOLLIN)
         try:
             while not self._stopping:
                 for fd, _ in self._poll.poll():
-                    if fd in (timer_fd, self._broken_fd):
+                    if fd == timer_fd or fd in broken:
                         os.read(fd, 8)
-                    if fd == self._broken_fd:
-                        self._note_death(time.monotonic_ns())
+                    if fd in broken:
+                        self._note_death(broken[fd], time.monotonic_ns())
                     if fd == self._children.fd:
                         self._children.hear_news(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
@@ -178,15 +176,18 @@ class Guardian:
 
     def _wake(self, now_ns: int) -> None:
         """One look at everything, deaths first."""
-        self._look_after_worker(now_ns)
+        self._look_after_workers(now_ns)
         requests, refused = self._channel.serve(self._answer)
         self._words["control_requests"] += requests
         self._words["control_refused"] += refused
         self._words["peers_disconnected"] = self._channel.disconnected
         self._silence_ns = self._channel.probe.silence_ns(now_ns)
-        self._sessions.state = rules.tick(self._sessions.state, self._worker.view(), self._limits, now_ns)
+        view = self._holder.view()
+        self._sessions.state = rules.tick(self._sessions.state, view, self._limits, now_ns)
         self._sessions.state = rules.unheard(self._sessions.state, self._silence_ns, self._limits, now_ns)
         self._apply(now_ns)
+        if self._workers.standby is not None:
+            self._fail_over_if_wanted(now_ns)
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
         self._look_after_rate()
@@ -202,10 +203,15 @@ class Guardian:
             self._forget_gone(now_ns)
         reply = self._sessions.answer(peer, request, now_ns)
         self._sessions.state = rules.explain(
-            before, self._sessions.state, self._worker.view(), self._limits, now_ns
+            before, self._sessions.state, self._holder.view(), self._limits, now_ns
         )
         self._apply(now_ns)
         return reply
+
+    @property
+    def _holder(self) -> WorkerProcess:
+        """The worker whose commands count, or would."""
+        return self._workers.by_slot[self._sessions.state.slot]
 
     def _forget_gone(self, now_ns: int) -> None:
         """Whoever asks for the status shall see who is there; a look costs each of them a message."""
@@ -225,6 +231,7 @@ class Guardian:
             self._applied = state
             self._renew_lease(now_ns)
             self._words["mode"], self._words["reason"] = state.mode, state.reason
+            self._words["holder"] = state.slot
         changed = (state.mode, state.session) != (before.mode, before.session)
         standing = rules.stands(state, self._limits, now_ns)
         if changed or standing is not self._standing or now_ns >= self._next_publish_ns:
@@ -240,7 +247,7 @@ class Guardian:
         state = self._applied
         active = state.mode is Mode.ACTIVE
         self._guard.lease = (
-            lease.grant(state.epoch, WORKER_SLOT, now_ns - self._silence_ns + self._limits.deadline_ns)
+            lease.grant(state.epoch, state.slot, now_ns - self._silence_ns + self._limits.deadline_ns)
             if active
             else lease.NOBODY
         )
@@ -248,7 +255,7 @@ class Guardian:
     def _announce(self, state: GuardState) -> None:
         setup = self._sessions.joint_order.setup
         self._guard.events.write(announce.mode_event(state, self._joints, self._sessions.owner, setup))
-        announce.log_mode(state, self._joints, self._sessions.owner, self._bundle.policy_id, WORKER_SLOT)
+        announce.log_mode(state, self._joints, self._sessions.owner, self._bundle.policy_id, state.slot)
         self._say_status()
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
@@ -264,7 +271,7 @@ class Guardian:
             self._replace_worker(f"{MAX_UNDELIVERED} sessions in a row ended without a delivered command")
 
     def _replace_worker(self, why: str) -> None:
-        self._worker.give_up(why)
+        self._holder.give_up(why)
         self._note_readiness()
 
     def _say_status(self) -> None:
@@ -273,56 +280,108 @@ class Guardian:
         running = f"policy {manifest.name} {manifest.version} on {self._choice.current}"
         if self._choice.fallback:
             running += f", on the CPU because {self._choice.fallback}"
-        self._service.say_status(announce.status_line(self._sessions.state, self._joints, starting, running))
+        state = self._sessions.state
+        if state.moved_ns:
+            running += f"; {announce.on_standby(state, self._worker.ready)}"
+        self._service.say_status(announce.status_line(state, self._joints, starting, running))
 
     def _note_readiness(self) -> None:
         self._sessions.worker_ready = self._worker.ready
-        self._words["worker_ready"] = int(self._worker.ready)
-        self._words["worker_pid"] = self._worker.child.pid
+        for worker in self._workers.by_slot:
+            self._words.row("worker_ready")[worker.slot] = int(worker.ready)
+            self._words.row("worker_pid")[worker.slot] = worker.child.pid
 
-    def _look_after_worker(self, now_ns: int) -> None:
-        worker, sessions = self._worker, self._sessions
+    def _look_after_workers(self, now_ns: int) -> None:
+        walks_without = self._sessions.state.mode is Mode.ACTIVE and self._holder is not self._worker
+        self._worker.may_fail = walks_without
+        for worker in self._workers.by_slot:
+            self._look_after_worker(worker, now_ns)
+        if self._workers.standby is not None:
+            self._last_worker.look(self._sessions.state, self._workers.standby.ready)
+
+    def _look_after_worker(self, worker: WorkerProcess, now_ns: int) -> None:
         before, was_ever_ready = (worker.ready, worker.child.starts), worker.ever_ready
         how_it_died = worker.look(now_ns, self._fifo_priority)
         self._note_readiness()
         if how_it_died is not None:
-            sessions.state = rules.worker_died(sessions.state, how_it_died, now_ns)
-            self._apply(now_ns)
+            self._hear_of_death(worker, how_it_died, now_ns)
+        if worker is not self._worker:
+            return
         if worker.ever_ready and not was_ever_ready:
             self._service.say_ready()
         if (worker.ready, worker.child.starts) != before or how_it_died:
             self._say_status()
 
-    def _note_death(self, now_ns: int) -> None:
-        """The worker's lifeline broke: damping first, everything else later."""
-        if not self._worker.note_death():
+    def _note_death(self, worker: WorkerProcess, now_ns: int) -> None:
+        """A worker's lifeline broke: damping or the standby first, everything else later."""
+        if not worker.note_death():
             return
         self._note_readiness()
-        self._sessions.state = rules.worker_died(self._sessions.state, "", now_ns)
-        self._apply(now_ns)
+        self._hear_of_death(worker, "", now_ns)
         self._say_status()
 
+    def _hear_of_death(self, worker: WorkerProcess, how: str, now_ns: int) -> None:
+        sessions = self._sessions
+        if worker is not self._holder:
+            sessions.state = failover.explain(sessions.state, worker.slot, how)
+            return
+        if not self._fail_over(FailoverKind.DIED, how, now_ns):
+            sessions.state = rules.worker_died(sessions.state, how, now_ns)
+            self._apply(now_ns)
+
+    def _fail_over_if_wanted(self, now_ns: int) -> None:
+        """Before anything says damping: the timer is far from its end."""
+        state, standby, worker = self._sessions.state, self._workers.standby, self._worker
+        if standby is None or state.mode is not Mode.ACTIVE or self._holder is not worker:
+            return
+        why = failover.wanted(state, worker.view(), standby.view(), self._limits, now_ns)
+        if why is not None and self._fail_over(*why, now_ns):
+            worker.give_up(why[1])
+            self._note_readiness()
+
+    def _fail_over(self, kind: FailoverKind, why: str, now_ns: int) -> bool:
+        """The standby goes on with the session, if it may and can."""
+        standby, sessions, view = self._workers.standby, self._sessions, self._worker.view()
+        if standby is None or not standby.ready:
+            return False
+        if not failover.is_possible(sessions.state, view, standby.view(), self._limits, now_ns):
+            return False
+        sessions.fail_over(view, why, now_ns)
+        self._apply(now_ns)
+        self._workers.wake_standby()
+        self._words.row("failovers")[kind] += 1
+        state, setup = sessions.state, sessions.joint_order.setup
+        self._guard.events.write(announce.failover_event(state, kind, setup))
+        announce.log_failover(state, kind, standby.child.pid)
+        self._say_status()
+        return True
+
     def _look_after_rate(self) -> None:
-        state, words = self._applied, self._worker_memory.words
+        state, words = self._applied, self._holder.memory.words
         if state.mode is Mode.ACTIVE and words["state_interval_epoch"] == state.epoch:
             self._rate.look(state.epoch, words["state_interval_ns"])
 
     def _watch_degradation(self, now_ns: int) -> None:
-        counters = self._worker_memory.words
-        if text := self._degradation.look(counters["steps"], counters["late_steps"], now_ns):
+        steps, late = (
+            sum(worker.memory.words[name] for worker in self._workers.by_slot)
+            for name in ("steps", "late_steps")
+        )
+        if text := self._degradation.look(steps, late, now_ns):
             announce.log_degradation(text)
 
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
         self._service.repeat()
         heard = self._silence_ns <= self._limits.deadline_ns
-        if heard and self._service.watchdog_is_due(now_ns) and self._worker.is_making_progress(now_ns):
+        if heard and self._service.watchdog_is_due(now_ns) and self._holder.is_making_progress(now_ns):
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        self._words["backend"] = self._choice.index  # a worker reads it as soon as it runs
+        for worker in self._workers.by_slot:  # a worker reads it as soon as it runs
+            self._words.row("backend")[worker.slot] = worker.choice.index
         self._children.start(child, now_ns)
-        self._words["worker_starts"] = self._worker.child.starts
+        for worker in self._workers.by_slot:
+            self._words.row("worker_starts")[worker.slot] = worker.child.starts
 
     def _become_realtime(self) -> None:
         config = self._config.realtime
@@ -334,12 +393,12 @@ class Guardian:
 
     def _status(self) -> dict[str, Any]:
         return {
-            **describe(self._bundle, self._choice, self._worker, self._worker_memory.words),
+            **describe(self._bundle, self._sessions.state, self._workers),
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {
                 GUARDIAN.name: self._missing_realtime,
-                WORKER.name: self._worker.report.realtime,
+                **{each.child.name: each.report.realtime for each in self._workers.by_slot},
             },
             "rehearsal": self._config.daemon.rehearsal,
             "refused_requests": self._words["control_refused"],
@@ -359,11 +418,3 @@ class Guardian:
             self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")
         os.close(self._lock_fd)
-
-
-def _worker_shape(bundle: Bundle, config: Config) -> WorkerShape:
-    """Room for what the flight recorder is to keep; without one, for what the metrics need."""
-    manifest, recorder = bundle.manifest, config.recorder
-    window_s = recorder.window_s if recorder.wanted else METRICS_WINDOW_S
-    dim = bundle.pipeline().builder.dim if recorder.wanted else 0
-    return WorkerShape.for_window(len(manifest.joints), dim, manifest.control_period_s, window_s)

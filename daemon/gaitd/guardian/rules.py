@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gaitd.shared.findings import Finding
+from gaitd.shared.processes import WORKER_SLOT
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.generated import LIMP_REASONS, Mode, Reason
 
@@ -41,6 +42,10 @@ class WorkerView:
     """The newest state refused or action rejected."""
     trip: Finding | None
     """The newest limit met whose response is to damp."""
+    prepared_ns: int = 0
+    """Of a standby: when the newest state came to which it has an answer ready."""
+    prepared_epoch: int = 0
+    """The epoch that it follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,12 @@ class GuardState:
     session: int = 0
     epoch: int = 0
     """Stands for this session and its holder; commands of another one feed nothing."""
+    slot: int = WORKER_SLOT
+    """Of the worker that holds the session."""
+    moved_ns: int = 0
+    """When the standby took over; 0: it did not."""
+    moved_why: str = ""
+    """For people."""
     since_ns: int = 0
     fed_ns: int = 0
     """The last moment that counted as alive: the newest command, or the activate."""
@@ -137,9 +148,10 @@ def tick(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) 
     """Damp for a limit that the worker met, feed the timer with its commands, or let the timer run out."""
     if state.mode is not Mode.ACTIVE:
         return state
-    if view.trip is not None and view.trip.epoch == state.epoch:
-        return damp(state, Reason.LIMIT, "", now_ns, view.trip.cause)
-    state = _fed(state, view, now_ns)
+    trip = trip_in(state, view)
+    if trip is not None:
+        return damp(state, Reason.LIMIT, "", now_ns, trip.cause)
+    state = fed(state, view, now_ns)
     if now_ns - state.fed_ns <= _limit_ns(state, limits):
         return state
     return _damp_for_silence(state, view, limits, now_ns)
@@ -156,14 +168,25 @@ def explain(
     """
     if before.mode is not Mode.ACTIVE or state.reason is not Reason.CLIENT_DEADLINE:
         return state
-    before = _fed(before, view, now_ns)
+    before = fed(before, view, now_ns)
     if now_ns - before.fed_ns <= _limit_ns(before, limits) // 2:
         return state
     return _damp_for_silence(before, view, limits, now_ns)
 
 
-def _fed(state: GuardState, view: WorkerView, now_ns: int) -> GuardState:
-    """A stamp from the future feeds nothing: it would hold the timer off until then."""
+def trip_in(state: GuardState, view: WorkerView) -> Finding | None:
+    """The limit that the worker met in this session, if its response is to damp."""
+    return view.trip if view.trip is not None and view.trip.epoch == state.epoch else None
+
+
+def is_overdue(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> bool:
+    """The timer has run out."""
+    state = fed(state, view, now_ns)
+    return now_ns - state.fed_ns > _limit_ns(state, limits)
+
+
+def fed(state: GuardState, view: WorkerView, now_ns: int) -> GuardState:
+    """The newest command feeds the timer; not one from the future, which would hold it off until then."""
     if view.last_command_epoch == state.epoch and state.fed_ns < view.last_command_ns <= now_ns:
         return replace(state, fed_ns=view.last_command_ns, fed_by_command=True)
     return state

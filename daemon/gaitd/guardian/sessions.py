@@ -6,8 +6,8 @@ Holds the guardian's state and answers the control channel's requests. No socket
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -16,14 +16,15 @@ import numpy as np
 import gaitd
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError, printable
-from gaitd.guardian import rules
-from gaitd.guardian.rules import GuardLimits, GuardState
+from gaitd.guardian import failover, rules
+from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.observation import required_fields
 from gaitd.shared.guard_memory import SessionSetup
-from gaitd.shared.processes import WORKER_SLOT
+from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
+from gaitd.wire.endpoints import slot_channels
 from gaitd.wire.frame import WireError
 from gaitd.wire.generated import JOINT_TARGET, TRANSPORT, Mode, Reason
 from gaitd.wire.messages import Float32Array
@@ -84,8 +85,13 @@ class Sessions:
         first_session: int,
         status: Callable[[], dict[str, Any]],
         now_ns: int,
+        *,
+        slots: Sequence[int] = (WORKER_SLOT,),
     ) -> None:
-        """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply."""
+        """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply.
+
+        ``slots``: of the workers that there are.
+        """
         self.state = GuardState(since_ns=now_ns)
         self._bundle = bundle
         self._pipeline = bundle.pipeline()
@@ -99,6 +105,11 @@ class Sessions:
         self._next_session = first_session
         self._epoch = 0
         self._status = status
+        self._endpoints = [
+            {"slot": slot, "transport": TRANSPORT, "state": state, "command": command}
+            for slot in slots
+            for state, command in [slot_channels(slot)]
+        ]
         self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
         self._owner: bytes = b""
         self._damped_by = ""
@@ -122,6 +133,13 @@ class Sessions:
     def _name_of(self, peer: bytes) -> str:
         """The name that it gave in its hello; empty without one."""
         return one_line(self._hellos[peer].controller, 40) if peer in self._hellos else ""
+
+    def fail_over(self, worker: WorkerView, why: str, now_ns: int) -> None:
+        """The standby goes on with the session of ``worker``, under a new epoch."""
+        self._epoch += 1
+        setup = replace(self.joint_order.setup, epoch=self._epoch, slot=STANDBY_SLOT)
+        self.joint_order = replace(self.joint_order, setup=setup)
+        self.state = failover.move(self.state, worker, self._epoch, STANDBY_SLOT, why, now_ns)
 
     def answer(self, peer: bytes, request: Request, now_ns: int) -> Reply:
         """Answer one request of a connection."""
@@ -169,9 +187,7 @@ class Sessions:
             "policy": 0,
             "period_ns": manifest.period_ns,
             "times": self._times,
-            "endpoints": [
-                {"slot": WORKER_SLOT, "transport": TRANSPORT, "state": "state", "command": "command"}
-            ],
+            "endpoints": self._endpoints,
             "joints": manifest.joints,
             "joint_targets": [JOINT_TARGET] * len(manifest.joints),
             "fields": needed,

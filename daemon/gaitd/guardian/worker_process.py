@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from gaitd.guardian.child import Child
 from gaitd.guardian.rules import WorkerView
 from gaitd.shared.launch import WorkerReport
 from gaitd.shared.lifeline import LifelineMemory, watch_lifeline
-from gaitd.shared.processes import WORKER
+from gaitd.shared.processes import WORKER_SLOT
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.log import log
 
@@ -33,22 +34,26 @@ class WorkerProcess:
         choice: BackendChoice,
         memory: WorkerMemory,
         lifeline: LifelineMemory,
-        broken_fd: int,
         start: Callable[[Child, int], None],
+        slot: int = WORKER_SLOT,
     ) -> None:
-        """``broken_fd``: eventfd that becomes readable when a ready worker dies. ``start``: how to start."""
+        """``start``: how to start."""
         self.child = child
+        self.slot = slot
+        self.choice = choice
+        self.memory = memory
+        self.broken_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        """Readable when a ready worker's lifeline broke."""
+        self.may_fail = slot != WORKER_SLOT
+        """Whatever becomes of it, gaitd goes on: the robot walks, or will, without it."""
         self.report = WorkerReport()
         """What the present worker reported when it became ready."""
         self.ready = False
         self.ever_ready = False
         self._given_up = False
         """Killed or dying, but not gone yet: the kernel may take its time."""
-        self._choice = choice
         self._why_given_up = ""
-        self._memory = memory
         self._lifeline = lifeline
-        self._broken_fd = broken_fd
         self._start = start
         self._report_bytes = b""
 
@@ -56,10 +61,10 @@ class WorkerProcess:
         """See to the worker; returns how it died, if it has just been found dead; "" while that is unknown.
 
         Raises the worker's own error when its very first start fails, ReplacedError when it is of other code
-        than this process, CrashLoopError when it dies again and again.
+        than this process, CrashLoopError when it dies again and again; not while it ``may_fail``.
         """
         child = self.child
-        if child.is_overdue(now_ns, START_LIMIT_NS):
+        if child.is_overdue(now_ns, START_LIMIT_NS) and not self.may_fail:
             raise CrashLoopError("the process that starts the others does not answer")
         if child.has_died():
             return self._reap(now_ns)
@@ -81,7 +86,7 @@ class WorkerProcess:
         """Kill it, once. No session starts with it any more, however long it takes to die."""
         if self.child.pid == 0 or self._given_up:
             return
-        log.error("worker replaced", pid=self.child.pid, why=why)
+        log.error(f"{self.child.name} replaced", pid=self.child.pid, why=why)
         self._why_given_up = why
         self._kill()
 
@@ -106,7 +111,7 @@ class WorkerProcess:
 
     def view(self) -> WorkerView:
         """What the worker last wrote of itself."""
-        memory, words = self._memory, self._memory.words
+        memory, words = self.memory, self.memory.words
         return WorkerView(
             heartbeat_ns=words["heartbeat_ns"],
             busy_since_ns=words["busy_since_ns"],
@@ -115,20 +120,26 @@ class WorkerProcess:
             last_command_epoch=words["last_command_epoch"],
             refusal=memory.refusal.read(),
             trip=memory.trip.read(),
+            prepared_ns=words["prepared_ns"],
+            prepared_epoch=words["prepared_epoch"],
         )
 
     def _silence_ns(self, now_ns: int) -> int:
-        return abs(now_ns - self._memory.words["heartbeat_ns"])
+        return abs(now_ns - self.memory.words["heartbeat_ns"])
 
     def _mark_ready(self, fifo_priority: int | None, now_ns: int) -> None:
         self.ready = self.ever_ready = True
         self.child.note_ready(now_ns)
-        watch_lifeline(self._lifeline, self._broken_fd, fifo_priority)
+        watch_lifeline(self._lifeline, self.broken_fd, fifo_priority)
         report = self.report
         log.info(
-            "worker ready", pid=self.child.pid, backend=report.backend, **report.versions, **report.selftest
+            f"{self.child.name} ready",
+            pid=self.child.pid,
+            backend=report.backend,
+            **report.versions,
+            **report.selftest,
         )
-        announce.log_missing_realtime(WORKER.name, report.realtime)
+        announce.log_missing_realtime(self.child.name, report.realtime)
 
     def _reap(self, now_ns: int) -> str:
         self.ready = False
@@ -138,24 +149,36 @@ class WorkerProcess:
         if how is None:
             return ""  # dead for sure; how is heard in a moment
         error = self.report.error
-        log.error("worker died", how=how, error=error or "-", deaths_in_a_row=self.child.deaths_in_a_row)
-        if self.child.replaced:
-            raise ReplacedError(error or "gaitd was replaced while it ran; restart it")
-        if failed_in_backend and self._choice.fall_back(error or self._why_given_up or how):
-            announce.log_fallback(self._choice.current, self._choice.fallback)
+        log.error(
+            f"{self.child.name} died",
+            how=how,
+            error=error or "-",
+            deaths_in_a_row=self.child.deaths_in_a_row,
+        )
+        replaced = self.child.replaced
+        if failed_in_backend and not replaced and self.choice.fall_back(error or self._why_given_up or how):
+            announce.log_fallback(self.choice.current, self.choice.fallback)
             return how
-        if not self.ever_ready and error:
-            raise _error_of(self.report, self._choice.fallback)
-        self.child.check_crash_loop(error or how)
+        if not self.ever_ready and error and not replaced and not self.may_fail:
+            raise _error_of(self.report, self.choice.fallback)
+        self._check(error or how)
         return how
+
+    def _check(self, last: str) -> None:
+        """Raises what ends gaitd: there will be no worker."""
+        if self.may_fail:
+            return
+        if self.child.replaced:
+            raise ReplacedError(self.report.error or "gaitd was replaced while it ran; restart it")
+        self.child.check_crash_loop(last)
 
     def _failed_in_backend(self) -> bool:
         """It ended while it loaded or proved its backend, and not for what the machine lacks for now."""
-        here = self._memory.words["proving_pid"] == self.child.pid
+        here = self.memory.words["proving_pid"] == self.child.pid
         return here and self.report.exit_code != ResourceError.exit_code
 
     def _restart_when_due(self, now_ns: int) -> None:
-        self.child.check_crash_loop("it could not be started; see the log")
+        self._check("it could not be started; see the log")
         if self.child.is_due(now_ns):
             self._given_up, self._why_given_up = False, ""
             self.report, self._report_bytes = WorkerReport(), b""

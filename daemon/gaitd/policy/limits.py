@@ -100,7 +100,7 @@ class CommandGuard:
 
     def reset(self) -> None:
         """Start of a session: the robot stands at the default joint position."""
-        self._last_target = self._default.copy()
+        self._lowest = self._highest = self._default.copy()
         self._answer = b""
         self._answered_at = self._default
 
@@ -114,10 +114,10 @@ class CommandGuard:
         """
         cause = self._model_fault(action, joint_position)
         if cause is not None:
-            return Decision(cause, self._last_target, action, action, {})
+            return Decision(cause, self._lowest, action, action, {})
         clipped = self._mapper.clip(action).copy()
         decision = Decision(None, self._mapper.target(clipped), clipped, action.copy(), {})
-        slew_low, slew_high = self._last_target - self._slew, self._last_target + self._slew
+        slew_low, slew_high = self._highest - self._slew, self._lowest + self._slew
         centre = joint_position + self._velocity_share * joint_velocity
         torque_low, torque_high = centre - self._torque_reach, centre + self._torque_reach
         low = np.maximum(np.maximum(slew_low, torque_low), self.position_min)
@@ -134,10 +134,18 @@ class CommandGuard:
 
         ``joint_position`` (n,) rad: where the joints were measured when the action was judged.
         """
-        self._last_target = decision.target
+        self.refer_to(decision.target)
         answer = decision.model_action.tobytes()
         if answer != self._answer:
             self._answer, self._answered_at = answer, joint_position
+
+    def refer_to(self, target: Float32Array) -> None:
+        """This target (n,) rad is the reference for slew: it is in force."""
+        self._lowest = self._highest = target
+
+    def refer_also_to(self, target: Float32Array) -> None:
+        """This target (n,) rad may be in force instead: it is a reference, too, until the next commit."""
+        self._lowest, self._highest = np.minimum(self._lowest, target), np.maximum(self._highest, target)
 
     def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:
         if action.shape != (self._joint_count,):
@@ -174,7 +182,7 @@ class CommandGuard:
         self, name: str, joint: int, target: np.float32, held: np.float32, centre: np.float32
     ) -> Cause:
         if name == "slew":
-            motion = abs(target - self._last_target[joint])
+            motion = max(target - self._lowest[joint], self._highest[joint] - target)
             return Cause(CauseKind.SLEW_LIMIT, joint, float(motion), float(self._slew[joint]))
         if name == "torque":
             stiffness = self._mapper.stiffness[joint]

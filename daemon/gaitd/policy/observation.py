@@ -48,6 +48,10 @@ class ObservationBuilder:
         """Length of one frame: one value of each term."""
         self.dim = len(self._stack)
         """Length of the observation vector."""
+        self.depth = compiled.depth
+        """States that are remembered."""
+        self.has_clock = math.isfinite(compiled.clock_period_s)
+        """The number of states since the start of the session is observed."""
         self._vector = np.zeros(self.dim, np.float32)
         self._not_filled = np.zeros(3, np.float32)
         self._step = 0

@@ -79,6 +79,15 @@ class PolicyPipeline:
         """Replay: a recorded action (n,), accepted when it was recorded, becomes ``last_action``."""
         self._last_action = action
 
+    def follow(self, action: Float32Array, target: Float32Array) -> None:
+        """Another worker's command is in force, with its action (n,) and target (n,) rad."""
+        self._last_action = action
+        self._guard.refer_to(target)
+
+    def refer_also_to(self, target: Float32Array) -> None:
+        """This target (n,) rad may be in force instead; see CommandGuard."""
+        self._guard.refer_also_to(target)
+
     def decide(self, action: Float32Array) -> Decision:
         """Judge the model's raw action (n,) for the newest state. Leaves no trace until ``commit``."""
         return self._guard.check(action, self._joint_position, self._joint_velocity)

@@ -51,6 +51,8 @@ class EventKind(enum.IntEnum):
     """The worker refused a state or rejected an action."""
     ERROR = 4
     """The worker ends with an error that is none of gaitd's own."""
+    FAILOVER = 5
+    """The standby goes on with the session under this epoch; ``code`` is the FailoverKind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +72,9 @@ class Event:
     cause: Cause = NO_CAUSE
     """Its joint in the policy's order."""
     raw: bool = False
-    """MODE of a session: its controller builds the observations."""
+    """MODE and FAILOVER: the session's controller builds the observations."""
     order: Sequence[int] = ()
-    """MODE of a session: values_of_controller[order] is in the policy's joint order."""
+    """MODE and FAILOVER: values_of_controller[order] is in the policy's joint order."""
     name: str = ""
     """The controller's, for MODE."""
     text: str = ""

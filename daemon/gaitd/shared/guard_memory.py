@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +12,33 @@ from gaitd.shared import events, memory
 from gaitd.shared.checked_block import CheckedBlock, size_of
 from gaitd.shared.events import EventRing
 from gaitd.shared.memory import Words, aligned
+from gaitd.shared.processes import WORKERS
 from gaitd.wire.generated import MAX_JOINTS, Reason
+
+
+class FailoverKind(enum.IntEnum):
+    """Why a standby took over."""
+
+    DIED = 0
+    SILENT = 1
+    ERRORS = 2
+
 
 GUARD_WORDS = {
     "mode": 1,
     "reason": 1,
-    "worker_ready": 1,
-    "worker_starts": 1,
-    "worker_pid": 1,
-    "backend": 1,
+    "worker_ready": len(WORKERS),
+    "worker_starts": len(WORKERS),
+    "worker_pid": len(WORKERS),
+    "backend": len(WORKERS),
+    "holder": 1,
+    "failovers": len(FailoverKind),
     "control_requests": 1,
     "control_refused": 1,
     "peers_disconnected": 1,
     "damping_by_reason": len(Reason),
 }
-"""Name and number of 8-byte words."""
+"""Name and number of 8-byte words; of workers by slot. ``holder``: the slot that the session is with."""
 
 _SESSION = np.dtype(
     [

@@ -13,6 +13,15 @@ from gaitd.system.config import Config, Metrics, Recorder
 Launch = TypeVar("Launch", "WorkerLaunch", "TelemetryLaunch")
 
 
+class StandbyLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a standby is told beside what every worker is told."""
+
+    holder_memory_fd: int
+    """The memory of the worker that it follows, read-only."""
+    wake_fd: int
+    """An eventfd: the lease has come to it."""
+
+
 class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """The worker's one argument, as JSON. The descriptors are inherited."""
 
@@ -27,13 +36,16 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     lifeline_fd: int
     report_fd: int
     config: Config
+    standby: StandbyLaunch | None
+    """None: it follows nobody."""
 
 
 class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """Telemetry's one argument, as JSON; others' descriptors are read-only."""
 
     guard_memory_fd: int
-    worker_memory_fd: int
+    worker_memory_fds: list[int]
+    """By slot."""
     telemetry_memory_fd: int
     manifest_fd: int
     """The bundle's manifest.yaml."""

@@ -13,7 +13,7 @@ class Process:
     """One row: its name, and how it is scheduled."""
 
     name: str
-    realtime: Literal["guardian", "worker", None]
+    realtime: Literal["guardian", "worker", "standby", None]
     """Whose priority and CPUs of ``[realtime]`` it gets; None: normal scheduling on all CPUs."""
 
     @property
@@ -68,5 +68,10 @@ TELEMETRY = ChildProcess(
     grace_s=3.0,  # it writes the recording of the end
 )
 
-WORKER_SLOT = 0
-"""Of the one worker, in the lease and in its commands."""
+STANDBY = ChildProcess(
+    name="standby", realtime="standby", entry="gaitd.worker.main", reports=True, max_deaths_in_a_row=None
+)
+
+WORKERS = (WORKER, STANDBY)
+"""By slot, in the lease and in their commands."""
+WORKER_SLOT, STANDBY_SLOT = range(len(WORKERS))

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from gaitd.shared import memory
 from gaitd.shared.memory import Words, aligned
+from gaitd.shared.processes import WORKERS
 
 TELEMETRY_WORDS = {
-    "counted": 1,
+    "counted": len(WORKERS),
     "dampings_recorded": 1,
-    "recorded": 1,
-    "recorded_message": 1,
+    "recorded": len(WORKERS),
+    "recorded_message": len(WORKERS),
     "recordings": 1,
     "recordings_failed": 1,
     "bytes_written": 1,
 }
-"""Name and number of 8-byte words: the newest step in the histograms; how many dampings were seen to; the
-newest step and the newest message of a session in a recording; files written, files that could not be, and
-bytes written."""
+"""Name and number of 8-byte words: the newest step in the histograms, by slot; how many dampings were seen
+to; the newest step and the newest message of a session in a recording, by slot; files written, files that
+could not be, and bytes written."""
 
 _LAYOUT = f"telemetry {TELEMETRY_WORDS}"
 

@@ -27,8 +27,11 @@ WORKER_WORDS = {
     "last_command_epoch": 1,
     "state_interval_ns": 1,
     "state_interval_epoch": 1,
+    "prepared_ns": 1,
+    "prepared_epoch": 1,
     "received": 1,
     "standby": 1,
+    "followed": 1,
     "steps": 1,
     "late_steps": 1,
     "missed": 1,
@@ -43,10 +46,12 @@ WORKER_WORDS = {
     "clamped": len(LIMIT_NAMES),
 }
 """Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
-the session of the epoch beside it; 0 until known. ``proving_pid``: the process that loads and proves its
-backend; 0 once it has.
+the session of the epoch beside it; 0 until known. ``prepared_ns``: when the newest state came to which a
+standby has an answer ready, in the session that another worker answers under the epoch beside it.
+``proving_pid``: the process that loads and proves its backend; 0 once it has.
 
-Every received state ends in exactly one of: standby (session 0, before activate), refused (itself or the
+Every received state ends in exactly one of: standby (session 0, before activate), followed (another worker
+answers them), refused (itself or the
 action that came of it, by cause), superseded (into the history, a newer one was answered), withheld (the
 lease was gone), steps.
 """

@@ -22,7 +22,8 @@ from zmq.utils import z85
 from gaitd.errors import InputError, error_of
 from gaitd.system.config import Config
 from gaitd.system.keys import read_public_keys, read_secret_key
-from gaitd.wire.endpoints import Endpoints
+from gaitd.wire.endpoints import Endpoints, local_endpoint
+from gaitd.wire.generated import CHANNELS
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 HANDSHAKE_MS = 2000
@@ -49,7 +50,8 @@ class AccessControl:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
         """Raises InputError when TCP is wanted and its keys are unavailable."""
         self._context = context
-        self.local = Endpoints.in_directory(Path(config.daemon.runtime_dir))
+        self._directory = Path(config.daemon.runtime_dir)
+        self.local = Endpoints.in_directory(self._directory)
         """The Unix sockets of this gaitd."""
         self.bound: dict[str, list[str]] = {}
         """The endpoints that are open, by channel."""
@@ -69,6 +71,8 @@ class AccessControl:
     def open(self, kind: int, channel: str, queue: int, max_message_bytes: int) -> zmq.Socket[bytes]:
         """A socket of that kind, bound to a channel's endpoints. Raises InputError, ResourceError.
 
+        A channel that is not in the contract's table, of a further worker, has no TCP port.
+
         ``queue``: how many messages of a peer may wait in it, each way where it sends one peer's replies. A
         peer whose message is larger than ``max_message_bytes``, 128 at least, is disconnected.
         """
@@ -80,14 +84,14 @@ class AccessControl:
         bound.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         bound.set(zmq.MAXMSGSIZE, max_message_bytes)
         with for_owner_and_group():
-            self._bind(bound, self.local, channel, "set daemon.runtime_dir")
-        if self._zap is not None:
+            self._bind(bound, local_endpoint(self._directory, channel), channel, "set daemon.runtime_dir")
+        if self._zap is not None and channel in CHANNELS:
             bound.set(zmq.MAXMSGSIZE, max_message_bytes + CURVE_BYTES)
             bound.set(zmq.CURVE_SERVER, 1)
             bound.set(zmq.CURVE_SECRETKEY, self._secret_key)
             bound.set(zmq.ZAP_DOMAIN, b"gaitd")
             bound.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer of ours libzmq would let in any key
-            self._bind(bound, self._remote, channel, TCP_FIX)
+            self._bind(bound, getattr(self._remote, channel), channel, TCP_FIX)
         return bound
 
     def admit(self) -> UnauthorizedPeer | None:
@@ -104,8 +108,7 @@ class AccessControl:
                 refused = UnauthorizedPeer(address.decode(), z85.encode(key).decode())
         return refused
 
-    def _bind(self, bound: zmq.Socket[bytes], endpoints: Endpoints, channel: str, fix: str) -> None:
-        endpoint: str = getattr(endpoints, channel)
+    def _bind(self, bound: zmq.Socket[bytes], endpoint: str, channel: str, fix: str) -> None:
         try:
             bound.bind(endpoint)
         except zmq.ZMQError as error:

@@ -128,6 +128,10 @@ class Realtime(_Section, frozen=True, kw_only=True):
     """SCHED_FIFO priority."""
     guardian_priority: Priority = 70
     """SCHED_FIFO priority, above worker_priority."""
+    standby_cpus: list[Cpu] = []
+    """Cores of the standby; best others than the worker's, which a worker that hangs may hold."""
+    standby_priority: Priority = 50
+    """SCHED_FIFO priority, below worker_priority: following must not make the worker late."""
     anticipate_ms: Annotated[float, msgspec.Meta(ge=0, le=3)] = 1.2
     """In a session, be awake and warm this long before the next state is due: nearly halves the time to the
     command. Costs that share of the worker's core; 0 turns it off. It needs SCHED_FIFO."""
@@ -144,6 +148,27 @@ class Realtime(_Section, frozen=True, kw_only=True):
                 f"{self.worker_priority}: a busy worker would keep the guardian from its tick; set "
                 "guardian_priority above worker_priority"
             )
+        if self.standby_cpus and set(self.standby_cpus) <= set(self.worker_cpus):
+            raise ValueError(
+                f"standby_cpus is {self.standby_cpus} and worker_cpus {self.worker_cpus}: a worker that "
+                "hangs could keep the standby from its core; give standby_cpus another core"
+            )
+
+
+class Standby(_Section, frozen=True, kw_only=True):
+    """A second worker that follows each session; the robot walks on with it when the first one fails."""
+
+    backend: Literal["off", "cpu"] = "off"
+    """cpu: the bundle's model.onnx on the CPU, whatever daemon.backend runs, in a second worker."""
+
+    @property
+    def wanted(self) -> bool:
+        """There is one."""
+        return self.backend != "off"
+
+
+MIN_STANDBY_DEADLINE_PERIODS = 4.0
+"""With less, the worker's ordinary jitter would be taken for silence."""
 
 
 class Metrics(_Section, frozen=True, kw_only=True):
@@ -202,9 +227,10 @@ class Config(_Section, frozen=True, kw_only=True):
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     recorder: Recorder = msgspec.field(default_factory=Recorder)
     network: Network = msgspec.field(default_factory=Network)
+    standby: Standby = msgspec.field(default_factory=Standby)
 
     def __post_init__(self) -> None:
-        """Refuse one port for two things. Raises ValueError."""
+        """Refuse one port for two things, and what a standby does not work with. Raises ValueError."""
         metrics, network = self.metrics, self.network
         ports = range(network.port, network.port + len(CHANNELS))
         shared = metrics.address in (network.address, "0.0.0.0", "::")
@@ -212,4 +238,21 @@ class Config(_Section, frozen=True, kw_only=True):
             raise ValueError(
                 f"metrics.port is {metrics.port}, and network.port {network.port} takes {ports[0]} to "
                 f"{ports[-1]} of {network.address}; set metrics.port to another one"
+            )
+        if self.standby.wanted:
+            self._check_standby()
+
+    def _check_standby(self) -> None:
+        realtime, periods = self.realtime, self.guard.deadline_periods
+        if periods < MIN_STANDBY_DEADLINE_PERIODS:
+            raise ValueError(
+                f"standby.backend is {self.standby.backend!r} and guard.deadline_periods {periods:g}: there "
+                f"is no time to change workers; set it to {MIN_STANDBY_DEADLINE_PERIODS:g} or more, or "
+                'standby.backend to "off"'
+            )
+        if realtime.standby_priority >= realtime.worker_priority:
+            raise ValueError(
+                f"realtime.standby_priority is {realtime.standby_priority} and realtime.worker_priority "
+                f"{realtime.worker_priority}: the standby would make the worker late; set standby_priority "
+                "below worker_priority"
             )

@@ -54,7 +54,7 @@ class Orders:
     def learn(self, events: Iterable[Event]) -> None:
         """Take what the guardian said when sessions began."""
         for event in events:
-            if event.kind is EventKind.MODE and event.order:
+            if event.order:
                 self._by_session[event.session] = self._latest = event.order
 
     def of(self, session: int) -> Sequence[int] | None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from gaitd.shared.events import Event, EventKind
+from gaitd.shared.guard_memory import FailoverKind
 from gaitd.telemetry.cdr import Layout, TextReader
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.generated import CauseKind, Mode, Reason
@@ -38,7 +39,7 @@ def read_diagnostic(message: bytes) -> tuple[str, str, dict[str, str]]:
 
 
 def diagnostic_of(event: Event, joints: Sequence[str], at_ns: int) -> bytes:
-    """A change of mode, a refusal or an error; ``joints`` in the policy's order."""
+    """A change of mode or of workers, a refusal or an error; ``joints`` in the policy's order."""
     cause, level, text = event.cause, _WARN, event.text
     if event.kind is EventKind.MODE:
         mode, reason = Mode(event.code), Reason.received(event.reason)
@@ -46,6 +47,8 @@ def diagnostic_of(event: Event, joints: Sequence[str], at_ns: int) -> bytes:
         text = mode.name.lower() + (f", {reason.name.lower()}: {event.text}" if reason else "")
     elif event.kind is EventKind.REFUSAL:
         text = cause.text(joints) + (f": {event.text}" if event.text else "")
+    elif event.kind is EventKind.FAILOVER:
+        text = f"the standby goes on, {FailoverKind(event.code).name.lower()}: {event.text or '-'}"
     elif event.kind is EventKind.ERROR:
         level = _ERROR
     values = {

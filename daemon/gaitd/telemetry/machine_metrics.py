@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gaitd.shared.memory import Words
+from gaitd.shared.processes import WORKERS
 from gaitd.telemetry.machine import cooling, temperatures, thread_usage
 
 
@@ -16,7 +17,7 @@ class MachineCollector(Collector):
     """Read at each scrape; what the kernel does not tell is left out."""
 
     def __init__(self, guard: Words, guardian_pid: int, root: Path = Path("/")) -> None:
-        """``guard``: the guardian's words, which name the worker's process."""
+        """``guard``: the guardian's words, which name the workers' processes."""
         self._guard = guard
         self._guardian_pid = guardian_pid
         self._root = root
@@ -32,7 +33,8 @@ class MachineCollector(Collector):
             "device",
             cooling(self._root),
         )
-        pids = {"guardian": self._guardian_pid, "worker": self._guard["worker_pid"]}
+        workers = {row.name: pid for row, pid in zip(WORKERS, self._guard.row("worker_pid"), strict=True)}
+        pids = {"guardian": self._guardian_pid, **workers}
         usage = {name: thread_usage(pid, self._root) for name, pid in pids.items() if pid}
         for name, text, key in (
             (

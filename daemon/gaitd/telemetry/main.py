@@ -60,9 +60,9 @@ def _run() -> int:
     use_all_cpus()
     launch = read_launch(sys.argv[1], TelemetryLaunch)
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
-    worker = WorkerMemory(launch.worker_memory_fd, writable=False)
+    workers = [WorkerMemory(fd, writable=False) for fd in launch.worker_memory_fds]
     progress = TelemetryMemory(launch.telemetry_memory_fd).words
-    memories = Memories(guard, worker, launch)
+    memories = Memories(guard, workers, launch)
     recorder = FlightRecorder(memories, progress) if launch.recorder.wanted else None
     shift = ShiftRecorder(memories, progress) if recorder and launch.recorder.continuous else None
     policy = f"policy {launch.policy['name']} {launch.policy['version']} ({launch.policy['id']})"
@@ -77,7 +77,7 @@ def _run() -> int:
     headroom = Headroom(manifest, launch.deadline_s)
     histograms = StepHistograms(registry, launch.period_s, headroom.feed)
     registry.register(headroom)
-    registry.register(MemoryCollector(guard, worker, progress, launch))
+    registry.register(MemoryCollector(guard, workers, progress, launch))
     registry.register(NpuCollector())
     registry.register(MachineCollector(guard.words, parent_of(spawner_pid)))
     labelled = LabelledRegistry(registry, {"robot": manifest.robot, "policy": manifest.name})
@@ -90,10 +90,12 @@ def _run() -> int:
             except GaitdError as error:
                 if turn == 0:
                     say(f"{error}; trying again every second")
-        progress["counted"] = histograms.feed(worker.steps, progress["counted"])
+        counted = progress.row("counted")
+        for slot, worker in enumerate(workers):
+            counted[slot] = histograms.feed(worker.steps, counted[slot])
         if recorder is not None:
             if turn % MACHINE_TURNS == 0:
-                sample = read_machine(guard.words["worker_pid"])
+                sample = read_machine(guard.words.row("worker_pid")[guard.words["holder"]])
                 memories.machine.append(MachineSample(time.monotonic_ns(), sample))
             recorder.look()
             note.look()

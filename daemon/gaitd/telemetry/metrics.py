@@ -13,9 +13,10 @@ from prometheus_client.registry import Collector
 import gaitd
 from gaitd.backends.base import NPU_MEMORY
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.guard_memory import FailoverKind, GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import Words
+from gaitd.shared.processes import STANDBY_SLOT
 from gaitd.shared.step_ring import StepRing
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.memory import resident_bytes
@@ -89,18 +90,26 @@ class MemoryCollector(Collector):
     """Counters and gauges, read from the memory files at each scrape."""
 
     def __init__(
-        self, guard: GuardMemory, worker: WorkerMemory, progress: Words, launch: TelemetryLaunch
+        self,
+        guard: GuardMemory,
+        workers: Sequence[WorkerMemory],
+        progress: Words,
+        launch: TelemetryLaunch,
     ) -> None:
-        """``progress``: telemetry's own words (gaitd.shared.telemetry_memory)."""
+        """``workers``: their memory by slot; what they count is added up.
+
+        ``progress``: telemetry's own words (gaitd.shared.telemetry_memory).
+        """
         self._progress = progress
-        self._ring = worker.shape.records
+        self._ring = workers[0].shape.records
         self._guard = guard.words
-        self._worker = worker.words
+        self._workers = [worker.words for worker in workers]
         self._launch = launch
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
-        worker, guard = self._worker, self._guard
+        workers, guard = self._workers, self._guard
+        holder = workers[min(guard["holder"], len(workers) - 1)]
         yield InfoMetricFamily(
             "gaitd",
             "What runs.",
@@ -116,6 +125,7 @@ class MemoryCollector(Collector):
         for name, word, text in (
             ("gaitd_states_received", "received", "State messages received, of any kind."),
             ("gaitd_states_standby", "standby", "States received before activate."),
+            ("gaitd_states_followed", "followed", "States taken by the standby; the worker answered them."),
             ("gaitd_states_missed", "missed", "Sequence numbers that never came."),
             ("gaitd_states_superseded", "superseded", "States taken into the history; a newer was answered."),
             ("gaitd_commands_withheld", "withheld", "Commands not published because the lease was gone."),
@@ -126,14 +136,16 @@ class MemoryCollector(Collector):
                 "Commands published more than a period after the state's stamp.",
             ),
         ):
-            yield CounterMetricFamily(name, text, value=worker[word])
-        refused = worker.row("refused")
+            yield CounterMetricFamily(name, text, value=sum(worker[word] for worker in workers))
+        refused = _sums(workers, "refused")
         for name, text, causes in (
             ("gaitd_states_refused", "States refused.", STATE_CAUSES),
             ("gaitd_actions_rejected", "Actions rejected.", ACTION_CAUSES),
         ):
             yield _by(name, text, "why", _names(causes), (refused[cause] for cause in causes))
-        yield _by("gaitd_joints_clamped", "Joint targets held.", "limit", LIMIT_NAMES, worker.row("clamped"))
+        yield _by(
+            "gaitd_joints_clamped", "Joint targets held.", "limit", LIMIT_NAMES, _sums(workers, "clamped")
+        )
         yield _by(
             "gaitd_damping",
             "Times damping began.",
@@ -152,7 +164,7 @@ class MemoryCollector(Collector):
             "Times that peers were disconnected because they asked for too much.",
             "process",
             ["guardian", "worker"],
-            [guard["peers_disconnected"], worker["peers_disconnected"]],
+            [guard["peers_disconnected"], sum(worker["peers_disconnected"] for worker in workers)],
         )
         yield CounterMetricFamily(
             "gaitd_worker_starts", "Worker processes started.", value=guard["worker_starts"]
@@ -169,7 +181,7 @@ class MemoryCollector(Collector):
             labels=["kind"],
         )
         for kind in NPU_MEMORY:
-            npu.add_metric([kind], float(worker[f"npu_{kind}_bytes"]))
+            npu.add_metric([kind], float(workers[0][f"npu_{kind}_bytes"]))
         yield npu
         yield GaugeMetricFamily(
             "gaitd_backend_fallback",
@@ -183,13 +195,35 @@ class MemoryCollector(Collector):
         yield GaugeMetricFamily(
             "gaitd_state_interval_seconds",
             "How far apart the controller samples its states, over the last second; 0: not known.",
-            value=worker["state_interval_ns"] / 1e9,
+            value=holder["state_interval_ns"] / 1e9,
         )
         yield GaugeMetricFamily(
             "gaitd_control_period_seconds", "How far apart they are due.", value=self._launch.period_s
         )
         yield from self._recorder()
         yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
+        if len(workers) > 1:
+            yield from self._standby()
+
+    def _standby(self) -> Iterable[Metric]:
+        """Of the standby, where there is one."""
+        guard = self._guard
+        names = [kind.name.lower() for kind in FailoverKind]
+        yield _by("gaitd_failovers", "Times the standby took over.", "why", names, guard.row("failovers"))
+        yield CounterMetricFamily(
+            "gaitd_standby_starts",
+            "Standby processes started.",
+            value=guard.row("worker_starts")[STANDBY_SLOT],
+        )
+        for name, text, value in (
+            ("ready", "The standby is ready.", guard.row("worker_ready")[STANDBY_SLOT]),
+            ("holds", "1 while the session is with the standby, the last worker.", guard["holder"]),
+        ):
+            yield GaugeMetricFamily(f"gaitd_standby_{name}", text, value=value)
+        if (resident := _resident_bytes(guard.row("worker_pid")[STANDBY_SLOT])) is not None:
+            yield GaugeMetricFamily(
+                "gaitd_standby_resident_bytes", "Memory of the standby process.", value=resident
+            )
 
     def _recorder(self) -> Iterator[Metric]:
         words = self._progress
@@ -232,6 +266,11 @@ def _resident_bytes(pid: int) -> int | None:
         return resident_bytes(pid)
     except OSError:  # it has just died
         return None
+
+
+def _sums(workers: Sequence[Words], name: str) -> list[int]:
+    """Of a row of words, over all workers."""
+    return [sum(counts) for counts in zip(*(worker.row(name) for worker in workers), strict=True)]
 
 
 def _names(members: Sequence[CauseKind] | Sequence[Reason]) -> list[str]:

@@ -12,7 +12,7 @@ from gaitd.shared.memory import Words
 from gaitd.telemetry.files import GUARDIAN_DIED, LOST, REQUEST, RecordingFiles, cause_of
 from gaitd.telemetry.recording import Recording, RecordingWriter
 from gaitd.telemetry.say import say
-from gaitd.telemetry.snapshot import Memories, Place
+from gaitd.telemetry.snapshot import Memories
 from gaitd.wire.generated import Mode, Reason
 
 SETTLE_NS = 100_000_000
@@ -95,14 +95,17 @@ class FlightRecorder:
     def _record(self, cause: str, *, again: bool = False) -> None:
         """``again``: also what is in a file already."""
         empty = self._memories.begin(cause)
-        recording, place = self._memories.read_since(empty, Place(), unsettled=True)
-        of_session = recording.frames["index"][recording.frames["step_ns"] != 0]
-        frame = int(of_session[-1]) if len(of_session) else 0
-        known = place.step <= self._progress["recorded"] and frame <= self._progress["recorded_message"]
+        recording, place = self._memories.read_since(empty, self._memories.oldest, unsettled=True)
+        steps, messages = self._progress.row("recorded"), self._progress.row("recorded_message")
+        known = all(
+            worker.step <= steps[slot] and worker.answered <= messages[slot]
+            for slot, worker in enumerate(place.workers)
+        )
         if known and not (again and len(recording.frames)):
             return  # nothing of a session that is not in a file already
         if self._write(recording):
-            self._progress["recorded"], self._progress["recorded_message"] = place.step, frame
+            for slot, worker in enumerate(place.workers):
+                steps[slot], messages[slot] = worker.step, worker.answered
 
     def _write(self, recording: Recording) -> bool:
         try:

@@ -11,7 +11,7 @@ from gaitd.shared.memory import Words
 from gaitd.telemetry.files import SHIFT, RecordingFiles
 from gaitd.telemetry.recording import RecordingWriter
 from gaitd.telemetry.say import say
-from gaitd.telemetry.snapshot import Memories, Place
+from gaitd.telemetry.snapshot import Memories
 
 TURN_S = 1.0
 """New records are written so often; in a file that is cut, no more than this is missing, and what waits for
@@ -31,7 +31,7 @@ class ShiftRecorder:
         self._progress = progress
         self._files = RecordingFiles(Path(recorder.directory))
         self._most_bytes = recorder.continuous_max_mb * 1_000_000
-        self._place = Place()
+        self._place = memories.oldest
         self._due_s = 0.0
         self._file = ExitStack()
         self._writer: RecordingWriter | None = None

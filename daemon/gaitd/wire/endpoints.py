@@ -8,6 +8,16 @@ from pathlib import PurePath
 from gaitd.wire.generated import CHANNELS
 
 
+def slot_channels(slot: int) -> tuple[str, str]:
+    """The state and the command channel of a worker's slot; only those of slot 0 have TCP ports."""
+    return ("state", "command") if slot == 0 else (f"state{slot}", f"cmd{slot}")
+
+
+def local_endpoint(directory: PurePath, channel: str) -> str:
+    """The Unix socket of a channel."""
+    return f"ipc://{directory}/{channel}.sock"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """The ZeroMQ endpoints of one gaitd."""
@@ -24,7 +34,7 @@ class Endpoints:
     @classmethod
     def in_directory(cls, directory: PurePath) -> Endpoints:
         """The ipc endpoints under a directory, /run/gaitd on a robot."""
-        return cls(*(f"ipc://{directory}/{name}.sock" for name in CHANNELS))
+        return cls(*(local_endpoint(directory, name) for name in CHANNELS))
 
     @classmethod
     def on_host(cls, host: str, port: int) -> Endpoints:

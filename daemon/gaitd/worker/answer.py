@@ -11,7 +11,7 @@ from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared import lease
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.findings import Finding
-from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.step_ring import StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
@@ -46,14 +46,27 @@ class Answerer:
 
     def answer(self, step: PolicyStep, frames: Sequence[Frame]) -> Frame | None:
         """Answer the newest state of ``frames``; returns its message when a command was sent."""
-        setup, now_ns = step.setup, time.monotonic_ns()
-        self._memory.frames.add(frames, now_ns, setup.epoch)
-        outcome = step.step(frames, now_ns)
-        command, sent = outcome.command, False
+        now_ns = time.monotonic_ns()
+        self._memory.frames.add(frames, now_ns, step.setup.epoch)
+        return self.publish(step, step.step(frames, now_ns), now_ns)
+
+    def take_over(self, step: PolicyStep, outcome: Outcome) -> None:
+        """Publish what a standby had ready when the lease came."""
+        assert outcome.frame is not None
+        now_ns = time.monotonic_ns()
+        self._memory.frames.add([outcome.frame], now_ns, step.setup.epoch)
+        self.publish(step, outcome, now_ns)
+
+    def publish(self, step: PolicyStep, outcome: Outcome, step_ns: int) -> Frame | None:
+        """Publish what that step came to; returns its state's message when a command was sent.
+
+        ``step_ns``: when it began, as with its messages.
+        """
+        setup, command, sent = step.setup, outcome.command, False
         if command is not None:
             command.publish_stamp_ns = time.monotonic_ns()
             data = encode_command(command)
-            self._compose(outcome, now_ns, setup.epoch)
+            self._compose(outcome, step_ns, setup.epoch)
             self._memory.steps.stage()
             sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             if sent:
@@ -64,10 +77,11 @@ class Answerer:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1
         elif outcome.decision is not None and outcome.decision.model_action.shape == self._no_torque.shape:
-            self._compose(outcome, now_ns, setup.epoch)
+            self._compose(outcome, step_ns, setup.epoch)
             self._memory.steps.stage()
             self._memory.steps.settle()
-        self._account(outcome, setup)
+        for finding in self.account(outcome, setup.epoch):
+            self._note_event(finding, setup.session, outcome)
         return outcome.frame if sent else None
 
     def rehearse(self, step: PolicyStep, frame: Frame) -> None:
@@ -121,8 +135,10 @@ class Answerer:
         words["steps"] += 1
         words["late_steps"] += sent_ns - command.state_stamp_ns > self._period_ns
 
-    def _account(self, outcome: Outcome, setup: SessionSetup) -> None:
-        words, epoch = self._words, setup.epoch
+    def account(self, outcome: Outcome, epoch: int) -> list[Finding]:
+        """Count what became of states and action; returns what the guardian may have to explain."""
+        words = self._words
+        findings: list[Finding] = []
         words["missed"] += outcome.missed
         words["state_interval_ns"] = outcome.interval_ns
         words["superseded"] += outcome.superseded
@@ -135,12 +151,13 @@ class Answerer:
                 text = outcome.error if cause.kind is CauseKind.BACKEND_ERROR else ""
                 finding = _now(cause, epoch, text)
                 self._memory.refusal.write(finding)
-                self._note_event(finding, setup.session, outcome)
+                findings.append(finding)
         if outcome.trip is not None:
             self._memory.trip.write(_now(outcome.trip, epoch))
         if outcome.frame is not None:
             # Last: a state of which nobody knows yet that it was refused would make older refusals look past.
             words["last_state_ns"] = outcome.frame.received_ns
+        return findings
 
     def _note_event(self, finding: Finding, session: int, outcome: Outcome) -> None:
         self._memory.events.write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Callable
@@ -66,7 +67,18 @@ class Inbox:
             data = self._socket.recv()
         except zmq.Again:
             return []
-        frames = [Frame(data, time.monotonic_ns())]
+        return self._drain([Frame(data, time.monotonic_ns())])
+
+    def receive_until(self, end_ns: int, wake_fd: int) -> list[Frame]:
+        """The messages that wait, when there are some; none at ``end_ns``, or when the eventfd wakes."""
+        wait_s = (end_ns - time.monotonic_ns()) / 1e9
+        if not self._has_message() and wait_s > 0:
+            ready = select.select([self._socket.FD, wake_fd], [], [], wait_s)[0]
+            if wake_fd in ready:
+                os.eventfd_read(wake_fd)
+        return self._drain([])
+
+    def _drain(self, frames: list[Frame]) -> list[Frame]:
         while len(frames) < MAX_FRAMES and self._has_message():
             frames.append(Frame(self._socket.recv(zmq.DONTWAIT), time.monotonic_ns()))
         return frames

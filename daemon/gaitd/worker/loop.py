@@ -19,13 +19,14 @@ from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared import lease
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
-from gaitd.shared.processes import WORKER
+from gaitd.shared.processes import WORKERS
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.peers import MAX_SUBSCRIBER_BYTES, MAX_SUBSCRIPTIONS, CommandPublisher, PeerLimits
 from gaitd.system.realtime import may_use_fifo, realtime_context
 from gaitd.wire.codec import decode_either
+from gaitd.wire.endpoints import slot_channels
 from gaitd.wire.frame import WireError
 from gaitd.wire.generated import MAX_MESSAGE_BYTES, CauseKind
 from gaitd.worker.answer import Answerer
@@ -67,16 +68,17 @@ class Worker:
         self._rehearsal: PolicyStep | None = None
         """The session's step again, for rehearsals."""
         self._stopping = False
-        self._context = realtime_context(realtime, WORKER.priority(realtime))
+        self._context = realtime_context(realtime, WORKERS[slot].priority(realtime))
         self._access = AccessControl(self._context, config)
         anticipates = realtime.enabled and may_use_fifo()
         anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
-        states = self._access.open(zmq.SUB, "state", STATE_QUEUE, MAX_MESSAGE_BYTES)
+        state_channel, command_channel = slot_channels(slot)
+        states = self._access.open(zmq.SUB, state_channel, STATE_QUEUE, MAX_MESSAGE_BYTES)
         self._inbox = Inbox(states, period_ns, anticipate_ns, self._rehearse)
-        commands = self._access.open(zmq.XPUB, "command", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
+        commands = self._access.open(zmq.XPUB, command_channel, MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
         bound = self._access.bound
         limits = PeerLimits(bound, MAX_GROWTH_BYTES)
-        self._commands = CommandPublisher(commands, bound["command"], limits)
+        self._commands = CommandPublisher(commands, bound[command_channel], limits)
         self._model = TimedModel(backend, self._words)
         self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
         memory.steps.settle()  # what a worker before this one left open stays as it is
@@ -90,22 +92,18 @@ class Worker:
     def run(self) -> None:
         """Answer states until stopped."""
         while not self._stopping:
-            self._access.admit()
-            frames = self._inbox.receive()
-            self._words["heartbeat_ns"] = time.monotonic_ns()
-            self._follow_lease()
-            self._words["received"] += len(frames)
-            if self._step is None:
-                self._count_standby(frames)
-                self._keep_warm()
-            elif frames:
-                began_ns = time.monotonic_ns()
-                answered = self._answerer.answer(self._step, frames)
-                if answered is not None:
-                    self._inbox.expect_after(answered, time.monotonic_ns() - began_ns)
-                gc.collect(0)  # automatic collection is off; here there is slack
-            self._words["peers_disconnected"] += self._commands.look_at_peers() != ""
-            self._words["heartbeat_ns"] = time.monotonic_ns()
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for states, a control period at most, and see to those that came."""
+        self._access.admit()
+        frames = self._receive()
+        self._words["heartbeat_ns"] = time.monotonic_ns()
+        self._follow_lease()
+        self._words["received"] += len(frames)
+        self._handle(frames)
+        self._words["peers_disconnected"] += self._commands.look_at_peers() != ""
+        self._words["heartbeat_ns"] = time.monotonic_ns()
 
     def note_error(self, error: Exception) -> None:
         """This ends the process: the recording shall say so."""
@@ -116,6 +114,20 @@ class Worker:
         """Free sockets and model."""
         self._context.destroy(linger=0)
         self._backend.close()
+
+    def _receive(self) -> list[Frame]:
+        return self._inbox.receive()
+
+    def _handle(self, frames: list[Frame]) -> None:
+        if self._step is None:
+            self._count_standby(frames)
+            self._keep_warm()
+        elif frames:
+            began_ns = time.monotonic_ns()
+            answered = self._answerer.answer(self._step, frames)
+            if answered is not None:
+                self._inbox.expect_after(answered, time.monotonic_ns() - began_ns)
+            gc.collect(0)  # automatic collection is off; here there is slack
 
     def _follow_lease(self) -> None:
         """Take up the session whose epoch the lease names, if any."""
@@ -132,7 +144,10 @@ class Worker:
             self._words["state_interval_ns"] = 0
             self._words["state_interval_epoch"] = setup.epoch
             self._step = self._make_step(setup, self._model.commit)
-            self._rehearsal = self._make_step(setup, _commit_nothing)
+            self._rehearsal = self._make_rehearsal(setup)
+
+    def _make_rehearsal(self, setup: SessionSetup) -> PolicyStep:
+        return self._make_step(setup, _commit_nothing)
 
     def _make_step(self, setup: SessionSetup, commit_state: Callable[[], None]) -> PolicyStep:
         return PolicyStep(self._bundle, setup, self._limits, self._model.infer, commit_state)
@@ -153,8 +168,20 @@ class Worker:
                 continue
             if session == 0:
                 self._words["standby"] += 1
+            elif self._is_anothers(session):
+                self._words["followed"] += 1
             else:
                 self._words.row("refused")[CauseKind.FOREIGN_SESSION] += 1
+
+    def _is_anothers(self, session: int) -> bool:
+        """Another worker answers that session."""
+        setup = self._guard.read_session()
+        return (
+            setup is not None
+            and setup.session == session
+            and setup.slot != self._slot
+            and lease.is_of(self._guard.lease, setup.epoch, setup.slot)
+        )
 
     def _keep_warm(self) -> None:
         now_ns = time.monotonic_ns()

@@ -19,7 +19,7 @@ from gaitd.errors import GaitdError, InputError, ReplacedError, printable
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import WorkerLaunch, WorkerReport, read_launch
 from gaitd.shared.lifeline import hold_lifeline, map_lifeline
-from gaitd.shared.processes import WORKER
+from gaitd.shared.processes import WORKERS
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.command_line import refused_by_system
 from gaitd.system.peers import raise_descriptor_limit
@@ -31,6 +31,7 @@ from gaitd.system.realtime import (
     use_all_cpus,
 )
 from gaitd.worker.loop import Worker
+from gaitd.worker.standby import StandbyWorker
 
 
 def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
@@ -41,7 +42,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     config = launch.config
     raise_descriptor_limit()
     guard = GuardMemory(launch.guard_memory_fd, writable=False)
-    name = launch.backends[guard.words["backend"]]
+    name = launch.backends[guard.words.row("backend")[launch.slot]]
     memory = WorkerMemory(launch.worker_memory_fd, writable=True)
     memory.words["proving_pid"] = os.getpid()
     backend = open_backend(name, bundle, config.daemon.npu_core)
@@ -52,9 +53,14 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         backend = FailingBackend(backend)
     for kind in NPU_MEMORY:
         memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
-    worker = Worker(bundle, backend, launch.slot, guard, memory, config)
-    realtime = config.realtime
-    settings = apply_realtime(realtime, WORKER.cpus(realtime), WORKER.priority(realtime))
+    common = bundle, backend, launch.slot, guard, memory, config
+    if launch.standby is None:
+        worker = Worker(*common)
+    else:
+        holder = WorkerMemory(launch.standby.holder_memory_fd, writable=False)
+        worker = StandbyWorker(*common, holder, launch.standby.wake_fd)
+    realtime, row = config.realtime, WORKERS[launch.slot]
+    settings = apply_realtime(realtime, row.cpus(realtime), row.priority(realtime))
     return worker, WorkerReport(
         backend=name,
         versions=backend.versions(),
@@ -71,14 +77,15 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
 
 def main() -> int:
     """Run one worker; returns its exit code (gaitd.errors)."""
-    name_process(WORKER.title)
     use_all_cpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the guardian decides
     try:
         launch = read_launch(sys.argv[1], WorkerLaunch)
     except ReplacedError as error:  # it does not even say where to report
-        print(f"{WORKER.title}: {error}", file=sys.stderr)
+        print(f"{WORKERS[0].title}: {error}", file=sys.stderr)
         return error.exit_code
+    title = WORKERS[launch.slot].title
+    name_process(title)
     hold_lifeline(map_lifeline(launch.lifeline_fd))
     with os.fdopen(launch.report_fd, "wb") as report_pipe:
 
@@ -101,7 +108,7 @@ def main() -> int:
         worker.note_error(error)
         if not isinstance(error, GaitdError):
             raise
-        print(f"{WORKER.title}: {error}", file=sys.stderr)
+        print(f"{title}: {error}", file=sys.stderr)
         return error.exit_code
     finally:
         worker.close()

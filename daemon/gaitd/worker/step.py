@@ -63,6 +63,16 @@ class Outcome:
     """How far apart the controller samples its states; 0 until known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A command of another worker of which it is not known whether it went out."""
+
+    seq: int
+    """Of the state that it answers."""
+    target: Float32Array
+    """(n,) rad, policy's joint order."""
+
+
 class PolicyStep:
     """Answers the states of one session."""
 
@@ -86,6 +96,7 @@ class PolicyStep:
         self._stiffness = self._pipeline.mapper.stiffness[self._to_controller]
         self._damping = self._pipeline.mapper.damping[self._to_controller]
         self._zeros = np.zeros(len(self._to_policy), np.float32)
+        self._staged: Staged | None = None
 
     def step(self, frames: Sequence[Frame], now_ns: int) -> Outcome:
         """Take the messages into the history, oldest first, and answer the newest admitted one.
@@ -110,13 +121,7 @@ class PolicyStep:
             outcome.refusals.append(Cause(CauseKind.BACKEND_ERROR))
             outcome.error = str(error)
             return outcome
-        decision = outcome.decision = self._pipeline.decide(action)
-        if decision.cause is None:
-            outcome.command = self._command(state, decision)
-        else:
-            outcome.refusals.append(decision.cause)
-            if decision.cause.reason is Reason.LIMIT:
-                outcome.trip = decision.cause
+        self._judge(outcome, state, action)
         return outcome
 
     def resume(self, seq: int, stamp_ns: int, decision: Decision) -> None:
@@ -130,6 +135,58 @@ class PolicyStep:
         assert outcome.decision is not None
         self._pipeline.commit(outcome.decision)
         self._commit_state()
+        if self._staged is not None:
+            self._keep_in_mind(self._staged, outcome)
+
+    def commit_other(self, outcome: Outcome, action: Float32Array, target: Float32Array) -> None:
+        """Another worker's command for its state is in force, with its action (n,) and target (n,) rad.
+
+        Of the outcome remain what the model answered, and its hidden state.
+        """
+        decision = outcome.decision
+        if decision is None or decision.cause is not None:  # our own model failed
+            self._pipeline.follow(action, target)
+            return
+        decision.action, decision.target = action, target
+        self._pipeline.commit(decision)
+        self._commit_state()
+
+    def follow(self, action: Float32Array, target: Float32Array) -> None:
+        """Another worker's command went out, for a state that is not here or not the newest any more."""
+        self._pipeline.follow(action, target)
+
+    def take_over(self, setup: SessionSetup, staged: Staged | None) -> None:
+        """From now on commands are ours. ``staged``: the other worker's last one, if it may have gone out."""
+        self.setup = setup
+        self._staged = staged
+        if staged is not None:
+            self._pipeline.refer_also_to(staged.target)
+
+    def answer_again(self, outcome: Outcome) -> Outcome:
+        """The same answer of the model to the same, newest state, judged and addressed as things are now."""
+        assert outcome.state is not None
+        assert outcome.decision is not None
+        again = Outcome(state=outcome.state, frame=outcome.frame, missed=outcome.missed)
+        again.interval_ns, again.observation = outcome.interval_ns, outcome.observation
+        self._judge(again, outcome.state, outcome.decision.model_action)
+        return again
+
+    def _judge(self, outcome: Outcome, state: RobotState | RawObservation, action: Float32Array) -> None:
+        decision = outcome.decision = self._pipeline.decide(action)
+        if decision.cause is None:
+            outcome.command = self._command(state, decision)
+            return
+        outcome.refusals.append(decision.cause)
+        if decision.cause.reason is Reason.LIMIT:
+            outcome.trip = decision.cause
+
+    def _keep_in_mind(self, staged: Staged, outcome: Outcome) -> None:
+        """Until a newer state is answered, the controller may follow the staged command instead of ours."""
+        assert outcome.state is not None
+        if outcome.state.seq <= staged.seq:
+            self._pipeline.refer_also_to(staged.target)
+        else:
+            self._staged = None
 
     def _take(self, frame: Frame, outcome: Outcome) -> None:
         try:

@@ -1,4 +1,4 @@
-"""gaitforge demo: walking end to end on the simulated robot; then a fault."""
+"""gaitforge demo: walking end to end on the simulated robot; then the worker and the standby are killed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="simulated robot, C++ controller and gaitd: walk, turn, take a push, lose the worker",
-        description="The robot stands up, walks, turns and takes a push; then gaitd's worker is killed in "
-        "mid-stride and the joints go to damping. Exit code 0 only if all of it happened.",
+        help="simulated robot, C++ controller and gaitd: walk, turn, take a push, lose both workers",
+        description="The robot stands up, walks, turns and takes a push; gaitd's worker is killed in "
+        "mid-stride, and it walks on with the standby; then that is killed too and the joints go to damping. "
+        "Exit code 0 only if all of it happened.",
     )
     add_bundle(parser, "build/demo")
     add_controller(parser)

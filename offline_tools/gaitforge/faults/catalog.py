@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gaitd.ctl.client import ControlClient
 from gaitd.ctl.rehearse.threads import IO_THREAD, paused_thread, thread_named
@@ -20,12 +21,13 @@ from gaitd.wire.generated import Reason
 from gaitforge.faults import memory, peers
 from gaitforge.faults.disk import RECORDING, full_disk
 from gaitforge.faults.fault import Fault
-from gaitforge.faults.rig import PINNED, Rig, Setting
+from gaitforge.faults.rig import PINNED, WORKER_NAMES, Rig, Setting
 from gaitforge.faults.shared_memory import GUARD_FILE, WORKER_FILE
 
 TAMPERED = Setting("tampered", tampered=True)
 LOADED = Setting("loaded", config=PINNED)
 STANCE = Setting("stance", stance_s=0.3)
+STANDBY = Setting("standby", config='[standby]\nbackend = "cpu"\n')
 ALONE = Setting("controller")
 """A killed controller takes its log with it, so these share a chain with no others."""
 
@@ -44,8 +46,8 @@ def _kill(name: str, number: signal.Signals) -> Inject:
     return lambda rig: rig.signal(name, number)
 
 
-def _backend(kind: str, **details: object) -> Inject:
-    return lambda rig: rig.run_backend(kind, **details)
+def _backend(kind: str, of: str = "worker", **details: object) -> Inject:
+    return lambda rig: rig.run_backend(kind, of=of, **details)
 
 
 def _tamper(kind: str, **details: object) -> Inject:
@@ -218,6 +220,43 @@ def _wait_for_stress(rig: Rig) -> None:
     rig.end_stress()
 
 
+def _wait_for(rig: Rig, name: str) -> None:
+    rig.wait(lambda status: bool(status[name]["ready"]), f"a {name} that is ready")
+
+
+def _wait_for_standby(rig: Rig) -> None:
+    """One that follows the session from its start, or for long enough."""
+    _wait_for(rig, "standby")
+    rig.known = rig.wait(lambda status: status["mode"] == "active", "walking")
+
+
+def _new_session(rig: Rig) -> None:
+    """With an honest worker and an honest standby: the lease moves once in a session."""
+    for name in WORKER_NAMES:
+        rig.run_backend("honest", of=name)
+    for name in WORKER_NAMES:
+        _wait_for(rig, name)
+    if (rig.status() or {}).get("mode") == "active":
+        _damp_by_request(rig)
+
+
+def _kill_both_workers(rig: Rig) -> None:
+    for pid in [rig.pid(name) for name in WORKER_NAMES]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _slow_standby_then_kill(rig: Rig) -> None:
+    rig.run_backend("hang", of="standby", seconds=rig.period_ns / 1e9, holding_lock=False)
+    time.sleep(20 * rig.period_ns / 1e9)
+    rig.signal("worker", signal.SIGKILL)
+
+
+def _kill_one_after_the_other(rig: Rig) -> None:
+    rig.signal("worker", signal.SIGKILL)
+    time.sleep(10 * rig.period_ns / 1e9)
+    rig.signal("standby", signal.SIGKILL)
+
+
 DIED = frozenset({"worker_died"})
 LATE = frozenset({"deadline"})
 INVALID = frozenset({"state_invalid"})
@@ -332,6 +371,64 @@ STANCE_FAULTS = (
           undo=_restart("gaitd")),
 )  # fmt: skip
 
+WALKED_THROUGH = 2.0
+"""Periods without a fresh command, where a death is heard of at once."""
+HANG_WALKED_THROUGH = 4.0
+"""The same where silence alone tells, after half the deadline."""
+
+
+def _with_standby(name: str, inject: Inject, bound_periods: float, **more: Any) -> Fault:
+    return Fault(
+        f"with standby: {name}", inject, bound_periods=bound_periods, setting=STANDBY, watch_s=1.2,
+        prepare=_wait_for_standby, undo=_new_session, **more,
+    )  # fmt: skip
+
+
+STANDBY_FAULTS = (
+    _with_standby("worker: kill -9", _kill("worker", signal.SIGKILL), WALKED_THROUGH),
+    _with_standby("worker: segfault in a C library", _backend("crash", how="segfault"), WALKED_THROUGH),
+    *(
+        _with_standby(f"worker: killed between {between}", _backend("die before", what=what), WALKED_THROUGH)
+        for between, what in (("staging and sending", "sending"), ("sending and marking", "marking"))
+    ),
+    _with_standby("worker: stopped (SIGSTOP)", _kill("worker", signal.SIGSTOP), HANG_WALKED_THROUGH),
+    *(
+        _with_standby(f"inference hangs {name}", inject, HANG_WALKED_THROUGH)
+        for name, inject in (
+            ("for ever, lock free", _hang(FOR_EVER_S, holding_lock=False)),
+            ("for ever, lock held", _hang(FOR_EVER_S, holding_lock=True)),
+            ("32 ms, and ends as the lease moves", _hang(0.032, holding_lock=False)),
+        )
+    ),
+    *(
+        _with_standby(name, inject, HANG_WALKED_THROUGH)
+        for name, inject in (
+            ("inference slower by 5 periods", _slow(5)),
+            ("every run fails", _backend("raise")),
+            ("run answers None", _backend("none")),
+            ("action NaN, for ever", _backend("value", value="nan")),
+            ("action of the wrong shape", _backend("shape")),
+        )
+    ),
+    _with_standby("standby: kill -9", _kill("standby", signal.SIGKILL), WALKED_THROUGH),
+    _with_standby(
+        "standby: hangs for ever",
+        _backend("hang", of="standby", seconds=FOR_EVER_S, holding_lock=True), WALKED_THROUGH,
+    ),
+    _with_standby(
+        "standby: slower by 1 period, then the worker is killed", _slow_standby_then_kill, DEADLINE,
+        reasons=DIED | LATE | CLIENT, either=True,
+    ),
+    _with_standby(
+        "worker and standby: killed at once", _kill_both_workers, 2 * SEEN_AT_ONCE, reasons=DIED,
+        since="injection",
+    ),
+    _with_standby(
+        "worker: kill -9, then the standby", _kill_one_after_the_other, WALKED_THROUGH, reasons=DIED
+    ),
+    _with_standby("an operator damps", _damp_by_request, DEADLINE, reasons=frozenset({"operator"})),
+)  # fmt: skip
+
 AFTER_ITS_CONTROLLER = frozenset({"kept walking", "lay down softly", "fell hard"})
 """Nothing of gaitd reaches the motors any more: they hold the last command until the robot's own timeout."""
 CONTROLLER_FAULTS = tuple(
@@ -402,7 +499,8 @@ LOAD_FAULTS = (
 )  # fmt: skip
 
 FAULTS = (
-    *WORKER_FAULTS, *GAITD_FAULTS, *STANCE_FAULTS, *CONTROLLER_FAULTS, *CHANNEL_FAULTS, *LOAD_FAULTS,
+    *WORKER_FAULTS, *STANDBY_FAULTS, *GAITD_FAULTS, *STANCE_FAULTS, *CONTROLLER_FAULTS, *CHANNEL_FAULTS,
+    *LOAD_FAULTS,
 )  # fmt: skip
 QUICK = (
     "worker: kill -9",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,7 +119,7 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
     if damping_ns and not fault.at_gaitd:
         down_s = AFTER_DAMPING_S + fault.setting.stance_s
         until_ns = min(until_ns, damping_ns + round(down_s * 1e9))
-    part = _window(trace, start_ns, trial.injected_ns, until_ns)
+    part = trace.between(start_ns, trial.injected_ns, until_ns)
     outcome = OUTCOMES[measure(part, STICK_SPEED).outcome]
     misses = _bad_targets(part, rig)
     if outcome not in fault.expected_outcomes:
@@ -174,17 +174,7 @@ def _last_command_ns(ticks: Ticks, before_ns: int) -> int:
 
 
 def _longest_gap_ns(trial: Trial, ticks: Ticks) -> int:
-    times = ticks.time_ns[ticks.arrivals()]
-    within = times[(times >= trial.injected_ns - 20_000_000) & (times <= trial.until_ns)]
-    return int(np.diff(np.append(within, trial.until_ns)).max(initial=0))
-
-
-def _window(trace: Trace, start_ns: int, from_ns: int, until_ns: int) -> Trace:
-    """The part of a trace between two moments; judged as a run of its own."""
-    times_ns = start_ns + trace.time_s * 1e9
-    part = (times_ns >= from_ns) & (times_ns <= until_ns)
-    cut = {each.name: getattr(trace, each.name)[part] for each in fields(Trace) if each.name != "handover_s"}
-    return replace(trace, **cut, handover_s=np.array((from_ns - start_ns) / 1e9))
+    return ticks.longest_gap_ns(trial.injected_ns, trial.until_ns)
 
 
 def _bad_targets(part: Trace, rig: Rig) -> list[str]:

@@ -23,6 +23,7 @@ from gaitd.errors import GaitdError, UnreachableError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
+from gaitd.shared.processes import WORKERS
 from gaitd.wire.codec import decode_command
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.frame import WireError
@@ -30,7 +31,7 @@ from gaitd.wire.generated import CauseKind, Mode
 from gaitd.wire.messages import JointCommand
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.shared_memory import open_worker_memory
-from gaitforge.faults.worker import ORDERS
+from gaitforge.faults.worker import ORDERS, orders_file
 from gaitforge.simulate.model import JOINTS
 from gaitforge.stack.processes import Chain, Walk
 
@@ -38,6 +39,7 @@ SETTLE_S = 0.5
 """The robot walks this long before a fault."""
 STAND_UP_S, STAND_UP_AGAIN_S = 1.2, 1.0
 PATIENCE_S = 25.0
+WORKER_NAMES = tuple(row.name for row in WORKERS)
 STRAIGHT = Walk(seconds=1200.0, command="1,0,0")
 """Longer than any chain runs; the runner ends it."""
 TOLERANCE_RAD = 1e-5
@@ -106,6 +108,10 @@ class GuardWatch:
                 before = (command.mode, command.session)
 
 
+def _pid_in(status: dict[str, Any], name: str) -> int:
+    return int(status[name]["pid"] if name in WORKER_NAMES else status[f"{name}_pid"])
+
+
 class Rig:
     """One running chain; use as a context manager."""
 
@@ -132,8 +138,10 @@ class Rig:
         """Start everything and wait until the robot walks. Raises GaitdError."""
         with contextlib.ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gaitd-")))
-            self.orders, self.tamper_orders = Orders(scratch / "worker"), Orders(scratch / "tamper")
-            os.environ[ORDERS] = str(scratch / "worker")
+            place = scratch / "worker"
+            self.orders = {name: Orders(orders_file(place, slot)) for slot, name in enumerate(WORKER_NAMES)}
+            self.tamper_orders = Orders(scratch / "tamper")
+            os.environ[ORDERS] = str(place)
             self.scratch = scratch
             """Temporary files of this chain."""
             config = self.setting.config.replace("{scratch}", str(scratch))
@@ -226,7 +234,7 @@ class Rig:
         if name == "gaitd":
             return self.chain.pid(name)
         status = self.wait(lambda status: True, "an answer")
-        return int(status["worker"]["pid"] if name == "worker" else status[f"{name}_pid"])
+        return _pid_in(status, name)
 
     def accounts(self) -> dict[str, int]:
         """The worker's counters, from its memory."""
@@ -242,18 +250,18 @@ class Rig:
     # ---- acting ----
 
     def pid(self, name: str) -> int:
-        """Process id of worker, telemetry, gaitd, controller or simulate."""
+        """Process id of worker, standby, telemetry, gaitd, controller or simulate."""
         if name in ("gaitd", "controller", "simulate"):
             return self.chain.pid(name)
-        return int(self.known["worker"]["pid"] if name == "worker" else self.known[f"{name}_pid"])
+        return _pid_in(self.known, name)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one of the processes."""
         os.kill(self.pid(name), number)
 
-    def run_backend(self, kind: str, **details: Any) -> None:
-        """Order the worker's backend to misbehave."""
-        self.orders.give(kind, **details)
+    def run_backend(self, kind: str, *, of: str = "worker", **details: Any) -> None:
+        """Order the backend of the worker, or of the standby, to misbehave."""
+        self.orders[of].give(kind, **details)
 
     def tamper(self, kind: str, **details: Any) -> None:
         """Order the proxy to alter messages."""

@@ -22,11 +22,12 @@ import zmq
 from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
+from gaitd.shared.processes import WORKER_SLOT
 from gaitd.wire.codec import decode_command
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.generated import Mode
 from gaitforge.faults.orders import Orders
-from gaitforge.faults.worker import ORDERS
+from gaitforge.faults.worker import ORDERS, orders_file
 
 PATIENCE_S = 60.0
 
@@ -58,7 +59,7 @@ class Scene:
         self.directory = directory
         self.runtime_dir = directory / "run"
         self.period_ns = open_bundle(bundle).manifest.period_ns
-        self.orders = Orders(directory / "orders")
+        self.orders = Orders(orders_file(directory / "orders", WORKER_SLOT))
         os.environ[ORDERS] = str(directory / "orders")
 
     @contextlib.contextmanager

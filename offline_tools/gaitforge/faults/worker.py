@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -16,8 +17,14 @@ ORDERS = "GAITFORGE_FAULT_ORDERS"
 """Environment variable: where the orders come from."""
 
 
+def orders_file(place: Path, slot: int) -> Path:
+    """Where the worker of that slot gets its orders."""
+    return place.with_name(f"{place.name}{slot}")
+
+
 def _open(*arguments: Any) -> FaultyBackend:
-    return FaultyBackend(open_backend(*arguments), Orders(Path(os.environ[ORDERS])))
+    slot = json.loads(sys.argv[1])["slot"]
+    return FaultyBackend(open_backend(*arguments), Orders(orders_file(Path(os.environ[ORDERS]), slot)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,14 @@ class Trace:
         """Read what save wrote."""
         with np.load(path) as arrays:
             return Trace(**{field.name: arrays[field.name] for field in fields(Trace)})
+
+    def between(self, start_ns: int, from_ns: int, until_ns: int) -> Trace:
+        """The part between two moments, as a run of its own. ``start_ns``: the simulated time's zero."""
+        times_ns = start_ns + self.time_s * 1e9
+        part = (times_ns >= from_ns) & (times_ns <= until_ns)
+        sampled = [each.name for each in fields(self) if each.name != "handover_s"]
+        cut = {name: getattr(self, name)[part] for name in sampled}
+        return replace(self, **cut, handover_s=np.array((from_ns - start_ns) / 1e9))
 
     def after_handover(self) -> npt.NDArray[np.bool_]:
         """(N,) which samples come after the hand-over."""

@@ -1,4 +1,4 @@
-"""Walking end to end on the simulated robot; then a fault."""
+"""Walking end to end on the simulated robot; then the worker is killed, and the standby after it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from gaitd.errors import GateError
+from gaitforge.simulate.measure import STICK_SPEED, measure
+from gaitforge.simulate.trace import Trace
 from gaitforge.stack.plot import plot_run
 from gaitforge.stack.processes import GAITD, Chain, ChainResult, Walk
 from gaitforge.stack.ticks import Ticks
@@ -26,12 +28,14 @@ t_s,forward,left,yaw
 """
 """Walk straight, turn left, walk straight; times count from the moment the robot stands."""
 PUSH = "13:0,0.5"
-FAULT_S = 15.0
-SECONDS = 17.0
-"""With 3 s of standing up, 20 s in all."""
+FAILOVER_S, FAULT_S = 15.0, 18.0
+"""When the worker is killed, and when the standby is."""
+SECONDS = 20.0
+"""With 3 s of standing up, 23 s in all."""
 LEAST_DISTANCE_M = 3.0
 BOUND_PERIODS = 2
-"""Of the worker's death until damping is at the controller."""
+"""Of a death until damping is at the controller, or the next command in force."""
+STANDBY = '[standby]\nbackend = "cpu"\n'
 
 
 def run_demo(
@@ -51,13 +55,15 @@ def run_demo(
     output.mkdir(parents=True, exist_ok=True)
     script = output / "script.csv"
     script.write_text(SCRIPT)
+    config = output / "gaitd.toml"
+    config.write_text(STANDBY)
     chain = Chain(
         bundle=bundle,
         controller=controller,
         directory=output,
         walk=Walk(seconds=SECONDS, script=script, pushes=[PUSH], seed=seed),
         gaitd_command=gaitd,
-        gaitd_options=["--config", os.devnull, "--backend", backend],
+        gaitd_options=["--config", str(config), "--backend", backend],
         mjcf=mjcf,
         terrain=terrain,
         simulator_options=["--png", str(output / "walk.png")],
@@ -69,33 +75,50 @@ def run_demo(
         versions = " ".join(f"{name} {version}" for name, version in worker["versions"].items())
         _say(f"the robot stands; policy {policy['name']} {policy['version']} moves it")
         _say(f"it runs on {worker['backend']}: {versions}")
-        fault_at_s = time.monotonic() + FAULT_S
+        chain.wait_until(lambda status: bool(status["standby"]["ready"]), "a standby", 20.0)
+        began_s = time.monotonic()
         for until_s, text in (
             (6.0, "walking"),
             (10.0, "turning left"),
             (13.0, "walking, push from the right"),
-            (FAULT_S, ""),
+            (FAILOVER_S, ""),
         ):
-            _wait(chain, fault_at_s - FAULT_S + until_s, text)
+            _wait(chain, began_s + until_s, text)
         before = chain.status()
-        _say(f"killing gaitd's worker (pid {before['worker']['pid']}) in mid-stride")
-        killed_ns = time.monotonic_ns()
-        os.kill(before["worker"]["pid"], signal.SIGKILL)
+        first_ns = _kill(before, "worker", "in mid-stride")
+        moved = chain.wait_until(lambda status: bool(status["failover"]), "the change to the standby", 5.0)
+        _say(f"the robot walks on, {moved['failover']}")
+        _wait(chain, began_s + FAULT_S, "")
+        killed_ns = _kill(chain.status(), "standby", "too")
         after = chain.wait_until(lambda status: status["mode"] == "damping", "damping", 5.0)
         _say(f"gaitd reports damping: {after['reason']}")
         recovered = chain.wait_until(lambda status: bool(status["worker"]["ready"]), "a fresh worker", 10.0)
         _say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
         result = chain.finish()
-    summary = summarize(result, before, killed_ns)
+    summary = summarize(result, before, first_ns, killed_ns, output)
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    plot_run(result.ticks, killed_ns, output / "command_age.png")
+    plot_run(result.ticks, first_ns, killed_ns, output / "command_age.png")
     _print_summary(summary, result, output)
     _judge(summary, result, before["period_s"], soft=mjcf is None)
 
 
-def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> dict[str, Any]:
-    """The demo's measurements: the walk up to the fault, then the fault."""
+def _kill(status: dict[str, Any], name: str, how: str) -> int:
+    pid = status[name]["pid"]
+    _say(f"killing gaitd's {name} (pid {pid}) {how}")
+    killed_ns = time.monotonic_ns()
+    os.kill(pid, signal.SIGKILL)
+    return killed_ns
+
+
+def summarize(
+    result: ChainResult, before: dict[str, Any], first_ns: int, killed_ns: int, output: Path
+) -> dict[str, Any]:
+    """The demo's measurements: the walk up to the first death, the walk after it, then the second one."""
     ticks = result.ticks
+    walked_on = Trace.load(output / "trace.npz").between(
+        result.simulator["start_monotonic_ns"], first_ns, killed_ns
+    )
+    period_ns = before["period_s"] * 1e9
     index = ticks.first_damping_after(killed_ns)
     return {
         "backend": before["worker"]["backend"],
@@ -105,8 +128,13 @@ def summarize(result: ChainResult, before: dict[str, Any], killed_ns: int) -> di
         "steps": before["counters"]["steps"],
         "late_steps": before["counters"]["late_steps"],
         "age_us": age_us(ticks),
-        "fault": {
+        "failover": {
             "kind": "worker kill -9",
+            "longest_gap_periods": round(ticks.longest_gap_ns(first_ns, killed_ns) / period_ns, 2),
+            "falls_after": measure(walked_on, STICK_SPEED).falls,
+        },
+        "fault": {
+            "kind": "standby kill -9",
             "reason": str(ticks.reason[index]) if index is not None else None,
             "to_damping_ms": round((int(ticks.time_ns[index]) - killed_ns) / 1e6, 3)
             if index is not None
@@ -127,7 +155,7 @@ def age_us(ticks: Ticks) -> dict[str, float]:
 def _judge(summary: dict[str, Any], result: ChainResult, period_s: float, *, soft: bool) -> None:
     """``soft``: the robot must lie down softly in the end; not every robot can."""
     early = [down["time_s"] for down in result.simulator["descents"] if down["time_s"] < FAULT_S - 1.0]
-    fault = summary["fault"]
+    fault, failover = summary["fault"], summary["failover"]
     bound_ms = BOUND_PERIODS * period_s * 1000.0
     checks = [
         (
@@ -139,6 +167,15 @@ def _judge(summary: dict[str, Any], result: ChainResult, period_s: float, *, sof
         (
             summary["outcome"] == "lay down softly" or not soft,
             f"at the end it {summary['outcome']}, expected to lie down softly",
+        ),
+        (
+            failover["longest_gap_periods"] <= BOUND_PERIODS,
+            f"the worker's death left it {failover['longest_gap_periods']} periods without a fresh command, "
+            f"expected at most {BOUND_PERIODS}",
+        ),
+        (
+            failover["falls_after"] == 0 or not soft,
+            f"it fell {failover['falls_after']} times after the worker's death, expected none",
         ),
         (fault["reason"] == "worker_died", f"the fault's reason was {fault['reason']}, expected worker_died"),
         (
@@ -152,13 +189,15 @@ def _judge(summary: dict[str, Any], result: ChainResult, period_s: float, *, sof
 
 
 def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -> None:
-    age, fault = summary["age_us"], summary["fault"]
+    age, fault, failover = summary["age_us"], summary["fault"], summary["failover"]
     print(
         f"""
   distance     {summary["distance_m"]:.2f} m, {summary["falls"]} falls; at the end it {summary["outcome"]}
   steps        {summary["steps"]}, {summary["late_steps"]} late
   command age  p50 {age["p50"] / 1000:.2f}  p99 {age["p99"] / 1000:.2f}  max {age["max"] / 1000:.2f} ms
                (from the robot's state to the command in force, at the controller's 1 ms ticks)
+  failover     {failover["kind"]}: walked on, {failover["falls_after"]} falls, at most
+               {failover["longest_gap_periods"]} periods without a fresh command
   fault        {fault["kind"]}: {fault["reason"]}, damping at the controller after {fault["to_damping_ms"]} ms
 
   {output}/summary.json  {output}/walk.png  {output}/command_age.png

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+BEFORE_NS = 20_000_000
+"""The last command before a moment came within this time."""
+
 
 @dataclass(frozen=True)
 class Ticks:
@@ -30,6 +33,12 @@ class Ticks:
         active = self.mode == "active"
         new = np.diff(np.where(active, self.seq, 0), prepend=0) != 0
         return np.flatnonzero(active & new)
+
+    def longest_gap_ns(self, from_ns: int, until_ns: int) -> int:
+        """The longest time between two new commands around the first moment and up to the second."""
+        times = self.time_ns[self.arrivals()]
+        within = times[(times >= from_ns - BEFORE_NS) & (times <= until_ns)]
+        return int(np.diff(np.append(within, until_ns)).max(initial=0))
 
     def first_damping_after(self, time_ns: int) -> int | None:
         """Index of the first damping tick at or after a moment, or None."""

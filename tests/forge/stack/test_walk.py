@@ -100,6 +100,9 @@ def test_the_demo_completes_every_step(tmp_path: Path) -> None:
     assert summary["steps"] > 1000
     assert summary["fault"]["reason"] == "worker_died"
     assert summary["fault"]["to_damping_ms"] <= 2 * PERIOD_NS / 1e6
+    failover = summary["failover"]
+    assert failover["longest_gap_periods"] <= 2
+    assert failover["falls_after"] == 0
     assert set(summary["age_us"]) == {"p50", "p99", "max"}
     for name in ("walk.png", "command_age.png"):
         assert (output / name).read_bytes().startswith(b"\x89PNG")

@@ -68,6 +68,21 @@ class Facts:
             0,
         )
 
+    @cached_property
+    def failovers(self) -> list[Event]:
+        """Where the standby went on with the session; of all sessions where none was damped."""
+        return [
+            event
+            for event in self.recording.events
+            if event.kind is EventKind.FAILOVER
+            and (self.damping is None or event.session == self.damping.session)
+        ]
+
+    @property
+    def holder(self) -> str:
+        """The process that answered when the session was damped."""
+        return "standby" if self.failovers else "worker"
+
     @property
     def period_s(self) -> float:
         """The control period."""

@@ -11,13 +11,14 @@ import numpy as np
 
 from gaitd.ctl.explain.facts import RECENT_S, Facts
 from gaitd.shared.events import EventKind
+from gaitd.shared.guard_memory import FailoverKind
 from gaitd.wire.generated import Mode
 
 HOT_CELSIUS = 85.0
 SLOWER = 1.5
 """What takes so much longer than before is worth a word."""
 NOT_FOLLOWING_RAD = 0.15
-_TOLD_ELSEWHERE = ("mode ", "gaitd starts", "worker ready")
+_TOLD_ELSEWHERE = ("mode ", "gaitd starts", "worker ready", "THE STANDBY HAS TAKEN OVER")
 """Lines of the log that the verdict or the timeline says already."""
 
 
@@ -38,6 +39,13 @@ def observe(facts: Facts) -> list[Observation]:
 def _cut(facts: Facts) -> Iterator[Observation]:
     if not facts.recording.whole:
         yield Observation("file_cut")
+
+
+def _failover(facts: Facts) -> Iterator[Observation]:
+    for event in facts.failovers:
+        why = FailoverKind(event.code).name.lower() if event.code in set(FailoverKind) else "unknown"
+        values = {"s": facts.second(event.at_ns), "why": why, "text": event.text or None}
+        yield Observation("failover", values)
 
 
 def _refused(facts: Facts) -> Iterator[Observation]:
@@ -175,6 +183,7 @@ def _log(facts: Facts) -> Iterator[Observation]:
 
 _LOOKS: tuple[Callable[[Facts], Iterator[Observation]], ...] = (
     _cut,
+    _failover,
     _refused,
     _not_following,
     _clamps,

@@ -18,7 +18,7 @@ _HUNG = re.compile(r"inference has been running for (\d+) ms")
 _STOPPED = re.compile(r"the worker has not moved for (\d+) ms")
 _UNHEARD = re.compile(r"nothing has got through the guardian's own sockets for (\d+) ms")
 _STOOD_STILL = "the controller's loop stood still"
-_HOW = re.compile(r"worker died how=(?:\"([^\"]*)\"|(\S+))")
+_HOW = re.compile(r"died how=(?:\"([^\"]*)\"|(\S+))")
 _LONG_INFERENCE = 0.5
 """Of the deadline: an inference that took so long explains a command that did not come."""
 _SLOW_PERIODS = 0.9
@@ -90,7 +90,7 @@ def _worker_died(facts: Facts, damping: Event) -> Verdict:
     if errors:
         return Verdict("worker_error", values={"text": errors[-1].text})
     how = damping.text
-    for event in facts.lines("worker died how=", -0.5)[:1]:
+    for event in facts.lines(f"{facts.holder} died how=", -0.5)[:1]:
         match = _HOW.search(event.text)
         how = (match[1] or match[2]) if match else how
     if any(name in how for name in _CRASHES):

@@ -408,6 +408,10 @@ OBSERVATIONS: Mapping[str, Text] = {
     "file_cut": Text(
         "The file was cut or is damaged: this is what comes before.", "文件被截断或损坏:以下是此前的内容。"
     ),
+    "failover": Text(
+        "{s:+.1f} s, the worker failed ({why}[: {text}]) and the standby went on with the session.",
+        "{s:+.1f} s,工作进程失效({why}[:{text}]),备用进程接管了会话。",
+    ),
     "refused": Text(
         "In the last second, refused {count} times: {text}.", "最后一秒内被拒绝 {count} 次:{text}。"
     ),

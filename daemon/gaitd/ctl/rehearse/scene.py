@@ -144,9 +144,14 @@ def account_of(status: dict[str, Any] | None, session: Session) -> Account | Non
 
 
 def check_accounts(status: dict[str, Any]) -> None:
-    """Raise InputError when the controller tells nothing of its dampings: nothing could be measured."""
+    """Raise InputError where nothing could be measured: a silent controller, or a standby."""
     if "accounts" not in status:
         raise InputError("this gaitd is older than this gaitctl: install the same release of both")
+    if status.get("standby"):
+        raise InputError(
+            'standby.backend is not "off": the robot would walk through what is to end the walk; switch it '
+            "off and restart gaitd for the rehearsal"
+        )
     names = {account["controller"] for account in status["accounts"]}
     silent = [name for name in status["controllers"] if name not in names]
     active = status["mode"] == "active"

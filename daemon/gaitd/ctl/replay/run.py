@@ -77,7 +77,7 @@ class Replayer:
             else AdmissionLimits.for_period(bundle.manifest.period_ns)
         )
         self._records = {
-            (int(record["session"]), int(record["seq"])): index
+            (int(record["epoch"]), int(record["seq"])): index
             for index, record in enumerate(recording.records)
         }
 
@@ -91,7 +91,8 @@ class Replayer:
         ]
         of_step = self._recording.frames[self._recording.frames["step_ns"] != 0]
         for epoch, frames in _by(of_step, "epoch"):
-            # A session whose beginning is not in the file is described by its damping.
+            # What a standby went on with is described by the failover; a session whose beginning is not in
+            # the file, by its damping.
             known = [
                 event
                 for event in [*sessions, *self._recording.events]
@@ -109,7 +110,8 @@ class Replayer:
         self._backend.reset()
         groups = [list(group) for _, group in groupby(frames, key=lambda frame: int(frame["step_ns"]))]
         unknown = 0
-        if event.code != Mode.ACTIVE or int(frames[0]["received_ns"]) < event.at_ns:
+        began = event.kind is EventKind.MODE and event.code == Mode.ACTIVE
+        if not began or int(frames[0]["received_ns"]) < event.at_ns:
             groups = self._resume(step, event, groups, result)
             unknown = self._depth
         for group in groups:
@@ -137,7 +139,7 @@ class Replayer:
             result.refused[cause.kind] = result.refused.get(cause.kind, 0) + 1
         if outcome.state is None or outcome.decision is None:
             return False
-        index = self._records.get((event.session, outcome.state.seq))
+        index = self._records.get((event.epoch, outcome.state.seq))
         if index is None:
             return False
         record = self._recording.records[index]

@@ -49,11 +49,16 @@ public:
     /// Set the socket's other options before. Throws zmq::error_t.
     void connect(zmq::socket_t& socket, Channel channel) const { connectTo(socket, endpoint(channel)); }
 
-    /// Connects to a channel that hello's reply names. Throws RefusedError for one that has no TCP port, zmq::error_t.
+    /// Connects to a channel that hello's reply names and that this route reaches. Throws zmq::error_t.
     void connect(zmq::socket_t& socket, const std::string& channel) const { connectTo(socket, endpoint(channel)); }
 
     [[nodiscard]] std::string endpoint(Channel channel) const {
         return endpoint(kChannelNames[static_cast<std::size_t>(channel)]);
+    }
+
+    /// Whether that channel can be connected to: over TCP, only those of the contract's own table have ports.
+    [[nodiscard]] bool reaches(const std::string& channel) const {
+        return host_.empty() || std::find(kChannelNames.begin(), kChannelNames.end(), channel) != kChannelNames.end();
     }
 
     [[nodiscard]] std::string endpoint(const std::string& channel) const {

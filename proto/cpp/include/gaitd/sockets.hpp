@@ -30,13 +30,17 @@ public:
         settle();
     }
 
-    /// Connects to every slot's channels, to each once. Throws RefusedError for a channel that has no TCP port,
-    /// zmq::error_t.
+    /// Connects to every slot's channels, to each once. Throws zmq::error_t.
     void connect(const Route& route, const std::vector<Endpoint>& endpoints) {
         for (const Endpoint& endpoint : endpoints) {
             if (endpoint.transport != kTransport) {
                 warn("slot " + std::to_string(endpoint.slot) + ": transport `" + endpoint.transport +
                      "` is not known to this client; no command will come from there");
+                continue;
+            }
+            if (!route.reaches(endpoint.state) || !route.reaches(endpoint.command)) {
+                warn("slot " + std::to_string(endpoint.slot) +
+                     ": its channels have no TCP port; no command will come from there");
                 continue;
             }
             for (const auto& [socket, name] : {std::pair{&state, endpoint.state}, std::pair{&command, endpoint.command}}) {

@@ -1,0 +1,178 @@
+"""With a standby the robot walks on when the worker fails, once; without a ready one it damps as ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gaitd.wire.generated import Mode
+from gaitd.wire.messages import JointCommand
+from support.controller import Controller
+from support.daemon import PATIENT, Gaitd, wait_until
+
+CONFIG = PATIENT + '\n[standby]\nbackend = "cpu"\n'
+
+
+@pytest.fixture(scope="module")
+def gaitd(small_bundle_path: Path) -> Iterator[Gaitd]:
+    """One whose worker misbehaves on demand; its standby is honest."""
+    with Gaitd(small_bundle_path, config=CONFIG, fault=True) as daemon:
+        yield daemon.wait_ready()
+
+
+@pytest.fixture
+def walker(gaitd: Gaitd) -> Iterator[Controller]:
+    """A controller in a session with the worker, and a standby that follows it."""
+    wait_until(lambda: ready(gaitd, "worker") and ready(gaitd, "standby"), 30.0, "both workers")
+    controller = gaitd.controller(name="walker")
+    start_walking(controller)
+    yield controller
+    gaitd.set_fault("")
+    controller.control.ask("release", session=controller.session)
+    controller.control.ask("release", session=0)
+    controller.close()
+
+
+def ready(gaitd: Gaitd, name: str) -> bool:
+    return bool(gaitd.status()[name]["ready"])
+
+
+def start_walking(controller: Controller) -> None:
+    controller.activate()
+    assert any(controller.walk(8))
+
+
+def walk_until(
+    walker: Controller, condition: Callable[[JointCommand | None], object], steps: int = 400
+) -> list[JointCommand | None]:
+    """Send states until an answer satisfies the condition; all answers."""
+    answers = []
+    for _ in range(steps):
+        answers.append(walker.step())
+        if condition(answers[-1]):
+            return answers
+    raise AssertionError(f"it did not come in {steps} steps")
+
+
+def by_standby(command: JointCommand | None) -> bool:
+    return command is not None and command.slot == 1
+
+
+def damped(command: JointCommand | None) -> bool:
+    return command is not None and command.mode is Mode.DAMPING
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_states_that_stop_are_damping_as_ever(gaitd: Gaitd, walker: Controller) -> None:
+    assert walker.wait_for(Mode.DAMPING).reason.name == "STATE_LOST"
+    assert gaitd.status()["failover"] == ""
+
+
+def test_hello_lists_both(gaitd: Gaitd) -> None:
+    endpoints = gaitd.connect().hello()["endpoints"]
+    assert [(each["slot"], each["state"], each["command"]) for each in endpoints] == [
+        (0, "state", "command"),
+        (1, "state1", "cmd1"),
+    ]
+
+
+def test_the_robot_walks_on_when_the_worker_is_killed_and_lies_down_with_the_standby(
+    gaitd: Gaitd, walker: Controller
+) -> None:
+    before = gaitd.metrics()['gaitd_failovers_total{why="died"}']
+    kill(gaitd.worker_pid())
+    answers = walk_until(walker, by_standby)
+    assert not any(map(damped, answers))
+    assert answers.count(None) <= 1, "a state was left unanswered for longer than the change takes"
+    session, epoch = walker.session, answers[-1].epoch  # type: ignore[union-attr]
+    for command in walker.walk(20):
+        assert command is not None
+        assert (command.mode, command.session, command.slot) == (Mode.ACTIVE, session, 1)
+        assert command.epoch == epoch
+    gaitd_status = wait_until(
+        lambda: (s := gaitd.status()) and "killed by SIGKILL" in s["failover"] and s, 5.0, "the reason"
+    )
+    assert gaitd_status["mode"] == "active"
+    assert "on the standby (CPU) since" in gaitd_status["failover"]
+    assert "THE STANDBY HAS TAKEN OVER" in gaitd.log
+    assert "ON THE LAST WORKER" in gaitd.log
+    # A fresh worker comes back, and waits for the next session: the standby goes on.
+    assert "a fresh worker is ready" in walk_until_status(gaitd, walker)
+    assert all(by_standby(command) for command in walker.walk(5))
+    assert gaitd.metrics()['gaitd_failovers_total{why="died"}'] == before + 1
+    assert gaitd.metrics()["gaitd_standby_holds"] == 1
+    # Once in a session: a fresh worker is there, and yet this is the end of it.
+    kill(gaitd.status()["standby"]["pid"])
+    assert damped(walk_until(walker, damped)[-1])
+    assert gaitd.status()["reason"] == "worker_died"
+    # The next session begins with the worker again.
+    wait_until(lambda: ready(gaitd, "worker") and ready(gaitd, "standby"), 30.0, "both workers")
+    start_walking(walker)
+    assert walker.step().slot == 0  # type: ignore[union-attr]
+    assert gaitd.status()["failover"] == ""
+
+
+def walk_until_status(gaitd: Gaitd, walker: Controller) -> str:
+    """Go on walking until the fresh worker is ready; what the status then says."""
+    for _ in range(2000):
+        walker.walk(5)
+        text = str(gaitd.status()["failover"])
+        if "is ready" in text:
+            return text
+    raise AssertionError("no fresh worker")
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("hanging", "silent"),
+        pytest.param("failing", "errors", marks=pytest.mark.thorough),
+        pytest.param("nan", "errors", marks=pytest.mark.thorough),
+    ],
+)
+def test_the_robot_walks_on_when_the_inference(
+    gaitd: Gaitd, walker: Controller, fault: str, why: str
+) -> None:
+    worker, name = gaitd.worker_pid(), f'gaitd_failovers_total{{why="{why}"}}'
+    before = gaitd.metrics()[name]
+    gaitd.set_fault(fault)
+    answers = walk_until(walker, by_standby)
+    assert not any(map(damped, answers))
+    gaitd.set_fault("")
+    assert all(by_standby(command) for command in walker.walk(20))
+    assert gaitd.metrics()[name] == before + 1
+    fresh = wait_until(lambda: walker.walk(3) and gaitd.status()["worker"], 5.0, "the status")
+    assert fresh["pid"] != worker, "the one that failed was not replaced"
+
+
+def test_the_standby_may_die_and_come_back(gaitd: Gaitd, walker: Controller) -> None:
+    kill(gaitd.status()["standby"]["pid"])
+    answers = walker.walk(20)
+    assert not any(map(damped, answers))
+    assert not any(map(by_standby, answers))
+    said = gaitd.log.count("the standby is ready again")
+    assert "ON THE LAST WORKER" in gaitd.log
+    for _ in range(2000):
+        if gaitd.log.count("the standby is ready again") > said:
+            break
+        walker.walk(5)
+    # It has followed long enough by now to go on with the session.
+    walker.walk(10)
+    kill(gaitd.worker_pid())
+    answers = walk_until(walker, by_standby)
+    assert not any(map(damped, answers))
+
+
+def test_both_killed_at_once_is_damping(gaitd: Gaitd, walker: Controller) -> None:
+    status = gaitd.status()
+    kill(status["worker"]["pid"])
+    kill(status["standby"]["pid"])
+    walk_until(walker, damped)
+    assert gaitd.status()["reason"] == "worker_died"

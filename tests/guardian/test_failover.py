@@ -1,0 +1,133 @@
+"""When the lease moves to the standby within a session, and when it must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gaitd.guardian import failover, rules
+from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
+from gaitd.shared.findings import Finding
+from gaitd.shared.guard_memory import FailoverKind
+from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
+from gaitd.wire.causes import Cause
+from gaitd.wire.generated import CauseKind, Mode, Reason
+
+MS = 1_000_000
+PERIOD = 12 * MS
+LIMITS = GuardLimits(5 * PERIOD, 500 * MS)
+NOW = 10**12
+EPOCH = 107
+
+
+def walking(fed_ns: int = NOW) -> GuardState:
+    state = rules.activate(7, EPOCH, NOW - 10**9)
+    return replace(state, fed_ns=fed_ns, fed_by_command=True)
+
+
+def view(command_ns: int = 0, **changes: object) -> WorkerView:
+    made = WorkerView(
+        heartbeat_ns=NOW,
+        busy_since_ns=0,
+        last_state_ns=0,
+        last_command_ns=command_ns,
+        last_command_epoch=EPOCH,
+        refusal=None,
+        trip=None,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def standby(prepared_ns: int = NOW, epoch: int = EPOCH) -> WorkerView:
+    return view(prepared_ns=prepared_ns, prepared_epoch=epoch)
+
+
+def refused(kind: CauseKind, at_ns: int) -> Finding:
+    return Finding(at_ns, EPOCH, Cause(kind))
+
+
+def test_it_is_possible_with_an_answer_to_a_fresh_state() -> None:
+    assert failover.is_possible(walking(), view(), standby(), LIMITS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "worker", "second"),
+    [
+        (rules.damp(walking(), Reason.OPERATOR, "", NOW), view(), standby()),
+        (GuardState(), view(), standby()),
+        (replace(walking(), slot=STANDBY_SLOT), view(), standby()),
+        (walking(), view(trip=refused(CauseKind.POSITION_LIMIT, NOW)), standby()),
+        (walking(NOW - 5 * PERIOD - 1), view(), standby()),
+        (walking(), view(), standby(epoch=EPOCH - 1)),
+        (walking(), view(), standby(NOW - 5 * PERIOD // 2 - 1)),
+        (walking(), view(), standby(NOW + 1)),
+    ],
+    ids=["damped", "idle", "it has moved", "limit", "too late", "other session", "old state", "future"],
+)
+def test_it_is_not_possible(state: GuardState, worker: WorkerView, second: WorkerView) -> None:
+    assert not failover.is_possible(state, worker, second, LIMITS, NOW)
+
+
+def test_the_deadline_goes_on_from_the_last_command_of_the_one_before() -> None:
+    before = walking(NOW - 3 * PERIOD)
+    last_ns = NOW - 2 * PERIOD
+    moved = failover.move(before, view(last_ns), EPOCH + 1, STANDBY_SLOT, "it died", NOW)
+    assert (moved.mode, moved.session, moved.epoch, moved.slot) == (Mode.ACTIVE, 7, EPOCH + 1, STANDBY_SLOT)
+    assert moved.fed_ns == last_ns
+    late_ns = last_ns + 5 * PERIOD + 1
+    # What the one before still writes feeds nothing.
+    for silent in (view(), view(late_ns)):
+        assert rules.tick(moved, silent, LIMITS, late_ns).mode is Mode.DAMPING
+    own = view(NOW + PERIOD, last_command_epoch=EPOCH + 1)
+    assert rules.tick(moved, own, LIMITS, late_ns).mode is Mode.ACTIVE
+
+
+def test_silence_while_states_come() -> None:
+    state = walking(NOW - 5 * PERIOD // 2)
+    assert failover.wanted(state, view(), standby(), LIMITS, NOW) is None
+    kind, why = failover.wanted(state, view(), standby(), LIMITS, NOW + 1) or (None, "")
+    assert (kind, why) == (FailoverKind.SILENT, "no command for 30 ms")
+
+
+def test_silence_without_states_is_none_of_the_workers() -> None:
+    fed_ns = NOW - 4 * PERIOD
+    assert failover.wanted(walking(fed_ns), view(), standby(fed_ns), LIMITS, NOW) is None
+
+
+def test_a_command_ends_the_silence() -> None:
+    state = walking(NOW - 4 * PERIOD)
+    assert failover.wanted(state, view(NOW - PERIOD), standby(), LIMITS, NOW) is None
+
+
+def test_nothing_is_wanted_before_the_first_command() -> None:
+    state = replace(walking(NOW - 4 * PERIOD), fed_by_command=False)
+    assert failover.wanted(state, view(), standby(), LIMITS, NOW) is None
+
+
+@pytest.mark.parametrize(
+    "kind", [CauseKind.BACKEND_ERROR, CauseKind.ACTION_NOT_FINITE, CauseKind.ACTION_SHAPE]
+)
+def test_the_second_error_in_a_row(kind: CauseKind) -> None:
+    state = walking(NOW - 2 * PERIOD - 1)
+    first, second = refused(kind, NOW - PERIOD), refused(kind, NOW)
+    assert failover.wanted(state, view(refusal=first), standby(), LIMITS, NOW) is None
+    found = failover.wanted(state, view(refusal=second), standby(), LIMITS, NOW)
+    assert found is not None
+    assert found[0] is FailoverKind.ERRORS
+
+
+def test_a_bad_state_is_no_error_of_the_worker() -> None:
+    state = walking(NOW - 2 * PERIOD - 1)
+    bad = refused(CauseKind.NOT_FINITE, NOW)
+    assert failover.wanted(state, view(refusal=bad), standby(), LIMITS, NOW) is None
+
+
+def test_how_it_died_is_told_later() -> None:
+    moved = failover.move(walking(), view(), EPOCH + 1, STANDBY_SLOT, "", NOW)
+    how = "worker killed by SIGSEGV"
+    assert failover.explain(moved, STANDBY_SLOT, how) == moved
+    told = failover.explain(moved, WORKER_SLOT, how)
+    assert told.moved_why == how
+    assert failover.explain(told, WORKER_SLOT, "worker killed by SIGKILL") == told
+    assert failover.explain(walking(), WORKER_SLOT, how).moved_why == ""

@@ -1,0 +1,292 @@
+"""A standby follows the session of another worker: what it answers is what that one would have answered."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaitd.policy.admission import AdmissionLimits
+from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.shared import lease
+from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.wire.codec import decode_command, encode_state
+from gaitd.wire.messages import JointCommand
+from gaitd.worker import loop
+from gaitd.worker.answer import Answerer
+from gaitd.worker.model import TimedModel
+from gaitd.worker.standby import Follower, StandbyWorker
+from gaitd.worker.step import Frame, Outcome, PolicyStep
+from support.bundles import contract, small_manifest
+from support.controller import standing_state
+from support.watched import LoopedWorker
+
+PERIOD_NS = 12_000_000
+HEAD_START_NS = 4_000_000
+DEFAULT = np.array([0.0, -0.65, 1.3], np.float32)
+SESSION, EPOCH = 7, 107
+SLEW = 0.05
+DEPTH = 3
+
+
+class Recurrent:
+    """Its action depends on all that it was shown and on the hidden state that it adopted."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        mixed = observation.reshape(3, -1).sum(axis=1)
+        self._next = np.tanh(0.5 * self._hidden + 0.3 * mixed).astype(np.float32)
+        return self._next.copy()
+
+    def commit(self) -> None:
+        self._hidden = self._next
+
+    def reset(self) -> None:
+        self._hidden = self._next = np.zeros(3, np.float32)
+
+
+class Pair:
+    """A worker that answers, and a standby's follower on its memory, without sockets and processes."""
+
+    def __init__(self, first_states: int | None = None) -> None:
+        plain = small_manifest(control_period_s=PERIOD_NS / 1e9)
+        plain["limits"]["slew"] = {"max_rad_per_step": SLEW}
+        plain["observation"]["history"] = {"length": DEPTH}
+        manifest = contract(plain)
+        self.bundle: Any = SimpleNamespace(manifest=manifest, pipeline=lambda: PolicyPipeline(manifest, None))
+        self.guard = GuardMemory.create(3)
+        self.guard.lease = lease.grant(EPOCH, 0, time.monotonic_ns() + 3600 * 10**9)
+        self.memory = WorkerMemory(WorkerMemory.create(3).fd, writable=True)
+        self.words = WorkerMemory(WorkerMemory.create(3).fd, writable=True).words
+        self.sent: list[bytes] = []
+        model = TimedModel(Recurrent(), self.memory.words)  # type: ignore[arg-type]
+        self.answerer = Answerer(self.guard, self.memory, model, PERIOD_NS, self.sent.append)
+        self.holder = self.step_of(model)
+        self.begin_ns = time.monotonic_ns() - 100 * 10**9
+        self.seq = 0
+        self.join(first_states)
+
+    def join(self, first_states: int | None = None) -> None:
+        """A standby begins to follow."""
+        step = self.step_of(Recurrent())
+        self.follower = Follower(step, first_states, self.memory.steps, self.words, HEAD_START_NS)
+
+    def step_of(self, model: Any) -> PolicyStep:
+        setup = SessionSetup(SESSION, EPOCH, 0, raw=False, policy_from_controller=np.arange(3))
+        return PolicyStep(self.bundle, setup, AdmissionLimits(10**12), model.infer, model.commit)
+
+    def frame(self) -> Frame:
+        """The next state; the joints move, for else an action would repeat."""
+        self.seq += 1
+        position = DEFAULT + 0.1 * np.sin(self.seq + np.arange(3)).astype(np.float32)
+        stamp_ns = self.begin_ns + self.seq * PERIOD_NS
+        state = replace(standing_state(position, self.seq), session=SESSION, seq=self.seq, stamp_ns=stamp_ns)
+        return Frame(encode_state(state), stamp_ns + 1_000_000)
+
+    def answer(self, *frames: Frame) -> JointCommand:
+        assert self.answerer.answer(self.holder, frames) is not None
+        return decode_command(self.sent[-1], 3)
+
+    def follow(self, *frames: Frame, late_ns: int = HEAD_START_NS) -> list[Outcome]:
+        self.follower.hear(frames)
+        return self.follower.follow(frames[-1].received_ns + late_ns)
+
+    def take_over(self) -> JointCommand | None:
+        setup = SessionSetup(SESSION, EPOCH + 1, 1, raw=False, policy_from_controller=np.arange(3))
+        _, outcome = self.follower.take_over(setup, self.begin_ns + self.seq * PERIOD_NS + HEAD_START_NS)
+        return None if outcome is None else outcome.command
+
+    @property
+    def prepared(self) -> bool:
+        return self.words["prepared_epoch"] == EPOCH
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 30])
+@pytest.mark.parametrize("heard_late", [False, True])
+def test_it_answers_what_the_other_worker_would_have_answered(steps: int, heard_late: bool) -> None:
+    """With its history, its last actions, its slew reference and its hidden state."""
+    pair = Pair()
+    rng = np.random.default_rng(steps)
+    for _ in range(steps):
+        group = [pair.frame() for _ in range(rng.choice([1, 1, 1, 2]))]
+        if rng.random() < 0.2:
+            pair.follow(*group)  # before the other one has answered
+            pair.answer(*group)
+        else:
+            pair.answer(*group)
+            pair.follow(*group)
+    newest = pair.frame()
+    pair.follow(newest, late_ns=0 if heard_late else HEAD_START_NS)
+    assert len(pair.sent) == 0 or decode_command(pair.sent[-1], 3).seq < pair.seq
+    mine = pair.take_over()
+    theirs = pair.answer(newest)
+    assert mine is not None
+    assert (mine.session, mine.epoch, mine.slot, mine.seq) == (SESSION, EPOCH + 1, 1, theirs.seq)
+    np.testing.assert_array_equal(mine.action, theirs.action)
+    np.testing.assert_array_equal(mine.joint_position, theirs.joint_position)
+
+
+def test_what_the_other_one_has_answered_is_not_answered_again() -> None:
+    pair = Pair()
+    for _ in range(5):
+        frame = pair.frame()
+        pair.answer(frame)
+        pair.follow(frame)
+    assert pair.take_over() is None
+
+
+def test_what_it_never_heard_of_is_not_the_reference_for_slew_either() -> None:
+    """A state is lost on its way to the standby, and the other one answers it and dies."""
+    pair = Pair()
+    for _ in range(5):
+        frame = pair.frame()
+        pair.answer(frame)
+        pair.follow(frame)
+    heard = pair.frame()
+    pair.follow(heard)
+    last = pair.answer(heard, pair.frame())
+    assert pair.take_over() is None, "an older state than the one that was answered"
+    newest = pair.frame()
+    outcome = pair.follower.step.step([newest], newest.received_ns)
+    assert outcome.command is not None
+    assert np.abs(outcome.command.joint_position - last.joint_position).max() <= SLEW + 1e-6
+    np.testing.assert_array_equal(pair.follower.step._pipeline.last_action, last.action)
+
+
+def test_a_state_is_taken_after_the_head_start_of_the_other_one() -> None:
+    pair = Pair()
+    frame = pair.frame()
+    pair.follow(frame, late_ns=HEAD_START_NS - 1)
+    assert not pair.prepared
+    assert pair.follower.due_ns == frame.received_ns + HEAD_START_NS
+    pair.follower.follow(frame.received_ns + HEAD_START_NS)
+    assert pair.prepared
+    assert pair.words["prepared_ns"] == frame.received_ns
+    assert pair.follower.due_ns is None
+
+
+def test_slew_is_judged_against_what_was_sent_and_what_may_have_been() -> None:
+    """The other worker dies between staging and sending: its command may have gone out."""
+    pair = Pair()
+    for _ in range(10):
+        frame = pair.frame()
+        last = pair.answer(frame)
+        pair.follow(frame)
+    frame = pair.frame()
+    outcome = pair.holder.step([frame], frame.received_ns)
+    assert outcome.command is not None
+    assert outcome.decision is not None
+    # What a worker with another history would have staged: as far away as the limit lets it.
+    staged = last.joint_position + np.array([SLEW, -SLEW, SLEW], np.float32)
+    outcome.decision.target = staged
+    pair.answerer._compose(outcome, frame.received_ns, EPOCH)
+    pair.memory.steps.stage()
+    pair.follow(frame)
+    mine = pair.take_over()
+    assert mine is not None
+    for other in (last.joint_position, staged):
+        assert np.abs(mine.joint_position - other).max() <= SLEW + 1e-6
+    # Whichever of the two is in force, the next target is within the limit of both.
+    pair.follower.step.commit(again := pair.follower.step.answer_again(outcome))
+    assert again.decision is not None
+    low = np.maximum(again.decision.target, staged) - SLEW
+    high = np.minimum(again.decision.target, staged) + SLEW
+    following = pair.frame()
+    after = pair.follower.step.step([following], following.received_ns)
+    assert after.decision is not None
+    assert (after.decision.target >= low - 1e-6).all()
+    assert (after.decision.target <= high + 1e-6).all()
+    # And from then on only its own.
+    pair.follower.step.commit(after)
+    third = pair.frame()
+    pair.follower.step.step([third], third.received_ns)
+    assert pair.follower.step._staged is None
+
+
+@pytest.mark.parametrize(("first_states", "prepared_after"), [(None, None), (DEPTH + 1, DEPTH + 1)])
+def test_who_joins_late_is_prepared_when_its_history_is_whole(
+    first_states: int | None, prepared_after: int | None
+) -> None:
+    """A recurrent policy's never is: its hidden state is not there to be read."""
+    pair = Pair()
+    for _ in range(5):
+        pair.answer(pair.frame())
+    pair.join(first_states)
+    for number in range(1, 8):
+        frame = pair.frame()
+        pair.answer(frame)
+        pair.follow(frame)
+        assert pair.prepared == (prepared_after is not None and number >= prepared_after)
+
+
+def test_an_invalid_answer_of_its_own_is_no_answer() -> None:
+    pair = Pair()
+    frame = pair.frame()
+    broken = pair.step_of(SimpleNamespace(infer=lambda _: np.full(3, np.nan), commit=lambda: None))
+    pair.follower.step = broken
+    pair.follow(frame)
+    assert not pair.prepared
+    assert pair.take_over() is None
+
+
+def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
+    pair = Pair()
+    wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
+    standby = LoopedWorker(
+        loop,
+        pair.bundle,
+        Recurrent(),
+        1,
+        pair.guard,
+        WorkerMemory.create(3).fd,
+        lambda op: None,
+        partial(StandbyWorker, holder=pair.memory, wake_fd=wake_fd),
+    )
+    worker = standby.worker
+
+    def turn(*frames: Frame) -> None:
+        """Each state has been there for its head start."""
+        standby._waiting = [frame.data for frame in frames]
+        worker.turn()
+        time.sleep(HEAD_START_NS / 1e9)
+        worker.turn()
+
+    def session(epoch: int, slot: int) -> None:
+        setup = SessionSetup(SESSION, epoch, slot, raw=False, policy_from_controller=np.arange(3))
+        pair.guard.write_session(setup)
+        pair.guard.lease = lease.grant(epoch, slot, time.monotonic_ns() + 3600 * 10**9)
+
+    def fresh() -> Frame:
+        time.sleep(PERIOD_NS / 1e9)
+        pair.begin_ns = time.monotonic_ns() - (pair.seq + 1) * PERIOD_NS
+        return pair.frame()
+
+    worker.turn()
+    session(EPOCH, 0)
+    for _ in range(3):
+        turn(fresh())
+    assert standby.sent == []
+    assert worker._words["prepared_epoch"] == EPOCH
+    assert worker._words["followed"] == 2, "the newest is still open"
+    session(EPOCH + 1, 1)
+    os.eventfd_write(wake_fd, 1)
+    worker.turn()
+    (data,) = standby.sent
+    command = decode_command(data, 3)
+    assert (command.session, command.epoch, command.slot, command.seq) == (SESSION, EPOCH + 1, 1, pair.seq)
+    turn(fresh())
+    assert decode_command(standby.sent[-1], 3).seq == pair.seq
+    assert worker._words["received"] == 4 == worker._words["followed"] + worker._words["steps"]
+    pair.guard.lease = lease.NOBODY
+    turn(fresh())
+    assert len(standby.sent) == 2
+    assert standby.session == 0
