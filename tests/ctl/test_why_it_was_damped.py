@@ -18,7 +18,9 @@ from gaitd.ctl.cli import main as gaitctl
 from gaitd.ctl.explain.account import Account
 from gaitd.ctl.explain.page import page_of
 from gaitd.ctl.explain.words import FAMILIES, KINDS, OBSERVATIONS
+from gaitd.guardian import announce
 from gaitd.shared.events import Event, EventKind
+from gaitd.shared.guard_memory import FailoverKind
 from gaitd.telemetry.recording import MachineSample, read_recording
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import encode_state
@@ -350,6 +352,27 @@ def test_states_that_never_had_a_step_and_the_log_are_told(small_bundle: Bundle)
     assert told["unanswered"].startswith("6 of the last 59 states")
     assert "LATE COMMANDS" in told["log"]
     assert "short_session" in told
+
+
+def test_a_change_of_workers_and_then_the_standbys_end_are_told(small_bundle: Bundle) -> None:
+    with walking(small_bundle) as tape:
+        moved = replace(
+            tape.state, epoch=tape.epoch + 1, slot=1, moved_ns=tape.now_ns, moved_why="no command for 31 ms"
+        )
+        tape.guard.events.write(announce.failover_event(moved, FailoverKind.SILENT, tape.setup))
+        tape.log("THE STANDBY HAS TAKEN OVER because=silent")
+        tape.become(moved)
+        tape.now_ns += 200_000_000
+        tape.log('worker died how="worker killed by SIGKILL"')
+        tape.damp(Reason.WORKER_DIED)
+        tape.log('standby died how="standby killed by SIGSEGV"')
+        found, told = account(tape), led(tape)
+    assert told["failover"].startswith("-0.2 s, the worker failed (silent: no command for 31 ms)")
+    assert "THE STANDBY" not in str(told)
+    assert (found.verdict.kind, found.verdict.values["text"]) == (
+        "worker_crashed",
+        "standby killed by SIGSEGV",
+    )
 
 
 # ---- the command ----

@@ -20,10 +20,11 @@ from gaitd.ctl.replay.compare import compare
 from gaitd.ctl.replay.run import Replayer
 from gaitd.errors import InputError
 from gaitd.shared.events import Event, EventKind
+from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import create_memory
-from gaitd.shared.step_ring import RECORDS, StepTimes
+from gaitd.shared.step_ring import RECORDS, StepRing, StepTimes
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
@@ -46,6 +47,7 @@ class Board:
         self.guard = GuardMemory.create(len(JOINTS))
         self.progress = TelemetryMemory.create(len(JOINTS)).words
         self.worker = WorkerMemory(WorkerMemory.create(len(JOINTS), DIM).fd, writable=True)
+        self.workers = [self.worker]
         self.steps = self.worker.steps
 
     def recorder(self, directory: Path, keep: int = 20, after_s: float = 0.0) -> FlightRecorder:
@@ -64,16 +66,18 @@ class Board:
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(Memories(self.guard, [self.worker], launch), self.progress)
+        return FlightRecorder(Memories(self.guard, self.workers, launch), self.progress)
 
-    def add_steps(self, count: int) -> None:
+    def add_steps(self, count: int, ring: StepRing | None = None) -> None:
+        """``ring``: another worker's."""
+        steps = ring or self.steps
         for seq in range(1, count + 1):
             values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3, 3, DIM)]
             values[1][0] = 1
             values[7][:] = np.float32(0.1) * seq
-            self.steps.compose(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
-            self.steps.stage()
-            self.steps.mark_sent(seq)
+            steps.compose(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
+            steps.stage()
+            steps.mark_sent(seq)
 
     def damp(self, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:
         self.begin_damping(reason)
@@ -127,6 +131,40 @@ def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:
     board.damp(recorder)
     seqs = read_recording(tmp_path / "gaitd-000001-deadline.mcap").records["seq"]
     np.testing.assert_array_equal(seqs, np.arange(11, RECORDS + 11))
+
+
+def test_two_workers_are_in_one_file_and_what_both_heard_is_told_once(tmp_path: Path) -> None:
+    board = Board()
+    standby = WorkerMemory(WorkerMemory.create(len(JOINTS), DIM).fd, writable=True)
+    board.workers.append(standby)
+    recorder = board.recorder(tmp_path)
+    board.worker.frames.add([(b"idle", 1), (b"idle too", 2)], 0, 0)
+    standby.frames.add([(b"idle", 2), (b"idle too", 3)], 0, 0)
+    board.add_steps(3)
+    for number in range(3):
+        board.worker.frames.add([(b"first %d" % number, 10 + number)], 10 + number, 7)
+        standby.frames.add([(b"first %d" % number, 11 + number)], 0, 0)
+    standby.frames.add([(b"taken over", 20)], 0, 0)
+    standby.frames.add([(b"taken over", 20)], 21, 8)
+    board.worker.frames.add([(b"then", 31)], 0, 0)  # of a fresh worker
+    standby.frames.add([(b"then", 30)], 30, 8)
+    board.add_steps(2, standby.steps)
+    board.damp(recorder)
+    recording = read_recording(tmp_path / "gaitd-000001-deadline.mcap")
+    assert len(recording.records) == 5
+    told = [(message_of(frame), int(frame["epoch"])) for frame in recording.frames]
+    assert told == [
+        (b"idle", 0),
+        (b"idle too", 0),
+        *((b"first %d" % number, 7) for number in range(3)),
+        (b"taken over", 8),
+        (b"then", 8),
+    ]
+    board.damp(recorder)
+    assert len(written(tmp_path)) == 1, "nothing new"
+    standby.frames.add([(b"and then", 40)], 41, 8)
+    board.damp(recorder)
+    assert len(written(tmp_path)) == 2
 
 
 def test_only_the_newest_stay_and_nothing_is_written_twice(tmp_path: Path) -> None:
