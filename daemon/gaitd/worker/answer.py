@@ -76,10 +76,8 @@ class Answerer:
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1
-        elif outcome.decision is not None and outcome.decision.model_action.shape == self._no_torque.shape:
-            self._compose(outcome, step_ns, setup.epoch)
-            self._memory.steps.stage()
-            self._memory.steps.settle()
+        elif outcome.decision is not None:
+            self._record_rejected(outcome, step_ns, setup.epoch)
         for finding in self.account(outcome, setup.epoch):
             self._note_event(finding, setup.session, outcome)
         return outcome.frame if sent else None
@@ -97,6 +95,15 @@ class Answerer:
             self._compose(outcome, frame.received_ns, step.setup.epoch)
             lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             step.commit(outcome)
+
+    def _record_rejected(self, outcome: Outcome, step_ns: int, epoch: int) -> None:
+        """An action of the wrong shape has no place in a record."""
+        assert outcome.decision is not None
+        if outcome.decision.model_action.shape == self._no_torque.shape:
+            self._compose(outcome, step_ns, epoch)
+            steps = self._memory.steps
+            steps.stage()
+            steps.settle()
 
     def _compose(self, outcome: Outcome, step_ns: int, epoch: int) -> None:
         state, decision, model = outcome.state, outcome.decision, self._model
