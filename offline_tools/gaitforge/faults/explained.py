@@ -76,6 +76,9 @@ NAMES: dict[str, frozenset[str]] = {
     "commands of another session": frozenset({"commands_lost"}),
     "worker: kill -9 under CPU hogs": KILLED,
     "worker: stopped under CPU hogs": frozenset({"worker_stopped"}),
+    "with standby: worker and standby: killed at once": KILLED,
+    "with standby: worker: kill -9, then the standby": KILLED,
+    "with standby: an operator damps": frozenset({"operator"}),
 }
 """What its verdict may be, by the fault's name. Faults that damage gaitd's own memory are left out: the
 recording is made from it."""
