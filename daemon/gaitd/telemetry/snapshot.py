@@ -123,7 +123,7 @@ def _told_once(rings: Sequence[Records]) -> list[Records]:
     answered = [set(compress(*both)) for both in zip(messages, took_part, strict=True)]
     told = []
     for slot, ring in enumerate(rings):
-        by_others = set().union(*messages[:slot], *answered)
+        by_others = set[bytes]().union(*messages[:slot], *answered)
         new = [message not in by_others for message in messages[slot]]
         told.append(ring[took_part[slot] | np.array(new, bool)])
     return told
