@@ -44,6 +44,22 @@ def test_a_plain_file_is_read_and_nothing_else(tmp_path: Path) -> None:
         read_plain(tmp_path / "gone", 5)
 
 
+def test_what_takes_its_place_before_it_is_opened_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, opened = tmp_path / "file", os.open
+    file.write_bytes(b"12345")
+
+    def swapped(path: Path, flags: int) -> int:
+        file.unlink()
+        file.symlink_to("/dev/zero")
+        return opened(path, flags)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with pytest.raises(InputError, match="file: is a device; a plain file is needed"):
+        read_plain(file, 5)
+
+
 def stored(path: Path) -> Any:
     return PolicyStore(path.parent).selection()
 

@@ -92,7 +92,7 @@ def _read(path: Path, forbidden: int, fix: str) -> str:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             if mode & forbidden:
                 raise InputError(f"{path}: has mode {mode:04o}: {fix}")
-            return file.read().decode()
+            return file.read(MAX_BYTES).decode()
     except OSError as error:
         raise error_of(error.errno, f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

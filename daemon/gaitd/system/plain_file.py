@@ -23,7 +23,10 @@ def other_kind(path: Path) -> str:
 
     /dev/null is an empty plain file.
     """
-    status = path.stat()
+    return _other_kind(path.stat())
+
+
+def _other_kind(status: os.stat_result) -> str:
     if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev:  # noqa: PTH116
         return ""
     return _KINDS.get(stat.S_IFMT(status.st_mode), "")
@@ -31,16 +34,22 @@ def other_kind(path: Path) -> str:
 
 def open_plain(path: Path, max_bytes: int) -> BinaryIO:
     """Open a plain file. Raises InputError for anything else and for one that is too large, else OSError."""
-    kind = other_kind(path)  # first: opening a device may do something
+    _check(path, path.stat(), max_bytes)  # first: opening a device may do something
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check(path, os.fstat(fd), max_bytes)  # something else may have come to that path since
+    except InputError:
+        os.close(fd)
+        raise
+    return os.fdopen(fd, "rb")
+
+
+def _check(path: Path, status: os.stat_result, max_bytes: int) -> None:
+    kind = _other_kind(status)
     if kind:
         raise InputError(f"{path}: is {kind}; a plain file is needed")
-    # Does not wait, whatever has come to that path since.
-    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    size = os.fstat(stream.fileno()).st_size
-    if size > max_bytes:
-        stream.close()
-        raise InputError(f"{path}: {size} bytes, more than the {max_bytes} that it may have")
-    return stream
+    if status.st_size > max_bytes:
+        raise InputError(f"{path}: {status.st_size} bytes, more than the {max_bytes} that it may have")
 
 
 def read_plain(path: Path, max_bytes: int) -> bytes:
