@@ -184,8 +184,7 @@ class Guardian:
         self._sessions.state = rules.tick(self._sessions.state, view, self._limits, now_ns)
         self._sessions.state = rules.unheard(self._sessions.state, self._silence_ns, self._limits, now_ns)
         self._apply(now_ns)
-        if self._workers.standby is not None:
-            self._fail_over_if_wanted(now_ns)
+        self._fail_over_if_wanted(now_ns)
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
         self._look_after_rate()
@@ -334,6 +333,7 @@ class Guardian:
         if why is not None and self._fail_over(*why, now_ns):
             worker.give_up(why[1])
             self._note_readiness()
+            self._say_status()
 
     def _fail_over(self, kind: FailoverKind, why: str, now_ns: int) -> bool:
         """The standby goes on with the session, if it may and can."""
@@ -347,7 +347,6 @@ class Guardian:
         self._workers.wake_standby()
         self._words.row("failovers")[kind] += 1
         announce.log_failover(kind, why, standby.child.pid)
-        self._say_status()
         return True
 
     def _look_after_rate(self) -> None:
