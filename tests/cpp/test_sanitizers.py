@@ -72,22 +72,21 @@ def run(*command: str | Path, ok: bool = True) -> str:
 
 
 @functools.cache
-def built(sanitizers: str) -> Path:
-    """The directory of the tests built with these sanitizers, or without any."""
-    build = REPOSITORY / "build" / f"cpp-{sanitizers.split(',')[0] or 'tests'}"
-    kind = ("-DCMAKE_CXX_COMPILER=clang++", f"-DGAITD_SANITIZE={sanitizers}") if sanitizers else ()
-    run("cmake", "-S", SOURCE, "-B", build, *kind)
+def configured(sanitizers: str) -> Path:
+    """The directory where the tests are built with these sanitizers."""
+    build = REPOSITORY / "build" / f"cpp-{sanitizers.split(',')[0]}"
     run(
-        "cmake",
-        "--build",
-        build,
-        "--parallel",
-        "2",
-        "--target",
-        *(() if sanitizers == THREAD else ("vectors",)),
-        *(f"test_{test}" for test in (THREADED if sanitizers == THREAD else TESTS)),
+        *("cmake", "-S", SOURCE, "-B", build),
+        *("-DCMAKE_CXX_COMPILER=clang++", f"-DGAITD_SANITIZE={sanitizers}"),
     )
     return build
+
+
+def built(sanitizers: str, test: str) -> Path:
+    """The test, built with these sanitizers."""
+    build = configured(sanitizers)
+    run("cmake", "--build", build, "--target", "vectors", f"test_{test}")
+    return build / f"test_{test}"
 
 
 def arguments(program: Path) -> tuple[Path, ...]:
@@ -122,20 +121,20 @@ def planted(directory: Path, mistake: tuple[str, str, str], test: str, *flags: s
 @needs_clang
 @pytest.mark.parametrize("test", TESTS)
 def test_under_address_and_undefined_behaviour_sanitizer(test: str) -> None:
-    program = built(ADDRESS) / f"test_{test}"
+    program = built(ADDRESS, test)
     run(program, *arguments(program))
 
 
 @needs_clang
 @pytest.mark.parametrize("test", the_client_only_thoroughly(THREADED))
 def test_under_thread_sanitizer(test: str) -> None:
-    run(built(THREAD) / f"test_{test}")
+    run(built(THREAD, test))
 
 
 @needs_valgrind
 @pytest.mark.parametrize("test", the_client_only_thoroughly(TESTS))
-def test_under_valgrind(test: str) -> None:
-    program = built("") / f"test_{test}"
+def test_under_valgrind(build: Path, test: str) -> None:
+    program = build / f"test_{test}"
     run(*VALGRIND, program, *arguments(program))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,6 +31,9 @@ def build_tests() -> Path:
             "libmsgpack-cxx-dev",
             pytrace=False,
         )
-    run("cmake", "-S", SOURCE, "-B", BUILD)
-    run("cmake", "--build", BUILD, "--parallel", "2")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / ".lock").open("w") as lock:  # tests in two processes want it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run("cmake", "-S", SOURCE, "-B", BUILD)
+        run("cmake", "--build", BUILD, "--parallel", "2")
     return BUILD

@@ -15,7 +15,10 @@ TIMED = (
     *("forge/faults", "forge/stack"),
 )
 """Directories of the one lane."""
-UNTIMED = ("target/test_pip.py", "target/test_rknn_backend.py")
+UNTIMED = (
+    *("cpp/test_sanitizers.py", "daemon/test_policy_as_trained.py"),
+    *("target/test_package.py", "target/test_pip.py", "target/test_rknn_backend.py"),
+)
 """In them, and not against the clock."""
 
 
