@@ -17,7 +17,7 @@ DEB_PACKAGES := git binutils binutils-aarch64-linux-gnu lintian mmdebstrap patch
 TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
 BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \
     g++-aarch64-linux-gnu kmod qemu-system-arm
-MONITORING_PACKAGES := prometheus chromium
+MONITORING_PACKAGES := prometheus chromium fonts-noto-cjk
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
