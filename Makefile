@@ -60,7 +60,7 @@ test-trainers: $(VENV)/.test build/trainers/.made  ## three minutes of training;
 	$(BIN)/pip install -q -e '.[learn]'
 	$(BIN)/python -m pytest tests/training tests/forge/train -m trainers --must-run
 
-test-monitoring: $(VENV)/.test  ## the rules for Prometheus by its own tools, the page of gaitctl explain in a browser
+test-monitoring: $(VENV)/.test  ## three gaitd under a real Prometheus, its rules, the dashboard; the page of gaitctl explain in a browser
 	@tools/debian-packages $(MONITORING_PACKAGES)
 	$(BIN)/python -m pytest tests/monitoring -m monitoring --must-run
 
