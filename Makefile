@@ -17,10 +17,11 @@ DEB_PACKAGES := git binutils binutils-aarch64-linux-gnu lintian mmdebstrap patch
 TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
 BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \
     g++-aarch64-linux-gnu kmod qemu-system-arm
+MONITORING_PACKAGES := prometheus chromium fonts-noto-cjk
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train test test-thorough test-target test-trainers rehearse deb rknn lint format bench faults \
+.PHONY: help demo train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench faults \
     sessions soak evidence fuzz model proto cpp clean
 
 help:  ## what there is to make
@@ -58,6 +59,10 @@ train: $(VENV)/.demo  ## train the walking policy of TRAIN=examples/lite3_traine
 test-trainers: $(VENV)/.test build/trainers/.made  ## three minutes of training; what rsl_rl, skrl and stable-baselines3 write
 	$(BIN)/pip install -q -e '.[learn]'
 	$(BIN)/python -m pytest tests/training tests/forge/train -m trainers --must-run
+
+test-monitoring: $(VENV)/.test  ## three gaitd under a real Prometheus, its rules, the dashboard; the page of gaitctl explain in a browser
+	@tools/debian-packages $(MONITORING_PACKAGES)
+	$(BIN)/python -m pytest tests/monitoring -m monitoring --must-run
 
 rehearse: $(VENV)/.test cpp  ## gaitctl rehearse, unattended, with the simulated robot: every row within its bound
 	$(BIN)/python -m pytest -s tests/forge/stack/test_rehearse.py -m rehearse --must-run

@@ -7,8 +7,15 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gaitd.backends import open_backend
+from gaitd.bundle.read import open_bundle
+from gaitd.ctl.explain.account import Account
+from gaitd.ctl.replay.compare import compare
+from gaitd.ctl.replay.run import Replayer
+from gaitd.telemetry.recording import read_recording
 from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand
 from support.controller import Controller
@@ -18,9 +25,16 @@ CONFIG = PATIENT + '\n[standby]\nbackend = "cpu"\n'
 
 
 @pytest.fixture(scope="module")
-def gaitd(small_bundle_path: Path) -> Iterator[Gaitd]:
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the flight recorder writes."""
+    return tmp_path_factory.mktemp("recordings")
+
+
+@pytest.fixture(scope="module")
+def gaitd(small_bundle_path: Path, recordings: Path) -> Iterator[Gaitd]:
     """One whose worker misbehaves on demand; its standby is honest."""
-    with Gaitd(small_bundle_path, config=CONFIG, fault=True) as daemon:
+    config = f'{CONFIG}[recorder]\ndirectory = "{recordings}"\nafter_s = 0.5\n'
+    with Gaitd(small_bundle_path, config=config, fault=True) as daemon:
         yield daemon.wait_ready()
 
 
@@ -84,7 +98,7 @@ def test_hello_lists_both(gaitd: Gaitd) -> None:
 
 
 def test_the_robot_walks_on_when_the_worker_is_killed_and_lies_down_with_the_standby(
-    gaitd: Gaitd, walker: Controller
+    gaitd: Gaitd, walker: Controller, small_bundle_path: Path, recordings: Path
 ) -> None:
     before = gaitd.metrics()['gaitd_failovers_total{why="died"}']
     kill(gaitd.worker_pid())
@@ -103,6 +117,12 @@ def test_the_robot_walks_on_when_the_worker_is_killed_and_lies_down_with_the_sta
     assert "on the standby (CPU) since" in gaitd_status["failover"]
     assert "THE STANDBY HAS TAKEN OVER" in gaitd.log
     assert "ON THE LAST WORKER" in gaitd.log
+    path = wait_until(
+        lambda: walker.step() and next(recordings.glob("*-failover.mcap"), None), 20.0, "its recording"
+    )
+    explained = Account.of(path, read_recording(path))
+    assert explained.verdict.kind == "worker_killed"
+    assert "the worker failed (died) and the standby went on" in explained.as_text("en")
     # A fresh worker comes back, and waits for the next session: the standby goes on.
     assert "a fresh worker is ready" in walk_until_status(gaitd, walker)
     assert all(by_standby(command) for command in walker.walk(5))
@@ -112,6 +132,19 @@ def test_the_robot_walks_on_when_the_worker_is_killed_and_lies_down_with_the_sta
     kill(gaitd.status()["standby"]["pid"])
     assert damped(walk_until(walker, damped)[-1])
     assert gaitd.status()["reason"] == "worker_died"
+    (path,) = wait_until(lambda: list(recordings.glob("*-worker_died.mcap")), what="the recording")
+    recording, bundle = read_recording(path), open_bundle(small_bundle_path)
+    steps = recording.records[recording.records["session"] == np.uint64(session)]
+    assert np.unique(steps["epoch"]).tolist() == [epoch - 1, epoch]
+    found = compare(
+        recording, Replayer(recording, bundle, open_backend("onnx", bundle)).run(), bundle.manifest.joints
+    )
+    assert found.exact.all()
+    assert found.missing == 0
+    assert np.isin(steps["seq"][-20:], found.seqs).all(), "the standby's steps were not computed again"
+    account = Account.of(path, recording)
+    assert account.verdict.kind == "worker_killed"
+    assert "the worker failed (died) and the standby went on" in account.as_text("en")
     # The next session begins with the worker again.
     wait_until(lambda: ready(gaitd, "worker") and ready(gaitd, "standby"), 30.0, "both workers")
     start_walking(walker)

@@ -22,7 +22,8 @@ from gaitd.errors import InputError
 from gaitd.system.config import Config
 from gaitd.system.config_doc import documented
 from gaitd.system.config_files import load_config
-from gaitd.telemetry.recording import RecordingInfo, read_recording, recorded_dtype, write_recording
+from gaitd.telemetry.channels import recorded_dtype
+from gaitd.telemetry.recording import Recording, RecordingInfo, read_recording, write_recording
 from support.bundles import npz, write_small_bundle
 
 Read = TypeVar("Read")
@@ -151,7 +152,7 @@ def recording(scratch: Path) -> Target:
         clock_offset_ns=0,
     )
     stream = io.BytesIO()
-    write_recording(stream, np.zeros(2, recorded_dtype(3)), info)
+    write_recording(stream, Recording(info=info, records=np.zeros(2, recorded_dtype(3))))
 
     def check(data: bytes) -> None:
         path.write_bytes(data)

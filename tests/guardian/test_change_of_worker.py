@@ -38,6 +38,7 @@ class Scene:
             manifest=manifest,
             policy_id="0" * 16,
             id="0" * 64,
+            files={"manifest.yaml": b"m"},
             path=Path("small.gaitd"),
             pipeline=lambda: PolicyPipeline(manifest, None),
         )

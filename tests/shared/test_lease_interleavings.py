@@ -112,6 +112,7 @@ class Scene:
             policy_id="0" * 16,
             id="0" * 64,
             path=Path("small.gaitd"),
+            files={"manifest.yaml": b"small"},
             pipeline=lambda: PolicyPipeline(manifest, None),
         )
         self.guardian = LoopedGuardian(

@@ -9,13 +9,13 @@ from gaitd.shared.step_ring import RECORDS, StepRing, StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
 
 
-def pair(joints: int = 3) -> tuple[StepRing, StepRing]:
-    reader = WorkerMemory.create(joints)
+def pair(joints: int = 3, observation_dim: int = 0) -> tuple[StepRing, StepRing]:
+    reader = WorkerMemory.create(joints, observation_dim)
     return WorkerMemory(reader.fd, writable=True).steps, reader.steps
 
 
 def stage(ring: StepRing, seq: int) -> None:
-    values = [np.full(size, seq, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3)]
+    values = [np.full(size, seq, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3, 3)]
     ring.compose(StepTimes(5, 12, seq, 100, 200, 300, 400), tuple(values))
     ring.stage()
 
@@ -26,9 +26,9 @@ def send(ring: StepRing, seq: int) -> None:
 
 
 def test_a_record_comes_back_as_it_was_staged() -> None:
-    for joints in (3, 12):  # with and without padding
-        writer, reader = pair(joints)
-        sizes = (3, 4, 3, 3, *[joints] * 5)
+    for joints, dim in ((3, 0), (12, 45)):  # with and without padding
+        writer, reader = pair(joints, dim)
+        sizes = (3, 4, 3, 3, *[joints] * 6, dim)
         values = [np.arange(size, dtype=np.float32) + place for place, size in enumerate(sizes)]
         writer.compose(StepTimes(5, 12, 7, 100, 200, 300, 400), tuple(values))
         writer.stage()

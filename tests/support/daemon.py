@@ -31,6 +31,8 @@ first_command_s = 5
 """
 """The longest times that may be set: a busy machine holds up the test's controller, too."""
 
+CONSTANT_LABELS = ("robot", "policy")
+"""What every sample of one gaitd has, and tests leave out."""
 T = TypeVar("T")
 
 
@@ -71,7 +73,13 @@ def samples(page: str) -> dict[str, float]:
     found = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+            constant = sample.name != "gaitd_info"
+            own = {
+                name: value
+                for name, value in sample.labels.items()
+                if not constant or name not in CONSTANT_LABELS
+            }
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(own.items()))
             found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
     return found
 

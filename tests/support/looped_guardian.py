@@ -26,6 +26,7 @@ class _Held:
     def __init__(self, real: GuardMemory, writes: list[Write]) -> None:
         self._real, self._writes = real, writes
         self._newest = real.lease
+        self.events = real.events  # nobody acts on them
 
     @property
     def lease(self) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 OWN_TARGET = {
     "board": "sudo make test-target",
+    "monitoring": "make test-monitoring",
     "thorough": "make test-thorough",
     "trainers": "make test-trainers",
 }

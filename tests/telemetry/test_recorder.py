@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gaitd.backends import open_backend
+from gaitd.bundle.read import open_bundle
+from gaitd.ctl.cli import main as gaitctl
+from gaitd.ctl.replay.compare import compare
+from gaitd.ctl.replay.run import Replayer
 from gaitd.errors import InputError
-from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.events import Event, EventKind
+from gaitd.shared.frame_ring import message_of
+from gaitd.shared.guard_memory import FailoverKind, GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
-from gaitd.shared.step_ring import RECORDS, StepTimes
+from gaitd.shared.memory import create_memory
+from gaitd.shared.step_ring import RECORDS, StepRing, StepTimes
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, read_recording
+from gaitd.telemetry.snapshot import Memories
 from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
 
 JOINTS = ["hip", "thigh", "knee"]
+DIM = 18
+MANIFEST = b"name: small\n"
 
 
 class Board:
@@ -32,36 +46,52 @@ class Board:
     def __init__(self) -> None:
         self.guard = GuardMemory.create(len(JOINTS))
         self.progress = TelemetryMemory.create(len(JOINTS)).words
-        self.steps = WorkerMemory(WorkerMemory.create(len(JOINTS)).fd, writable=True).steps
+        self.worker = WorkerMemory(WorkerMemory.create(len(JOINTS), DIM).fd, writable=True)
+        self.workers = [self.worker]
+        self.steps = self.worker.steps
 
-    def recorder(self, directory: Path, keep: int = 20) -> FlightRecorder:
+    def recorder(self, directory: Path, keep: int = 20, after_s: float = 0.0) -> FlightRecorder:
         launch = TelemetryLaunch(
             guard_memory_fd=-1,
             worker_memory_fds=[],
             telemetry_memory_fd=-1,
+            manifest_fd=create_memory("manifest", len(MANIFEST), MANIFEST),
             metrics=Metrics(),
-            recorder=Recorder(directory=str(directory), keep=keep),
+            recorder=Recorder(directory=str(directory), keep=keep, after_s=after_s),
             period_s=0.012,
+            deadline_s=0.06,
+            state_max_age_s=0.024,
             policy={"id": "0123456789abcdef", "name": "small", "version": "1.0.0"},
             backends=["onnx"],
             bundle="small.gaitd",
             joints=JOINTS,
         )
-        return FlightRecorder(self.guard, [self.steps], self.progress, launch)
+        return FlightRecorder(Memories(self.guard, self.workers, launch), self.progress)
 
-    def add_steps(self, count: int) -> None:
+    def add_steps(self, count: int, ring: StepRing | None = None) -> None:
+        """``ring``: another worker's."""
+        steps = ring or self.steps
         for seq in range(1, count + 1):
-            values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3)]
+            values = [np.zeros(size, np.float32) for size in (3, 4, 3, 3, 3, 3, 3, 3, 3, 3, DIM)]
             values[1][0] = 1
             values[7][:] = np.float32(0.1) * seq
-            self.steps.compose(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
-            self.steps.stage()
-            self.steps.mark_sent(seq)
+            steps.compose(StepTimes(2**59 + 1, 1, seq, seq, seq, seq, seq), tuple(values))
+            steps.stage()
+            steps.mark_sent(seq)
 
     def damp(self, recorder: FlightRecorder, reason: Reason = Reason.DEADLINE) -> None:
-        self.guard.words["reason"] = reason
-        self.guard.words.row("damping_by_reason")[reason] += 1
+        self.begin_damping(reason)
         recorder.finish()
+
+    def fail_over(self) -> None:
+        self.guard.events.write(Event(at_ns=time.monotonic_ns(), kind=EventKind.FAILOVER))
+        self.guard.words.row("failovers")[FailoverKind.DIED] += 1
+
+    def begin_damping(self, reason: Reason) -> None:
+        self.guard.events.write(
+            Event(at_ns=time.monotonic_ns(), kind=EventKind.MODE, code=Mode.DAMPING, reason=reason)
+        )
+        self.guard.words.row("damping_by_reason")[reason] += 1
 
 
 def written(directory: Path) -> list[str]:
@@ -89,14 +119,50 @@ def test_a_damping_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Pa
     board = Board()
     board.recorder(tmp_path).finish()
     board.add_steps(7)
-    board.guard.words["reason"] = Reason.DEADLINE
-    board.guard.words.row("damping_by_reason")[Reason.DEADLINE] += 1
+    board.begin_damping(Reason.DEADLINE)
     killed = board.recorder(tmp_path)
     killed.look()  # found, and not written yet
     board.recorder(tmp_path).finish()
     assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
     board.recorder(tmp_path).finish()
     assert written(tmp_path) == ["gaitd-000001-deadline.mcap"], "it is written once"
+
+
+def test_a_failover_is_written_while_the_robot_walks_on(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, after_s=0.2)
+    board.guard.words["mode"] = Mode.ACTIVE
+    board.add_steps(7)
+    board.fail_over()
+    recorder.look()
+    board.add_steps(3)
+    recorder.look()
+    assert not list(tmp_path.iterdir()), "what comes after it belongs to it"
+    wait_until(lambda: [recorder.look()] and list(tmp_path.iterdir()), what="the recording")
+    assert written(tmp_path) == ["gaitd-000001-failover.mcap"]
+    assert len(read_recording(tmp_path / "gaitd-000001-failover.mcap").records) == 10
+    board.recorder(tmp_path).finish()
+    assert len(written(tmp_path)) == 1, "it is written once"
+
+
+def test_a_damping_soon_after_a_failover_is_in_one_file_with_it(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path)
+    board.add_steps(7)
+    board.fail_over()
+    recorder.look()
+    board.damp(recorder, Reason.WORKER_DIED)
+    assert written(tmp_path) == ["gaitd-000001-worker_died.mcap"]
+
+
+def test_a_failover_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Path) -> None:
+    board = Board()
+    board.recorder(tmp_path).finish()
+    board.add_steps(7)
+    board.fail_over()
+    board.recorder(tmp_path).look()  # it is killed before it is due
+    board.recorder(tmp_path).finish()
+    assert written(tmp_path) == ["gaitd-000001-failover.mcap"]
 
 
 def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:
@@ -108,12 +174,47 @@ def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:
     np.testing.assert_array_equal(seqs, np.arange(11, RECORDS + 11))
 
 
+def test_two_workers_are_in_one_file_and_what_both_heard_is_told_once(tmp_path: Path) -> None:
+    board = Board()
+    standby = WorkerMemory(WorkerMemory.create(len(JOINTS), DIM).fd, writable=True)
+    board.workers.append(standby)
+    recorder = board.recorder(tmp_path)
+    board.worker.frames.add([(b"idle", 1), (b"idle too", 2)], 0, 0)
+    standby.frames.add([(b"idle", 2), (b"idle too", 3)], 0, 0)
+    board.add_steps(3)
+    for number in range(3):
+        board.worker.frames.add([(b"first %d" % number, 10 + number)], 10 + number, 7)
+        standby.frames.add([(b"first %d" % number, 11 + number)], 0, 0)
+    standby.frames.add([(b"taken over", 20)], 0, 0)
+    standby.frames.add([(b"taken over", 20)], 21, 8)
+    board.worker.frames.add([(b"then", 31)], 0, 0)  # of a fresh worker
+    standby.frames.add([(b"then", 30)], 30, 8)
+    board.add_steps(2, standby.steps)
+    board.damp(recorder)
+    recording = read_recording(tmp_path / "gaitd-000001-deadline.mcap")
+    assert len(recording.records) == 5
+    told = [(message_of(frame), int(frame["epoch"])) for frame in recording.frames]
+    assert told == [
+        (b"idle", 0),
+        (b"idle too", 0),
+        *((b"first %d" % number, 7) for number in range(3)),
+        (b"taken over", 8),
+        (b"then", 8),
+    ]
+    board.damp(recorder)
+    assert len(written(tmp_path)) == 1, "nothing new"
+    standby.frames.add([(b"and then", 40)], 41, 8)
+    board.damp(recorder)
+    assert len(written(tmp_path)) == 2
+
+
 def test_only_the_newest_stay_and_nothing_is_written_twice(tmp_path: Path) -> None:
     board = Board()
     recorder = board.recorder(tmp_path, keep=2)
     (tmp_path / "gaitd-000009-limit.mcap").write_bytes(b"old")
     (tmp_path / "gaitd-000008-limit.mcap.part").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("not ours")
+    recorder.recover()
     for reason in (Reason.DEADLINE, Reason.LIMIT):
         board.add_steps(1)
         board.damp(recorder, reason)
@@ -175,15 +276,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
 
 
-def test_a_file_that_is_not_whole_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_what_is_no_recording_is_refused_in_one_line(tmp_path: Path) -> None:
     board = Board()
     board.add_steps(50)
     recorder = board.recorder(tmp_path)
     board.damp(recorder)
     whole = (tmp_path / "gaitd-000001-deadline.mcap").read_bytes()
     broken = tmp_path / "broken.mcap"
-    cuts = [whole[:size] for size in (*range(0, len(whole), 997), len(whole) - 1)]
-    for content in (*cuts, b"something else entirely", whole[:200] + b"\xff" * 50 + whole[250:]):
+    for content in (whole[:0], whole[:40], whole[:200], b"something else entirely"):
         broken.write_bytes(content)
         with pytest.raises(InputError, match=r"broken\.mcap: ") as caught:
             read_recording(broken)
@@ -192,8 +292,53 @@ def test_a_file_that_is_not_whole_is_refused_in_one_line(tmp_path: Path) -> None
         read_recording(tmp_path / "none.mcap")
 
 
+def test_what_a_killed_recorder_had_written_is_saved(tmp_path: Path) -> None:
+    board = Board()
+    board.add_steps(2000)
+    recorder = board.recorder(tmp_path)
+    board.damp(recorder)
+    (path,) = tmp_path.iterdir()
+    half = tmp_path / "gaitd-000007-limit.mcap.part"
+    half.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    in_the_making = tmp_path / "gaitd-000008-limit.mcap.part"
+    with in_the_making.open("wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        recorder.recover()
+    assert written(tmp_path) == [path.name, "gaitd-000007-limit.mcap", in_the_making.name]
+    saved = read_recording(tmp_path / "gaitd-000007-limit.mcap")
+    assert not saved.whole
+    assert 500 < len(saved.records) < 1900
+
+
+def test_seconds_after_the_damping_are_in_the_file(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, after_s=0.3)
+    board.add_steps(3)
+    board.begin_damping(Reason.LIMIT)
+    board.guard.words["mode"] = Mode.DAMPING
+    recorder.look()
+    board.worker.frames.add([(b"still here", 5)], 0, 0)
+    recorder.look()
+    assert not list(tmp_path.iterdir())
+    wait_until(lambda: recorder.look() or list(tmp_path.glob("*.mcap")), what="the recording")
+    (path,) = tmp_path.iterdir()
+    assert read_recording(path).frames["length"].tolist() == [10]
+
+
+def test_another_session_does_not_wait_for_the_recording_of_the_one_before(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, after_s=30)
+    board.add_steps(3)
+    board.begin_damping(Reason.LIMIT)
+    board.guard.words["mode"] = Mode.DAMPING
+    recorder.look()
+    board.guard.words["mode"] = Mode.ACTIVE
+    recorder.look()
+    assert written(tmp_path) == ["gaitd-000001-limit.mcap"]
+
+
 def config(directory: Path) -> str:
-    return f'{PATIENT}[recorder]\ndirectory = "{directory}"\n'
+    return f'{PATIENT}[recorder]\ndirectory = "{directory}"\nafter_s = 0.2\n'
 
 
 def walked(daemon: Gaitd) -> Controller:
@@ -221,6 +366,19 @@ def test_a_damped_walk_leaves_all_its_steps(small_bundle_path: Path, tmp_path: P
         assert recording.info.cause == "operator"
         assert recording.info.policy_id == controller.contract["policies"][0]["id"]
         assert recording.info.joints == JOINTS
+        bundle = open_bundle(small_bundle_path)
+        found = compare(recording, Replayer(recording, bundle, open_backend("onnx", bundle)).run(), JOINTS)
+        assert found.exact.all()
+        assert len(found.exact) == steps
+        texts = [event.text for event in recording.events if event.kind is EventKind.LOG]
+        assert any("worker ready" in text for text in texts)
+        assert bundle.id == hashlib.sha256(recording.manifest).hexdigest()
+        before = {path.name for path in tmp_path.iterdir()}
+        scratch = tmp_path / "gaitd.toml"
+        scratch.write_text(config(tmp_path))
+        assert gaitctl(["--runtime-dir", str(daemon.runtime_dir), "record", "--config", str(scratch)]) == 0
+        (new,) = {path.name for path in tmp_path.glob("*.mcap")} - before
+        assert new.endswith("-request.mcap")
 
 
 def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
@@ -245,11 +403,47 @@ def test_a_gaitd_that_died_in_a_session_is_told_of_at_the_next_start(
         session = controller.session
         daemon.stop(signal.SIGKILL)
         assert lost not in daemon.log
+        recording = only_recording(tmp_path)
+        assert recording.info.cause == "guardian_died"
+        assert int(recording.records["session"][-1]) == session
     with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
         daemon.wait_ready()
         wait_until(lambda: f"{lost} {session} of policy small 1.0.0" in daemon.log, 30.0, "a word")
         walked(daemon).control.demand("damp", session=0, reason=int(Reason.OPERATOR))
         wait_until(lambda: not note.exists(), what="the end of the note")
+        wait_until(lambda: "operator" in str(written(tmp_path)), what="its recording")
+        assert not [name for name in written(tmp_path) if "lost" in name], "there was a recording"
+
+
+def test_a_gaitd_that_was_killed_with_all_its_processes_leaves_a_word(
+    small_bundle_path: Path, tmp_path: Path
+) -> None:
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        wait_until(lambda: controller.step() and (tmp_path / "active-session.json").exists(), what="the note")
+        status = daemon.status()
+        for pid in (status["telemetry_pid"], status["guardian_pid"]):
+            os.kill(pid, signal.SIGKILL)
+        daemon.process.wait(5)
+        session = controller.session
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        recording = only_recording(tmp_path)
+    assert recording.info.cause == "lost"
+    assert f"died in session {session}" in recording.events[0].text
+
+
+def test_a_damping_while_telemetry_restarts_is_recorded(small_bundle_path: Path, tmp_path: Path) -> None:
+    with Gaitd(small_bundle_path, config=config(tmp_path)) as daemon:
+        daemon.wait_ready()
+        controller = walked(daemon)
+        steps = daemon.status()["counters"]["steps"]
+        os.kill(daemon.status()["telemetry_pid"], signal.SIGKILL)
+        controller.control.demand("damp", session=0, reason=int(Reason.OPERATOR))
+        recording = only_recording(tmp_path)
+        assert recording.info.cause == daemon.status()["reason"]
+    assert len(recording.records) >= steps
 
 
 def test_the_recorder_needs_no_metrics_port(small_bundle_path: Path, tmp_path: Path) -> None:
@@ -291,9 +485,9 @@ def test_on_request_and_a_bad_disk_leaves_the_walk_alone(small_bundle_path: Path
     directory.write_text("in the way")
     with Gaitd(small_bundle_path, config=config(directory)) as daemon:
         daemon.wait_ready()
-        controller = walked(daemon)
         daemon.metrics()
         pid = daemon.status()["telemetry_pid"]
+        controller = walked(daemon)
         os.kill(pid, signal.SIGUSR1)
         wait_until(lambda: controller.step() and "recording not written" in daemon.log, 20.0, "a word")
         directory.unlink()

@@ -188,7 +188,7 @@ def test_slew_is_judged_against_what_was_sent_and_what_may_have_been() -> None:
     # What a worker with another history would have staged: as far away as the limit lets it.
     staged = last.joint_position + np.array([SLEW, -SLEW, SLEW], np.float32)
     outcome.decision.target = staged
-    pair.answerer._compose(outcome, outcome.command)
+    pair.answerer._compose(outcome, frame.received_ns, EPOCH)
     pair.memory.steps.stage()
     pair.follow(frame)
     mine = pair.take_over()
@@ -226,6 +226,24 @@ def test_who_joins_late_is_prepared_when_its_history_is_whole(
         pair.answer(frame)
         pair.follow(frame)
         assert pair.prepared == (prepared_after is not None and number >= prepared_after)
+
+
+def test_an_action_that_was_rejected_was_not_sent() -> None:
+    """The other worker records it all the same."""
+    pair = Pair()
+    frame = pair.frame()
+    last = pair.answer(frame)
+    pair.follow(frame)
+    refused = pair.frame()
+    broken = pair.step_of(SimpleNamespace(infer=lambda _: np.full(3, np.nan), commit=lambda: None))
+    assert pair.answerer.answer(broken, [refused]) is None
+    (record,) = pair.memory.steps.read_since(1)[0]
+    assert record["cause"] != 0
+    pair.follow(refused)
+    mine = pair.take_over()
+    assert mine is not None
+    assert np.abs(mine.joint_position - last.joint_position).max() <= SLEW + 1e-6
+    assert pair.follower.step._staged is None
 
 
 def test_an_invalid_answer_of_its_own_is_no_answer() -> None:
@@ -282,6 +300,11 @@ def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
     worker.turn()
     (data,) = standby.sent
     command = decode_command(data, 3)
+    (record,), _ = worker._memory.steps.read_since(0)
+    frames, _ = worker._memory.frames.read_since(0)
+    assert [int(frame["epoch"]) for frame in frames] == [0, 0, 0, EPOCH + 1], "heard, and answered at the end"
+    assert record["step_ns"] == frames["step_ns"][-1] != 0, "a replay would not find its message"
+    assert record["epoch"] == EPOCH + 1
     assert (command.session, command.epoch, command.slot, command.seq) == (SESSION, EPOCH + 1, 1, pair.seq)
     turn(fresh())
     assert decode_command(standby.sent[-1], 3).seq == pair.seq

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 import gaitd
 from gaitd.bundle import Bundle
 from gaitd.guardian.rules import GuardState
-from gaitd.shared.guard_memory import FailoverKind
+from gaitd.shared.events import Event, EventKind
+from gaitd.shared.guard_memory import FailoverKind, SessionSetup
 from gaitd.system.log import log
+from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.generated import MAX_STATE_RATE, Mode
 
 RATE_TOLERANCE = MAX_STATE_RATE - 1.0
@@ -56,9 +58,30 @@ class LastWorker:
         self._alone = alone
 
 
-def log_failover(kind: FailoverKind, why: str, pid: int) -> None:
+def log_failover(state: GuardState, kind: FailoverKind, pid: int) -> None:
     """The robot walks on."""
-    log.warning("THE STANDBY HAS TAKEN OVER", because=kind.name.lower(), detail=why or "-", pid=pid)
+    log.warning(
+        "THE STANDBY HAS TAKEN OVER",
+        because=kind.name.lower(),
+        detail=state.moved_why or "-",
+        pid=pid,
+        session=state.session,
+        holder=f"worker-{state.slot}",
+    )
+
+
+def failover_event(state: GuardState, kind: FailoverKind, setup: SessionSetup) -> Event:
+    """The same for the flight recorder, with what the messages under the new epoch are to be read by."""
+    return Event(
+        at_ns=state.moved_ns,
+        kind=EventKind.FAILOVER,
+        session=state.session,
+        epoch=state.epoch,
+        code=kind,
+        raw=setup.raw,
+        order=setup.policy_from_controller.tolist(),
+        text=state.moved_why,
+    )
 
 
 def on_standby(state: GuardState, worker_ready: bool) -> str:
@@ -85,16 +108,29 @@ def log_start(bundle: Bundle, backend: str) -> None:
     )
 
 
-def log_mode(state: GuardState, joints: Sequence[str], controller: str) -> None:
-    """One line for a change of mode. ``controller``: the name of whose session it is or was."""
+def log_mode(state: GuardState, joints: Sequence[str], controller: str, policy_id: str, slot: int) -> None:
+    """One line for a change of mode. ``controller``: the name of whose session it is or was.
+
+    ``slot``: of the worker whose commands count in an ACTIVE session.
+    """
     say = log.warning if state.mode is Mode.DAMPING else log.info
+    cause = state.cause
+    numbers = {
+        "cause": None if cause is NO_CAUSE else cause.kind.name.lower(),
+        "joint": None if cause.joint is None else joints[cause.joint],
+        "number": None if cause.number is None else f"{cause.number:.6g}",
+        "bound": None if cause.bound is None else f"{cause.bound:.6g}",
+    }
     say(
         "mode",
         mode=state.mode.name.lower(),
         reason=state.reason.name.lower(),
         session=state.session,
         controller=controller or "-",
+        policy=policy_id,
+        holder=f"worker-{slot}" if state.mode is Mode.ACTIVE else "-",
         detail=state.explanation(joints) or "-",
+        **{name: value for name, value in numbers.items() if value is not None},
     )
 
 
@@ -102,6 +138,24 @@ def log_missing_realtime(process: str, missing: Mapping[str, str]) -> None:
     """One line for each real-time setting that is not available, with the fix."""
     for name, detail in missing.items():
         log.warning("real-time setting not available", process=process, setting=name, detail=detail)
+
+
+def mode_event(state: GuardState, joints: Sequence[str], controller: str, setup: SessionSetup) -> Event:
+    """The same for the flight recorder, with what its messages are to be read by."""
+    ours = setup if setup.session == state.session != 0 else None
+    return Event(
+        at_ns=state.since_ns,
+        kind=EventKind.MODE,
+        session=state.session,
+        epoch=state.epoch,
+        code=state.mode,
+        reason=state.reason,
+        cause=state.cause,
+        raw=ours is not None and ours.raw,
+        order=() if ours is None else ours.policy_from_controller.tolist(),
+        name=controller,
+        text=state.explanation(joints),
+    )
 
 
 def log_degradation(text: str) -> None:

@@ -38,6 +38,7 @@ class Child:
         self.replaced = False
         """The last process found that its code is not this one's: another would find the same."""
         self.name = row.name
+        self.grace_s = row.grace_s
         self.starts = 0
         self.deaths_in_a_row = 0
         self.pid = 0

@@ -13,8 +13,8 @@ from gaitd.guardian.child import Child
 from gaitd.guardian.spawner_process import SpawnerProcess
 from gaitd.system.log import log
 
-GRACE_S = 0.4
-"""How long the children may take to end by themselves."""
+LAST_S = 0.4
+"""How long the kernel may take to end those that did not."""
 
 
 class Children:
@@ -57,16 +57,19 @@ class Children:
 
     def end(self) -> None:
         """End them all, and the spawner."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for child in self._children.values():
-                child.send(number)
-            self._wait_until(time.monotonic() + GRACE_S)
-        self._spawner.close()
-
-    def _wait_until(self, until_s: float) -> None:
+        began_s = time.monotonic()
+        for child in self._children.values():
+            child.send(signal.SIGTERM)
+        last_s = max(child.grace_s for child in self._children.values()) + LAST_S
         with contextlib.suppress(CrashLoopError):  # with the spawner they are gone, too
-            while any(child.pid for child in self._children.values()) and time.monotonic() < until_s:
+            while any(child.pid for child in self._children.values()):
+                took_s = time.monotonic() - began_s
+                if took_s > last_s:
+                    break
                 self.hear_news(time.monotonic_ns())
                 for child in self._children.values():
+                    if took_s > child.grace_s:
+                        child.send(signal.SIGKILL)
                     child.reap(time.monotonic_ns())
                 time.sleep(0.005)
+        self._spawner.close()

@@ -9,10 +9,11 @@ import msgspec
 
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
+from gaitd.bundle.read import MANIFEST
 from gaitd.errors import printable
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import StandbyLaunch, TelemetryLaunch, WorkerLaunch
-from gaitd.shared.memory import read_only
+from gaitd.shared.memory import create_memory, read_only
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Config
@@ -63,17 +64,23 @@ def telemetry_launch(
     """Telemetry reads the others' memory and has its own; it has nothing to report. ``memories``: by slot."""
     manifest = bundle.manifest
     own = TelemetryMemory.create(len(manifest.joints))
+    text = bundle.files[MANIFEST]
+    manifest_fd = read_only(create_memory("gaitd-manifest", len(text), text))
     launch = TelemetryLaunch(
         guard_memory_fd=read_only(guard.fd),
         worker_memory_fds=[read_only(memory.fd) for memory in memories],
         telemetry_memory_fd=own.fd,
+        manifest_fd=manifest_fd,
         metrics=config.metrics,
         recorder=config.recorder,
         period_s=manifest.control_period_s,
+        deadline_s=manifest.control_period_s * config.guard.deadline_periods,
+        state_max_age_s=manifest.control_period_s * config.guard.state_max_age_periods,
         policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
         backends=backends,
         bundle=printable(bundle.path.name),
         joints=manifest.joints,
     )
-    text = msgspec.json.encode(launch).decode()
-    return lambda report_fd: text, [launch.guard_memory_fd, *launch.worker_memory_fds, own.fd]
+    argument = msgspec.json.encode(launch).decode()
+    inherited = [launch.guard_memory_fd, *launch.worker_memory_fds, own.fd, manifest_fd]
+    return lambda report_fd: argument, inherited

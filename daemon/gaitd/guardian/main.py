@@ -21,6 +21,7 @@ from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
 from gaitd.guardian.degradation import Degradation
+from gaitd.guardian.event_log import keep_events_of
 from gaitd.guardian.launches import telemetry_launch
 from gaitd.guardian.rules import GuardLimits, GuardState
 from gaitd.guardian.sessions import Sessions
@@ -143,6 +144,7 @@ class Guardian:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(signal.SIGHUP, self.stop)
         name_process(GUARDIAN.title)
+        keep_events_of(self._guard.events)
         announce.log_start(self._bundle, self._choice.current)
         if config.daemon.rehearsal:
             announce.log_rehearsal()
@@ -250,7 +252,9 @@ class Guardian:
         )
 
     def _announce(self, state: GuardState) -> None:
-        announce.log_mode(state, self._joints, self._sessions.owner)
+        setup = self._sessions.joint_order.setup
+        self._guard.events.write(announce.mode_event(state, self._joints, self._sessions.owner, setup))
+        announce.log_mode(state, self._joints, self._sessions.owner, self._bundle.policy_id, state.slot)
         self._say_status()
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
@@ -345,8 +349,10 @@ class Guardian:
         sessions.fail_over(view, why, now_ns)
         self._apply(now_ns)
         self._workers.wake_standby()
+        state, setup = sessions.state, sessions.joint_order.setup
+        self._guard.events.write(announce.failover_event(state, kind, setup))
         self._words.row("failovers")[kind] += 1
-        announce.log_failover(kind, why, standby.child.pid)
+        announce.log_failover(state, kind, standby.child.pid)
         return True
 
     def _look_after_rate(self) -> None:

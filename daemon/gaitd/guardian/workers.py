@@ -16,10 +16,12 @@ from gaitd.shared.launch import StandbyLaunch
 from gaitd.shared.lifeline import create_lifeline, map_lifeline
 from gaitd.shared.memory import read_only
 from gaitd.shared.processes import ChildProcess
-from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.shared.worker_memory import WorkerMemory, WorkerShape
 from gaitd.system.config import Config
 
 STANDBY_BACKENDS: list[BackendName] = ["onnx"]
+METRICS_WINDOW_S = 5.0
+"""Of steps in a worker's memory without a flight recorder: telemetry looks ten times a second."""
 
 
 class Workers:
@@ -37,8 +39,9 @@ class Workers:
         """``rows``: of the table of processes, by slot."""
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.by_slot: list[WorkerProcess] = []
+        shape = _worker_shape(bundle, config)
         for slot, row in enumerate(rows):
-            memory = WorkerMemory.create(len(bundle.manifest.joints))
+            memory = WorkerMemory.create(*shape)
             lifeline_fd = create_lifeline()
             standby, to_try = None, backends
             if slot > 0:
@@ -61,3 +64,11 @@ class Workers:
     def wake_standby(self) -> None:
         """The lease has come to it."""
         os.eventfd_write(self._wake_fd, 1)
+
+
+def _worker_shape(bundle: Bundle, config: Config) -> WorkerShape:
+    """Room for what the flight recorder is to keep; without one, for what the metrics need."""
+    manifest, recorder = bundle.manifest, config.recorder
+    window_s = recorder.window_s if recorder.wanted else METRICS_WINDOW_S
+    dim = bundle.pipeline().builder.dim if recorder.wanted else 0
+    return WorkerShape.for_window(len(manifest.joints), dim, manifest.control_period_s, window_s)

@@ -115,6 +115,10 @@ class StateAdmission:
         self._earliest_ns = 0
         self._window = (0, 0)
 
+    def resume(self, seq: int, stamp_ns: int) -> None:
+        """Go on behind the state of that number and stamp, as if it had just been admitted: for a replay."""
+        self._last_seq, self._last_stamp_ns = seq, stamp_ns
+
     def admit(self, state: RobotState | RawObservation, now_ns: int) -> Cause | None:
         """Take note of the state and return None, or say why it is refused. Age is judged by ``too_old``."""
         values, inputs = _values(state)

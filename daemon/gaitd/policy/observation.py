@@ -61,6 +61,10 @@ class ObservationBuilder:
         self._step = 0
         self._frames.fill(0.0)
 
+    def resume(self, steps: int) -> None:
+        """Go on after so many steps whose frames are not known: for a replay."""
+        self._step = steps
+
     def observe(self, state: RobotState, velocity_command: Float32Array, last_action: Float32Array) -> None:
         """Push one control step: the state, the clipped command (3,), the last accepted action (n,)."""
         sources, frames = self._sources, self._frames

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.shared import memory
+from gaitd.shared import events, memory
 from gaitd.shared.checked_block import CheckedBlock, size_of
+from gaitd.shared.events import EventRing
 from gaitd.shared.memory import Words, aligned
 from gaitd.shared.processes import WORKERS
 from gaitd.wire.generated import MAX_JOINTS, Reason
@@ -48,7 +49,7 @@ _SESSION = np.dtype(
         ("policy_from_controller", "<u8", (MAX_JOINTS,)),
     ]
 )
-_LAYOUT = f"guard {GUARD_WORDS} {_SESSION.descr}"
+_LAYOUT = f"guard {GUARD_WORDS} {_SESSION.descr} {events.LAYOUT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,13 @@ class GuardMemory:
     def __init__(self, fd: int, *, writable: bool) -> None:
         """Raises ReplacedError when ``fd`` is no such file of this version."""
         self.fd = fd
-        self.joint_count = memory.read_head(fd, _LAYOUT)
+        (self.joint_count,) = memory.read_head(fd, _LAYOUT)
         mapped = memory.map_memory(fd, writable=writable)
         self._lease = mapped[_LEASE : _LEASE + 8].cast("Q")
         self.words = Words(mapped[_WORDS:_BLOCK], GUARD_WORDS)
-        self._session = CheckedBlock(mapped[_BLOCK:], _SESSION)
+        self._session = CheckedBlock(mapped[_BLOCK:_EVENTS], _SESSION)
+        self.events = EventRing(mapped[_EVENTS:])
+        """Mode changes, and the lines of the log."""
 
     @classmethod
     def create(cls, joint_count: int) -> GuardMemory:
@@ -116,7 +119,13 @@ class GuardMemory:
         return SessionSetup(session, epoch, slot, bool(raw), order)
 
 
+def occasions(words: Words) -> int:
+    """How often something happened of which a recording is made: dampings and failovers."""
+    return sum(words.row("damping_by_reason")) + sum(words.row("failovers"))
+
+
 _LEASE = memory.HEAD_BYTES
 _WORDS = _LEASE + 64
 _BLOCK = _WORDS + aligned(8 * sum(GUARD_WORDS.values()))
-_SIZE = _BLOCK + size_of(_SESSION)
+_EVENTS = _BLOCK + aligned(size_of(_SESSION))
+_SIZE = _EVENTS + events.BYTES

@@ -47,9 +47,15 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     worker_memory_fds: list[int]
     """By slot."""
     telemetry_memory_fd: int
+    manifest_fd: int
+    """The bundle's manifest.yaml."""
     metrics: Metrics
     recorder: Recorder
     period_s: float
+    deadline_s: float
+    """Without a command for so long, an active session goes to damping."""
+    state_max_age_s: float
+    """An older state is not answered."""
     policy: dict[str, str]
     backends: list[BackendName]
     """As the worker's."""

@@ -88,31 +88,36 @@ def read_only(fd: int) -> int:
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def read_all(fd: int) -> bytes:
+    """All of a file's bytes."""
+    return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
 def map_memory(fd: int, *, writable: bool) -> memoryview:
     """Map the whole file."""
     access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     return memoryview(mmap.mmap(fd, os.fstat(fd).st_size, flags=mmap.MAP_SHARED, prot=access))
 
 
-def make_head(layout: str, joint_count: int) -> bytes:
-    """What a memory file begins with. ``layout`` describes all that lies behind it."""
-    words = (_MAGIC, zlib.crc32(layout.encode()), joint_count)
+def make_head(layout: str, *sizes: int) -> bytes:
+    """What a memory file begins with. ``layout`` describes all that lies behind it, but for these sizes."""
+    words = (_MAGIC, zlib.crc32(layout.encode()), *sizes)
     return b"".join(word.to_bytes(8, "little") for word in words)
 
 
-def read_head(fd: int, layout: str) -> int:
-    """The number of joints that the file was made for. Raises ReplacedError when its layout is another one.
+def read_head(fd: int, layout: str, count: int = 1) -> tuple[int, ...]:
+    """The ``count`` sizes that the file was made for. Raises ReplacedError when its layout is another one.
 
     That is so after an upgrade under a running gaitd: a process that starts then must not read old memory.
     """
-    head = os.pread(fd, 24, 0)
-    joint_count = int.from_bytes(head[16:24], "little")
-    if head != make_head(layout, joint_count):
+    head = os.pread(fd, 16 + 8 * count, 0)
+    sizes = tuple(int.from_bytes(head[at : at + 8], "little") for at in range(16, len(head), 8))
+    if head != make_head(layout, *sizes) or len(sizes) != count:
         raise ReplacedError(
             f"file descriptor {fd} holds no memory of this version of gaitd, which was replaced while it "
             "ran; restart gaitd"
         )
-    return joint_count
+    return sizes
 
 
 def aligned(size: int) -> int:

@@ -43,6 +43,8 @@ class ChildProcess(Process):
     first_backoff_ns: int = 250_000_000
     """After the second death in a row; doubled with each further one."""
     max_backoff_ns: int = 5_000_000_000
+    grace_s: float = 0.4
+    """How long it may take to end by itself."""
     stable_ns: int = 10_000_000_000
     """A death after more than this of work is the first in a row again."""
 
@@ -58,7 +60,12 @@ WORKER = ChildProcess(
     name="worker", realtime="worker", entry="gaitd.worker.main", reports=True, max_deaths_in_a_row=10
 )
 TELEMETRY = ChildProcess(
-    name="telemetry", realtime=None, entry="gaitd.telemetry.main", reports=False, max_deaths_in_a_row=None
+    name="telemetry",
+    realtime=None,
+    entry="gaitd.telemetry.main",
+    reports=False,
+    max_deaths_in_a_row=None,
+    grace_s=3.0,  # it writes the recording of the end
 )
 
 STANDBY = ChildProcess(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 RECORDS = 4096
-"""49 s of steps at 12 ms."""
+"""Unless told otherwise."""
 COUNTERS_BYTES = 64
 _COUNT_MASK = (1 << 62) - 1
 """No index is larger: from a count that a stray write has damaged, both sides go on as from any other."""
@@ -28,14 +28,21 @@ TIMES = (
     "receive_ns",
     "infer_start_ns",
     "infer_end_ns",
+    "step_ns",
+    "cause",
+    "clamped_position",
+    "clamped_slew",
+    "clamped_torque",
 )
 _TIMES = struct.Struct(f"<{len(TIMES)}Q")
 
 
-def step_record_dtype(joint_count: int) -> np.dtype[Any]:
+def step_record_dtype(joint_count: int, observation_dim: int = 0) -> np.dtype[Any]:
     """One control step; times are CLOCK_MONOTONIC ns, joints in the policy's order.
 
-    ``sent_ns`` is 0 while the command is not known to have left; it is written later, beside the checksum.
+    ``cause``: the CauseKind for which the action was rejected, so that there was no command. ``clamped_...``:
+    joints that a limit held back. ``observation``: before normalization. ``sent_ns`` is 0 while the command
+    is not known to have left; it is written later, beside the checksum.
     """
     joints = (joint_count,)
     entries: list[tuple[str, str, tuple[int, ...]]] = [(name, "<u8", ()) for name in TIMES]
@@ -49,9 +56,11 @@ def step_record_dtype(joint_count: int) -> np.dtype[Any]:
         ("joint_torque", "<f4", joints),
         ("action", "<f4", joints),
         ("target", "<f4", joints),
+        ("model_action", "<f4", joints),
+        ("observation", "<f4", (observation_dim,)),
         ("checksum", "<u4", ()),
     ]
-    if (13 + 5 * joint_count) % 2 == 0:
+    if (13 + 6 * joint_count + observation_dim) % 2 == 0:
         entries.append((PADDING, "<u4", ()))
     return np.dtype([*entries, ("sent_ns", "<u8", ())])
 
@@ -66,19 +75,27 @@ class StepTimes(NamedTuple):
     receive_ns: int
     infer_start_ns: int
     infer_end_ns: int
+    step_ns: int = 0
+    cause: int = 0
+    clamped_position: int = 0
+    clamped_slew: int = 0
+    clamped_torque: int = 0
 
 
 class StepRing:
     """A worker's last steps in its memory; one writer, any number of readers."""
 
-    def __init__(self, mapped: memoryview, joint_count: int) -> None:
-        """``mapped``: COUNTERS_BYTES and RECORDS records of a worker's memory."""
-        self.dtype = dtype = step_record_dtype(joint_count)
+    def __init__(
+        self, mapped: memoryview, joint_count: int, observation_dim: int = 0, records: int = RECORDS
+    ) -> None:
+        """``mapped``: COUNTERS_BYTES and that many records of a worker's memory."""
+        self.dtype = dtype = step_record_dtype(joint_count, observation_dim)
+        self.records = records
         self._size = dtype.itemsize
         self._counters = mapped[:16].cast("Q")
-        self._memory = mapped[COUNTERS_BYTES : COUNTERS_BYTES + RECORDS * self._size]
+        self._memory = mapped[COUNTERS_BYTES : COUNTERS_BYTES + records * self._size]
         self._cells = self._memory.cast("Q")
-        self._records = np.frombuffer(self._memory, dtype, RECORDS)
+        self._records = np.frombuffer(self._memory, dtype, records)
         assert dtype.fields is not None
         self._checked = int(dtype.fields["checksum"][1])
         scratch = bytearray(self._size)
@@ -114,14 +131,14 @@ class StepRing:
     def stage(self) -> None:
         """Worker: the composed record enters the ring, not sent. It is there before its command can leave."""
         index = self._next
-        start = index % RECORDS * self._size
+        start = index % self.records * self._size
         self._memory[start : start + self._size] = self._scratch
         self._counters[0] = index
 
     def mark_sent(self, now_ns: int) -> None:
         """Worker: the newest record's command went out."""
         index = self.staged
-        self._cells[(index % RECORDS + 1) * self._size // 8 - 1] = now_ns
+        self._cells[(index % self.records + 1) * self._size // 8 - 1] = now_ns
         self._counters[1] = index
 
     def read_since(self, index: int, *, unsettled: bool = False) -> tuple[npt.NDArray[Any], int]:
@@ -132,8 +149,8 @@ class StepRing:
         ``unsettled``: also the newest record while it is open what becomes of its command.
         """
         newest = self.staged if unsettled else self.settled
-        wanted = np.arange(max(index + 1, newest - RECORDS + 1), newest + 1)
-        records = self._records[wanted % RECORDS]
+        wanted = np.arange(max(index + 1, newest - self.records + 1), newest + 1)
+        records = self._records[wanted % self.records]
         pairs = list(zip(records, wanted.tolist(), strict=True))
         whole = [self._is_whole(record, number) for record, number in pairs]
         left = 0

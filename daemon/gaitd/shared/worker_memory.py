@@ -1,15 +1,22 @@
-"""A worker's memory: its heartbeat, counters, findings and steps. Only the worker of that slot writes it.
+"""A worker's memory: its heartbeat, counters, findings, steps, events, and the messages that it got.
 
-It outlives the worker process: a fresh one goes on counting where the last one ended.
+Only the worker of that slot writes it. It outlives the worker process: a fresh one goes on counting where the
+last one ended.
 """
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.shared import findings, memory, step_ring
+from gaitd.shared import events, findings, memory, step_ring
+from gaitd.shared.events import EventRing
 from gaitd.shared.findings import FindingBlock
+from gaitd.shared.frame_ring import FrameRing, frame_record_dtype
 from gaitd.shared.memory import Words, aligned
-from gaitd.shared.step_ring import StepRing
+from gaitd.shared.record_ring import ring_bytes
+from gaitd.shared.step_ring import StepRing, step_record_dtype
 from gaitd.wire.generated import CauseKind
 
 WORKER_WORDS = {
@@ -50,35 +57,78 @@ lease was gone), steps.
 """
 
 
+MAX_RING_BYTES = 48 << 20
+"""Of steps and messages together: a faster policy, or a longer observation, is kept for a shorter time."""
+
+
+class WorkerShape(NamedTuple):
+    """What a worker's memory is made for."""
+
+    joint_count: int
+    observation_dim: int = 0
+    """Values of an observation that are kept with each step."""
+    records: int = step_ring.RECORDS
+    """Steps, and messages, that are kept."""
+
+    @classmethod
+    def for_window(
+        cls, joint_count: int, observation_dim: int, period_s: float, window_s: float
+    ) -> WorkerShape:
+        """Enough for the steps of ``window_s``, as far as they fit into MAX_RING_BYTES."""
+        step = step_record_dtype(joint_count, observation_dim).itemsize
+        frame = frame_record_dtype(joint_count, observation_dim).itemsize
+        wanted = math.ceil(window_s / period_s)
+        return cls(joint_count, observation_dim, max(1, min(wanted, MAX_RING_BYTES // (step + frame))))
+
+
 class WorkerMemory:
     """One slot's memory file, as its owner or as a reader."""
 
     def __init__(self, fd: int, *, writable: bool) -> None:
         """Raises ReplacedError when ``fd`` is no such file of this version."""
         self.fd = fd
-        self.joint_count = memory.read_head(fd, _LAYOUT)
+        self.shape = shape = WorkerShape(*memory.read_head(fd, _LAYOUT, len(WorkerShape._fields)))
+        self.joint_count = shape.joint_count
         mapped = memory.map_memory(fd, writable=writable)
-        words = memory.HEAD_BYTES
-        refusal = words + aligned(8 * sum(WORKER_WORDS.values()))
-        trip = refusal + aligned(findings.BYTES)
-        ring = trip + aligned(findings.BYTES)
+        words, refusal, trip, happened, frames, ring, _ = _places(shape)
         self.words = Words(mapped[words:refusal], WORKER_WORDS)
         self.refusal = FindingBlock(mapped[refusal:trip], self.joint_count)
         """The newest state refused or action rejected in a session."""
-        self.trip = FindingBlock(mapped[trip:ring], self.joint_count)
+        self.trip = FindingBlock(mapped[trip:happened], self.joint_count)
         """The newest one whose limit asks for damping."""
-        self.steps = StepRing(mapped[ring:], self.joint_count)
+        self.events = EventRing(mapped[happened:frames])
+        self.frames = FrameRing(mapped[frames:ring], frame_record_dtype(*shape[:2]), shape.records)
+        """The messages that came, whatever became of them."""
+        self.steps = StepRing(mapped[ring:], *shape)
 
     @classmethod
-    def create(cls, joint_count: int) -> WorkerMemory:
-        """The guardian makes the file for a slot, keeps its descriptor for the workers to come, and reads."""
-        record = step_ring.step_record_dtype(joint_count).itemsize
-        size = memory.HEAD_BYTES + aligned(8 * sum(WORKER_WORDS.values())) + 2 * aligned(findings.BYTES)
-        size += step_ring.COUNTERS_BYTES + step_ring.RECORDS * record
-        fd = memory.create_memory("gaitd-worker", size, memory.make_head(_LAYOUT, joint_count))
+    def create(cls, *sizes: int) -> WorkerMemory:
+        """The guardian makes the file for a slot, keeps its descriptor for the workers to come, and reads.
+
+        ``sizes``: those of a WorkerShape.
+        """
+        shape = WorkerShape(*sizes)
+        fd = memory.create_memory("gaitd-worker", _places(shape)[-1], memory.make_head(_LAYOUT, *shape))
         return cls(fd, writable=False)
 
 
+def _places(shape: WorkerShape) -> list[int]:
+    """Where words, refusal, trip, events, messages and steps begin, and where the file ends."""
+    sizes = (
+        8 * sum(WORKER_WORDS.values()),
+        findings.BYTES,
+        findings.BYTES,
+        events.BYTES,
+        ring_bytes(frame_record_dtype(*shape[:2]), shape.records),
+        step_ring.COUNTERS_BYTES + shape.records * step_record_dtype(*shape[:2]).itemsize,
+    )
+    places = [memory.HEAD_BYTES]
+    for size in sizes:
+        places.append(places[-1] + aligned(size))
+    return places
+
+
 _LAYOUT = (
-    f"worker {WORKER_WORDS} {findings.LAYOUT} {step_ring.step_record_dtype(1).descr} {step_ring.RECORDS}"
+    f"worker {WORKER_WORDS} {findings.LAYOUT} {events.LAYOUT} {step_record_dtype(1, 1).descr} "
+    f"{frame_record_dtype(1, 1).descr}"
 )

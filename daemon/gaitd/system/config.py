@@ -193,15 +193,24 @@ class Metrics(_Section, frozen=True, kw_only=True):
 
 
 class Recorder(_Section, frozen=True, kw_only=True):
-    """The flight recorder: the last steps (4096 at most) as an MCAP file whenever damping begins."""
+    """The flight recorder: what happened around each damping, as an MCAP file."""
 
     enabled: bool = True
     """false: off without forgetting the directory."""
     directory: Name = ""
     """Where the files go, as in "/var/lib/gaitd/recordings"; empty: no recorder."""
     keep: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 20
-    """The newest so many files of faults stay, and as many of what somebody asked for. One has at most 8 MB
-    for 12 joints."""
+    """The newest so many files of faults stay, and as many of what somebody asked for. One of 60 s has about
+    15 MB for 12 joints at 83 Hz."""
+    window_s: Annotated[float, msgspec.Meta(ge=5, le=600)] = 60.0
+    """How much is kept in memory, and so how long before the damping a file begins; less where it would take
+    more than 48 MB."""
+    after_s: Annotated[float, msgspec.Meta(ge=0, le=30)] = 3.0
+    """How much after the damping is in the file."""
+    continuous: bool = False
+    """Write everything all the time, too, as gaitd-shift-NNNNNN.mcap: flash memory wears."""
+    continuous_max_mb: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 2000
+    """Of those files together; the oldest are removed. An hour at 83 Hz and 12 joints has 350 MB."""
 
     @property
     def wanted(self) -> bool:

@@ -1,4 +1,4 @@
-"""Log lines for people and for journald: ``text key=value ...``.
+"""Log lines for people: ``text key=value ...``; in the journal each key is a field as well.
 
 A thread of its own writes them, never a hot loop.
 """
@@ -10,35 +10,27 @@ import logging
 import os
 import queue
 import threading
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from gaitd.errors import printable
+from gaitd.system.journal import SOCKET, Journal, entry, is_standard_error
 
 _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _logfmt = structlog.processors.LogfmtRenderer(bool_as_flag=False)
 
 MAX_CHARACTERS = 4000
 """Of a line."""
+FIELDS = "gaitd_fields"
+"""The attribute of a log record that holds what was logged by name."""
 MAX_LINES = 1000
 """That wait to be written."""
 
 
 STOP_S = 0.5
 """How long the end waits for lines that nobody reads."""
-
-
-class _Formatter(logging.Formatter):
-    """Under journald with the line's priority as a prefix (sd-daemon(3)), else with the time."""
-
-    def __init__(self, *, journal: bool) -> None:
-        super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-        self._journal = journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return f"<{_JOURNAL_PRIORITY.get(record.levelno, 6)}>{text}" if self._journal else text
 
 
 class LogWriter(logging.Handler):
@@ -48,10 +40,13 @@ class LogWriter(logging.Handler):
     hot loop nor the end of the process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Path) -> None:
         super().__init__()
-        self.setFormatter(_Formatter(journal="JOURNAL_STREAM" in os.environ))
-        self._lines: queue.Queue[bytes] = queue.Queue(MAX_LINES)
+        self._journal = Journal(journal) if is_standard_error() else None
+        form = "%(message)s" if self._journal else "%(asctime)s %(levelname)-7s %(message)s"
+        self.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+        self._lines: queue.Queue[tuple[str, bytes]] = queue.Queue(MAX_LINES)
+        """As text, and as an entry of the journal; both empty: the end."""
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._stopping = False
         self._thread.start()
@@ -59,31 +54,54 @@ class LogWriter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Never waits. Whoever wrote what is in the record, it is one line."""
         record.msg, record.args = printable(record.getMessage(), MAX_CHARACTERS), None
+        text, data = self.format(record), b""
+        if self._journal is not None:
+            data = entry(text, _JOURNAL_PRIORITY.get(record.levelno, 6), getattr(record, FIELDS, {}))
         with contextlib.suppress(queue.Full):
-            self._lines.put_nowait(f"{self.format(record)}\n".encode(errors="replace"))
+            self._lines.put_nowait((text, data))
 
     def stop(self) -> None:
         """Write what waits, for a moment."""
         self._stopping = True
         with contextlib.suppress(queue.Full):
-            self._lines.put_nowait(b"")
+            self._lines.put_nowait(("", b""))
         self._thread.join(STOP_S)
 
     def _write(self) -> None:
-        while line := self._next():
-            with contextlib.suppress(OSError):  # closed, or its reader is gone
-                while line:
-                    line = line[os.write(2, line) :]
+        while (line := self._next()) != ("", b""):
+            text, data = line
+            if not self._enters_journal(data):
+                write_line(text)
 
-    def _next(self) -> bytes:
+    def _enters_journal(self, data: bytes) -> bool:
+        if self._journal is None:
+            return False
+        try:
+            self._journal.send(data)
+        except OSError:  # no such socket here, or it takes no more: standard error leads there, too
+            return False
+        return True
+
+    def _next(self) -> tuple[str, bytes]:
         if self._stopping and self._lines.empty():
-            return b""
+            return "", b""
         return self._lines.get()
 
 
-def _render(logger: object, method: str, values: Any) -> str:
+def write_line(text: str) -> None:
+    """On standard error; nothing where it is closed, or its reader is gone."""
+    line = f"{text}\n".encode(errors="replace")
+    with contextlib.suppress(OSError):
+        while line:
+            line = line[os.write(2, line) :]
+
+
+def _render(logger: object, method: str, values: Any) -> tuple[tuple[str], dict[str, Any]]:
     text = values.pop("event")
-    return f"{text} {_logfmt(logger, method, values)}".rstrip()
+    positional = values.pop("positional_args", ())
+    fields = {name: printable(str(value), MAX_CHARACTERS) for name, value in values.items()}
+    line = f"{text % positional if positional else text} {_logfmt(logger, method, values)}".rstrip()
+    return (line,), {"extra": {FIELDS: fields}}
 
 
 log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
@@ -92,9 +110,9 @@ log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
 """gaitd's log: ``log.info("worker ready", pid=12)``."""
 
 
-def start_logging() -> LogWriter:
-    """Route gaitd's log to standard error; the caller stops the writer."""
-    writer = LogWriter()
+def start_logging(journal: Path = SOCKET) -> LogWriter:
+    """Route gaitd's log to standard error, or the journal behind it; the caller stops the writer."""
+    writer = LogWriter(journal)
     logger = logging.getLogger("gaitd")
     logger.setLevel(logging.INFO)
     logger.handlers = [writer]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -11,7 +13,7 @@ from prometheus_client.registry import Collector
 import gaitd
 from gaitd.backends.base import NPU_MEMORY
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.shared.guard_memory import FailoverKind, GuardMemory
+from gaitd.shared.guard_memory import FailoverKind, GuardMemory, occasions
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import Words
 from gaitd.shared.processes import STANDBY_SLOT
@@ -29,7 +31,12 @@ ACTION_CAUSES = [kind for kind in CauseKind if kind >= CauseKind.ACTION_NOT_FINI
 class StepHistograms:
     """Fed from the ring of step records."""
 
-    def __init__(self, registry: CollectorRegistry, period_s: float) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, period_s: float, *more: Callable[[npt.NDArray[Any]], None]
+    ) -> None:
+        """``more``: who else wants the records."""
+        self._more = more
+
         def histogram(name: str, text: str) -> Histogram:
             buckets = [period_s * factor for factor in BUCKETS_OF_PERIOD]
             return Histogram(name, text, buckets=buckets, registry=registry)
@@ -40,9 +47,20 @@ class StepHistograms:
         self._transport = histogram(
             "gaitd_state_transport_seconds", "From the state's own stamp to its reception."
         )
+        self._waiting = histogram(
+            "gaitd_state_waiting_seconds", "From a state's reception to the beginning of its inference."
+        )
         self._inference = histogram("gaitd_inference_seconds", "Inference.")
+        self._answer = histogram(
+            "gaitd_answer_seconds", "From the end of the inference to the command's publication."
+        )
+        self._jitter = histogram(
+            "gaitd_state_jitter_seconds",
+            "How far the time between two successive states' stamps is from the control period.",
+        )
+        self._period_s = period_s
         self._interval = histogram("gaitd_step_interval_seconds", "Between commands of one session.")
-        self._last = (0, 0)
+        self._last = (0, 0, 0, 0)
 
     def feed(self, steps: StepRing, index: int) -> int:
         """Observe the commands sent after ``index``; returns the index to go on from."""
@@ -51,19 +69,39 @@ class StepHistograms:
             stamp, sent = int(record["state_stamp_ns"]), int(record["sent_ns"])
             session = int(record["session"])
             self._age.observe((sent - stamp) / 1e9)
-            self._transport.observe((int(record["receive_ns"]) - stamp) / 1e9)
-            self._inference.observe((int(record["infer_end_ns"]) - int(record["infer_start_ns"])) / 1e9)
-            if session == self._last[0]:
-                self._interval.observe((sent - self._last[1]) / 1e9)
-            self._last = (session, sent)
+            received, seq = int(record["receive_ns"]), int(record["seq"])
+            begun, ended = int(record["infer_start_ns"]), int(record["infer_end_ns"])
+            self._transport.observe((received - stamp) / 1e9)
+            self._waiting.observe((begun - received) / 1e9)
+            self._inference.observe((ended - begun) / 1e9)
+            self._answer.observe((sent - ended) / 1e9)
+            last_session, last_sent, last_seq, last_stamp = self._last
+            if session == last_session:
+                self._interval.observe((sent - last_sent) / 1e9)
+                if seq == last_seq + 1:
+                    self._jitter.observe(abs((stamp - last_stamp) / 1e9 - self._period_s))
+            self._last = (session, sent, seq, stamp)
+        for feed in self._more:
+            feed(records)
         return newest
 
 
 class MemoryCollector(Collector):
     """Counters and gauges, read from the memory files at each scrape."""
 
-    def __init__(self, guard: GuardMemory, workers: Sequence[WorkerMemory], launch: TelemetryLaunch) -> None:
-        """``workers``: their memory by slot. What they count is added up."""
+    def __init__(
+        self,
+        guard: GuardMemory,
+        workers: Sequence[WorkerMemory],
+        progress: Words,
+        launch: TelemetryLaunch,
+    ) -> None:
+        """``workers``: their memory by slot; what they count is added up.
+
+        ``progress``: telemetry's own words (gaitd.shared.telemetry_memory).
+        """
+        self._progress = progress
+        self._ring = workers[0].shape.records
         self._guard = guard.words
         self._workers = [worker.words for worker in workers]
         self._launch = launch
@@ -80,6 +118,7 @@ class MemoryCollector(Collector):
                 "policy": self._launch.policy["name"],
                 "policy_version": self._launch.policy["version"],
                 "policy_id": self._launch.policy["id"],
+                "bundle": self._launch.bundle,
                 "backend": self._launch.backends[guard["backend"]],
             },
         )
@@ -161,6 +200,7 @@ class MemoryCollector(Collector):
         yield GaugeMetricFamily(
             "gaitd_control_period_seconds", "How far apart they are due.", value=self._launch.period_s
         )
+        yield from self._recorder()
         yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
         if len(workers) > 1:
             yield from self._standby()
@@ -184,6 +224,41 @@ class MemoryCollector(Collector):
             yield GaugeMetricFamily(
                 "gaitd_standby_resident_bytes", "Memory of the standby process.", value=resident
             )
+
+    def _recorder(self) -> Iterator[Metric]:
+        words = self._progress
+        for name, text, word in (
+            ("gaitd_recordings", "Recordings written.", "recordings"),
+            ("gaitd_recordings_failed", "Recordings that could not be written.", "recordings_failed"),
+            ("gaitd_recording_bytes", "Bytes of recordings written.", "bytes_written"),
+        ):
+            yield CounterMetricFamily(name, text, value=words[word])
+        yield GaugeMetricFamily(
+            "gaitd_recorder_steps", "Steps that the flight recorder's memory has room for.", value=self._ring
+        )
+        pending = occasions(self._guard) - words["occasions"]
+        yield GaugeMetricFamily(
+            "gaitd_recorder_pending",
+            "Dampings and failovers whose recording is still to be written.",
+            value=pending if self._launch.recorder.wanted else 0,
+        )
+
+
+class LabelledRegistry(CollectorRegistry):
+    """A registry whose every sample has the same few labels more, so that a fleet can be sliced by them."""
+
+    def __init__(self, registry: CollectorRegistry, labels: Mapping[str, str]) -> None:
+        super().__init__()
+        self._inner = registry
+        self._more = dict(labels)
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        for family in self._inner.collect():
+            family.samples = [
+                sample._replace(labels={**sample.labels, **self._more}) for sample in family.samples
+            ]
+            yield family
 
 
 def _resident_bytes(pid: int) -> int | None:

@@ -22,23 +22,38 @@ class NpuCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
-        for name, text, file in (
-            ("gaitd_npu_frequency_hertz", "The NPU's clock.", "cur_freq"),
-            ("gaitd_npu_frequency_max_hertz", "The highest clock that is permitted.", "max_freq"),
+        frequencies = npu_frequencies(self._root)
+        for name, text, key in (
+            ("gaitd_npu_frequency_hertz", "The NPU's clock.", "frequency"),
+            ("gaitd_npu_frequency_max_hertz", "The highest clock that is permitted.", "frequency_max"),
         ):
-            device = next(iter(sorted(self._root.glob(f"sys/class/devfreq/*.npu/{file}"))), None)
-            value = _text(device) if device is not None else ""
-            if value.isdigit():
-                yield GaugeMetricFamily(name, text, value=float(value))
-        load = next(filter(None, (_text(self._root / name) for name in LOADS)), "")
-        cores = _CORE.findall(load)
-        if cores:
+            if key in frequencies:
+                yield GaugeMetricFamily(name, text, value=frequencies[key])
+        loads = npu_loads(self._root)
+        if loads:
             family = GaugeMetricFamily(
                 "gaitd_npu_load_ratio", "How busy a core of the NPU is, as its driver says.", labels=["core"]
             )
-            for core, percent in cores:
-                family.add_metric([core], int(percent) / 100)
+            for core, load in loads.items():
+                family.add_metric([core], load)
             yield family
+
+
+def npu_frequencies(root: Path) -> dict[str, float]:
+    """``frequency`` and ``frequency_max``, Hz."""
+    found = {}
+    for key, file in (("frequency", "cur_freq"), ("frequency_max", "max_freq")):
+        device = next(iter(sorted(root.glob(f"sys/class/devfreq/*.npu/{file}"))), None)
+        value = _text(device) if device is not None else ""
+        if value.isdigit():
+            found[key] = float(value)
+    return found
+
+
+def npu_loads(root: Path) -> dict[str, float]:
+    """0 to 1 by the number of the core."""
+    load = next(filter(None, (_text(root / name) for name in LOADS)), "")
+    return {core: int(percent) / 100 for core, percent in _CORE.findall(load)}
 
 
 def _text(path: Path) -> str:

@@ -1,145 +1,141 @@
-"""The flight recorder: when damping begins, or somebody asks, the ring's last steps become a file."""
+"""The flight recorder: around each damping or failover, or on request, what is in memory becomes a file."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Sequence
+import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.events import Event, EventKind
+from gaitd.shared.guard_memory import occasions
 from gaitd.shared.memory import Words
-from gaitd.shared.step_ring import StepRing
-from gaitd.telemetry.recording import RecordingInfo, wall_clock_offset_ns, write_recording
+from gaitd.telemetry.files import FAILOVER, GUARDIAN_DIED, LOST, REQUEST, RecordingFiles, cause_of
+from gaitd.telemetry.recording import Recording, RecordingWriter
 from gaitd.telemetry.say import say
-from gaitd.wire.generated import Reason
+from gaitd.telemetry.snapshot import Memories
+from gaitd.wire.generated import Mode, Reason
 
-_NAME = re.compile(r"gaitd-(\d{6,})-(\w+)\.mcap")
-_SUFFIX_BESIDE = ".part"
-_REQUEST = "request"
-_ON_PURPOSE = {_REQUEST, Reason.OPERATOR.name.lower(), Reason.SHUTDOWN.name.lower()}
-"""Causes of recordings that somebody asked for; they push out no recording of a fault."""
+SETTLE_NS = 100_000_000
+"""At least so long after it: the worker's last step has had time to arrive."""
 
 
 class FlightRecorder:
-    """Watches the guard's words; never raises, for whatever the disk says.
+    """Watches the guardian's words; never raises, for whatever the disk says."""
 
-    Files are numbered, as a robot's clock may jump: gaitd-000017-deadline.mcap. The newest are kept, those of
-    faults and those of what was done on purpose each for themselves.
-    """
-
-    def __init__(
-        self, guard: GuardMemory, rings: Sequence[StepRing], progress: Words, launch: TelemetryLaunch
-    ) -> None:
-        """``rings``: of the workers by slot.
-
-        ``progress`` (gaitd.shared.telemetry_memory) may be that of a recorder before this one.
-        """
-        self._guard = guard.words
-        self._rings = rings
-        self._launch = launch
-        self._directory = Path(launch.recorder.directory)
+    def __init__(self, memories: Memories, progress: Words) -> None:
+        """``progress`` (gaitd.shared.telemetry_memory) may be that of a recorder before this one."""
+        self._memories = memories
+        self._guard = memories.guard.words
+        recorder = memories.launch.recorder
+        self._keep = recorder.keep
+        self._after_ns = max(SETTLE_NS, round(recorder.after_s * 1e9))
+        self._files = RecordingFiles(Path(recorder.directory))
         self._progress = progress
-        self._dampings = progress["dampings_recorded"]
-        """Seen so far; the newest may still be due."""
+        self._occasions = progress["occasions"]
+        """Dampings and failovers seen so far; the newest may still be due."""
         self._cause: str | None = None
+        self._due_ns = 0
         self._requested = False
 
     def request(self) -> None:
         """Record at the next look (safe in a signal handler)."""
         self._requested = True
 
+    def recover(self) -> None:
+        """Save what a recorder that was killed had written."""
+        for path in self._files.recover():
+            say(f"recovered {path}, which was not written to its end")
+
     def look(self) -> None:
-        """Record what the last look found due; so the worker's last step has had time to arrive."""
-        if self._cause is not None:
-            try:
-                self._record(self._cause)
-            finally:  # killed in between, the next process records it
-                self._progress["dampings_recorded"] = self._dampings
-            self._cause = None
-        dampings = self._count_dampings()
-        if dampings != self._dampings:
-            self._dampings = dampings
-            self._cause = Reason(self._guard["reason"]).name.lower()
-            # Damped and already released: the guard's words speak of the release.
-            if self._cause == Reason.NONE.name.lower():
-                self._cause = "damping"
-        elif self._requested:
-            self._cause = _REQUEST
-        self._requested = False
+        """Record what is due: some time after it, after a damping at once when another session begins.
 
-    def finish(self) -> None:
-        """The last looks, at the end of the process."""
+        A damping so soon after a failover is in one file with it.
+        """
+        now_ns = time.monotonic_ns()
+        walks_again = self._cause != FAILOVER and self._guard["mode"] == Mode.ACTIVE
+        if now_ns >= self._due_ns or walks_again:
+            self._finish_pending()
+        count = occasions(self._guard)
+        if count != self._occasions:
+            if self._cause != FAILOVER:
+                self._finish_pending()
+            self._occasions = count
+            self._cause, at_ns = self._latest_occasion()
+            self._due_ns = (at_ns or now_ns) + self._after_ns
+        if self._requested:
+            self._requested = False
+            self._record(REQUEST, again=True)
+
+    def finish(self, *, guardian_died: bool = False) -> None:
+        """The last look, at the end of the process."""
         self.look()
-        self.look()
+        if guardian_died and self._guard["mode"] == Mode.ACTIVE:
+            self._record(GUARDIAN_DIED)
+        self._finish_pending()
 
-    def _count_dampings(self) -> int:
-        return sum(self._guard.row("damping_by_reason"))
-
-    def _record(self, cause: str) -> None:
-        found = [ring.read_since(0, unsettled=True) for ring in self._rings]
-        recorded = self._progress.row("recorded")
-        newest = [index for _, index in found]
-        records = np.concatenate([each for each, _ in found])
-        if newest == recorded[: len(newest)].tolist() or not len(records):
-            return  # nothing that is not in a file already
-        records = records[np.argsort(records["infer_end_ns"], kind="stable")]
-        launch = self._launch
-        info = RecordingInfo(
-            policy_id=launch.policy["id"],
-            policy=f"{launch.policy['name']} {launch.policy['version']}",
-            bundle=launch.bundle,
-            period_s=launch.period_s,
-            joints=launch.joints,
-            cause=cause,
-            clock_offset_ns=wall_clock_offset_ns(),
-        )
-        beside: Path | None = None
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            numbers = self._numbered()
-            path = self._directory / f"gaitd-{max(numbers, default=0) + 1:06d}-{cause}.mcap"
-            beside = path.with_name(path.name + _SUFFIX_BESIDE)
-            with beside.open("wb") as stream:
-                write_recording(stream, records, info)
-                stream.flush()
-                os.fsync(stream.fileno())
-            beside.replace(path)
-            for slot, index in enumerate(newest):
-                recorded[slot] = index
-            self._keep_newest()
-        except OSError as error:
-            say(f"recording not written to {self._directory}: {error.strerror or error}")
-            if beside is not None:
-                with suppress(OSError):
-                    beside.unlink(missing_ok=True)
+    def _finish_pending(self) -> None:
+        if self._cause is None:
             return
-        say(f"recorded {len(records)} steps in {path}")
+        cause, self._cause = self._cause, None
+        try:
+            self._record(cause)
+        finally:  # killed before, the next process records it
+            self._progress["occasions"] = self._occasions
 
-    def _numbered(self) -> dict[int, Path]:
-        matches = ((_NAME.fullmatch(path.name), path) for path in self._directory.iterdir())
-        return {int(match[1]): path for match, path in matches if match}
+    def _latest_occasion(self) -> tuple[str, int]:
+        """A damping's reason or FAILOVER, and when it was, or 0."""
+        events, _ = self._memories.guard.events.read_since(0)
+        for event in reversed(events):
+            if event.kind is EventKind.MODE and event.code == Mode.DAMPING:
+                return Reason.received(event.reason).name.lower(), event.at_ns
+            if event.kind is EventKind.FAILOVER:
+                return FAILOVER, event.at_ns
+        return "damping", 0
 
-    def _keep_newest(self) -> None:
-        numbered = self._numbered()
-        for on_purpose in (False, True):
-            kind = [number for number, path in numbered.items() if _is_on_purpose(path) is on_purpose]
-            for number in sorted(kind)[: -self._launch.recorder.keep]:
-                _remove(numbered[number])
-        for path in self._directory.glob(f"gaitd-*.mcap{_SUFFIX_BESIDE}"):
-            _remove(path)  # of a process that was killed
+    def record_lost(self, event: Event) -> None:
+        """What is known of a gaitd that died in a session, where nobody wrote a recording of it."""
+        with suppress(OSError):
+            newest = self._files.newest()
+            if newest is None or cause_of(newest) != GUARDIAN_DIED:
+                self._write(replace(self._memories.begin(LOST), events=[event]))
 
+    def _record(self, cause: str, *, again: bool = False) -> None:
+        """``again``: also what is in a file already."""
+        empty = self._memories.begin(cause)
+        recording, place = self._memories.read_since(empty, self._memories.oldest, unsettled=True)
+        steps, messages = self._progress.row("recorded"), self._progress.row("recorded_message")
+        known = all(
+            worker.step <= steps[slot] and worker.answered <= messages[slot]
+            for slot, worker in enumerate(place.workers)
+        )
+        if known and not (again and len(recording.frames)):
+            return  # nothing of a session that is not in a file already
+        if self._write(recording):
+            for slot, worker in enumerate(place.workers):
+                steps[slot], messages[slot] = worker.step, worker.answered
 
-def _is_on_purpose(recording: Path) -> bool:
-    match = _NAME.fullmatch(recording.name)
-    return match is not None and match[2] in _ON_PURPOSE
-
-
-def _remove(path: Path) -> None:
-    """What cannot be removed, as a directory of that name, must not keep the others."""
-    with suppress(OSError):
-        path.unlink()
+    def _write(self, recording: Recording) -> bool:
+        try:
+            with self._files.new(recording.info.cause) as (path, stream):
+                writer = RecordingWriter(stream, recording)
+                writer.add(recording)
+                writer.finish()
+                size = stream.tell()
+            self._files.keep_newest(self._keep)
+        except OSError as error:
+            self._progress["recordings_failed"] += 1
+            say(f"recording not written to {self._files.directory}: {error.strerror or error}")
+            return False
+        self._progress["recordings"] += 1
+        self._progress["bytes_written"] += size
+        why = next((event for event in reversed(recording.events) if event.kind is EventKind.MODE), None)
+        said = f": {why.text}" if why is not None and why.text else ""
+        say(
+            f"recorded {len(recording.records)} steps in {path}{said}",
+            recording=path,
+            reason=recording.info.cause,
+            session=0 if why is None else why.session,
+            policy=recording.info.policy_id,
+        )
+        return True

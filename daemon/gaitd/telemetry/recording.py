@@ -1,14 +1,16 @@
-"""Recordings: step records as an MCAP file that Foxglove opens, and back.
+"""Recordings: what the processes left in their memory as an MCAP file, and back.
 
-One channel, /gaitd/step, with one JSON message a control step; what holds for the whole file is its metadata.
+Each subject has a channel in the messages of ROS 2 (gaitd.telemetry.channels), so that tools show them
+without a plug-in. What holds for the whole file is its metadata, and the policy's manifest is attached: both
+come first, so that a file that was cut can be read up to its last whole chunk.
 """
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,18 +18,37 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from mcap.exceptions import McapError
-from mcap.reader import make_reader
+from mcap.records import Attachment, Channel, Metadata
+from mcap.records import Message as FileMessage
+from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 
 import gaitd
 from gaitd.errors import InputError
-from gaitd.shared.step_ring import PADDING, step_record_dtype
+from gaitd.shared.events import Event, EventKind
+from gaitd.shared.frame_ring import frame_record_dtype
 from gaitd.system.plain_file import open_plain
+from gaitd.telemetry.channels import (
+    DIAGNOSTICS,
+    FRAME,
+    LOG,
+    STEP,
+    Channels,
+    Message,
+    Orders,
+    recorded_dtype,
+)
+from gaitd.telemetry.event_messages import MACHINE, diagnostic, read_diagnostic, read_event, read_log_line
+from gaitd.wire.generated import MAX_JOINTS
 
-TOPIC = "/gaitd/step"
 METADATA = "gaitd"
-MAX_BYTES = 256 * 1024 * 1024
-"""A whole ring of steps has 8 MB for 12 joints."""
+COUNTERS = "gaitd counters"
+MANIFEST = "manifest.yaml"
+FORMAT = 2
+CHUNK_BYTES = 256 * 1024
+MAX_RECORD_BYTES = 64 << 20
+MAX_BYTES = 512 * 1024 * 1024
+"""A minute at 83 Hz has 15 MB for 12 joints; a part of a shift at most an eighth of what all may have."""
 
 _UNREADABLE = (
     McapError,
@@ -56,25 +77,45 @@ class RecordingInfo(msgspec.Struct, frozen=True, kw_only=True):
     joints: list[str]
     """In the policy's order, which is that of all joint arrays."""
     cause: str
-    """The reason of the damping, or ``request``."""
+    """The reason of the damping; ``request``, ``shift`` or ``guardian_died``."""
     clock_offset_ns: int
     """Add it to the records' CLOCK_MONOTONIC times for Unix time."""
+    deadline_s: float = 0.0
+    """Without a command for so long: damping."""
+    state_max_age_s: float = 0.0
+    """An older state is not answered."""
+    observation_dim: int = 0
+    backend: str = ""
+    format: int = FORMAT
     gaitd: str = gaitd.__version__
     """The version that wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
+class MachineSample:
+    """How the machine did at one moment; what the kernel does not tell is absent."""
+
+    at_ns: int
+    """CLOCK_MONOTONIC."""
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """The steps of one recording, oldest first; fields of a step record."""
+    """What one recording holds, each kind oldest first."""
 
     info: RecordingInfo
     records: npt.NDArray[Any]
-
-
-def recorded_dtype(joint_count: int) -> np.dtype[Any]:
-    """One recorded step: a step record without what belongs to its place in memory."""
-    dtype = step_record_dtype(joint_count)
-    return np.dtype([entry for entry in dtype.descr if entry[0] not in ("checksum", PADDING)])
+    """Steps (gaitd.telemetry.channels.recorded_dtype)."""
+    frames: npt.NDArray[Any] = field(default_factory=lambda: np.zeros(0, frame_record_dtype(0, 0)))
+    """The messages that the worker got (gaitd.shared.frame_ring)."""
+    events: list[Event] = field(default_factory=list)
+    machine: list[MachineSample] = field(default_factory=list)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """What gaitd had counted since its start, when the file was begun."""
+    manifest: bytes = b""
+    whole: bool = True
+    """False: the file was cut or is damaged, and this is what comes before."""
 
 
 def wall_clock_offset_ns() -> int:
@@ -82,71 +123,185 @@ def wall_clock_offset_ns() -> int:
     return time.time_ns() - time.monotonic_ns()
 
 
-def write_recording(stream: IO[bytes], records: npt.NDArray[Any], info: RecordingInfo) -> None:
-    """Write step records as MCAP. Raises OSError as the stream does."""
-    dtype = recorded_dtype(len(info.joints))
-    # Uncompressed: pure Python on the robot.
-    writer = Writer(stream, compression=CompressionType.NONE)
-    writer.start(library=f"gaitd {info.gaitd}")
-    schema = writer.register_schema("gaitd.Step", "jsonschema", msgspec.json.encode(_schema(dtype)))
-    channel = writer.register_channel(TOPIC, "json", schema, {"joints": " ".join(info.joints)})
-    names = dtype.names or ()
-    encode = msgspec.json.Encoder().encode
-    for values in zip(*(records[name].tolist() for name in names), strict=True):
-        step = dict(zip(names, values, strict=True))
-        writer.add_message(
-            channel,
-            log_time=(step["sent_ns"] or step["infer_end_ns"]) + info.clock_offset_ns,
-            data=encode(step),
-            publish_time=step["state_stamp_ns"] + info.clock_offset_ns,
-            sequence=step["seq"] & 0xFFFFFFFF,
-        )
-    writer.add_metadata(METADATA, {key: _text(value) for key, value in msgspec.to_builtins(info).items()})
-    writer.finish()  # type: ignore[no-untyped-call]
+class RecordingWriter:
+    """One file, from its metadata on. Raises OSError as the stream does."""
+
+    def __init__(self, stream: IO[bytes], recording: Recording, *, compress: bool = False) -> None:
+        """``recording``: its info, counters and manifest are written."""
+        info = recording.info
+        self._info = info
+        self._stream = stream
+        self._orders = Orders()
+        self._channels = Channels(info.joints, info.observation_dim, info.clock_offset_ns)
+        compression = CompressionType.ZSTD if compress else CompressionType.NONE
+        self._writer = Writer(stream, CHUNK_BYTES, compression)
+        self._writer.start("ros2", f"gaitd {info.gaitd}")
+        texts = {key: _text(value) for key, value in msgspec.to_builtins(info).items()}
+        self._writer.add_metadata(METADATA, texts)
+        self._writer.add_metadata(COUNTERS, {name: str(count) for name, count in recording.counters.items()})
+        self._writer.add_attachment(0, time.time_ns(), MANIFEST, "application/yaml", recording.manifest)
+        self._ids: dict[str, int] = {}
+        schemas: dict[str, int] = {}
+        for topic, (name, text) in self._channels.describe().items():
+            if name not in schemas:
+                schemas[name] = self._writer.register_schema(name, "ros2msg", text.encode())
+            self._ids[topic] = self._writer.register_channel(topic, "cdr", schemas[name])
+
+    def add(self, part: Recording) -> None:
+        """Add what ``part`` holds, in the order of time."""
+        channels, offset_ns = self._channels, self._info.clock_offset_ns
+        self._orders.learn(part.events)
+        messages: list[Message] = [
+            *channels.of_steps(part.records),
+            *(channels.of_frames(part.frames, self._orders) if len(part.frames) else ()),
+            *channels.of_events(part.events, self._info.joints),
+        ]
+        for sample in part.machine:
+            values = {name: f"{value:.6g}" for name, value in sample.values.items()}
+            at_ns = sample.at_ns + offset_ns
+            messages.append(Message(at_ns, DIAGNOSTICS, 0, diagnostic(at_ns, 0, MACHINE, "", values)))
+        for message in sorted(messages, key=_log_time):
+            self._writer.add_message(
+                self._ids[message.topic], message.log_ns, message.data, message.log_ns, message.sequence
+            )
+
+    def flush(self) -> None:
+        """What was added is in the stream, and readable when nothing more comes."""
+        self._writer.flush()  # type: ignore[no-untyped-call]
+
+    def finish(self) -> None:
+        """The file's end and index."""
+        self._writer.finish()  # type: ignore[no-untyped-call]
+
+
+def write_recording(stream: IO[bytes], recording: Recording) -> None:
+    """Write one recording. Raises OSError as the stream does."""
+    writer = RecordingWriter(stream, recording)
+    writer.add(recording)
+    writer.finish()
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a recording. Raises InputError when it is truncated, damaged or not gaitd's."""
+    """Read a recording, or what is whole of one that was cut. Raises InputError for anything else."""
+    found = _Found()
     try:
         with open_plain(path, MAX_BYTES) as stream:
-            return _read(path, stream)
+            whole = found.read(stream)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if found.metadata is None:
+        raise InputError(
+            f"{path}: {found.problem}"
+            if found.problem
+            else f"{path}: an MCAP file, but not a recording of gaitd"
+        )
+    form = found.metadata.get("format", "1")
+    if form != str(FORMAT):
+        raise InputError(
+            f"{path}: a recording of format {form}, written by gaitd {found.metadata.get('gaitd', '?')}; "
+            f"this gaitd reads format {FORMAT}"
+        )
+    try:
+        return found.recording(whole)
     except _UNREADABLE as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a whole recording: {detail}") from None
+        raise InputError(f"{path}: not a recording of gaitd: {_one_line(error)}") from None
 
 
-def _read(path: Path, stream: IO[bytes]) -> Recording:
-    reader = make_reader(stream, validate_crcs=True)
-    found = [entry.metadata for entry in reader.iter_metadata() if entry.name == METADATA]
-    if not found:
-        raise InputError(f"{path}: an MCAP file, but not a recording of gaitd")
-    info = _info(found[0])
-    dtype = recorded_dtype(len(info.joints))
-    steps = [msgspec.json.decode(message.data) for _, _, message in reader.iter_messages(topics=[TOPIC])]
-    records = np.zeros(len(steps), dtype)
-    for name in dtype.names or ():
-        # null, which JSON has for what is not finite, becomes nan.
-        kind = dtype[name].base
-        records[name] = np.array([step[name] for step in steps], kind).reshape(records[name].shape)
-    return Recording(info, records)
+class _Found:
+    """What a file turned out to hold, so far."""
+
+    def __init__(self) -> None:
+        self.metadata: Mapping[str, str] | None = None
+        self.problem = ""
+        self._counters: Mapping[str, str] = {}
+        self._manifest = b""
+        self._topics: dict[int, str] = {}
+        self._data: dict[str, list[bytes]] = {topic: [] for topic in (STEP, FRAME, DIAGNOSTICS, LOG)}
+        self._log_times: list[int] = []
+
+    def read(self, stream: IO[bytes]) -> bool:
+        """Take what is there; False when it ends before its end. Raises OSError."""
+        reader = StreamReader(stream, validate_crcs=True, record_size_limit=MAX_RECORD_BYTES)
+        try:
+            self._take(reader.records)
+        except _UNREADABLE as error:
+            self.problem = f"not a whole recording: {_one_line(error)}"
+            return False
+        return True
+
+    def _take(self, records: Iterable[Any]) -> None:
+        for record in records:
+            if isinstance(record, FileMessage):
+                topic = self._topics.get(record.channel_id, "")
+                if topic in self._data:
+                    self._data[topic].append(record.data)
+                    if topic == LOG:
+                        self._log_times.append(record.log_time)
+            elif isinstance(record, Channel):
+                self._topics[record.id] = record.topic
+            elif isinstance(record, Metadata) and record.name == METADATA:
+                self.metadata = record.metadata
+            elif isinstance(record, Metadata) and record.name == COUNTERS:
+                self._counters = record.metadata
+            elif isinstance(record, Attachment) and record.name == MANIFEST:
+                self._manifest = record.data
+
+    def recording(self, whole: bool) -> Recording:
+        info = _info(self.metadata or {})
+        channels = Channels(info.joints, info.observation_dim, info.clock_offset_ns)
+        steps = channels.step.read(self._data[STEP])
+        records = np.zeros(len(steps), recorded_dtype(len(info.joints), info.observation_dim))
+        for name in records.dtype.names or ():
+            records[name] = steps[name]
+        read = channels.frame.read(self._data[FRAME])
+        frames = np.zeros(len(read), frame_record_dtype(len(info.joints), info.observation_dim))
+        for name in read.dtype.names or ():
+            frames[name] = read[name]
+        events, machine = self._happened(info)
+        return Recording(
+            info=info,
+            records=records,
+            frames=frames,
+            events=events,
+            machine=machine,
+            counters={name: int(count) for name, count in self._counters.items()},
+            manifest=self._manifest,
+            whole=whole,
+        )
+
+    def _happened(self, info: RecordingInfo) -> tuple[list[Event], list[MachineSample]]:
+        events, machine = [], []
+        for data in self._data[DIAGNOSTICS]:
+            name, _, values = read_diagnostic(data)
+            if name == MACHINE:
+                stamp = np.frombuffer(data, "<i4", 2, 4)
+                at_ns = int(stamp[0]) * 1_000_000_000 + int(stamp[1]) - info.clock_offset_ns
+                machine.append(MachineSample(at_ns, {key: float(value) for key, value in values.items()}))
+            else:
+                events.append(read_event(name, values))
+        for at_ns, data in zip(self._log_times, self._data[LOG], strict=True):
+            level, text = read_log_line(data)
+            at_ns -= info.clock_offset_ns
+            events.append(Event(at_ns=at_ns, kind=EventKind.LOG, code=level, text=text))
+        return sorted(events, key=lambda event: event.at_ns), machine
 
 
 def _info(metadata: Mapping[str, str]) -> RecordingInfo:
     texts = dict(metadata)
     joints = msgspec.json.decode(texts.pop("joints"), type=list[str])
-    return msgspec.convert({**texts, "joints": joints}, RecordingInfo, strict=False)
+    info = msgspec.convert({**texts, "joints": joints}, RecordingInfo, strict=False)
+    if not (0 < len(joints) <= MAX_JOINTS and 0 <= info.observation_dim <= 1 << 20 and info.period_s > 0):
+        raise ValueError("its metadata is not that of a robot")
+    return info
+
+
+def _log_time(message: Message) -> int:
+    return message.log_ns
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _schema(dtype: np.dtype[Any]) -> dict[str, Any]:
-    def kind(field: np.dtype[Any]) -> dict[str, Any]:
-        scalar = {"type": "integer" if field.base.kind == "u" else "number"}
-        return {"type": "array", "items": scalar} if field.shape else scalar
-
-    properties = {name: kind(dtype[name]) for name in dtype.names or ()}
-    return {"title": "gaitd.Step", "type": "object", "properties": properties}

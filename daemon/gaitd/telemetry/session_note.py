@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from gaitd.errors import InputError
+from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.system.plain_file import read_plain
 from gaitd.telemetry.say import say
@@ -37,23 +38,25 @@ class SessionNote:
         self._policy = policy
         self._noted = 0
 
-    def report_lost(self) -> None:
-        """Say what an earlier gaitd left, if it was another one: telemetry alone may have been replaced."""
+    def report_lost(self) -> Event | None:
+        """Say, and return, what an earlier gaitd left; nothing where this one's telemetry was replaced."""
         try:
             note = msgspec.json.decode(read_plain(self._file, MAX_BYTES), type=Note)
         except OSError:
-            return
+            return None
         except (InputError, msgspec.MsgspecError):
             note = Note(0, "an unknown policy", "an unknown time")
         latest = self._guard.read_session()
         if latest is not None and latest.session >> _RUN_BITS == note.session >> _RUN_BITS:
             self._noted = note.session
-            return
-        say(
-            f"the last gaitd died in session {note.session} of {note.policy}, active since {note.since}, "
-            "and left no recording of it; the log's lines before this start may say why"
+            return None
+        text = (
+            f"the last gaitd died in session {note.session} of {note.policy}, active since {note.since}; "
+            "the log's lines before this start may say why"
         )
+        say(text)
         self._put(0)
+        return Event(at_ns=time.monotonic_ns(), kind=EventKind.ERROR, session=note.session, text=text)
 
     def look(self) -> None:
         """Have the note on the disk while, and only while, a session is active."""

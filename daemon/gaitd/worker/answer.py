@@ -9,6 +9,7 @@ import numpy as np
 
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared import lease
+from gaitd.shared.events import Event, EventKind
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.step_ring import StepTimes
@@ -40,19 +41,32 @@ class Answerer:
         self._period_ns = period_ns
         self._send = send
         self._no_body = np.zeros(13, np.float32)
+        self._no_observation = np.zeros(memory.shape.observation_dim, np.float32)
         self._no_torque = np.zeros(memory.joint_count, np.float32)
 
     def answer(self, step: PolicyStep, frames: Sequence[Frame]) -> Frame | None:
         """Answer the newest state of ``frames``; returns its message when a command was sent."""
-        return self.publish(step, step.step(frames, time.monotonic_ns()))
+        now_ns = time.monotonic_ns()
+        self._memory.frames.add(frames, now_ns, step.setup.epoch)
+        return self.publish(step, step.step(frames, now_ns), now_ns)
 
-    def publish(self, step: PolicyStep, outcome: Outcome) -> Frame | None:
-        """Publish what that step came to; returns its state's message when a command was sent."""
-        command, sent = outcome.command, False
+    def take_over(self, step: PolicyStep, outcome: Outcome) -> None:
+        """Publish what a standby had ready when the lease came."""
+        assert outcome.frame is not None
+        now_ns = time.monotonic_ns()
+        self._memory.frames.add([outcome.frame], now_ns, step.setup.epoch)
+        self.publish(step, outcome, now_ns)
+
+    def publish(self, step: PolicyStep, outcome: Outcome, step_ns: int) -> Frame | None:
+        """Publish what that step came to; returns its state's message when a command was sent.
+
+        ``step_ns``: when it began, as with its messages.
+        """
+        setup, command, sent = step.setup, outcome.command, False
         if command is not None:
             command.publish_stamp_ns = time.monotonic_ns()
             data = encode_command(command)
-            self._compose(outcome, command)
+            self._compose(outcome, step_ns, setup.epoch)
             self._memory.steps.stage()
             sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             if sent:
@@ -62,39 +76,72 @@ class Answerer:
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1
-        self.account(outcome, step.setup.epoch)
+        elif outcome.decision is not None:
+            self._record_rejected(outcome, step_ns, setup.epoch)
+        for finding in self.account(outcome, setup.epoch):
+            self._note_event(finding, setup.session, outcome)
         return outcome.frame if sent else None
 
     def rehearse(self, step: PolicyStep, frame: Frame) -> None:
         """Go through an answer with an old message, so that code and data lie in caches.
 
         ``step`` is a step of the rehearsals' own, which commits no hidden state: no record, no command, no
-        count comes of it. What fails here, the real step will find, count and say.
+        count comes of it. What fails here, the real step will find, count and say; not so what took too long.
         """
         outcome = step.step([frame], frame.received_ns)
+        took_ns = self._model.end_ns - self._model.start_ns
+        if outcome.observation is not None and took_ns > self._period_ns:
+            self._note_long_rehearsal(step, took_ns)
         command = outcome.command
         if command is not None:
             encode_command(command)
-            self._compose(outcome, command)
+            self._compose(outcome, frame.received_ns, step.setup.epoch)
             lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             step.commit(outcome)
 
-    def _compose(self, outcome: Outcome, command: JointCommand) -> None:
+    def _note_long_rehearsal(self, step: PolicyStep, took_ns: int) -> None:
+        setup = step.setup
+        self._memory.events.write(
+            Event(
+                at_ns=self._model.end_ns,
+                kind=EventKind.REHEARSAL,
+                session=setup.session,
+                epoch=setup.epoch,
+                code=took_ns // 1000,
+            )
+        )
+
+    def _record_rejected(self, outcome: Outcome, step_ns: int, epoch: int) -> None:
+        """An action of the wrong shape has no place in a record."""
+        assert outcome.decision is not None
+        if outcome.decision.model_action.shape == self._no_torque.shape:
+            self._compose(outcome, step_ns, epoch)
+            steps = self._memory.steps
+            steps.stage()
+            steps.settle()
+
+    def _compose(self, outcome: Outcome, step_ns: int, epoch: int) -> None:
         state, decision, model = outcome.state, outcome.decision, self._model
         assert state is not None
         assert outcome.frame is not None
         assert decision is not None
         times = StepTimes(
-            command.session,
-            command.epoch,
-            command.seq,
-            command.state_stamp_ns,
+            state.session,
+            epoch,
+            state.seq,
+            state.stamp_ns,
             outcome.frame.received_ns,
             model.start_ns,
             model.end_ns,
+            step_ns,
+            0 if decision.cause is None else decision.cause.kind,
+            *[decision.clamped.get(name, 0) for name in LIMIT_NAMES],
         )
         joints = state.joint_position, state.joint_velocity
-        outputs = decision.action, decision.target
+        observation = outcome.observation
+        if observation is None or observation.shape != self._no_observation.shape:
+            observation = self._no_observation  # a memory that was made for none
+        outputs = decision.action, decision.target, decision.model_action, observation
         if isinstance(state, RobotState):
             body = state.angular_velocity, state.orientation, state.linear_acceleration
             values = (*body, state.velocity_command, *joints, state.joint_torque, *outputs)
@@ -110,9 +157,10 @@ class Answerer:
         words["steps"] += 1
         words["late_steps"] += sent_ns - command.state_stamp_ns > self._period_ns
 
-    def account(self, outcome: Outcome, epoch: int) -> None:
-        """Count what became of states and action, and note what the guardian may have to explain."""
+    def account(self, outcome: Outcome, epoch: int) -> list[Finding]:
+        """Count what became of states and action; returns what the guardian may have to explain."""
         words = self._words
+        findings: list[Finding] = []
         words["missed"] += outcome.missed
         words["state_interval_ns"] = outcome.interval_ns
         words["superseded"] += outcome.superseded
@@ -123,12 +171,28 @@ class Answerer:
             words.row("refused")[cause.kind] += 1
             if cause.kind is not CauseKind.FOREIGN_SESSION:  # another peer's state explains no silence
                 text = outcome.error if cause.kind is CauseKind.BACKEND_ERROR else ""
-                self._memory.refusal.write(_now(cause, epoch, text))
+                finding = _now(cause, epoch, text)
+                self._memory.refusal.write(finding)
+                findings.append(finding)
         if outcome.trip is not None:
             self._memory.trip.write(_now(outcome.trip, epoch))
         if outcome.frame is not None:
             # Last: a state of which nobody knows yet that it was refused would make older refusals look past.
             words["last_state_ns"] = outcome.frame.received_ns
+        return findings
+
+    def _note_event(self, finding: Finding, session: int, outcome: Outcome) -> None:
+        self._memory.events.write(
+            Event(
+                at_ns=finding.at_ns,
+                kind=EventKind.REFUSAL,
+                session=session,
+                epoch=finding.epoch,
+                seq=0 if outcome.state is None else outcome.state.seq,
+                cause=finding.cause,
+                text=finding.text,
+            )
+        )
 
 
 def _now(cause: Cause, epoch: int, text: str = "") -> Finding:

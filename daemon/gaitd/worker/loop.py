@@ -14,8 +14,10 @@ import zmq
 
 from gaitd.backends.base import Backend
 from gaitd.bundle import Bundle
+from gaitd.errors import printable
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared import lease
+from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.processes import WORKERS
 from gaitd.shared.worker_memory import WorkerMemory
@@ -55,6 +57,7 @@ class Worker:
         self._backend = backend
         self._slot = slot
         self._guard = guard
+        self._memory = memory
         self._words = memory.words
         self._joint_count = memory.joint_count
         self._observation_dim = bundle.pipeline().builder.dim
@@ -101,6 +104,11 @@ class Worker:
         self._handle(frames)
         self._words["peers_disconnected"] += self._commands.look_at_peers() != ""
         self._words["heartbeat_ns"] = time.monotonic_ns()
+
+    def note_error(self, error: Exception) -> None:
+        """This ends the process: the recording shall say so."""
+        text = f"{type(error).__name__}: {printable(str(error))}"
+        self._memory.events.write(Event(at_ns=time.monotonic_ns(), kind=EventKind.ERROR, text=text))
 
     def close(self) -> None:
         """Free sockets and model."""
@@ -150,7 +158,8 @@ class Worker:
             self._answerer.rehearse(self._rehearsal, frame)
 
     def _count_standby(self, frames: Sequence[Frame]) -> None:
-        """States before activate are looked at, counted and not used."""
+        """States before activate, and after the end of a session, are looked at, counted and not used."""
+        self._memory.frames.add(frames, 0, 0)
         for frame in frames:
             try:
                 session = decode_either(frame.data, self._observation_dim, self._joint_count).session

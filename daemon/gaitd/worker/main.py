@@ -104,7 +104,10 @@ def main() -> int:
         report(ready)
     try:
         worker.run()
-    except GaitdError as error:
+    except Exception as error:
+        worker.note_error(error)
+        if not isinstance(error, GaitdError):
+            raise
         print(f"{title}: {error}", file=sys.stderr)
         return error.exit_code
     finally:

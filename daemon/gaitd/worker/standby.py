@@ -98,6 +98,8 @@ class Follower:
     def _read_records(self, *, unsettled: bool = False) -> None:
         records, self._index = self._records.read_since(self._index, unsettled=unsettled)
         for record in records[records["epoch"] == self.step.setup.epoch]:
+            if record["cause"]:
+                continue  # rejected: no command of it can have gone out
             seq, target = int(record["seq"]), record["target"]
             if record["sent_ns"]:
                 self._sent.append((seq, record["action"], target))
@@ -202,7 +204,7 @@ class StandbyWorker(Worker):
         self._step = follower.step
         self._words["state_interval_epoch"] = setup.epoch
         if outcome is not None:
-            self._answerer.publish(follower.step, outcome)
+            self._answerer.take_over(follower.step, outcome)
         self._rehearsal = self._make_rehearsal(setup)
         self._count(done, epoch)
 
@@ -211,6 +213,7 @@ class StandbyWorker(Worker):
         if follower is None:
             super()._handle(frames)
             return
+        self._memory.frames.add(frames, 0, 0)
         follower.hear(frames)
         self._count(follower.follow(time.monotonic_ns()), follower.step.setup.epoch)
         gc.collect(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +29,7 @@ Infer = Callable[[Float32Array], Float32Array]
 """Runs the model: normalized observation (observation_dim,) to raw action. Raises BackendError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One state message as it came."""
 
     data: bytes
@@ -46,6 +46,8 @@ class Outcome:
     """The state that was answered, in the policy's joint order."""
     frame: Frame | None = None
     """The message of that state; of the last admitted one where none was answered."""
+    observation: Float32Array | None = None
+    """(observation_dim,) before normalization, where the model was asked; overwritten by the next step."""
     decision: Decision | None = None
     refusals: list[Cause] = field(default_factory=list)
     """Of states, and of the action if it was rejected."""
@@ -112,14 +114,21 @@ class PolicyStep:
         if too_old is not None:
             outcome.refusals.append(too_old)
             return outcome
+        outcome.observation = self._pipeline.raw_observation()
         try:
-            action = self._infer(self._pipeline.observation())
+            action = self._infer(self._pipeline.normalize(outcome.observation))
         except BackendError as error:
             outcome.refusals.append(Cause(CauseKind.BACKEND_ERROR))
             outcome.error = str(error)
             return outcome
         self._judge(outcome, state, action)
         return outcome
+
+    def resume(self, seq: int, stamp_ns: int, decision: Decision) -> None:
+        """Go on behind a recorded step, whose past is not known: for a replay."""
+        self._admission.resume(seq, stamp_ns)
+        self._pipeline.builder.resume(seq)
+        self._pipeline.commit(decision)
 
     def commit(self, outcome: Outcome) -> None:
         """The outcome's command went out."""
@@ -158,7 +167,7 @@ class PolicyStep:
         assert outcome.state is not None
         assert outcome.decision is not None
         again = Outcome(state=outcome.state, frame=outcome.frame, missed=outcome.missed)
-        again.interval_ns = outcome.interval_ns
+        again.interval_ns, again.observation = outcome.interval_ns, outcome.observation
         self._judge(again, outcome.state, outcome.decision.model_action)
         return again
 

@@ -32,7 +32,7 @@ def from_recording(path: Path, manifest: Manifest) -> Float32Array:
         )
     if "linear_velocity" in required_fields(manifest):
         raise InputError(f"{path}: recordings hold no linear velocity, which the policy observes")
-    records = recording.records
+    records = recording.records[recording.records["cause"] == 0]
     if len(records) and not records["orientation"].any(axis=1).all():
         raise InputError(f"{path}: the controller built the observations itself; recordings do not hold them")
     pipeline = PolicyPipeline(manifest, None)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gaitforge.faults.explained import NAMES
 from gaitforge.faults.rig import Rig, Setting
 from gaitforge.simulate.measure import STICK_SPEED, Outcome, measure
 from gaitforge.simulate.pacer import TICK_NS
@@ -81,6 +82,8 @@ class Trial:
     """From damping to a worker that is ready again; None when it was not replaced."""
     walks_after_s: float | None = None
     """From the injection to the next session's start."""
+    explained: str = ""
+    """The verdict of gaitctl explain on its recording; empty without a damping."""
     error: str = ""
     """What did not go as planned."""
 
@@ -198,6 +201,7 @@ def summarize(fault: Fault, judged: list[Judged]) -> dict[str, Any]:
         "bound_periods": fault.bound_periods,
         "outcome": ", ".join(sorted({each.outcome for each in judged})),
         "recovery": _recovery([each.trial for each in judged]),
+        "explained": _explained(fault, [each.trial for each in judged]),
         "ok": not misses,
     }
 
@@ -209,6 +213,16 @@ def _recovery(trials: list[Trial]) -> str:
     ready = [trial.ready_after_s for trial in trials if trial.ready_after_s is not None]
     worker = f"fresh worker in {max(ready):.1f} s; " if ready else ""
     return f"{worker}stands up, walks in a new session after {max(walks):.1f} s"
+
+
+def _explained(fault: Fault, trials: list[Trial]) -> str:
+    """What gaitctl explain said, and how often that was the injected cause."""
+    damped = [trial for trial in trials if trial.explained]
+    if fault.name not in NAMES or not damped:
+        return "-"
+    right = sum(trial.explained in NAMES[fault.name] for trial in damped)
+    said = ", ".join(sorted({trial.explained for trial in damped}))
+    return f"{said} ({right} of {len(damped)})"
 
 
 def save_trials(path: Path, judged: list[Judged]) -> None:

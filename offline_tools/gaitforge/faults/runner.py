@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gaitd.errors import GaitdError
+from gaitforge.faults.explained import NAMES, explained, newest_number
 from gaitforge.faults.fault import Fault, Judged, Trial, judge
 from gaitforge.faults.rig import Rig, Setting
 from gaitforge.simulate.trace import Trace
@@ -67,13 +68,16 @@ def _run_chain(
 def run_trial(rig: Rig, fault: Fault) -> Trial:
     """Inject one fault into the walking robot, watch, undo, and wait until it walks again."""
     before = rig.wait_walking()
+    known = newest_number(rig.recordings)
     fault.prepare(rig)
     trial = Trial(fault, time.monotonic_ns(), 0, before["session"])
     try:
         fault.inject(rig)
         trial = _watch(rig, trial)
         fault.undo(rig)
-        return _recover(rig, trial, before)
+        trial = _recover(rig, trial, before)
+        damped = trial.walks_after_s is not None and fault.name in NAMES
+        return replace(trial, explained=explained(rig.recordings, known)) if damped else trial
     except (GaitdError, OSError, subprocess.SubprocessError) as error:
         return replace(trial, until_ns=time.monotonic_ns(), error=f"{type(error).__name__}: {error}")
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.telemetry.recording import RecordingInfo, recorded_dtype, write_recording
+from gaitd.telemetry.channels import recorded_dtype
+from gaitd.telemetry.recording import Recording, RecordingInfo, write_recording
 from support.bundles import contract, npz, observation_dim, small_manifest, write_small_bundle
 from support.states import random_state
 
@@ -57,7 +58,7 @@ def save(path: Path, records: np.ndarray, joints: list[str]) -> None:
     info = RecordingInfo(policy_id="00", policy="small 1", bundle="small", period_s=0.012,
                          joints=joints, cause="operator", clock_offset_ns=0)  # fmt: skip
     with path.open("wb") as stream:
-        write_recording(stream, records, info)
+        write_recording(stream, Recording(info=info, records=records))
 
 
 def cut(path: Path, steps: slice | list[int]) -> None:
@@ -121,5 +122,5 @@ def test_what_does_not_fit_is_refused(refused: Refused) -> None:
     assert "no observation can be rebuilt from its 0 steps" in refused(2, *of_manifest)
     write_manifest(manifest_with(term="base_linear_velocity"))
     assert "no linear velocity" in refused(2, *of_manifest)
-    Path("walk.mcap").write_bytes(Path("walk.mcap").read_bytes()[:-100])
+    Path("walk.mcap").write_bytes(Path("walk.mcap").read_bytes()[:100])
     assert "walk.mcap: not a whole recording" in refused(2, *of_manifest)

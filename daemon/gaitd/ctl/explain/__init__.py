@@ -1,0 +1,1 @@
+"""gaitctl explain: from a recording to why the robot went to damping, and what to do next."""

@@ -1,0 +1,132 @@
+"""The whole explanation as data, and as text."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaitd.ctl.explain.facts import Facts
+from gaitd.ctl.explain.observations import Observation, observe
+from gaitd.ctl.explain.verdict import Verdict, judge
+from gaitd.ctl.explain.words import FAMILIES, HEADINGS, KINDS, OBSERVATIONS, Language, Text
+from gaitd.telemetry.recording import Recording
+
+_OPTIONAL_PART = re.compile(r"\[(.*?)\]")
+
+
+@dataclass(frozen=True)
+class Account:
+    """Why one recording was made."""
+
+    path: Path
+    facts: Facts
+    verdict: Verdict
+    observations: list[Observation]
+
+    @classmethod
+    def of(cls, path: Path, recording: Recording) -> Account:
+        """Look at a recording."""
+        facts = Facts(recording)
+        return cls(path, facts, judge(facts), observe(facts))
+
+    @property
+    def exit_code(self) -> int:
+        """By the verdict's family."""
+        return FAMILIES[KINDS[self.verdict.kind].family]
+
+    def what(self, language: Language) -> str:
+        """What tripped."""
+        return fill(KINDS[self.verdict.kind].what, language, self.verdict.values)
+
+    def then(self, language: Language) -> str:
+        """What to do next."""
+        return fill(KINDS[self.verdict.kind].then, language, self.verdict.values)
+
+    def led(self, language: Language) -> list[str]:
+        """What led to it."""
+        return [fill(OBSERVATIONS[each.kind], language, each.values) for each in self.observations]
+
+    def when(self) -> str:
+        """The moment by the robot's clock, and the session."""
+        info, facts = self.facts.recording.info, self.facts
+        unix_s = (facts.zero_ns + info.clock_offset_ns) / 1e9
+        moment = datetime.datetime.fromtimestamp(unix_s, datetime.timezone.utc)
+        text = moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+        if facts.session:
+            text += f", session {facts.session}"
+        if facts.began_ns:
+            text += f", {(facts.zero_ns - facts.began_ns) / 1e9:.1f} s after activate"
+        return f"{text}, policy {info.policy} on {info.backend or 'an unknown backend'}"
+
+    def as_text(self, language: Language) -> str:
+        """For a terminal."""
+        led = self.led(language) or [_word("nothing", language)]
+        return "\n".join(
+            [
+                f"{_word('what', language)}: {self.what(language)}",
+                f"  {self.when()}",
+                f"  {self.path}",
+                f"{_word('led', language)}:",
+                *(f"  - {line}" for line in led),
+                f"{_word('then', language)}: {self.then(language)}",
+            ]
+        )
+
+    def as_map(self) -> dict[str, Any]:
+        """For programs; numbers that are not finite are null."""
+        facts, info = self.facts, self.facts.recording.info
+        return {
+            "file": str(self.path),
+            "whole": facts.recording.whole,
+            "kind": self.verdict.kind,
+            "family": KINDS[self.verdict.kind].family,
+            "reason": self.verdict.reason,
+            "values": _finite(self.verdict.values),
+            "at_unix_ns": facts.zero_ns + info.clock_offset_ns,
+            "session": facts.session,
+            "policy": info.policy,
+            "policy_id": info.policy_id,
+            "backend": info.backend,
+            "led_to_it": [{"kind": each.kind, **_finite(each.values)} for each in self.observations],
+            "text": {language: self.what(language) for language in ("en", "zh")},
+            "next": {language: self.then(language) for language in ("en", "zh")},
+        }
+
+
+def fill(text: Text, language: Language, values: Mapping[str, Any]) -> str:
+    """The text with its values; a [part] whose value is absent, or not a number, is left out."""
+    template = text.en if language == "en" else text.zh
+    pieces = _OPTIONAL_PART.split(template)
+    kept = [piece for place, piece in enumerate(pieces) if place % 2 == 0 or _has_all(piece, values)]
+    return "".join(_formatted(piece, values) for piece in kept)
+
+
+def _formatted(template: str, values: Mapping[str, Any]) -> str:
+    result = []
+    for literal, name, form, _ in string.Formatter().parse(template):
+        result.append(literal)
+        if name is not None:
+            value = values.get(name)
+            result.append("?" if value is None else format(value, form or ""))
+    return "".join(result)
+
+
+def _has_all(part: str, values: Mapping[str, Any]) -> bool:
+    names = [name for _, name, _, _ in string.Formatter().parse(part) if name is not None]
+    return all(values.get(name) is not None and values[name] == values[name] for name in names)
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and value - value != 0 else value
+        for name, value in values.items()
+    }
+
+
+def _word(key: str, language: Language) -> str:
+    return HEADINGS[key].en if language == "en" else HEADINGS[key].zh

@@ -1,0 +1,197 @@
+"""What led to it: what was unusual in the minute before. Pure, like the verdict."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gaitd.ctl.explain.facts import RECENT_S, Facts
+from gaitd.shared.events import EventKind
+from gaitd.shared.guard_memory import FailoverKind
+from gaitd.wire.generated import Mode
+
+HOT_CELSIUS = 85.0
+SLOWER = 1.5
+"""What takes so much longer than before is worth a word."""
+NOT_FOLLOWING_RAD = 0.15
+_TOLD_ELSEWHERE = ("mode ", "gaitd starts", "worker ready", "THE STANDBY HAS TAKEN OVER")
+"""Lines of the log that the verdict or the timeline says already."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One thing that was unusual."""
+
+    kind: str
+    """A key of gaitd.ctl.explain.words."""
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def observe(facts: Facts) -> list[Observation]:
+    """Everything unusual, the most telling first."""
+    return [observation for look in _LOOKS for observation in look(facts)]
+
+
+def _cut(facts: Facts) -> Iterator[Observation]:
+    if not facts.recording.whole:
+        yield Observation("file_cut")
+
+
+def _failover(facts: Facts) -> Iterator[Observation]:
+    for event in facts.failovers:
+        why = FailoverKind(event.code).name.lower() if event.code in set(FailoverKind) else "unknown"
+        values = {"s": facts.second(event.at_ns), "why": why, "text": event.text or None}
+        yield Observation("failover", values)
+
+
+def _refused(facts: Facts) -> Iterator[Observation]:
+    joints = facts.recording.info.joints
+    for kind, count in sorted(facts.count_refused().items(), key=lambda item: -item[1]):
+        newest = [event for event in facts.refusals if event.cause.kind is kind][-1]
+        text = newest.cause.text(joints) + (f" ({newest.text})" if newest.text else "")
+        yield Observation("refused", {"count": count, "text": text})
+
+
+def _late(facts: Facts) -> Iterator[Observation]:
+    window = facts.before & facts.sent & (facts.begun > -10)
+    ages = facts.age_s[window]
+    late = ages > facts.period_s
+    if late.any():
+        yield Observation(
+            "late_steps",
+            {
+                "count": int(late.sum()),
+                "of": len(ages),
+                "worst_ms": float(ages.max()) * 1e3,
+                "period_ms": facts.period_s * 1e3,
+            },
+        )
+
+
+def _slower(facts: Facts) -> Iterator[Observation]:
+    if facts.recent.sum() < 5 or facts.earlier.sum() < 20:
+        return
+    for kind, values in (
+        ("inference_grew", facts.inference_s),
+        ("transport_grew", facts.transport_s),
+        ("waiting_grew", facts.waiting_s),
+    ):
+        now, usual = float(np.median(values[facts.recent])), float(np.median(values[facts.earlier]))
+        if now > SLOWER * usual and now - usual > 0.1 * facts.period_s:
+            yield Observation(kind, {"ms": now * 1e3, "usual_ms": usual * 1e3})
+
+
+def _missed(facts: Facts) -> Iterator[Observation]:
+    seqs = facts.steps["seq"][facts.before & (facts.begun > -10)].astype(np.int64)
+    gaps = np.diff(seqs) - 1
+    missing = int(gaps[gaps > 0].sum())
+    if missing > 0:
+        yield Observation("unanswered", {"count": missing, "of": int(seqs[-1] - seqs[0] + 1)})
+
+
+def _clamps(facts: Facts) -> Iterator[Observation]:
+    held = facts.held_back
+    if not facts.recent.any() or not held[facts.recent].any():
+        return
+    now = float(held[facts.recent].any(axis=1).mean())
+    usual = float(held[facts.earlier].any(axis=1).mean()) if facts.earlier.any() else 0.0
+    if now > 2 * usual and now > 0.02:
+        joint = int(held[facts.recent].sum(axis=0).argmax())
+        yield Observation(
+            "clamps_grew",
+            {
+                "joint": facts.recording.info.joints[joint],
+                "percent": 100 * now,
+                "usual_percent": 100 * usual,
+            },
+        )
+
+
+def _not_following(facts: Facts) -> Iterator[Observation]:
+    last = facts.before & (facts.begun > -RECENT_S / 2)
+    if last.sum() < 5 or facts.earlier.sum() < 20:
+        return
+    now = np.median(facts.tracking_error[last], axis=0)
+    usual = np.median(facts.tracking_error[facts.earlier], axis=0)
+    for joint in np.flatnonzero((now > 3 * usual) & (now > NOT_FOLLOWING_RAD)).tolist():
+        yield Observation(
+            "joint_not_following",
+            {
+                "joint": facts.recording.info.joints[joint],
+                "rad": float(now[joint]),
+                "usual_rad": float(usual[joint]),
+            },
+        )
+
+
+def _machine(facts: Facts) -> Iterator[Observation]:
+    samples = [sample for sample in facts.recording.machine if facts.second(sample.at_ns) < 2]
+    if not samples:
+        return
+    last = samples[-1].values
+    frequency = last.get("npu_frequency_hertz")
+    highest = max((sample.values.get("npu_frequency_hertz", 0.0) for sample in samples), default=0.0)
+    if frequency is not None and frequency < 0.8 * highest:
+        yield Observation("npu_clock_fell", {"mhz": frequency / 1e6, "usual_mhz": highest / 1e6})
+    for name, value in last.items():
+        if name.startswith("temperature_") and value >= HOT_CELSIUS:
+            yield Observation("hot", {"zone": name.removeprefix("temperature_"), "celsius": value})
+    for name, kind in (("preemptions", "preempted"), ("page_faults", "page_faults")):
+        counts = [(facts.second(s.at_ns), s.values[name]) for s in samples if name in s.values]
+        recent = [count for at, count in counts if at > -3]
+        before = [(at, count) for at, count in counts if at <= -3]
+        if len(recent) < 2:
+            continue
+        grew = recent[-1] - recent[0]
+        rate = 0.0
+        if len(before) > 1 and before[-1][1] >= before[0][1]:
+            rate = (before[-1][1] - before[0][1]) / max(1e-3, before[-1][0] - before[0][0])
+        if grew > max(5.0 if kind == "preempted" else 0.0, 3 * rate * 3):
+            yield Observation(kind, {"count": int(grew)})
+
+
+def _before_the_walk(facts: Facts) -> Iterator[Observation]:
+    if facts.damping is None or not facts.began_ns:
+        return
+    lasted_s = (facts.zero_ns - facts.began_ns) / 1e9
+    if lasted_s < 1.0:
+        yield Observation("short_session", {"s": lasted_s, "steps": int(facts.sent.sum())})
+
+
+def _after(facts: Facts) -> Iterator[Observation]:
+    if facts.damping is None or not len(facts.received):
+        return
+    after = facts.received[facts.received > 0.2]
+    if facts.silence_before_s() > 2 * facts.period_s and len(after):
+        yield Observation("states_returned", {"s": float(after[0])})
+    elif not len(after) and facts.recording.machine and facts.damping.code == Mode.DAMPING:
+        ended = max(facts.second(sample.at_ns) for sample in facts.recording.machine)
+        if ended > 1.0:
+            yield Observation("states_ended", {"s": ended})
+
+
+def _log(facts: Facts) -> Iterator[Observation]:
+    for event in facts.recording.events:
+        worth = event.kind is EventKind.LOG and event.code >= logging.WARNING
+        if worth and not event.text.startswith(_TOLD_ELSEWHERE) and -60 < facts.second(event.at_ns) < 10:
+            yield Observation("log", {"s": facts.second(event.at_ns), "text": event.text})
+
+
+_LOOKS: tuple[Callable[[Facts], Iterator[Observation]], ...] = (
+    _cut,
+    _failover,
+    _refused,
+    _not_following,
+    _clamps,
+    _slower,
+    _late,
+    _missed,
+    _machine,
+    _before_the_walk,
+    _after,
+    _log,
+)

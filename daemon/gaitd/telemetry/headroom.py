@@ -1,0 +1,82 @@
+"""How near the robot comes to each limit: the least headroom of the last seconds, as a share of the limit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.joints import positive_joint_array
+from gaitd.policy.limits import TargetBounds
+from gaitd.policy.manifest import Manifest
+
+WINDOW_NS = 10_000_000_000
+Records = npt.NDArray[Any]
+
+
+class Headroom(Collector):
+    """Fed with step records; 1 is far from the limit, 0 at it or beyond."""
+
+    def __init__(self, manifest: Manifest, deadline_s: float) -> None:
+        limits = manifest.limits
+        mapper = ActionMapper(manifest)
+        self._bounds = TargetBounds.of(manifest, mapper)
+        self._deadline_s = deadline_s
+        self._tilt = None if limits.posture is None else limits.posture.max_tilt_rad
+        self._velocity = None
+        if limits.state is not None:
+            self._velocity = positive_joint_array(
+                limits.state.max_velocity_rad_per_s, manifest.joints, "limits.state.max_velocity_rad_per_s"
+            )
+        self._least: deque[tuple[int, dict[str, float]]] = deque()
+
+    def feed(self, records: Records) -> None:
+        """Take the commands that were sent."""
+        sent = records[records["sent_ns"] != 0]
+        if not len(sent):
+            return
+        now_ns = int(sent["sent_ns"][-1])
+        self._least.append((now_ns, dict(self._of(sent))))
+        while self._least[0][0] < now_ns - WINDOW_NS:
+            self._least.popleft()
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        family = GaugeMetricFamily(
+            "gaitd_limit_headroom_ratio",
+            "How far from a limit, as a share of it: the least of the last 10 s of walking; 0: at the limit.",
+            labels=["limit"],
+        )
+        found: dict[str, float] = {}
+        for _, least in list(self._least):
+            for limit, value in least.items():
+                found[limit] = min(value, found.get(limit, 1.0))
+        for limit, value in sorted(found.items()):
+            family.add_metric([limit], max(0.0, value))
+        yield family
+
+    def _of(self, records: Records) -> Iterator[tuple[str, float]]:
+        bounds, target = self._bounds, records["target"]
+        half = (bounds.high - bounds.low) / 2
+        yield "position", float((np.minimum(target - bounds.low, bounds.high - target) / half).min())
+        same = records["session"][1:] == records["session"][:-1]
+        if np.isfinite(bounds.slew).any() and same.any():
+            motion = np.abs(target[1:] - target[:-1])[same]
+            yield "slew", 1.0 - float((motion / bounds.slew).max())
+        if np.isfinite(bounds.torque_reach).any():
+            centre = records["joint_position"] + bounds.velocity_share * records["joint_velocity"]
+            yield "torque", 1.0 - float((np.abs(target - centre) / bounds.torque_reach).max())
+        if self._velocity is not None:
+            yield "joint_velocity", 1.0 - float((np.abs(records["joint_velocity"]) / self._velocity).max())
+        if self._tilt is not None and records["orientation"].any():
+            w, x, y, z = records["orientation"].T.astype(float)
+            upright = (w * w - x * x - y * y + z * z) / np.maximum(w * w + x * x + y * y + z * z, 1e-9)
+            yield "tilt", 1.0 - float(np.arccos(np.clip(upright, -1, 1)).max()) / self._tilt
+        age_ns = (records["sent_ns"] - records["state_stamp_ns"]).astype(np.int64)
+        yield "deadline", 1.0 - float(age_ns.max()) / 1e9 / self._deadline_s
