@@ -58,10 +58,8 @@ def _status(view: View) -> list[Text]:
     first = Text.assemble(" ", (f" {mode.upper()} ", _MODES.get(mode, "reverse")))
     first.append(f" for {duration(status['mode_for_s'])}")
     if view.silent_s:
-        first = Text.assemble(
-            " ", (" NO ANSWER ", _MODES["damping"]), f" for {duration(view.silent_s)}; last "
-        )
-        first.append(f"{mode}")
+        silence = f" for {duration(view.silent_s)}; it was {mode}"
+        first = Text.assemble(" ", (" NO ANSWER ", _MODES["damping"]), silence)
     if status["reason"] != "none":
         by = f", asked for by {status['damped_by']}" if status["damped_by"] else ""
         first.append(printable(f"  {status['reason']}{by}"), BAD)
