@@ -3,5 +3,6 @@
 from gaitforge.client.client import Client, Sample
 from gaitforge.client.contract import Contract
 from gaitforge.client.orders import Refusal
+from gaitforge.client.period import Period
 
-__all__ = ["Client", "Contract", "Refusal", "Sample"]
+__all__ = ["Client", "Contract", "Period", "Refusal", "Sample"]

@@ -129,7 +129,8 @@ def _states(recording: Recording) -> tuple[npt.NDArray[np.int64], list[RobotStat
     """The recorded messages that can be read, joints in the policy's order, and when they were received."""
     orders, info = Orders(), recording.info
     orders.learn(recording.events)
-    received, states = [], []
+    received: list[int] = []
+    states: list[RobotState | RawObservation] = []
     for record in recording.frames:
         try:
             state = decode_either(message_of(record), info.observation_dim, len(info.joints))

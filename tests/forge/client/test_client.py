@@ -163,7 +163,7 @@ def test_it_is_damped_while_gaitd_is_silent(client: Client, daemon: Gaitd) -> No
 def test_what_does_not_fit_is_said_in_gaitds_words(daemon: Gaitd) -> None:
     with (
         Client(("hip", "thigh", "wheel"), daemon.runtime_dir) as client,
-        pytest.raises(GaitdError, match="wheel"),
+        pytest.raises(GaitdError, match="joint 'knee' is missing"),
     ):
         client.hello()
 
@@ -186,7 +186,8 @@ def test_hello_comes_first_and_arrays_have_the_joints_length(client: Client, dae
         client.publish(Sample(joint_position=np.zeros(3), joint_velocity=np.zeros(4)))
 
 
-def test_another_policy_needs_another_hello(small_bundle_path: Path) -> None:
+@pytest.mark.thorough
+def test_another_gaitd_needs_another_hello(small_bundle_path: Path) -> None:
     """gaitd was restarted meanwhile with another configuration."""
     with Gaitd(small_bundle_path) as first:
         client = Client(JOINTS, first.wait_ready().runtime_dir)
@@ -206,7 +207,7 @@ def test_the_example_walks() -> None:
         gaitd.wait_ready()
         script = ROOT / "examples/python_client/walk.py"
         done = subprocess.run(
-            [sys.executable, str(script), str(gaitd.runtime_dir), "4"],
+            [sys.executable, str(script), str(gaitd.runtime_dir), "2"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -214,5 +215,5 @@ def test_the_example_walks() -> None:
         assert done.returncode == 0, done.stderr
         mode, ahead = done.stdout.split(", ")
         assert mode == "active"
-        assert float(ahead.split()[0]) > 1.0
+        assert float(ahead.split()[0]) > 0.5
         assert gaitd.status()["mode"] == "idle", "it released its session"

@@ -14,7 +14,7 @@ from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.codec import encode_command
 from gaitd.wire.generated import GUARD_SLOT, Mode, Reason
 from gaitd.wire.messages import JointCommand
-from gaitforge.client import Contract, Refusal
+from gaitforge.client import Contract, Period, Refusal
 from gaitforge.client.contract import Policy, Times, VelocityCommand
 from gaitforge.client.orders import Orders
 from support.client_latch import ClientLatch, build
@@ -149,7 +149,7 @@ OFFERS = st.lists(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offers=OFFERS)
 def test_it_takes_and_refuses_what_the_cpp_client_does(library: ctypes.CDLL, offers: list[dict]) -> None:
     orders, latch = Orders(CONTRACT), ClientLatch(library, JOINTS, DEADLINE_NS, 10**18)
@@ -175,3 +175,14 @@ def test_it_takes_and_refuses_what_the_cpp_client_does(library: ctypes.CDLL, off
         )
         refusal = orders.offer(offered, now_ns)
         assert (refusal.value if refusal else "none") == latch.offer(encode_command(offered), now_ns)
+
+
+def test_a_state_is_due_once_a_period_and_never_too_soon_after_the_last() -> None:
+    period = Period(PERIOD_NS / 1e9)
+    due = [now_ns for now_ns in range(NOW_NS, NOW_NS + 4 * PERIOD_NS, PERIOD_NS // 12) if period.due(now_ns)]
+    assert due == [NOW_NS + number * PERIOD_NS for number in range(4)][: len(due)]
+    assert len(due) == 4
+    late_ns = NOW_NS + 10 * PERIOD_NS
+    assert period.due(late_ns)
+    assert not period.due(late_ns + PERIOD_NS * 74 // 100)
+    assert period.due(late_ns + PERIOD_NS * 75 // 100)

@@ -56,15 +56,17 @@ def gauge(low: float, high: float, target: float, measured: float, width: int) -
 def histogram(values: npt.NDArray[np.float64], edges: Sequence[float]) -> list[int]:
     """How many are up to each edge and above the one before; the last is of what is beyond all."""
     places = np.searchsorted(np.asarray(edges), values, side="left")
-    return np.bincount(places, minlength=len(edges) + 1).tolist()
+    counts: list[int] = np.bincount(places, minlength=len(edges) + 1).tolist()
+    return counts
 
 
 def longest_of_each(
     at_ns: npt.NDArray[np.int64], values: npt.NDArray[np.float64], until_ns: int, span_ns: int, count: int
 ) -> list[float]:
     """The largest value in each of ``count`` equal parts of the time before ``until_ns``; 0 where none is."""
-    longest = np.zeros(count)
+    longest: npt.NDArray[np.float64] = np.zeros(count)
     places = count - 1 - (until_ns - at_ns) * count // span_ns
     inside = (places >= 0) & (places < count)
     np.maximum.at(longest, places[inside], values[inside])
-    return longest.tolist()
+    found: list[float] = longest.tolist()
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 DEFAULT_INTERVAL_S = 1.0
-_QUIT, _ESCAPE = ("q", "Q"), "\x1b"
+_QUIT, _ESCAPE = frozenset("qQ"), "\x1b"
+_OTHER_KEYS = re.compile(r"\x1b(O.|\[[0-9;]*.)")
+"""Arrows and their like come as several letters."""
 
 
 def add_parser(commands: Any) -> None:
@@ -57,13 +60,17 @@ def _run(options: argparse.Namespace) -> int:
 
 def _show(watch: Watch, view: View, console: Console, interval_s: float) -> None:
     """Until somebody quits."""
+    from rich.control import Control
+
     with Keyboard() as keyboard, console.screen(hide_cursor=True) as screen:
         while True:
             until_s = time.monotonic() + interval_s
             while (left_s := until_s - time.monotonic()) > 0:
-                screen.update(_text(view, console, console.height))  # the terminal may have another size now
+                with console:  # one write, from the top; the terminal may have another size now
+                    console.control(Control.home())
+                    screen.update(_text(view, console, console.height))
                 keys = keyboard.wait(left_s)
-                if keyboard.ended or keys[:1] in _QUIT or keys == _ESCAPE:
+                if keyboard.ended or keys == _ESCAPE or not _QUIT.isdisjoint(_OTHER_KEYS.sub("", keys)):
                     return
             view = watch.look()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,10 @@ from gaitd.ctl.top.watch import View
 from gaitd.errors import printable
 
 LEAST_WIDTH = 80
-_LEAST_ROWS = 24
+_LEAST_CHART, _MOST_CHART = 3, 14
+"""Rows of the charts."""
+_OFF_PACE = 0.1
+"""States whose distance is off by more than this share of a period are coloured."""
 _WIDE = 100
 """From so many columns on there is room for a wider column on the right."""
 _MODES = {"active": "bold white on green", "damping": "bold white on red", "idle": "bold black on cyan"}
@@ -24,17 +28,20 @@ _MODES = {"active": "bold white on green", "damping": "bold white on red", "idle
 def draw(view: View, width: int, height: int | None) -> list[Text]:
     """The lines; ``height`` None: as many as there is something to say."""
     width = max(width, LEAST_WIDTH)
-    lines = [_title(view, width), *_status(view)]
-    right = 30 if width < _WIDE else 40
+    lines = [_title(view, width), *_status(view, width)]
+    right = 31 if width < _WIDE else 40
     machine = panels.machine(view, right)
     if view.inside is None:
         lines += [Text(), Text(f" {view.left_out}", WARN), Text(), *machine]
     else:
-        extra = 0 if height is None else max(0, height - _LEAST_ROWS)
-        lines += panels.ages(view.inside, width, 3 + extra // 4)
+        limits = panels.limits(view.inside, right)
+        rows = _LEAST_CHART
+        if height is not None:
+            below = max(len(view.inside.joints) + 1, len(limits) + 1 + len(machine))
+            rows = max(rows, min(height - len(lines) - 2 - below, _MOST_CHART))
+        lines += panels.ages(view.inside, width, rows)
         left = None if height is None else height - len(lines)
         joints = panels.joints(view.inside, width - right - 2, left)
-        limits = panels.limits(view.inside, right)
         gap = [Text()] if left is None or left > len(limits) + len(machine) else []
         lines += _beside(joints, [*limits, *gap, *machine], width - right)
     for line in lines:
@@ -51,8 +58,8 @@ def _title(view: View, width: int) -> Text:
     return Text(left + " " * (width - len(left) - len(right)) + right, "reverse")
 
 
-def _status(view: View) -> list[Text]:
-    """Five lines: mode, reason and warnings, workers, session, states."""
+def _status(view: View, width: int) -> list[Text]:
+    """Mode, reason and warnings, workers, session, states: five lines, or six."""
     status, inside = view.status, view.inside
     mode = status["mode"]
     first = Text.assemble(" ", (f" {mode.upper()} ", _MODES.get(mode, "reverse")))
@@ -63,16 +70,24 @@ def _status(view: View) -> list[Text]:
     if status["reason"] != "none":
         by = f", asked for by {status['damped_by']}" if status["damped_by"] else ""
         first.append(printable(f"  {status['reason']}{by}"), BAD)
-    bad = status["reason"] != "none"
-    second = Text(" " + printable("; ".join(_warnings(status))), BAD if bad else WARN)
-    session = Text(" session   ", QUIET)
-    session.append(printable(f"{status['session']} of {status['owner'] or 'a controller that is gone'}"))
-    if not status["session"]:
-        session = Text.assemble((" session   ", QUIET), "none")
-    session.append("   controllers ", QUIET).append(printable(", ".join(status["controllers"]) or "none"))
     if inside is not None and inside.dampings:
-        session.append("   dampings ", QUIET).append(_counts(inside.dampings))
-    return [first, second, _workers(status), session, _states(status, inside)]
+        first.append("   dampings ", QUIET).append(_counts(inside.dampings))
+    bad = status["reason"] != "none"
+    told = textwrap.wrap(printable("; ".join(_warnings(status))), width - 2, max_lines=2, placeholder=" …")
+    warnings = [Text(f" {line}", BAD if bad else WARN) for line in told] or [Text()]
+    session = Text(" session   ", QUIET)
+    others = list(status["controllers"])
+    if status["session"]:
+        owner = status["owner"]
+        session.append(printable(f"{status['session']} of {owner or 'a controller that is gone'}"))
+        if owner in others:
+            others.remove(owner)
+    else:
+        session.append("none")
+    if others:
+        session.append("  also connected " if status["session"] else "  connected ", QUIET)
+        session.append(printable(", ".join(others)))
+    return [first, *warnings, _workers(status), session, _states(status, inside)]
 
 
 def _warnings(status: Mapping[str, Any]) -> Iterable[str]:
@@ -89,6 +104,8 @@ def _warnings(status: Mapping[str, Any]) -> Iterable[str]:
     missing = [name for settings in status["missing_realtime"].values() for name in settings]
     if missing:
         yield f"no real time: {', '.join(dict.fromkeys(missing))} (sudo gaitctl doctor)"
+    if status["refused"]:
+        yield f"refused: {_counts(status['refused'])}"
 
 
 def _workers(status: Mapping[str, Any]) -> Text:
@@ -102,32 +119,27 @@ def _workers(status: Mapping[str, Any]) -> Text:
         line.append("▶" if holds and status["mode"] == "active" else " ", GOOD)
         line.append(f"{name} ")
         line.append("ready" if worker["ready"] else "NOT READY", GOOD if worker["ready"] else BAD)
-        line.append(printable(f" {worker['backend']} pid {worker['pid']} start {worker['starts']}   "))
+        again = f", start {worker['starts']}" if worker["starts"] > 1 else ""
+        line.append(printable(f" {worker['backend']}, pid {worker['pid']}{again}  "))
     if status["standby"] is None:
         line.append(" no standby", QUIET)
     return line
 
 
 def _states(status: Mapping[str, Any], inside: Inside | None) -> Text:
+    """How often they come, and what became of them."""
     counters, line = status["counters"], Text(" states    ", QUIET)
     interval_ms, period_ms = status["state_interval_s"] * 1e3, status["period_s"] * 1e3
-    off = interval_ms and abs(interval_ms / period_ms - 1.0) > 0.1
+    off = interval_ms and abs(interval_ms / period_ms - 1.0) > _OFF_PACE
     line.append(f"{interval_ms:.2f}" if interval_ms else "?", WARN if off else "")
-    line.append(f" of {period_ms:.2f} ms   ")
+    line.append(f"/{period_ms:.2f} ms")
+    counts = {"late": counters["late_steps"], "missed": counters["missed"]}
+    counts["refused"] = sum(status["refused"].values())
     if inside is not None:
-        line.append("steps ", QUIET).append(f"{inside.steps_per_s:.1f}/s   ")
-    refused = sum(status["refused"].values())
-    clamped = 0 if inside is None else sum(inside.clamped.values())
-    for name, count in (
-        ("late", counters["late_steps"]),
-        ("missed", counters["missed"]),
-        ("refused", refused),
-        ("clamped", clamped),
-    ):
-        line.append(f"{name} ", QUIET).append(f"{count}   ", WARN if count else "")
-    worst = max(status["refused"].items(), key=lambda each: each[1], default=None)
-    if worst is not None:
-        line.append(f"mostly {worst[0]}", WARN)
+        line.append("  steps ", QUIET).append(f"{inside.steps_per_s:.1f}/s")
+        counts["clamped"] = sum(inside.clamped.values())
+    for name, count in counts.items():
+        line.append(f"  {name} ", QUIET).append(f"{count}", WARN if count else "")
     return line
 
 

@@ -72,7 +72,7 @@ class Inside:
     steps_per_s: float
     """Of the last seconds."""
     headroom: Mapping[str, float]
-    """0 to 1 by limit (gaitd.telemetry.headroom)."""
+    """0 to 1 by limit, of the last 10 s (gaitd.telemetry.headroom)."""
     dampings: Mapping[str, int]
     """By reason, since gaitd's start; those there were."""
     clamped: Mapping[str, int]
@@ -140,7 +140,7 @@ class Memory:
             pose=self._pose,
             ages=self._ages,
             steps_per_s=float(np.count_nonzero(self._ages.sent_ns > now_ns - _RATE_NS)) / (_RATE_NS / 1e9),
-            headroom=self._headroom.least(),
+            headroom=self._headroom.least() if (self._ages.sent_ns > now_ns - HEADROOM_NS).any() else {},
             dampings=_some(
                 zip((reason.name.lower() for reason in Reason), words.row("damping_by_reason"), strict=True)
             ),

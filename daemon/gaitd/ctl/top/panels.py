@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ Float64Array = npt.NDArray[np.float64]
 def ages(inside: Inside, width: int, rows: int) -> list[Text]:
     """A line of numbers, the histogram of all beside the longest over time, and their scales."""
     ages_ms = inside.ages.age_ns / 1e6
-    head = Text("─ age of a command, last 60 s ", QUIET)
+    head = Text("─ age of a command, last 60 s  ", QUIET)
     if len(ages_ms):
         p50, p99, longest = np.percentile(ages_ms, (50, 99, 100))
         head.append(f"p50 {p50:.2f}  p99 {p99:.2f}  max ", STRONG)
@@ -64,11 +65,14 @@ def _trend(inside: Inside, ages_ms: Float64Array, width: int, rows: int) -> list
     longest = chart.longest_of_each(inside.ages.sent_ns, ages_ms, inside.now_ns, WINDOW_NS, span)
     top = max([*longest, inside.period_s * 1e3 / 10])
     columns = [chart.column(value / top, rows) for value in longest]
+    alike = [
+        (colour, list(run)) for colour, run in groupby(range(span), lambda at: _of_age(longest[at], inside))
+    ]
     lines = []
     for row in range(rows):
         line = Text()
-        for value, cells in zip(longest, columns, strict=True):
-            line.append(cells[row], _of_age(value, inside))
+        for colour, run in alike:
+            line.append("".join(columns[at][row] for at in run), colour)
         scale = f" {top:.3g} ms" if row == 0 else " 0" if row == rows - 1 else ""
         lines.append(line.append(scale, QUIET))
     return [*lines, Text("60 s ago" + "now".rjust(span - 8), QUIET)]
@@ -90,9 +94,9 @@ def joints(inside: Inside, width: int, rows: int | None) -> list[Text]:
     names = _short_names(inside.joints)
     name_width = min(max(11, *map(len, names)), width - 32)
     gauge_width = width - name_width - 27
-    notes = [f"{len(shown)} of {len(names)}"] if len(shown) < len(names) else []
+    notes = [f"{len(shown)} of {len(names)}"] if len(shown) < len(names) else ["range"]
     if inside.now_ns - pose.at_ns > _FAR_NS:
-        notes.append(f"{duration((inside.now_ns - pose.at_ns) / 1e9)} ago")
+        notes[:1] = [f"{duration((inside.now_ns - pose.at_ns) / 1e9)} ago"]
     goal = "target" if pose.answered else "default"
     head = Text("─ joints, rad ".ljust(name_width + 2, "─"), QUIET)
     lines = [head.append(f"{goal:>7} measured    off  {', '.join(notes)[:gauge_width]}", QUIET)]
@@ -101,7 +105,7 @@ def joints(inside: Inside, width: int, rows: int | None) -> list[Text]:
     for joint in shown:
         target, measured = float(pose.target[joint]), float(pose.measured[joint])
         low, high = float(inside.low[joint]), float(inside.high[joint])
-        line = Text(f" {printable(names[joint])[:name_width]:<{name_width}} ")
+        line = Text(f" {_fitted(names[joint], name_width):<{name_width}} ")
         line.append(f"{target:+7.3f} {measured:+8.3f} ")
         line.append(f"{off[joint]:+6.3f}  ", STRONG if joint == worst else "")
         at_its_end = min(target - low, high - target) < _NEAR / 2 * (high - low)
@@ -119,6 +123,15 @@ def _short_names(names: Sequence[str]) -> list[str]:
     return [name.removesuffix(cut) for name in names]
 
 
+def _fitted(name: str, width: int) -> str:
+    """Both ends of a name tell joints apart."""
+    name = printable(name)
+    if len(name) <= width:
+        return name
+    ending = width // 2
+    return f"{name[: width - ending - 1]}…{name[-ending:]}"
+
+
 def _shown(pose: Pose, rows: int | None) -> list[int]:
     """All joints where they fit, else those that follow worst, in the policy's order."""
     count = len(pose.target)
@@ -130,9 +143,9 @@ def _shown(pose: Pose, rows: int | None) -> list[int]:
 
 def limits(inside: Inside, width: int) -> list[Text]:
     """How near, the nearest first."""
-    lines = [_heading("headroom, 10 s of walking", width)]
+    lines = [_heading("headroom, last 10 s", width)]
     if not inside.headroom:
-        lines.append(Text(" nothing has walked yet", QUIET))
+        lines.append(Text(" no command was sent in them", QUIET))
     bar_width = width - 22
     for limit, share in sorted(inside.headroom.items(), key=lambda each: each[1]):
         colour = BAD if share < _NEAR else WARN if share < _CLOSE else GOOD
@@ -148,13 +161,11 @@ def machine(view: View, width: int) -> list[Text]:
     def add(name: str, text: str, colour: str = "") -> None:
         lines.append(Text.assemble((f" {name:<8} ", QUIET), (printable(text), colour)))
 
-    loads = [values[name] for name in sorted(values) if name.startswith("npu_core")]
-    if loads:
-        add("NPU load", "  ".join(f"{load:.0%}" for load in loads))
-    if "npu_frequency_hertz" in values:
-        clock, most = values["npu_frequency_hertz"], values.get("npu_frequency_max_hertz", 0.0)
-        slow = most > 0 and clock < most
-        add("NPU", f"{clock / 1e6:.0f}{f' of {most / 1e6:.0f}' if most else ''} MHz", WARN if slow else "")
+    loads = "  ".join(f"{values[name]:.0%}" for name in sorted(values) if name.startswith("npu_core"))
+    if "npu_frequency_hertz" in values or loads:
+        clock, most = values.get("npu_frequency_hertz", 0.0), values.get("npu_frequency_max_hertz", 0.0)
+        text = f"{clock / 1e6:.0f} MHz  {loads}" if clock else loads
+        add("NPU", text, WARN if clock < most else "")
     clocks = [values[name] for name in sorted(values) if name.startswith("cpu_")]
     if clocks:
         add("CPU", " ".join(f"{clock / 1e6:.0f}" for clock in clocks) + " MHz")
@@ -169,7 +180,9 @@ def machine(view: View, width: int) -> list[Text]:
         add("cooling", f"{share:.0%} {name}")
     if "resident_bytes" in values:
         preempted = values.get("preemptions", 0.0)
-        add("holder", f"{values['resident_bytes'] / 1e6:.0f} MB, {preempted:.0f} x preempted")
+        add("holder", f"{values['resident_bytes'] / 1e6:.0f} MB, preempted {preempted:.0f}")
+    if len(lines) == 1:
+        lines.append(Text(" nothing is known of it", QUIET))
     return lines
 
 
