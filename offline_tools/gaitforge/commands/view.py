@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,17 @@ def add_parser(subparsers: Subparsers) -> None:
     how.add_argument("--video", type=Path, help="where it goes (default: FILE as .mp4 in this directory)")
     how.add_argument("--window", action="store_true", help="show it in a window instead, in real time")
     parser.add_argument(
+        "--from",
+        dest="from_s",
+        type=float,
+        default=-math.inf,
+        metavar="S",
+        help="begin there: seconds after the damping, -5 is before it; without one, after the beginning",
+    )
+    parser.add_argument(
+        "--until", dest="until_s", type=float, default=math.inf, metavar="S", help="end there"
+    )
+    parser.add_argument(
         "--mjcf", type=Path, metavar="MODEL", help="MuJoCo model of the robot (default: the Lite3's)"
     )
     parser.set_defaults(run=run)
@@ -57,9 +69,12 @@ def run(args: argparse.Namespace) -> None:
             f"{args.file}: robot {manifest.robot!r} cannot be drawn here: give its model with --mjcf"
         )
     robot = Robot(body=found)
-    playback = play(recording, robot)
+    playback = play(recording, robot).between(args.from_s, args.until_s)
     motion = playback.motion
-    print(f"{len(motion.time_s)} states in {motion.time_s[-1]:.1f} s", flush=True)
+    began_s, seconds = motion.time_s[0], motion.time_s[-1] - motion.time_s[0]
+    print(
+        f"{len(motion.time_s)} states in {seconds:.1f} s, from {began_s - playback.zero_s:+.1f} s", flush=True
+    )
     if not args.window:
         save_video(motion, video, robot, playback.caption)
         print(f"wrote {video}")
@@ -68,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     start_s = time.monotonic()
 
     def draw(time_s: float) -> bool:
-        time.sleep(max(0.0, start_s + time_s - time.monotonic()))
+        time.sleep(max(0.0, start_s + time_s - began_s - time.monotonic()))
         return viewer.draw()
 
     try:

@@ -7,7 +7,7 @@ ground, and a foot that stays down stays where it is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,11 +42,29 @@ class Playback:
     modes: list[tuple[float, str]]
     """From which time on what held, oldest first."""
 
+    @property
+    def zero_s(self) -> float:
+        """The time from which captions count."""
+        return float(np.nan_to_num(self.motion.handover_s))
+
     def caption(self, time_s: float) -> str:
         """What to write on the picture of that moment."""
-        zero_s = float(np.nan_to_num(self.motion.handover_s))
         held = [text for since_s, text in self.modes if since_s <= time_s]
-        return f"{held[-1] if held else ''}  {time_s - zero_s:+.1f} s".strip()
+        return f"{held[-1] if held else ''}  {time_s - self.zero_s:+.1f} s".strip()
+
+    def between(self, from_s: float, until_s: float) -> Playback:
+        """The part between two times as captions count them. Raises InputError when nothing is in it."""
+        motion = self.motion
+        times_s = motion.time_s - self.zero_s
+        part = (times_s >= from_s) & (times_s <= until_s)
+        if not part.any():
+            raise InputError(
+                f"nothing was recorded from {from_s:g} to {until_s:g} s: the recording goes from "
+                f"{times_s[0]:.1f} to {times_s[-1]:.1f} s"
+            )
+        sampled = [each.name for each in fields(motion) if each.name != "handover_s"]
+        cut = replace(motion, **{name: getattr(motion, name)[part] for name in sampled})
+        return replace(self, motion=cut)
 
 
 def manifest_of(recording: Recording) -> Manifest:
