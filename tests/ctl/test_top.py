@@ -263,6 +263,7 @@ def test_without_a_terminal_it_names_what_works(daemon: Gaitd, capsys: pytest.Ca
 
 AS_NOBODY = """
 import os, sys
+sys.modules["pygments"] = sys.modules["markdown_it"] = None  # as in the Debian package
 import rich.console, rich.screen, rich.styled, rich.text
 import gaitd.ctl.top.frame
 from gaitd.ctl.cli import main
