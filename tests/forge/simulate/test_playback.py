@@ -95,6 +95,7 @@ def test_a_recording_is_the_motion_that_was_recorded(walked: list[Step], recorde
     assert playback.caption(damped_s + 0.05) == "damping: operator  +0.1 s"
 
 
+@pytest.mark.thorough
 def test_it_becomes_a_video(recorded: Path, forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         Camera((64, 64)).close()

@@ -28,7 +28,9 @@ _MODES = {"active": "bold white on green", "damping": "bold white on red", "idle
 def draw(view: View, width: int, height: int | None) -> list[Text]:
     """The lines; ``height`` None: as many as there is something to say."""
     width = max(width, LEAST_WIDTH)
-    lines = [_title(view, width), *_status(view, width)]
+    status = view.status
+    lines = [_title(status, width, "   q quits" if height is not None else ""), _mode(view)]
+    lines += [*_told(status, width), _workers(status), _session(status), _states(status, view.inside)]
     right = 31 if width < _WIDE else 40
     machine = panels.machine(view, right)
     if view.inside is None:
@@ -49,45 +51,50 @@ def draw(view: View, width: int, height: int | None) -> list[Text]:
     return lines if height is None else lines[:height]
 
 
-def _title(view: View, width: int) -> Text:
-    status = view.status
+def _title(status: Mapping[str, Any], width: int, hint: str) -> Text:
     policy = status["policy"]
-    left = f" gaitd {status['gaitd']}   {policy['name']} {policy['version']} ({policy['id'][:6]})"
-    right = f"{time.strftime('%H:%M:%S')}   q quits "
-    left = printable(left)[: width - len(right)]
-    return Text(left + " " * (width - len(left) - len(right)) + right, "reverse")
+    left = printable(f" gaitd {status['gaitd']}   {policy['name']} {policy['version']} ({policy['id'][:6]})")
+    right = f"{time.strftime('%H:%M:%S')}{hint} "
+    return Text(left[: width - len(right)].ljust(width - len(right)) + right, "reverse")
 
 
-def _status(view: View, width: int) -> list[Text]:
-    """Mode, reason and warnings, workers, session, states: five lines, or six."""
-    status, inside = view.status, view.inside
-    mode = status["mode"]
-    first = Text.assemble(" ", (f" {mode.upper()} ", _MODES.get(mode, "reverse")))
-    first.append(f" for {duration(status['mode_for_s'])}")
+def _mode(view: View) -> Text:
+    status, mode = view.status, view.status["mode"]
     if view.silent_s:
-        silence = f" for {duration(view.silent_s)}; it was {mode}"
-        first = Text.assemble(" ", (" NO ANSWER ", _MODES["damping"]), silence)
+        line = Text.assemble(" ", (" NO ANSWER ", _MODES["damping"]))
+        line.append(f" for {duration(view.silent_s)}; it was {mode}")
+    else:
+        line = Text.assemble(" ", (f" {mode.upper()} ", _MODES.get(mode, "reverse")))
+        line.append(f" for {duration(status['mode_for_s'])}")
     if status["reason"] != "none":
         by = f", asked for by {status['damped_by']}" if status["damped_by"] else ""
-        first.append(printable(f"  {status['reason']}{by}"), BAD)
-    if inside is not None and inside.dampings:
-        first.append("   dampings ", QUIET).append(_counts(inside.dampings))
-    bad = status["reason"] != "none"
-    told = textwrap.wrap(printable("; ".join(_warnings(status))), width - 2, max_lines=2, placeholder=" …")
-    warnings = [Text(f" {line}", BAD if bad else WARN) for line in told] or [Text()]
-    session = Text(" session   ", QUIET)
-    others = list(status["controllers"])
+        line.append(printable(f"  {status['reason']}{by}"), BAD)
+    if view.inside is not None and view.inside.dampings:
+        line.append("   dampings ", QUIET).append(_counts(view.inside.dampings))
+    return line
+
+
+def _told(status: Mapping[str, Any], width: int) -> list[Text]:
+    """What a person should know, on one line or two; the reason of a damping is first."""
+    told = printable("; ".join(_warnings(status)))
+    colour = WARN if status["reason"] == "none" else BAD
+    lines = textwrap.wrap(told, width - 2, max_lines=2, placeholder=" …") or [""]
+    return [Text(f" {line}", colour) for line in lines]
+
+
+def _session(status: Mapping[str, Any]) -> Text:
+    line, others = Text(" session   ", QUIET), list(status["controllers"])
     if status["session"]:
         owner = status["owner"]
-        session.append(printable(f"{status['session']} of {owner or 'a controller that is gone'}"))
+        line.append(printable(f"{status['session']} of {owner or 'a controller that is gone'}"))
         if owner in others:
             others.remove(owner)
     else:
-        session.append("none")
+        line.append("none")
     if others:
-        session.append("  also connected " if status["session"] else "  connected ", QUIET)
-        session.append(printable(", ".join(others)))
-    return [first, *warnings, _workers(status), session, _states(status, inside)]
+        line.append("  also connected " if status["session"] else "  connected ", QUIET)
+        line.append(printable(", ".join(others)))
+    return line
 
 
 def _warnings(status: Mapping[str, Any]) -> Iterable[str]:

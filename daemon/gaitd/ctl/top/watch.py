@@ -79,7 +79,7 @@ class Watch:
 
         It outlives the telemetry process through which it was found.
         """
-        guardian, telemetry = self._status["guardian_pid"], self._status["telemetry_pid"]
+        guardian, telemetry = self._status["guardian_pid"], self._status.get("telemetry_pid", 0)
         if self._memory is not None and guardian == self._of_guardian:
             return ""
         self._memory = None
