@@ -16,6 +16,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,16 @@ def test_a_frame_fills_the_terminal_and_no_more(rows: int, columns: int, joints:
     assert "max 40.00 ms" in frame
     if joints == 12:
         assert all(f"_{number} " in frame for number in range(joints))
+
+
+def test_who_has_the_joints_is_marked() -> None:
+    view = busy_view(12)
+    assert "▶worker" in "\n".join(line.plain for line in draw(view, 80, 24))
+    moved = replace(view, status={**STATUS, "failover": "on the standby since noon"})
+    frame = "\n".join(line.plain for line in draw(moved, 80, 24))
+    assert "▶standby" in frame
+    assert "▶worker" not in frame
+    assert "last worker: on the standby since noon" in frame
 
 
 def test_the_nearest_limit_is_first() -> None:
