@@ -103,7 +103,7 @@ class Memory:
                 os.close(fd)
         except PermissionError:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             raise GaitdError(f"gaitd's memory cannot be mapped: {error}") from None
         self._manifest = manifest
         self._low, self._high = position_range(manifest)
