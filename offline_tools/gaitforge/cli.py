@@ -25,6 +25,7 @@ COMMANDS = (
     "agent",
     "chain",
     "simulate",
+    "view",
     "demo",
     "latency",
     "evidence",

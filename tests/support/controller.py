@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zmq
 
-from gaitd.ctl.client import ControlClient
 from gaitd.ctl.route import Route
 from gaitd.wire.codec import decode_command, encode_state
-from gaitd.wire.endpoints import local_endpoint
 from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand, RobotState
+from gaitforge.client.connection import Connection
 
+QUEUED_STATES = 1000
+"""Also what comes faster than any robot goes out."""
 ALL_FIELDS = [
     "angular_velocity",
     "orientation",
@@ -58,44 +58,23 @@ class Controller:
     where: Path | Route
     joints: list[str]
     name: str = "test"
-    context: zmq.Context[zmq.Socket[bytes]] = field(default_factory=zmq.Context)
 
     def __post_init__(self) -> None:
-        self.route = route = self.where if isinstance(self.where, Route) else Route.local(self.where)
-        self.control = ControlClient(route, timeout_s=5.0)
-        self.states = self.socket(zmq.PUB)
-        route.connect(self.states, "state")
-        self.commands = self.socket(zmq.SUB)
-        self.commands.set(zmq.CONFLATE, 1)
-        self.commands.set(zmq.SUBSCRIBE, b"")
-        route.connect(self.commands, "command", "guard")
-        self._connected = {"state", "command"}
+        connection = Connection(self.where, timeout_s=5.0, queued_states=QUEUED_STATES)
+        self._connection = connection
+        self.route, self.control = connection.route, connection.control
+        self.states, self.commands = connection.states, connection.commands
+        self.socket = connection.socket
         self.session = 0
         self.seq = 0
         self.sent: RobotState | None = None
         """The last state that went out."""
         self.contract: dict[str, Any] = {}
 
-    def socket(self, kind: int) -> zmq.Socket[bytes]:
-        socket = self.context.socket(kind)
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.RECONNECT_IVL, 5)
-        return socket
-
     def hello(self, **changes: Any) -> dict[str, Any]:
         body = {"controller": self.name, "joints": self.joints, "fields": ALL_FIELDS, "message": "state"}
-        self.contract = self.control.demand("hello", **{**body, **changes})
-        for endpoint in self.contract["endpoints"]:
-            self._connect(endpoint["state"], self.states)
-            self._connect(endpoint["command"], self.commands)
+        self.contract = self._connection.hello(**{**body, **changes})
         return self.contract
-
-    def _connect(self, channel: str, socket: zmq.Socket[bytes]) -> None:
-        """A further worker's channel; it has no TCP port."""
-        if channel in self._connected or not isinstance(self.where, Path):
-            return
-        socket.connect(local_endpoint(self.where, channel))
-        self._connected.add(channel)
 
     def activate(self) -> int:
         self.session = self.control.demand("activate")["session"]
@@ -163,5 +142,4 @@ class Controller:
         return self.control.demand("status")
 
     def close(self) -> None:
-        self.control.close()
-        self.context.destroy(linger=0)
+        self._connection.close()

@@ -59,7 +59,8 @@ def running(programs: Path, small_bundle_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_the_requirements_hold_what_the_project_asks_for(python: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["robot"]]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["robot"], *extras["top"]]
     pinned = [line.partition("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines()]
     pins = {requirement.name: requirement for requirement in _for_python(filter(None, pinned), python)}
     for requirement in _for_python(asked, python):

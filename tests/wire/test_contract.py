@@ -19,9 +19,10 @@ from gaitd.wire.generated import (
 from support.proto import CONTRACT, PROTO, generator
 
 DAEMON = PROTO.parent / "daemon" / "gaitd"
+CLIENT = PROTO.parent / "offline_tools" / "gaitforge" / "client"
 CPP = PROTO / "cpp"
 READERS = {
-    "python": (DAEMON / "wire" / "generated.py", [*DAEMON.rglob("*.py")]),
+    "python": (DAEMON / "wire" / "generated.py", [*DAEMON.rglob("*.py"), *CLIENT.rglob("*.py")]),
     "cpp": (CPP / "include/gaitd/contract.hpp", [*CPP.rglob("*.hpp"), *CPP.rglob("*.cpp")]),
 }
 

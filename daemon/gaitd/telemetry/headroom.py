@@ -53,13 +53,17 @@ class Headroom(Collector):
             "How far from a limit, as a share of it: the least of the last 10 s of walking; 0: at the limit.",
             labels=["limit"],
         )
+        for limit, value in sorted(self.least().items()):
+            family.add_metric([limit], value)
+        yield family
+
+    def least(self) -> dict[str, float]:
+        """By limit, 0 to 1: of the last 10 s of walking."""
         found: dict[str, float] = {}
         for _, least in list(self._least):
             for limit, value in least.items():
-                found[limit] = min(value, found.get(limit, 1.0))
-        for limit, value in sorted(found.items()):
-            family.add_metric([limit], max(0.0, value))
-        yield family
+                found[limit] = max(0.0, min(value, found.get(limit, 1.0)))
+        return found
 
     def _of(self, records: Records) -> Iterator[tuple[str, float]]:
         bounds, target = self._bounds, records["target"]

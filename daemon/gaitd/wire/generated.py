@@ -53,6 +53,8 @@ MAX_STANCE_NS = 500_000_000
 """The longest stance; longer on stiff legs makes the way to the ground worse."""
 DEFAULT_PORT = 9_460
 """TCP port of the first channel; a channel's port is this plus its offset."""
+RECONNECT_MS = 5
+"""A client's reconnect interval on the robot."""
 REMOTE_RECONNECT_MS = 100
 """The same over TCP, where each attempt costs the robot a handshake."""
 TRANSPORT = "zmq"

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from gaitd.errors import InputError
 from gaitforge.simulate.physics import mujoco
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.stature import LITE3
-from gaitforge.simulate.trace import Trace
+from gaitforge.simulate.trace import Motion
 
 Frame = npt.NDArray[np.uint8]
 
@@ -70,7 +70,7 @@ class Camera:
         self._view.azimuth = 125.0
         self._view.elevation = -16.0
 
-    def draw(self, trace: Trace, time_s: float, label: str) -> Image.Image:
+    def draw(self, trace: Motion, time_s: float, label: str) -> Image.Image:
         """Return the picture of the sample nearest to a time of the trace, with a label in its corner."""
         index = int(np.argmin(np.abs(trace.time_s - time_s)))
         position = trace.base_position[index]
@@ -91,7 +91,7 @@ class Camera:
 
 
 def save_filmstrip(
-    trace: Trace, path: Path, times_s: list[float] | None = None, robot: Robot | None = None
+    trace: Motion, path: Path, times_s: list[float] | None = None, robot: Robot | None = None
 ) -> None:
     """Write a PNG of moments side by side, each labelled with its time after the hand-over.
 
@@ -113,30 +113,38 @@ def save_filmstrip(
     strip.save(path)
 
 
-def save_video(trace: Trace, path: Path, robot: Robot | None = None) -> None:
-    """Write the whole run as an MP4 in real time. Raises InputError as save_filmstrip does."""
+def save_video(
+    trace: Motion, path: Path, robot: Robot | None = None, caption: Callable[[float], str] | None = None
+) -> None:
+    """Write the whole run as an MP4 in real time; ``caption`` makes of a time of the trace what stands there.
+
+    Raises InputError as save_filmstrip does.
+    """
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
     writer = imageio_ffmpeg.write_frames(path, VIDEO_SIZE, fps=VIDEO_RATE_HZ, macro_block_size=8, quality=7)
     writer.send(None)
     try:
-        for frame in _frames(trace, robot):
+        for frame in _frames(trace, robot, caption):
             writer.send(frame)
     finally:
         writer.close()
 
 
-def _frames(trace: Trace, robot: Robot | None) -> Iterator[Frame]:
+def _frames(
+    trace: Motion, robot: Robot | None, caption: Callable[[float], str] | None = None
+) -> Iterator[Frame]:
     start = _start_s(trace)
+    caption = caption or (lambda time_s: f"{time_s - start:.1f} s")
     camera = Camera(VIDEO_SIZE, robot)
     try:
         for time_s in np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / VIDEO_RATE_HZ):
-            yield np.asarray(camera.draw(trace, time_s, f"{time_s - start:.1f} s"))
+            yield np.asarray(camera.draw(trace, time_s, caption(time_s)))
     finally:
         camera.close()
 
 
-def _start_s(trace: Trace) -> float:
+def _start_s(trace: Motion) -> float:
     if not len(trace.time_s):
         raise InputError("nothing to draw: the run has no samples")
     return float(trace.time_s[0] if np.isnan(trace.handover_s) else trace.handover_s)

@@ -17,8 +17,8 @@ SAMPLE_TICKS = 4
 
 
 @dataclass(frozen=True)
-class Trace:
-    """N samples of a run; joints in the order of the body's."""
+class Motion:
+    """N poses, of which pictures are drawn; joints in the order of the body's."""
 
     time_s: Float64Array
     """(N,) simulated time."""
@@ -30,12 +30,18 @@ class Trace:
     """(N, 4) quaternion w, x, y, z, base to world."""
     ground_m: Float64Array
     """(N,) height of the ground below the base, world frame."""
+    joint_position: Float64Array
+    """(N, n) rad."""
+
+
+@dataclass(frozen=True)
+class Trace(Motion):
+    """N samples of a run."""
+
     base_velocity: Float64Array
     """(N, 3) m/s, world frame."""
     base_angular_velocity: Float64Array
     """(N, 3) rad/s, base frame."""
-    joint_position: Float64Array
-    """(N, n) rad."""
     joint_velocity: Float64Array
     """(N, n) rad/s."""
     joint_torque: Float64Array

@@ -19,15 +19,18 @@ _DISTANCE_M, _AZIMUTH_DEG, _ELEVATION_DEG = 1.8, 130.0, -18.0
 class Viewer:
     """MuJoCo's own passive viewer, refreshed from the simulation's ticks. Its camera follows the trunk."""
 
-    def __init__(self, robot: Robot) -> None:
-        """Raises InputError when there is no display."""
+    def __init__(self, robot: Robot, option: str = "--view", instead: str = "--png or --video") -> None:
+        """``option``: what asked for it; ``instead``: what to do where there is no display.
+
+        Raises InputError there.
+        """
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise InputError("--view: there is no display (DISPLAY is not set); use --png or --video instead")
+            raise InputError(f"{option}: there is no display (DISPLAY is not set); use {instead} instead")
         import glfw
         import mujoco.viewer as passive
 
         if not glfw.init():  # else the viewer's thread would die of it, and its caller wait for ever
-            raise InputError("--view: the display cannot be opened; use --png or --video instead")
+            raise InputError(f"{option}: the display cannot be opened; use {instead} instead")
         before = threading.enumerate()
         self._handle = passive.launch_passive(
             robot.model, robot.data, show_left_ui=False, show_right_ui=False
@@ -43,8 +46,15 @@ class Viewer:
 
     def refresh(self, robot: Robot) -> None:
         """Show the present state; call it every tick."""
-        if robot.ticks % _SYNC_TICKS == 0 and self._handle.is_running():
+        if robot.ticks % _SYNC_TICKS == 0:
+            self.draw()
+
+    def draw(self) -> bool:
+        """Show the present state; False when somebody has closed the window."""
+        running = bool(self._handle.is_running())
+        if running:
             self._handle.sync()
+        return running
 
     def close(self) -> None:
         """Close the window, and wait for its thread: drawing while the interpreter ends is a segfault."""
