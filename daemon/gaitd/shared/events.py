@@ -53,6 +53,8 @@ class EventKind(enum.IntEnum):
     """The worker ends with an error that is none of gaitd's own."""
     FAILOVER = 5
     """The standby goes on with the session under this epoch; ``code`` is the FailoverKind."""
+    REHEARSAL = 6
+    """The model held up the worker with no state to answer; ``code`` is for how long, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
