@@ -88,6 +88,8 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
         backends=["onnx"],
         bundle="small.gaitd",
         joints=manifest.joints,
+        runtime_dir=b"",
+        hot_cpus=[],
     )
     for slot in range(len(WORKERS)):
         tape.guard.words.row("worker_pid")[slot] = WORKER

@@ -65,6 +65,8 @@ class Board:
             backends=["onnx"],
             bundle="small.gaitd",
             joints=JOINTS,
+            runtime_dir=b"",
+            hot_cpus=[],
         )
         return FlightRecorder(Memories(self.guard, self.workers, launch), self.progress)
 

@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
+    """How long something is to take. Raises ValueError beyond MAX_SECONDS."""
     seconds = float(text)
     if not 0 < seconds < MAX_SECONDS:
         raise ValueError

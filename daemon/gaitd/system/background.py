@@ -1,11 +1,11 @@
-"""A process that must not be in anybody's way: off some cores, behind everybody, first to go without memory."""
+"""A process that must be in nobody's way: off some cores, behind everybody, first to go without memory."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 NICE = 10
@@ -21,9 +21,7 @@ def keep_out_of_the_way(most_bytes: int) -> None:
     """
     resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
     Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    for thread in _threads():
-        os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
-        os.setpriority(os.PRIO_PROCESS, thread, max(NICE, os.getpriority(os.PRIO_PROCESS, thread)))
+    _for_each_thread(_step_back)
 
 
 def avoid_cpus(cpus: Sequence[int]) -> list[str]:
@@ -32,15 +30,18 @@ def avoid_cpus(cpus: Sequence[int]) -> list[str]:
         return ["realtime.worker_cpus and guardian_cpus are not set: no cores are kept free of the shadow"]
     left = os.sched_getaffinity(0) - set(cpus)
     if not left:
-        return [
-            f"there are no cores here but {', '.join(map(str, cpus))}, those of the worker and the guardian"
-        ]
-    for thread in _threads():
-        os.sched_setaffinity(thread, left)
+        return ["there are no cores here but those of the worker and the guardian"]
+    _for_each_thread(lambda thread: os.sched_setaffinity(thread, left))
     return []
 
 
-def _threads() -> Iterator[int]:
+def _step_back(thread: int) -> None:
+    """Normal scheduling, and behind whoever has not stepped back."""
+    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, thread, max(NICE, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
+def _for_each_thread(change: Callable[[int], None]) -> None:
     for path in Path("/proc/self/task").iterdir():
         with contextlib.suppress(ProcessLookupError):
-            yield int(path.name)
+            change(int(path.name))

@@ -124,7 +124,7 @@ class ShadowDesk:
             hot_cpus=launch.hot_cpus,
         )
         socket.send_fds(peer, [shadow.encode(memory)], self._fds)
-        self._shadow, self._name = peer, request.policy
+        self._shadow, self._name, self.report = peer, request.policy, None
         say(f"{request.policy} begins as a shadow", policy=request.policy)
 
     def _note(self, report: ShadowReport) -> None:

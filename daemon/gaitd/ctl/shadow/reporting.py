@@ -73,7 +73,8 @@ def in_words(report: ShadowReport, period_s: float) -> str:
 
 
 def _lines(report: ShadowReport, period_s: float) -> Iterator[str]:
-    yield f"{report.policy} ({report.policy_id}) beside {report.of} ({report.of_id}): {report.verdict.upper()}"
+    who = f"{report.policy} ({report.policy_id}) beside {report.of} ({report.of_id})"
+    yield f"{who}: {report.verdict.upper()}"
     yield f"  {report.why}"
     yield f"  against {report.against}"
     if report.term and report.verdict not in ("equivalent", "too few"):

@@ -1,4 +1,4 @@
-"""What a candidate does beside the policy that walks, counted. Pure; as small after a shift as after a minute."""
+"""What a candidate does beside the policy that walks, counted. Pure; no larger after a shift than before."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class TermComparison:
         self._sums = np.zeros((3, len(self._term)))
 
     def add(self, own: Float32Array, theirs: Float32Array) -> None:
-        """Observations before normalization of one state; of another length, as where none is kept: not used."""
+        """Observations of one state, before normalization; one of another length is not used."""
         if self._same and own.shape == theirs.shape == self._term.shape:
             mine, other = own.astype(float), theirs.astype(float)
             self._sums += np.stack([mine * other, other * other, (mine - other) ** 2])
