@@ -22,7 +22,7 @@ from gaitd.ctl.shadow.bounds import report_bound
 from gaitd.ctl.shadow.follow import MemoryFollower
 from gaitd.ctl.shadow.tally import Spread, Tally
 from gaitd.ctl.shadow.terms import TermComparison
-from gaitd.ctl.shadow.verdict import DEFAULT, judge
+from gaitd.ctl.shadow.verdict import HALF, default_bound, judge
 from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.memory import read_only
@@ -104,8 +104,7 @@ def test_what_the_two_showed_in_simulation_is_the_bound(
     kept = tmp_path / "simulated.json"
     (tmp_path / "report.json").rename(kept)
     with walk(small_bundle, 0) as tape:
-        tape.seq = 1000  # other moments of it
-        move(tape, 300)
+        move(tape, 300, after=1000)
         elsewhere = tape.save(tmp_path / "elsewhere.mcap", "request")
     code, report = judged(elsewhere, candidate, tmp_path, "--simulated", str(kept))
     assert (code, report.verdict) == (0, "as simulated")
@@ -138,7 +137,7 @@ def test_a_file_that_is_no_comparison_is_refused(
 
 def test_its_own_limits_are_told(recording: Path, tmp_path: Path) -> None:
     manifest = small_manifest()
-    manifest["limits"]["slew"] = {"max_rad_per_step": 0.01}
+    manifest["limits"]["slew"] = {"max_rad_per_step": 0.002}
     code, report = judged(recording, exported_again(tmp_path / "slow.gaitd", manifest), tmp_path)
     assert (code, report.verdict) == (3, "different")
     assert report.clamped["slew"] > STEPS
@@ -195,17 +194,14 @@ def test_the_report_of_the_bundle_is_the_bound_between_npu_and_cpu() -> None:
     bound = report_bound(candidate, walking, "rknn")
     assert "int8 against float" in bound.source
     assert bound.of("hip").mean == pytest.approx(0.006)
-    assert bound.of("knee") == DEFAULT.of("knee")
-    assert report_bound(candidate, walking, "onnx") is DEFAULT
-    assert report_bound(bundle("b"), walking, "rknn") is DEFAULT
-    assert (
-        report_bound(
-            candidate, bundle("a", "rknn-toolkit2 for rk3588, float16, opt-level 3").manifest, "rknn"
-        )
-        is DEFAULT
-    )
+    assert bound.of("knee") == HALF
+    assert report_bound(candidate, walking, "onnx") == default_bound("onnx")
+    assert report_bound(bundle("b"), walking, "rknn") == default_bound("rknn")
+    assert report_bound(
+        candidate, bundle("a", "rknn-toolkit2 for rk3588, float16, opt-level 3").manifest, "rknn"
+    ) == default_bound("rknn")
     text = b'{"rounds": []}'
-    assert report_bound(candidate, walking, "rknn") is DEFAULT
+    assert report_bound(candidate, walking, "rknn") == default_bound("rknn")
 
 
 def test_quantiles_are_right_to_a_bin() -> None:
@@ -252,7 +248,7 @@ class Beside:
 
     @property
     def verdict(self) -> str:
-        return judge(self.tally, DEFAULT).verdict
+        return judge(self.tally, default_bound("onnx")).verdict
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +21,9 @@ from gaitd.shared.shadow import ShadowReport
 from gaitd.system.background import NICE, OOM_SCORE
 from gaitd.telemetry.files import RecordingFiles
 from gaitd.telemetry.recording import read_recording
-from gaitd.wire.generated import Mode
-from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
-from support.shadows import exported_again, moving, one_scale_off
+from support.pacer import Pacer
+from support.shadows import exported_again, one_scale_off
 
 CPUS = sorted(os.sched_getaffinity(0))
 
@@ -46,32 +45,11 @@ def gaitd(small_bundle_path: Path, recordings: Path) -> Iterator[Gaitd]:
 
 
 @pytest.fixture
-def walker(gaitd: Gaitd) -> Iterator[Controller]:
-    """A controller in a session."""
-    controller = gaitd.controller(name="walker")
-    controller.activate()
-    walk(controller, 5)
-    yield controller
-    controller.control.ask("release", session=controller.session)
-    controller.close()
-
-
-def walk(controller: Controller, steps: int) -> list[float]:
-    """Walk on; the ages of the answers, s. Fails when it was damped."""
-    ages = []
-    for _ in range(steps):
-        command = controller.step(**moving(controller.seq + 1, controller.default_position()))
-        if command is not None:
-            assert command.mode is Mode.ACTIVE, command
-            ages.append((command.publish_stamp_ns - command.state_stamp_ns) / 1e9)
-    return ages
-
-
-def walk_until(controller: Controller, condition: Callable[[], object], what: str) -> None:
-    until_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until_s, f"{what} did not come"
-        walk(controller, 10)
+def walker(gaitd: Gaitd, tmp_path: Path) -> Iterator[Pacer]:
+    """A controller in a session, which walks on; whatever happens, it must not be damped."""
+    with Pacer(gaitd.runtime_dir, tmp_path) as pacer:
+        yield pacer
+    assert gaitd.status()["mode"] == "idle", gaitd.log
 
 
 @contextmanager
@@ -97,12 +75,19 @@ def shadow(
         process.communicate()
 
 
-def runs(gaitd: Gaitd) -> bool:
-    return gaitd.metrics()["gaitd_shadow_runs"] == 1
+def until(walker: Pacer, condition: Callable[[], object], what: str) -> None:
+    """Walk on until it is so."""
+    for _ in range(1000):
+        if condition():
+            return
+        walker.walk(5)
+    raise AssertionError(f"{what} did not come")
 
 
 def compared(gaitd: Gaitd) -> float:
-    return gaitd.metrics().get("gaitd_shadow_steps_total", 0.0)
+    """Steps that the shadow that runs has compared; -1 while none has told."""
+    page = gaitd.metrics()
+    return page.get("gaitd_shadow_steps_total", -1.0) if page["gaitd_shadow_runs"] else -1.0
 
 
 @pytest.mark.parametrize(
@@ -110,7 +95,7 @@ def compared(gaitd: Gaitd) -> float:
 )
 def test_beside_a_walk_it_is_called_what_it_is(
     gaitd: Gaitd,
-    walker: Controller,
+    walker: Pacer,
     recordings: Path,
     tmp_path: Path,
     make: Callable[..., Path],
@@ -120,7 +105,7 @@ def test_beside_a_walk_it_is_called_what_it_is(
     candidate = make(tmp_path / "candidate.gaitd", *([0] if make is one_scale_off else []))
     output = tmp_path / "report.json"
     with shadow(gaitd, candidate, "--output", str(output)) as process:
-        walk_until(walker, lambda: runs(gaitd) and compared(gaitd) >= 220, "220 steps compared")
+        until(walker, lambda: compared(gaitd) >= 220, "220 steps compared")
         files = RecordingFiles(recordings)
         recording = read_recording(record(gaitd.runtime_dir, files))
         page = gaitd.metrics()
@@ -135,9 +120,9 @@ def test_beside_a_walk_it_is_called_what_it_is(
     assert recording.shadow[-1].values["policy_id"] == report.policy_id
 
 
-def test_it_is_in_nobodys_way(gaitd: Gaitd, walker: Controller, tmp_path: Path) -> None:
+def test_it_is_in_nobodys_way(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> None:
     with shadow(gaitd, exported_again(tmp_path / "again.gaitd")) as process:
-        walk_until(walker, lambda: runs(gaitd), "the shadow")
+        until(walker, lambda: compared(gaitd) > 0, "a step")
         proc = Path(f"/proc/{process.pid}")
         threads = [int(path.name) for path in (proc / "task").iterdir()]
         assert (proc / "oom_score_adj").read_text().strip() == str(OOM_SCORE)
@@ -159,72 +144,92 @@ def test_it_is_in_nobodys_way(gaitd: Gaitd, walker: Controller, tmp_path: Path) 
         assert not any("w" in rights for rights in mapped)
 
 
-def test_nobody_notices_it_whatever_becomes_of_it(
-    gaitd: Gaitd, walker: Controller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In turns without one, with one, with one that is stopped, ten times too slow, and killed."""
-    candidate = exported_again(tmp_path / "again.gaitd")
-    epoch = gaitd.status()["session"]
-    ages: dict[str, list[float]] = {}
-    worse: dict[str, dict[str, float]] = {}
+STAGES = ("gaitd_state_waiting_seconds", "gaitd_inference_seconds", "gaitd_answer_seconds")
+REFUSALS = ("gaitd_states_refused_total", "gaitd_actions_rejected_total")
 
-    def measure(name: str, steps: int = 150) -> None:
+
+class Turn:
+    """What the holder did in the turns of one kind."""
+
+    def __init__(self) -> None:
+        self.ages: list[float] = []
+        self.counts: Counter[str] = Counter()
+
+    def measure(self, gaitd: Gaitd, walker: Pacer, steps: int) -> None:
         before = gaitd.metrics()
-        ages.setdefault(name, []).extend(walk(walker, steps))
-        after = gaitd.metrics()
-        rows = worse.setdefault(name, {"late": 0.0, "refused": 0.0, "steps": 0.0})
-        rows["late"] += after["gaitd_late_steps_total"] - before["gaitd_late_steps_total"]
-        rows["steps"] += after["gaitd_steps_total"] - before["gaitd_steps_total"]
-        for key in after:
-            if key.startswith(("gaitd_states_refused_total", "gaitd_actions_rejected_total")):
-                rows["refused"] += after[key] - before.get(key, 0.0)
+        self.ages += walker.walk(steps)
+        for name, value in gaitd.metrics().items():
+            self.counts[name] += value - before.get(name, 0.0)  # type: ignore[assignment]
 
+    @property
+    def steps(self) -> float:
+        return self.counts["gaitd_steps_total"]
+
+    @property
+    def late(self) -> float:
+        return self.counts["gaitd_late_steps_total"]
+
+    @property
+    def refused(self) -> float:
+        return sum(count for name, count in self.counts.items() if name.startswith(REFUSALS))
+
+    def __str__(self) -> str:
+        p50, p99 = np.quantile(self.ages, [0.5, 0.99]) * 1e3
+        inside_ms = sum(self.counts[f"{stage}_sum"] for stage in STAGES) / self.steps * 1e3
+        return (
+            f"age p50 {p50:.2f} ms, p99 {p99:.2f} ms, of it {inside_ms:.2f} ms in the worker; "
+            f"{self.steps:.0f} steps, {self.late:.0f} late, {self.refused:.0f} refused"
+        )
+
+
+def test_nobody_notices_it_whatever_becomes_of_it(
+    gaitd: Gaitd, walker: Pacer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In turns without one, with one, with one that is stopped, killed, and ten times too slow."""
+    candidate = exported_again(tmp_path / "again.gaitd")
+    session = gaitd.status()["session"]
+    turns: defaultdict[str, Turn] = defaultdict(Turn)
     for _ in range(2):
-        measure("without")
+        turns["without"].measure(gaitd, walker, 200)
         with shadow(gaitd, candidate) as process:
-            walk_until(walker, lambda: runs(gaitd) and compared(gaitd) > 0, "a step")
-            measure("beside")
+            until(walker, lambda: compared(gaitd) > 0, "a step")
+            turns["beside"].measure(gaitd, walker, 200)
             process.send_signal(signal.SIGSTOP)
-            measure("stopped")
+            turns["stopped"].measure(gaitd, walker, 200)
             process.kill()
-            measure("killed")
-        walk_until(walker, lambda: not runs(gaitd), "its end")
-        measure("without")
+            turns["killed"].measure(gaitd, walker, 200)
+        until(walker, lambda: compared(gaitd) < 0, "its end")
+        turns["without"].measure(gaitd, walker, 200)
         with shadow(gaitd, candidate, module="support.slow_shadow"):
-            walk_until(
+            until(
                 walker,
                 lambda: gaitd.metrics().get("gaitd_shadow_steps_missed_total", 0) > 100,
                 "missed steps",
             )
-            measure("ten times too slow")
+            turns["ten times too slow"].measure(gaitd, walker, 200)
     with capsys.disabled():
         print()
-        for name, values in ages.items():
-            p50, p99 = np.quantile(values, [0.5, 0.99]) * 1e3
-            row = worse[name]
-            print(
-                f"{name:20} age p50 {p50:.2f} ms, p99 {p99:.2f} ms; {row['steps']:.0f} steps, "
-                f"{row['late']:.0f} late, {row['refused']:.0f} refused"
-            )
+        for name, turn in turns.items():
+            print(f"{name:20} {turn}")
     status = gaitd.status()
-    assert (status["mode"], status["session"]) == ("active", epoch)
-    quiet = worse["without"]
-    for name, row in worse.items():
-        assert row["refused"] <= 2 * quiet["refused"] + 0.02 * row["steps"], name
-        assert row["late"] <= 2 * quiet["late"] + 0.05 * row["steps"], name
+    assert (status["mode"], status["session"]) == ("active", session)
+    quiet = turns["without"]
+    for name, turn in turns.items():
+        assert turn.refused <= 2 * quiet.refused + 0.02 * turn.steps, name
+        assert turn.late <= 2 * quiet.late + 0.05 * turn.steps, name
 
 
-def test_one_that_was_stopped_says_what_it_missed(gaitd: Gaitd, walker: Controller, tmp_path: Path) -> None:
+def test_one_that_was_stopped_says_what_it_missed(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> None:
     output = tmp_path / "report.json"
     with shadow(
         gaitd, exported_again(tmp_path / "again.gaitd"), "--json", "--output", str(output)
     ) as process:
-        walk_until(walker, lambda: runs(gaitd) and compared(gaitd) >= 50, "50 steps")
+        until(walker, lambda: compared(gaitd) >= 50, "50 steps")
         process.send_signal(signal.SIGSTOP)
-        walk(walker, 600)  # the memory holds 5 s
+        walker.walk(600)  # the memory holds 5 s
         process.send_signal(signal.SIGCONT)
         before = compared(gaitd)
-        walk_until(walker, lambda: compared(gaitd) >= before + 200, "200 steps more")
+        until(walker, lambda: compared(gaitd) >= before + 200, "200 steps more")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         assert process.returncode == 0
@@ -234,13 +239,13 @@ def test_one_that_was_stopped_says_what_it_missed(gaitd: Gaitd, walker: Controll
     assert report.left_out >= 1
 
 
-def test_it_ends_with_gaitds_telemetry(gaitd: Gaitd, walker: Controller, tmp_path: Path) -> None:
+def test_it_ends_with_gaitds_telemetry(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> None:
     with shadow(gaitd, exported_again(tmp_path / "again.gaitd")) as process:
-        walk_until(walker, lambda: runs(gaitd), "the shadow")
+        until(walker, lambda: compared(gaitd) >= 0, "the shadow")
         telemetry = gaitd.status()["telemetry_pid"]
         os.kill(telemetry, signal.SIGKILL)
-        walk_until(walker, lambda: process.poll() is not None, "its end")
+        until(walker, lambda: process.poll() is not None, "its end")
     wait_until(
         lambda: gaitd.status()["telemetry_pid"] not in (0, telemetry), what="another telemetry process"
     )
-    walk(walker, 5)
+    walker.walk(5)

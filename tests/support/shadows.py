@@ -63,8 +63,8 @@ def moving(number: int, default: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def move(tape: Tape, steps: int) -> None:
-    """Walk so for some steps."""
+def move(tape: Tape, steps: int, after: int = 0) -> None:
+    """Walk so for some steps, as if so many had come before."""
     default = tape.default[np.argsort(tape.order)]
     for _ in range(steps):
-        tape.step(**moving(tape.seq + 1, default))
+        tape.step(**moving(tape.seq + 1 + after, default))

@@ -134,16 +134,18 @@ def encode(message: Request | Reply) -> bytes:
 
 def decode_request(data: bytes) -> Request:
     """What a peer sent. Raises InputError."""
-    return _decode(data, _requests)
+    request: Request = _decode(data, _requests)
+    return request
 
 
 def decode_reply(data: bytes) -> Reply:
     """What telemetry answered. Raises InputError."""
-    return _decode(data, _replies)
+    reply: Reply = _decode(data, _replies)
+    return reply
 
 
 def _decode(data: bytes, decoder: msgspec.json.Decoder[M]) -> M:
     try:
         return decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InputError(f"{SOCKET}: not a message of this version of gaitd: {error}") from None

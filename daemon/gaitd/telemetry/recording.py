@@ -200,8 +200,8 @@ class RecordingWriter:
             messages.append(Message(at_ns, DIAGNOSTICS, 0, diagnostic(at_ns, 0, MACHINE, "", values)))
         for told in part.shadow:
             at_ns = told.at_ns + offset_ns
-            message = diagnostic(at_ns, 0, SHADOW, told.text, told.values)
-            messages.append(Message(at_ns, DIAGNOSTICS, 0, message))
+            status = diagnostic(at_ns, 0, SHADOW, told.text, told.values)
+            messages.append(Message(at_ns, DIAGNOSTICS, 0, status))
         for message in sorted(messages, key=_log_time):
             self._writer.add_message(
                 self._ids[message.topic], message.log_ns, message.data, message.log_ns, message.sequence

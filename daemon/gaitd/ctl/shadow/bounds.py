@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from gaitd.bundle.read import Bundle
-from gaitd.ctl.shadow.verdict import DEFAULT, MIN_STEPS, Allowed, Bound
+from gaitd.ctl.shadow.verdict import MIN_STEPS, Allowed, Bound, default_bound
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Manifest
 from gaitd.shared.shadow import QUANTILES, ShadowReport
@@ -19,7 +20,7 @@ MAX_BYTES = 1 << 20
 MODEL, REPORT = "model.onnx", "report.json"
 
 
-def simulated_bound(path: Path, policy_id: str, of_id: str) -> Bound:
+def simulated_bound(path: Path, policy_id: str, of_id: str, backend: str) -> Bound:
     """What the two showed in simulation, as --output wrote it. Raises InputError."""
     try:
         found = msgspec.json.decode(read_plain(path, MAX_BYTES), type=ShadowReport)
@@ -38,7 +39,9 @@ def simulated_bound(path: Path, policy_id: str, of_id: str) -> Bound:
         raise InputError(f"{path}: compares {found.compared} steps, {MIN_STEPS} are needed")
     tail = QUANTILES.index(0.99)
     joints = {joint: Allowed(found.mean_rad[joint], values[tail]) for joint, values in found.joints.items()}
-    return Bound(f"{found.compared} steps in simulation ({path.name})", joints)
+    return replace(
+        default_bound(backend), source=f"{found.compared} steps in simulation ({path.name})", joints=joints
+    )
 
 
 class _Error(msgspec.Struct):
@@ -59,19 +62,20 @@ def report_bound(bundle: Bundle, walking: Manifest, backend: str) -> Bound:
 
     Only where both policies have the same model, and the one that walks has it on the NPU (``backend``).
     """
+    default = default_bound(backend)
     same = bundle.manifest.files.get(MODEL) == walking.files.get(MODEL) is not None
     if not (same and backend.startswith("rknn") and bundle.has(REPORT)):
-        return DEFAULT
+        return default
     try:
         report = msgspec.json.decode(bundle.read_bytes(REPORT), type=_Report)
     except msgspec.MsgspecError:
-        return DEFAULT  # one that another tool wrote
+        return default  # one that another tool wrote
     precision = _precision(walking.provenance.get("rknn", ""))
     if precision not in report.joints:
-        return DEFAULT
+        return default
     errors = report.joints[precision].error_rad
     joints = {joint: Allowed(error.mean, error.max) for joint, error in errors.items()}
-    return Bound(f"{precision} against float in the bundle's {REPORT}", joints)
+    return replace(default, source=f"{precision} against float in the bundle's {REPORT}", joints=joints)
 
 
 def _precision(made: str) -> str:

@@ -94,21 +94,19 @@ def _over_recording(options: argparse.Namespace) -> tuple[ShadowReport, float]:
 
 def _beside(options: argparse.Namespace) -> tuple[ShadowReport, float]:
     live.keep_out_of_the_way()
-    bundle = open_bundle(options.bundle)
-    backend = _open(bundle)
-    try:
-        with ShadowLink(options.runtime_dir) as link:
-            walking = live.Walking.of(link, bundle)
-            check_pair(bundle, walking.manifest)
-            about = walking.about
-            bound = _bound(options, bundle, about.policy["id"], walking.manifest, walking.backend)
-            pair = Pair(
-                bundle, f"{about.policy['name']} {about.policy['version']}", about.policy["id"], bound
-            )
-            quiet = options.json
-            return live.follow(link, walking, pair, backend, options.seconds, quiet=quiet), about.period_s
-    finally:
-        backend.close()
+    with ShadowLink(options.runtime_dir) as link:
+        walking = live.Walking.of(link, options.bundle.name)
+        about = walking.about
+        bundle = open_bundle(options.bundle)
+        check_pair(bundle, walking.manifest)
+        bound = _bound(options, bundle, about.policy["id"], walking.manifest, walking.backend)
+        pair = Pair(bundle, f"{about.policy['name']} {about.policy['version']}", about.policy["id"], bound)
+        backend = _open(bundle)
+        try:
+            report = live.follow(link, walking, pair, backend, options.seconds, quiet=options.json)
+        finally:
+            backend.close()
+    return report, about.period_s
 
 
 def _open(bundle: Bundle) -> Backend:
@@ -130,5 +128,5 @@ def check_pair(bundle: Bundle, walking: Manifest) -> None:
 
 def _bound(options: argparse.Namespace, bundle: Bundle, of_id: str, walking: Manifest, backend: str) -> Bound:
     if options.simulated is not None:
-        return bounds.simulated_bound(options.simulated, bundle.policy_id, of_id)
+        return bounds.simulated_bound(options.simulated, bundle.policy_id, of_id, backend)
     return bounds.report_bound(bundle, walking, backend)

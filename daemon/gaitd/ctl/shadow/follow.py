@@ -176,8 +176,8 @@ class MemoryFollower:
 
     def _judge(self, outcome: Outcome, record: Any, took_s: float) -> None:
         tally, decision = self._tally, outcome.decision
-        for cause in outcome.refusals:
-            tally.refuse({cause.kind: 1})
+        for refusal in outcome.refusals:
+            tally.refuse({refusal.kind: 1})
         if decision is None:
             return
         cause = CauseKind.NONE if decision.cause is None else decision.cause.kind

@@ -13,13 +13,14 @@ import time
 from dataclasses import dataclass
 
 from gaitd.backends.base import Backend
-from gaitd.bundle.read import Bundle, decode_manifest
+from gaitd.bundle.read import decode_manifest
 from gaitd.ctl.replay.session import Replayable
 from gaitd.ctl.shadow.follow import MemoryFollower
 from gaitd.ctl.shadow.link import ShadowLink
-from gaitd.ctl.shadow.reporting import Pair, one_line, report_of
+from gaitd.ctl.shadow.reporting import MAX_NAME, Pair, one_line, report_of
 from gaitd.ctl.shadow.tally import Tally
 from gaitd.ctl.shadow.terms import TermComparison
+from gaitd.errors import printable
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.policy.manifest import Manifest
 from gaitd.shared.guard_memory import GuardMemory
@@ -45,9 +46,11 @@ class Walking:
     workers: list[WorkerMemory]
 
     @classmethod
-    def of(cls, link: ShadowLink, candidate: Bundle) -> Walking:
-        """Begin as its shadow. Raises GaitdError."""
-        about, (guard_fd, manifest_fd, *worker_fds) = link.follow(candidate.manifest.name)
+    def of(cls, link: ShadowLink, name: str) -> Walking:
+        """Begin as its shadow, under that name, off the cores that it runs on. Raises GaitdError."""
+        about, (guard_fd, manifest_fd, *worker_fds) = link.follow(printable(name, MAX_NAME))
+        for note in background.avoid_cpus(about.hot_cpus):
+            tell(f"gaitctl: note: {note}")
         manifest = decode_manifest(read_all(manifest_fd), about.bundle)
         os.close(manifest_fd)
         guard = GuardMemory(guard_fd, writable=False)
@@ -70,8 +73,6 @@ def follow(
 ) -> ShadowReport:
     """Compare until the time is over, somebody ends it, or telemetry is gone; all that came of it."""
     about, bundle = walking.about, pair.candidate
-    for note in background.avoid_cpus(about.hot_cpus):
-        tell(f"gaitctl: note: {note}")
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: done.set())

@@ -96,7 +96,8 @@ class Spread:
     @property
     def mean(self) -> npt.NDArray[np.float64]:
         """(columns,) 0 before the first."""
-        return self._sum / max(1, self.count)
+        mean: npt.NDArray[np.float64] = self._sum / max(1, self.count)
+        return mean
 
     @property
     def quantiles(self) -> npt.NDArray[np.float64]:
@@ -107,4 +108,5 @@ class Spread:
             edges[(reached >= max(1.0, quantile * self.count)).argmax(axis=1)] if self.count else self._most
             for quantile in QUANTILES
         ]
-        return np.minimum(np.stack(found, axis=1), self._most[:, None])
+        quantiles: npt.NDArray[np.float64] = np.minimum(np.stack(found, axis=1), self._most[:, None])
+        return quantiles

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +13,6 @@ from gaitd.shared.shadow import QUANTILES, Verdict
 
 MIN_STEPS = 200
 """Fewer tell nothing."""
-MEAN_RAD, TAIL_RAD = 0.001, 0.005
-"""Mean, and 99 of 100 steps: two exports of one policy are nearer, in float32 and float16 (the bounds of
-gaitforge's gate for float16)."""
 MARGIN = 1.5
 """The robot is no simulation: so much more than there is allowed."""
 FEW = 0.001
@@ -24,11 +21,18 @@ _TAIL = QUANTILES.index(0.99)
 
 
 class Allowed(NamedTuple):
-    """A joint's difference of targets, rad."""
+    """A difference of targets, rad."""
 
-    mean: float = MEAN_RAD
-    tail: float = TAIL_RAD
+    mean: float
+    tail: float
     """99 of 100 steps."""
+
+
+SINGLE = Allowed(1e-4, 5e-4)
+"""Of two exports of one policy that both run on the CPU: they differ by the rounding of float32 (what
+gaitforge's gate asks of an export)."""
+HALF = Allowed(0.001, 0.005)
+"""Of one on the NPU and one on the CPU: float16 (what the gate asks of that)."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,24 @@ class Bound:
 
     source: str
     """For people."""
-    joints: Mapping[str, Allowed]
-    """Beyond the bound for equal policies; without a joint: that bound."""
+    equal: Allowed
+    """Of equal policies."""
+    joints: Mapping[str, Allowed] = field(default_factory=dict)
+    """What was seen of these two in simulation, by joint."""
 
     def of(self, joint: str) -> Allowed:
-        """Of one joint: never less than for equal policies."""
-        known = self.joints.get(joint, Allowed(0.0, 0.0))
-        return Allowed(max(MEAN_RAD, MARGIN * known.mean), max(TAIL_RAD, MARGIN * known.tail))
+        """Of one joint: never less than of equal policies."""
+        seen = self.joints.get(joint, Allowed(0.0, 0.0))
+        return Allowed(max(self.equal.mean, MARGIN * seen.mean), max(self.equal.tail, MARGIN * seen.tail))
 
 
-DEFAULT = Bound(f"the bound for equal policies, mean {MEAN_RAD:g} and 99 of 100 steps {TAIL_RAD:g} rad", {})
+def default_bound(backend: str) -> Bound:
+    """That for equal policies, of which one runs on the CPU and the other on ``backend``."""
+    equal, precision = (HALF, "float16") if backend.startswith("rknn") else (SINGLE, "float32")
+    text = (
+        f"the bound for equal policies in {precision}, mean {equal.mean:g} and 99 of 100 {equal.tail:g} rad"
+    )
+    return Bound(text, equal)
 
 
 class Judgement(NamedTuple):
@@ -82,6 +94,6 @@ def judge(tally: Tally, bound: Bound) -> Judgement:
     )
     if shares[worst] > 1.0:
         return Judgement("different", numbers)
-    if (mean <= MEAN_RAD).all() and (tail <= TAIL_RAD).all():
+    if (mean <= bound.equal.mean).all() and (tail <= bound.equal.tail).all():
         return Judgement("equivalent", numbers)
     return Judgement("as simulated", numbers)
