@@ -25,6 +25,7 @@ COMMANDS = (
     "agent",
     "chain",
     "simulate",
+    "shadow",
     "demo",
     "latency",
     "evidence",

@@ -17,7 +17,7 @@ from gaitd.ctl.replay.command import bundle_for
 from gaitd.ctl.shadow import bounds, live
 from gaitd.ctl.shadow.link import ShadowLink
 from gaitd.ctl.shadow.recorded import tally_recording
-from gaitd.ctl.shadow.reporting import Pair, in_words, one_line, report_of
+from gaitd.ctl.shadow.reporting import Pair, check_pair, in_words, one_line, report_of
 from gaitd.ctl.shadow.verdict import Bound
 from gaitd.errors import GateError, InputError
 from gaitd.policy.manifest import Manifest
@@ -114,16 +114,6 @@ def _open(bundle: Bundle) -> Backend:
     backend = open_backend("onnx", bundle)
     run_selftest(backend, bundle, golden_tolerance("onnx", bundle))
     return backend
-
-
-def check_pair(bundle: Bundle, walking: Manifest) -> None:
-    """Raise InputError when the candidate's steps are none of the policy's that walks."""
-    own_s, their_s = bundle.manifest.control_period_s, walking.control_period_s
-    if bundle.manifest.robot != walking.robot or own_s != their_s:
-        raise InputError(
-            f"{bundle.path}: is for robot {bundle.manifest.robot!r} with a control period of {own_s:g} s, "
-            f"{walking.name} is for {walking.robot!r} with {their_s:g} s"
-        )
 
 
 def _bound(options: argparse.Namespace, bundle: Bundle, of_id: str, walking: Manifest, backend: str) -> Bound:

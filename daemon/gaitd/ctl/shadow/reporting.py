@@ -9,7 +9,8 @@ from gaitd.bundle.read import Bundle
 from gaitd.ctl.shadow.tally import Tally
 from gaitd.ctl.shadow.terms import TermComparison
 from gaitd.ctl.shadow.verdict import Bound, judge
-from gaitd.errors import printable
+from gaitd.errors import InputError, printable
+from gaitd.policy.manifest import Manifest
 from gaitd.shared.shadow import QUANTILES, ShadowReport
 
 MAX_NAME = 100
@@ -29,6 +30,16 @@ class Pair(NamedTuple):
         """Name and version of the candidate."""
         manifest = self.candidate.manifest
         return printable(f"{manifest.name} {manifest.version}", MAX_NAME)
+
+
+def check_pair(bundle: Bundle, walking: Manifest) -> None:
+    """Raise InputError when the candidate's steps are none of the policy's that walks."""
+    own_s, their_s = bundle.manifest.control_period_s, walking.control_period_s
+    if bundle.manifest.robot != walking.robot or own_s != their_s:
+        raise InputError(
+            f"{bundle.path}: is for robot {bundle.manifest.robot!r} with a control period of {own_s:g} s, "
+            f"{walking.name} is for {walking.robot!r} with {their_s:g} s"
+        )
 
 
 def report_of(pair: Pair, tally: Tally, terms: TermComparison) -> ShadowReport:
