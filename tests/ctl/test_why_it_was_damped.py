@@ -84,7 +84,7 @@ def hang_in_a_rehearsal(tape: Tape) -> None:
     rehearsal = PolicyStep(tape.bundle, tape.setup, limits, tape.model.infer, lambda: None)
     tape.backend.takes_ns = 50_000_000
     began_ns = tape.now_ns
-    tape.answerer.rehearse(rehearsal, Frame(encode_state(tape.next_state()), began_ns))
+    tape.answerer.rehearse(rehearsal, Frame(encode_state(tape.next_state(seq=1)), began_ns))
     waiting = [encode_state(tape.next_state(stamp_ns=began_ns + step * PERIOD_NS)) for step in range(4)]
     tape.memory.frames.add([(data, tape.now_ns) for data in waiting], 0, 0)
     tape.damp(Reason.CLIENT_DEADLINE, "no valid command in time")
