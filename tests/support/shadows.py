@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gaitd.shared.shadow import ShadowReport
 from support.bundles import (
     HIDDEN,
     mlp_onnx,
@@ -17,6 +18,27 @@ from support.bundles import (
     write_small_bundle,
 )
 from support.tape import Tape
+
+REPORT = ShadowReport(
+    policy="small 1.0.1",
+    policy_id="abc",
+    of="small 1.0.0",
+    of_id="def",
+    verdict="different",
+    why="joint knee",
+    against="the bound",
+    compared=300,
+    missed=4,
+    left_out=5,
+    one_only=6,
+    not_finite=7,
+    errors=8,
+    refused={"slew_limit": 9, "torque_limit": 1},
+    clamped={"slew": 11},
+    step_s=[0.001, 0.002, 0.003, 0.004],
+    joints={"hip": [0.1, 0.2, 0.3, 0.4], "knee": [0.5, 0.6, 0.7, 0.8]},
+    mean_rad={"hip": 0.15, "knee": 0.55},
+)
 
 
 def exported_again(target: Path, manifest: dict[str, Any] | None = None, version: str = "1.0.1") -> Path:

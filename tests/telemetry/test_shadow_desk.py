@@ -20,34 +20,15 @@ from gaitd.shared import shadow
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import create_memory, read_all, read_only
-from gaitd.shared.shadow import Ask, News, Refused, ShadowReport, Told
+from gaitd.shared.shadow import Ask, News, Refused, Told
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recording import ShadowSample
 from gaitd.telemetry.shadow_desk import MAX_CONNECTIONS, ShadowDesk
 from gaitd.telemetry.shadow_metrics import ShadowCollector
 from support.daemon import samples
+from support.shadows import REPORT
 
-REPORT = ShadowReport(
-    policy="small 1.0.1",
-    policy_id="abc",
-    of="small 1.0.0",
-    of_id="def",
-    verdict="different",
-    why="joint knee",
-    against="the bound",
-    compared=300,
-    missed=4,
-    left_out=5,
-    one_only=6,
-    not_finite=7,
-    errors=8,
-    refused={"slew_limit": 9, "torque_limit": 1},
-    clamped={"slew": 11},
-    step_s=[0.001, 0.002, 0.003, 0.004],
-    joints={"hip": [0.1, 0.2, 0.3, 0.4], "knee": [0.5, 0.6, 0.7, 0.8]},
-    mean_rad={"hip": 0.15, "knee": 0.55},
-)
 MANIFEST = b"name: small\n"
 
 
