@@ -22,6 +22,8 @@ MAX_CONNECTIONS = 8
 """One more, and the oldest that is no shadow is closed."""
 MAX_MESSAGES = 16
 """Of one peer, in one look."""
+SAY_AGAIN_S = 5.0
+"""Between two lines of the log about one shadow's verdict."""
 
 
 class ShadowDesk:
@@ -36,7 +38,8 @@ class ShadowDesk:
         self._fds = [launch.guard_memory_fd, launch.manifest_fd, *launch.worker_memory_fds]
         self._peers: list[socket.socket] = []
         self._shadow: socket.socket | None = None
-        self._name = ""
+        self._name = self._said = ""
+        self._said_s = 0.0
         self._listener = self._listen()
 
     @property
@@ -125,16 +128,16 @@ class ShadowDesk:
         )
         socket.send_fds(peer, [shadow.encode(memory)], self._fds)
         self._shadow, self._name, self.report = peer, request.policy, None
+        self._said = "too few"  # needs no line
         say(f"{request.policy} begins as a shadow", policy=request.policy)
 
     def _note(self, report: ShadowReport) -> None:
         known = set(self._launch.joints)
         if not set(report.joints) | set(report.mean_rad) <= known:
             return  # labels of the metrics are this policy's joints and no others
-        if self.report is None or (report.policy_id, report.verdict) != (
-            self.report.policy_id,
-            self.report.verdict,
-        ):
+        now_s = time.monotonic()
+        if report.verdict != self._said and now_s - self._said_s > SAY_AGAIN_S:
+            self._said, self._said_s = report.verdict, now_s
             say(f"shadow {report.policy}: {report.verdict}: {report.why}", policy=report.policy_id)
         self.report = report
         self._samples.append(ShadowSample.of(time.monotonic_ns(), report))

@@ -19,7 +19,7 @@ from gaitd.ctl.shadow.link import ShadowLink
 from gaitd.ctl.shadow.recorded import tally_recording
 from gaitd.ctl.shadow.reporting import Pair, check_pair, in_words, one_line, report_of
 from gaitd.ctl.shadow.verdict import Bound
-from gaitd.errors import GateError, InputError
+from gaitd.errors import GateError, InputError, ResourceError
 from gaitd.policy.manifest import Manifest
 from gaitd.shared.shadow import ShadowReport
 from gaitd.system.command_line import confirm
@@ -50,7 +50,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.recording is not None:
         return _end(*_over_recording(options), options)
     if options.bundle is not None:
-        return _end(*_beside(options), options)
+        try:
+            return _end(*_beside(options), options)
+        except MemoryError:
+            most = live.MOST_BYTES >> 20
+            raise ResourceError(
+                f"{options.bundle}: a shadow may have {most} MB, this one takes more"
+            ) from None
     with ShadowLink(options.runtime_dir) as link:
         news = link.stop() if options.stop else link.ask()
     if options.json:

@@ -178,8 +178,8 @@ class MemoryFollower:
         tally, decision = self._tally, outcome.decision
         for refusal in outcome.refusals:
             tally.refuse({refusal.kind: 1})
-        if decision is None:
-            return
+        if decision is None or outcome.state is None or outcome.state.seq != int(record["seq"]):
+            return  # it failed, or refuses the state that was answered
         cause = CauseKind.NONE if decision.cause is None else decision.cause.kind
         tally.add(
             JudgedStep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -49,15 +50,10 @@ class ShadowLink:
         """End the shadow that runs; how it did."""
         return self._news(Stop())
 
-    def tell(self, report: ShadowReport) -> bool:
-        """How it does; False when telemetry has closed the connection."""
-        try:
+    def tell(self, report: ShadowReport) -> None:
+        """How it does. Where telemetry is busy, or gone, nothing is lost: the next report tells all."""
+        with contextlib.suppress(OSError):
             self._socket.send(shadow.encode(Told(report=report)), socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True  # it is busy: the next one tells all the same
-        except OSError:
-            return False
-        return True
 
     def ended(self, wait_s: float) -> bool:
         """Wait; True as soon as telemetry has closed the connection."""

@@ -89,12 +89,12 @@ def follow(
         follower.look()
         if now_s >= tell_s:
             tell_s = now_s + TELL_S
-            if not link.tell(report_of(pair, tally, terms)):
-                break
+            link.tell(report_of(pair, tally, terms))
         if now_s >= say_s and not quiet:
             say_s = now_s + SAY_S
             print(one_line(report_of(pair, tally, terms)), flush=True)
         if link.ended(about.period_s):
+            tell("gaitctl: note: ended by gaitctl shadow --stop, or together with gaitd's telemetry")
             break
     report = report_of(pair, tally, terms)
     link.tell(report)
