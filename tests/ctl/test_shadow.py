@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnxruntime
 import pytest
 
 from gaitd.backends import open_backend
@@ -30,7 +31,7 @@ from gaitd.shared.shadow import QUANTILES, ShadowReport
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.telemetry.recording import write_recording
 from gaitd.wire.generated import Reason
-from support.bundles import small_manifest, write_small_bundle
+from support.bundles import npz, observation_dim, recurrent_onnx, small_manifest, write_small_bundle
 from support.shadows import another_policy, exported_again, move, one_scale_off
 from support.tape import PERIOD_NS, Tape
 
@@ -306,6 +307,51 @@ def test_states_of_which_none_came_or_several_at_once(remembering: Bundle, again
         beside.follow(50)
     assert counts(beside.tally) == (100, 0, 0)
     assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
+
+
+def test_states_that_only_its_own_limits_refuse(remembering: Bundle, tmp_path: Path) -> None:
+    manifest = small_manifest()
+    manifest["observation"]["history"] = {"length": 3}
+    manifest["limits"]["state"]["max_velocity_rad_per_s"] = 20.0
+    with Tape(remembering) as tape:
+        beside = Beside.of(tape, exported_again(tmp_path / "strict.gaitd", manifest))
+        tape.activate()
+        beside.follow(50)
+        tape.step(joint_velocity=np.array([0, 40, 0], np.float32))
+        beside.follow(50)
+    assert dict(beside.tally.refused) == {"velocity_out_of_range": 1}
+    assert counts(beside.tally) == (100, 0, 0)
+
+
+def test_a_recurrent_candidate_waits_for_a_session_that_it_sees_begin(tmp_path: Path) -> None:
+    manifest = small_manifest()
+    dim, hidden = observation_dim(manifest), 8
+    names = {"input": "hidden_in", "output": "hidden_out", "shape": [1, hidden]}
+    manifest["model"] = {"recurrent": [names]}
+    model = recurrent_onnx(dim, 3, hidden)
+    golden = npz(**recurrent_golden(model, dim, hidden))
+    path = write_small_bundle(tmp_path / "recurrent.gaitd", manifest, model=model, golden=golden)
+    with walk(open_bundle(path), 20) as tape:
+        beside = Beside.of(tape, path)
+        beside.follow(30)
+        assert counts(beside.tally) == (0, 0, 30)
+        tape.damp(Reason.OPERATOR)
+        tape.activate()
+        beside.follow(200)
+    assert counts(beside.tally) == (200, 0, 30)
+    assert beside.tally.differences.quantiles[:, -1].max() == 0.0
+
+
+def recurrent_golden(model: bytes, dim: int, hidden: int) -> dict[str, np.ndarray]:
+    """What it answers from a reset on."""
+    session = onnxruntime.InferenceSession(model)
+    state = np.zeros((1, hidden), np.float32)
+    observations = np.random.default_rng(1).normal(size=(8, dim)).astype(np.float32)
+    actions = []
+    for observation in observations:
+        action, state = session.run(["action", "hidden_out"], {"obs": observation[None], "hidden_in": state})
+        actions.append(action[0])
+    return {"observation": observations, "action": np.array(actions)}
 
 
 def test_what_was_overwritten_is_missed_and_it_goes_on(remembering: Bundle, again: Path) -> None:

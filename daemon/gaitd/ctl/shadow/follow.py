@@ -96,8 +96,8 @@ class MemoryFollower:
 
     def _due(self) -> list[int]:
         """Steps that are over: they have a record, or a later one has."""
-        done = [at_ns for at_ns, step in self._waiting.items() if step.record is not None]
-        return [at_ns for at_ns in self._waiting if at_ns <= max(done, default=0)]
+        newest = max((at_ns for at_ns, step in self._waiting.items() if step.record is not None), default=0)
+        return [at_ns for at_ns in self._waiting if at_ns <= newest]
 
     def _read(self) -> None:
         """Records first: whatever has one has its messages in the ring already."""
@@ -134,9 +134,12 @@ class MemoryFollower:
         self._joined = 0 if setup is None else setup.session
 
     def _take(self, step: _Waiting, at_ns: int) -> None:
-        if not step.frames:  # its messages were overwritten
-            self._tally.missed += step.record is not None
-            self._lose_track()
+        if not step.frames:  # they were overwritten, or came before this process looked
+            if self._replay is None:
+                self._tally.left_out += 1
+            else:
+                self._tally.missed += 1
+                self._lose_track()
             return
         if (self._replay is None or step.epoch != self._epoch) and not self._begin(step):
             return
@@ -163,15 +166,14 @@ class MemoryFollower:
             self._epoch = setup.epoch  # the standby went on with it
             return True
         self._session, self._epoch = setup.session, setup.epoch
-        replay = SessionReplay(self._policy, setup, self._limits)
         if setup.session != self._joined:
-            self._replay, self._unknown = replay, 0
+            self._replay, self._unknown = SessionReplay(self._policy, setup, self._limits), 0
             return True
         self._tally.left_out += step.record is not None
         if self._recurrent or step.record is None or not step.record["sent_ns"]:
             return False  # without its past, a hidden state means nothing: the next session will do
-        replay.resume(step.record)
-        self._replay, self._unknown = replay, self._policy.depth
+        self._replay, self._unknown = SessionReplay(self._policy, setup, self._limits), self._policy.depth
+        self._replay.resume(step.record)
         return False
 
     def _judge(self, outcome: Outcome, record: Any, took_s: float) -> None:
