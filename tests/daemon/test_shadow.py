@@ -21,6 +21,7 @@ from gaitd.shared.shadow import ShadowReport
 from gaitd.system.background import NICE, OOM_SCORE
 from gaitd.telemetry.files import RecordingFiles
 from gaitd.telemetry.recording import read_recording
+from support.bundles import small_manifest, write_small_bundle
 from support.daemon import PATIENT, Gaitd, wait_until
 from support.pacer import Pacer
 from support.shadows import exported_again, one_scale_off
@@ -54,7 +55,7 @@ def walker(gaitd: Gaitd, tmp_path: Path) -> Iterator[Pacer]:
 
 @contextmanager
 def shadow(
-    gaitd: Gaitd, candidate: Path, *options: str, module: str = "gaitd.ctl.cli"
+    gaitd: Gaitd, candidate: Path, *options: str, module: str = "gaitd.ctl.cli", stderr: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     command = [
         sys.executable,
@@ -65,7 +66,7 @@ def shadow(
         "shadow",
         str(candidate),
     ]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE)
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=stderr)
     try:
         yield process
     finally:
@@ -142,6 +143,30 @@ def test_it_is_in_nobodys_way(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> No
         mapped = [line.split()[1] for line in maps if "memfd:gaitd" in line]
         assert mapped
         assert not any("w" in rights for rights in mapped)
+
+
+def test_a_candidate_that_is_none_leaves_the_place_free(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> None:
+    """What cannot be compared says why; a second one is refused while one runs."""
+
+    def refused(candidate: Path) -> tuple[int, str]:
+        with shadow(gaitd, candidate, stderr=subprocess.PIPE) as process:
+            _, error = process.communicate(timeout=30)
+            return process.returncode, error.decode()
+
+    broken = tmp_path / "broken.gaitd"
+    broken.write_bytes(b"no bundle")
+    assert refused(broken)[0] == 2
+    other = write_small_bundle(tmp_path / "other.gaitd", small_manifest(robot="biped"))
+    code, error = refused(other)
+    assert code == 2
+    assert "is for robot 'biped' with a control period of 0.012 s, small is for 'tripod'" in error
+    candidate = exported_again(tmp_path / "again.gaitd")
+    with shadow(gaitd, candidate):
+        until(walker, lambda: compared(gaitd) >= 0, "the shadow")
+        code, error = refused(candidate)
+        assert code == 3
+        assert "again.gaitd is followed as a shadow already; gaitctl shadow --stop ends that" in error
+        assert compared(gaitd) >= 0
 
 
 STAGES = ("gaitd_state_waiting_seconds", "gaitd_inference_seconds", "gaitd_answer_seconds")
