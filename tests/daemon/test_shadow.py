@@ -274,3 +274,26 @@ def test_it_ends_with_gaitds_telemetry(gaitd: Gaitd, walker: Pacer, tmp_path: Pa
         lambda: gaitd.status()["telemetry_pid"] not in (0, telemetry), what="another telemetry process"
     )
     walker.walk(5)
+
+
+def test_it_goes_on_when_the_standby_does(small_bundle_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report.json"
+    with Gaitd(small_bundle_path, config=PATIENT + '[standby]\nbackend = "cpu"\n') as gaitd:
+        gaitd.wait_ready()
+        wait_until(lambda: gaitd.status()["standby"]["ready"], 30, "the standby")
+        candidate = exported_again(tmp_path / "again.gaitd")
+        with (
+            Pacer(gaitd.runtime_dir, tmp_path) as walker,
+            shadow(gaitd, candidate, "--json", "--output", str(output)) as process,
+        ):
+            until(walker, lambda: compared(gaitd) >= 50, "50 steps")
+            os.kill(gaitd.worker_pid(), signal.SIGKILL)
+            before = compared(gaitd)
+            until(walker, lambda: compared(gaitd) >= before + 200, "200 steps more")
+            assert gaitd.status()["failover"] != ""
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+    report = msgspec.json.decode(output.read_bytes(), type=ShadowReport)
+    assert report.verdict == "equivalent", report
+    assert max(report.joints["knee"]) < 1e-5
+    assert report.one_only == 0
