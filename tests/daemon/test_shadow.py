@@ -135,6 +135,8 @@ def test_it_is_in_nobodys_way(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> No
             assert os.getpriority(os.PRIO_PROCESS, thread) >= NICE
             if len(CPUS) > 1:
                 assert CPUS[0] not in os.sched_getaffinity(thread)
+        opened = [os.readlink(path) for path in (proc / "fd").iterdir()]  # noqa: PTH115
+        assert sum(what.startswith("socket:") for what in opened) == 1, "telemetry's desk, and no channel"
         for path in (proc / "fd").iterdir():
             if "memfd:gaitd" in os.readlink(path):  # noqa: PTH115
                 flags = int((proc / "fdinfo" / path.name).read_text().split("flags:")[1].split()[0], 8)
