@@ -509,9 +509,9 @@ def test_on_request_and_a_bad_disk_leaves_the_walk_alone(small_bundle_path: Path
     directory.write_text("in the way")
     with Gaitd(small_bundle_path, config=config(directory)) as daemon:
         daemon.wait_ready()
-        controller = walked(daemon)
         daemon.metrics()
         pid = daemon.status()["telemetry_pid"]
+        controller = walked(daemon)
         os.kill(pid, signal.SIGUSR1)
         wait_until(lambda: controller.step() and "recording not written" in daemon.log, 20.0, "a word")
         directory.unlink()
