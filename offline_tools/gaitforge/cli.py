@@ -26,6 +26,7 @@ COMMANDS = (
     "chain",
     "simulate",
     "view",
+    "shadow",
     "demo",
     "latency",
     "evidence",

@@ -55,6 +55,12 @@ def test_words_are_shared() -> None:
     assert worker_reader.words["received"] == 0
 
 
+def test_only_its_own_user_may_open_it_once_more() -> None:
+    """A read-only descriptor that somebody else was given stays that."""
+    for fd in (GuardMemory.create(3).fd, WorkerMemory.create(3).fd):
+        assert os.fstat(fd).st_mode & 0o777 == 0o600
+
+
 def test_counters_outlive_a_worker() -> None:
     worker, reader = worker_pair()
     worker.words["steps"] = 5

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 
 from gaitd.backends import open_backend
-from gaitd.bundle.read import Bundle
+from gaitd.bundle.read import MANIFEST, Bundle
 from gaitd.errors import BackendError
 from gaitd.guardian import announce, rules
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
@@ -61,13 +61,13 @@ class Ordered(Honest):
 class Tape:
     """One session after the other; use as a context manager."""
 
-    def __init__(self, bundle: Bundle, *, order: tuple[int, ...] = (2, 0, 1)) -> None:
+    def __init__(self, bundle: Bundle, *, order: tuple[int, ...] = (2, 0, 1), records: int = 6000) -> None:
         self.bundle, self.order = bundle, order
         self.joints = bundle.manifest.joints
         self.dim = bundle.pipeline().builder.dim
         self.default = np.array(bundle.manifest.default_joint_position_rad, np.float32)
         self.guard = GuardMemory.create(len(self.joints))
-        sizes = (len(self.joints), self.dim, 6000)
+        sizes = (len(self.joints), self.dim, records)
         self.memory = WorkerMemory(WorkerMemory.create(*sizes).fd, writable=True)
         self.backend = Ordered(open_backend("onnx", bundle), self)
         self.model = TimedModel(self.backend, self.memory.words)
@@ -101,6 +101,7 @@ class Tape:
         """A new session."""
         self.session, self.epoch, self.seq = self.session + 1, self.epoch + 1, 0
         self.setup = SessionSetup(self.session, self.epoch, 0, False, np.array(self.order, np.intp))
+        self.guard.write_session(self.setup)
         self.become(rules.activate(self.session, self.epoch, self.now_ns))
         self.model.reset()
         limits = AdmissionLimits.for_period(PERIOD_NS)
@@ -193,6 +194,7 @@ class Tape:
             frames=self.memory.frames.read_since(0)[0],
             events=sorted(events, key=lambda event: event.at_ns),
             machine=self.machine,
+            manifest=self.bundle.files[MANIFEST],
         )
 
     def save(self, path: Path, cause: str | None = None) -> Path:

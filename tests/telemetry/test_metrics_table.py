@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ from gaitd.telemetry.headroom import Headroom
 from gaitd.telemetry.machine_metrics import MachineCollector
 from gaitd.telemetry.metrics import LabelledRegistry, MemoryCollector, StepHistograms
 from gaitd.telemetry.npu import NpuCollector
+from gaitd.telemetry.shadow_desk import ShadowDesk
+from gaitd.telemetry.shadow_metrics import ShadowCollector
 from support.bundles import small_manifest, write_small_bundle
 from support.daemon import samples
+from support.shadows import REPORT
 from support.tape import Tape, walking
 
 TABLE = Path(__file__).parents[2] / "docs/metrics.md"
@@ -88,6 +92,8 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
         backends=["onnx"],
         bundle="small.gaitd",
         joints=manifest.joints,
+        runtime_dir=os.fsencode(root),
+        hot_cpus=[],
     )
     for slot in range(len(WORKERS)):
         tape.guard.words.row("worker_pid")[slot] = WORKER
@@ -100,6 +106,9 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
     registry.register(MemoryCollector(tape.guard, workers, progress, launch))
     registry.register(NpuCollector(root))
     registry.register(MachineCollector(tape.guard.words, GUARDIAN, root))
+    desk = ShadowDesk(launch, deque())
+    desk.report = REPORT
+    registry.register(ShadowCollector(desk))
     histograms.feed(tape.memory.steps, 0)
     return LabelledRegistry(registry, {"robot": manifest.robot, "policy": manifest.name})
 

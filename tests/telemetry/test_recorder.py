@@ -29,7 +29,7 @@ from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
-from gaitd.telemetry.recording import Recording, read_recording
+from gaitd.telemetry.recording import Recording, ShadowSample, read_recording
 from gaitd.telemetry.snapshot import Memories
 from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
@@ -65,6 +65,8 @@ class Board:
             backends=["onnx"],
             bundle="small.gaitd",
             joints=JOINTS,
+            runtime_dir=b"",
+            hot_cpus=[],
         )
         return FlightRecorder(Memories(self.guard, self.workers, launch), self.progress)
 
@@ -323,6 +325,28 @@ def test_seconds_after_the_damping_are_in_the_file(tmp_path: Path) -> None:
     wait_until(lambda: recorder.look() or list(tmp_path.glob("*.mcap")), what="the recording")
     (path,) = tmp_path.iterdir()
     assert read_recording(path).frames["length"].tolist() == [10]
+
+
+def test_what_a_shadow_told_is_in_each_file_and_in_a_shift_once(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path / "faults")
+    memories = recorder._memories
+    told = [ShadowSample(number, f"equivalent {number}", {"compared": str(number)}) for number in (1, 2)]
+    memories.shadow.extend(told)
+    board.add_steps(3)
+    for _ in range(2):
+        recorder.request()
+        board.add_steps(1)
+        recorder.look()
+    files = sorted((tmp_path / "faults").iterdir())
+    assert [read_recording(path).shadow for path in files] == [told, told]
+    part, place = memories.read_since(memories.begin("shift"), memories.oldest, unsettled=False)
+    assert part.shadow == told
+    part, place = memories.read_since(memories.begin("shift"), place, unsettled=False)
+    assert part.shadow == []
+    memories.shadow.append(ShadowSample(3, "equivalent 3", {}))
+    part, _ = memories.read_since(memories.begin("shift"), place, unsettled=False)
+    assert [sample.at_ns for sample in part.shadow] == [3]
 
 
 def test_another_session_does_not_wait_for_the_recording_of_the_one_before(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.ctl.explain import command as explain
 from gaitd.ctl.rehearse import command as rehearse
 from gaitd.ctl.replay import command as replay
+from gaitd.ctl.shadow import command as shadow
 from gaitd.ctl.top import command as top
 from gaitd.errors import InputError, printable
 from gaitd.system.command_line import confirm, run_command
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(command=_safe_to_stop, force=False)
     policies.add_parsers(commands)
-    for module in (top, record, explain, replay, doctor, selftest, bench, rehearse, report, keygen):
+    for module in (top, record, explain, replay, shadow, doctor, selftest, bench, rehearse, report, keygen):
         module.add_parser(commands)
     return parser
 

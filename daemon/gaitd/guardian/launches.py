@@ -62,7 +62,7 @@ def telemetry_launch(
     memories: Sequence[WorkerMemory],
 ) -> Launch:
     """Telemetry reads the others' memory and has its own; it has nothing to report. ``memories``: by slot."""
-    manifest = bundle.manifest
+    manifest, realtime = bundle.manifest, config.realtime
     own = TelemetryMemory.create(len(manifest.joints))
     text = bundle.files[MANIFEST]
     manifest_fd = read_only(create_memory("gaitd-manifest", len(text), text))
@@ -80,6 +80,8 @@ def telemetry_launch(
         backends=backends,
         bundle=printable(bundle.path.name),
         joints=manifest.joints,
+        runtime_dir=os.fsencode(config.daemon.runtime_dir),
+        hot_cpus=sorted({*realtime.worker_cpus, *realtime.guardian_cpus, *realtime.standby_cpus}),
     )
     argument = msgspec.json.encode(launch).decode()
     inherited = [launch.guard_memory_fd, *launch.worker_memory_fds, own.fd, manifest_fd]

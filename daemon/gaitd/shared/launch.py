@@ -63,6 +63,10 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """The bundle's file or directory name, for people."""
     joints: list[str]
     """In the policy's order."""
+    runtime_dir: bytes
+    """Its path."""
+    hot_cpus: list[int]
+    """Those that guardian and workers are pinned to; empty: they are not."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -55,6 +55,7 @@ def create_memory(name: str, size: int, head: bytes) -> int:
     """
     fd = _open_memory(name)
     try:
+        os.fchmod(fd, 0o600)  # whoever else gets a read-only descriptor cannot open it once more for writing
         os.posix_fallocate(fd, 0, size)  # a page for which there is no room later kills who touches it
         os.pwrite(fd, head, 0)
         with contextlib.suppress(PermissionError):  # what a kernel without memfd gives cannot be sealed

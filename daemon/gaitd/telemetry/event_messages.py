@@ -12,7 +12,8 @@ from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.generated import CauseKind, Mode, Reason
 
 MACHINE = "machine"
-"""Name of the diagnostics that say how the machine does; of all others it is an EventKind's."""
+SHADOW = "shadow"
+"""Names of the diagnostics that say how the machine and a shadow do; of all others it is an EventKind's."""
 _OK, _WARN, _ERROR = 0, 1, 2
 _ROS_LEVELS = {logging.DEBUG: 10, logging.INFO: 20, logging.WARNING: 30, logging.ERROR: 40}
 

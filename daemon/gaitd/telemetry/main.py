@@ -32,6 +32,8 @@ from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import MachineSample
 from gaitd.telemetry.say import say
 from gaitd.telemetry.session_note import SessionNote
+from gaitd.telemetry.shadow_desk import ShadowDesk
+from gaitd.telemetry.shadow_metrics import ShadowCollector
 from gaitd.telemetry.shift import ShiftRecorder
 from gaitd.telemetry.snapshot import Memories
 
@@ -80,6 +82,8 @@ def _run() -> int:
     registry.register(MemoryCollector(guard, workers, progress, launch))
     registry.register(NpuCollector())
     registry.register(MachineCollector(guard.words, parent_of(spawner_pid)))
+    desk = ShadowDesk(launch, memories.shadow)
+    registry.register(ShadowCollector(desk))
     labelled = LabelledRegistry(registry, {"robot": manifest.robot, "policy": manifest.name})
     turn, served = 0, not launch.metrics.enabled
     while not done.wait(FEED_S if turn else 0.0):
@@ -93,6 +97,7 @@ def _run() -> int:
         counted = progress.row("counted")
         for slot, worker in enumerate(workers):
             counted[slot] = histograms.feed(worker.steps, counted[slot])
+        desk.look()
         if recorder is not None:
             if turn % MACHINE_TURNS == 0:
                 sample = read_machine(guard.words.row("worker_pid")[guard.words["holder"]])
@@ -102,6 +107,7 @@ def _run() -> int:
         if shift is not None:
             shift.look()
         turn += 1
+    desk.close()
     if recorder is not None:
         signal.alarm(LAST_S)
         recorder.finish(guardian_died=os.getppid() != spawner_pid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ import gaitd
 from gaitd.errors import InputError
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import frame_record_dtype
+from gaitd.shared.shadow import QUANTILES, ShadowReport
 from gaitd.system.plain_file import open_plain
 from gaitd.telemetry.channels import (
     DIAGNOSTICS,
@@ -38,7 +39,14 @@ from gaitd.telemetry.channels import (
     Orders,
     recorded_dtype,
 )
-from gaitd.telemetry.event_messages import MACHINE, diagnostic, read_diagnostic, read_event, read_log_line
+from gaitd.telemetry.event_messages import (
+    MACHINE,
+    SHADOW,
+    diagnostic,
+    read_diagnostic,
+    read_event,
+    read_log_line,
+)
 from gaitd.wire.generated import MAX_JOINTS
 
 METADATA = "gaitd"
@@ -100,6 +108,34 @@ class MachineSample:
     values: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class ShadowSample:
+    """What a shadow told at one moment of how it does."""
+
+    at_ns: int
+    """CLOCK_MONOTONIC."""
+    text: str
+    """Its verdict, for people."""
+    values: Mapping[str, str]
+
+    @classmethod
+    def of(cls, at_ns: int, report: ShadowReport) -> ShadowSample:
+        """The report, flat: a quantile's name ends in it, as in ``difference_hip_0.99``, rad."""
+        values = {"policy": report.policy, "policy_id": report.policy_id, "against": report.against}
+        for name in ("compared", "missed", "left_out", "one_only", "not_finite", "errors"):
+            values[name] = str(getattr(report, name))
+        for kind, counts in (("refused", report.refused), ("clamped", report.clamped)):
+            values |= {f"{kind}_{name}": str(count) for name, count in counts.items()}
+        for name, numbers in (("step_s", report.step_s), *_differences(report)):
+            pairs = zip(QUANTILES, numbers, strict=True)
+            values |= {f"{name}_{quantile:g}": f"{value:.4g}" for quantile, value in pairs}
+        return cls(at_ns, f"{report.verdict}: {report.why}", values)
+
+
+def _differences(report: ShadowReport) -> Iterable[tuple[str, Sequence[float]]]:
+    return ((f"difference_{joint}", numbers) for joint, numbers in report.joints.items())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """What one recording holds, each kind oldest first."""
@@ -111,6 +147,8 @@ class Recording:
     """The messages that the worker got (gaitd.shared.frame_ring)."""
     events: list[Event] = field(default_factory=list)
     machine: list[MachineSample] = field(default_factory=list)
+    shadow: list[ShadowSample] = field(default_factory=list)
+    """Of a candidate that ran beside the policy."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """What gaitd had counted since its start, when the file was begun."""
     manifest: bytes = b""
@@ -160,6 +198,10 @@ class RecordingWriter:
             values = {name: f"{value:.6g}" for name, value in sample.values.items()}
             at_ns = sample.at_ns + offset_ns
             messages.append(Message(at_ns, DIAGNOSTICS, 0, diagnostic(at_ns, 0, MACHINE, "", values)))
+        for told in part.shadow:
+            at_ns = told.at_ns + offset_ns
+            status = diagnostic(at_ns, 0, SHADOW, told.text, told.values)
+            messages.append(Message(at_ns, DIAGNOSTICS, 0, status))
         for message in sorted(messages, key=_log_time):
             self._writer.add_message(
                 self._ids[message.topic], message.log_ns, message.data, message.log_ns, message.sequence
@@ -257,25 +299,28 @@ class _Found:
         frames = np.zeros(len(read), frame_record_dtype(len(info.joints), info.observation_dim))
         for name in read.dtype.names or ():
             frames[name] = read[name]
-        events, machine = self._happened(info)
+        events, machine, shadow = self._happened(info)
         return Recording(
             info=info,
             records=records,
             frames=frames,
             events=events,
             machine=machine,
+            shadow=shadow,
             counters={name: int(count) for name, count in self._counters.items()},
             manifest=self._manifest,
             whole=whole,
         )
 
-    def _happened(self, info: RecordingInfo) -> tuple[list[Event], list[MachineSample]]:
-        events, machine = [], []
+    def _happened(self, info: RecordingInfo) -> tuple[list[Event], list[MachineSample], list[ShadowSample]]:
+        events, machine, shadow = [], [], []
         for data in self._data[DIAGNOSTICS]:
-            name, _, values = read_diagnostic(data)
-            if name == MACHINE:
-                stamp = np.frombuffer(data, "<i4", 2, 4)
-                at_ns = int(stamp[0]) * 1_000_000_000 + int(stamp[1]) - info.clock_offset_ns
+            name, text, values = read_diagnostic(data)
+            stamp = np.frombuffer(data, "<i4", 2, 4)
+            at_ns = int(stamp[0]) * 1_000_000_000 + int(stamp[1]) - info.clock_offset_ns
+            if name == SHADOW:
+                shadow.append(ShadowSample(at_ns, text, values))
+            elif name == MACHINE:
                 machine.append(MachineSample(at_ns, {key: float(value) for key, value in values.items()}))
             else:
                 events.append(read_event(name, values))
@@ -283,7 +328,7 @@ class _Found:
             level, text = read_log_line(data)
             at_ns -= info.clock_offset_ns
             events.append(Event(at_ns=at_ns, kind=EventKind.LOG, code=level, text=text))
-        return sorted(events, key=lambda event: event.at_ns), machine
+        return sorted(events, key=lambda event: event.at_ns), machine, shadow
 
 
 def _info(metadata: Mapping[str, str]) -> RecordingInfo:

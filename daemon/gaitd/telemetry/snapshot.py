@@ -16,7 +16,13 @@ from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import read_all
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.telemetry.recording import MachineSample, Recording, RecordingInfo, wall_clock_offset_ns
+from gaitd.telemetry.recording import (
+    MachineSample,
+    Recording,
+    RecordingInfo,
+    ShadowSample,
+    wall_clock_offset_ns,
+)
 from gaitd.wire.generated import CauseKind
 
 COUNTED = ("received", "standby", "followed", "steps", "late_steps", "missed", "superseded", "withheld")
@@ -39,6 +45,8 @@ class Place(NamedTuple):
     guard_event: int
     workers: tuple[WorkerPlace, ...]
     """By slot."""
+    told_ns: int = 0
+    """When a shadow told the newest that was read."""
 
 
 class Memories:
@@ -53,6 +61,8 @@ class Memories:
         """From here on all that is there is read."""
         self.machine: deque[MachineSample] = deque(maxlen=max(1, round(launch.recorder.window_s)))
         """One a second (gaitd.telemetry.machine)."""
+        self.shadow: deque[ShadowSample] = deque(maxlen=self.machine.maxlen)
+        """What a shadow told, one a second."""
         self._manifest = read_all(launch.manifest_fd)
 
     def begin(self, cause: str) -> Recording:
@@ -97,10 +107,12 @@ class Memories:
             frames=_in_order(_told_once(frames), "received_ns"),
             events=sorted(events, key=_at),
             machine=list(self.machine) if place == self.oldest else list(self.machine)[-1:],
+            shadow=[told for told in self.shadow if told.at_ns > place.told_ns],
             counters=empty.counters,
             manifest=empty.manifest,
         )
-        return filled, Place(guard_event, tuple(places))
+        told_ns = self.shadow[-1].at_ns if self.shadow else place.told_ns
+        return filled, Place(guard_event, tuple(places), told_ns)
 
     def _counters(self) -> dict[str, int]:
         words = [worker.words for worker in self.workers]

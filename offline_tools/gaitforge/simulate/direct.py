@@ -58,6 +58,10 @@ class Step:
     target: Float32Array
     """(n,) rad, in the policy's joint order; of this step, or the one still held."""
     reading: RobotReading
+    state: RobotState
+    """What the policy got, in its joint order."""
+    applied: Float32Array
+    """(n,) what it observes as its last action from now on."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def run_direct(
         time_s = step * period_ticks * _TICK_S
         command = script.at(time_s)
         reading = robot.read()
-        pipeline.observe(_state(reading, step + 1, command, to_policy))
+        state = _state(reading, step + 1, command, to_policy)
+        pipeline.observe(state)
         observation = pipeline.raw_observation().copy()
         action = infer(pipeline.normalize(observation))
         decision = pipeline.decide(action)
@@ -163,7 +168,12 @@ def run_direct(
             if waiting >= PATIENCE_PERIODS:
                 robot.command = limp
         if on_step is not None:
-            on_step(Step(time_s, observation, np.array(action), decision.accepted, held, reading))
+            answer = np.array(action)
+            on_step(
+                Step(
+                    time_s, observation, answer, decision.accepted, held, reading, state, pipeline.last_action
+                )
+            )
         for _ in range(period_ticks):
             for push in schedule.due(robot.time_s - recorder.handover_s):
                 robot.push((push.forward_m_per_s, push.left_m_per_s))

@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     path = newest_recording(options)
     recording = read_recording(path)
-    bundle = _bundle(options, recording)
+    bundle = bundle_for(options.bundle, recording)
     backend = open_backend(options.backend, bundle)
     try:
         replayed = Replayer(recording, bundle, backend).run()
@@ -69,9 +69,10 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if exact or not same_policy else GateError.exit_code
 
 
-def _bundle(options: argparse.Namespace, recording: Recording) -> Bundle:
-    if options.bundle is not None:
-        return open_bundle(options.bundle)
+def bundle_for(path: Path | None, recording: Recording) -> Bundle:
+    """The bundle at ``path``, else the recorded policy as it is installed here. Raises InputError."""
+    if path is not None:
+        return open_bundle(path)
     policy_id = recording.info.policy_id
     try:
         return PolicyStore().open(PolicyStore().find(policy_id).id)

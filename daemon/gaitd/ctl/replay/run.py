@@ -6,6 +6,7 @@ what was recorded of it, so that one difference is counted once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,18 +17,15 @@ import numpy.typing as npt
 
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle
-from gaitd.errors import InputError
+from gaitd.ctl.replay.session import Replayable, SessionReplay
 from gaitd.policy.admission import AdmissionLimits
-from gaitd.policy.joints import order_from
-from gaitd.policy.limits import Decision
-from gaitd.policy.terms import compile_term
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.telemetry.recording import Recording
 from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.generated import CauseKind, Mode
-from gaitd.worker.step import Frame, PolicyStep
+from gaitd.worker.step import Frame
 
 Records = npt.NDArray[Any]
 
@@ -43,6 +41,10 @@ class Replayed:
     """In the replaying policy's joint order."""
     causes: list[int] = field(default_factory=list)
     """Why an action was rejected, as a CauseKind; 0 when it was accepted."""
+    clamped: list[dict[str, int]] = field(default_factory=list)
+    """Joints that a limit of the replaying policy held back, by limit."""
+    took_ns: list[int] = field(default_factory=list)
+    """From the messages to the target, on this machine."""
     refused: dict[CauseKind, int] = field(default_factory=dict)
     """States refused and actions rejected."""
     unknown_past: int = 0
@@ -57,19 +59,7 @@ class Replayer:
     def __init__(self, recording: Recording, bundle: Bundle, backend: Backend) -> None:
         """Raises InputError when the policy's joints are not those of the recording."""
         self._recording = recording
-        self._bundle = bundle
-        self._backend = backend
-        joints, recorded = bundle.manifest.joints, recording.info.joints
-        if sorted(joints) != sorted(recorded):
-            raise InputError(
-                f"{bundle.path}: its joints are {' '.join(joints)}, those of the recording "
-                f"{' '.join(recorded)}"
-            )
-        self._to_policy = order_from(recorded, joints)
-        """values_of_recording[to_policy] is in the replaying policy's order."""
-        observation = bundle.manifest.observation
-        terms = [compile_term(bundle.manifest, index, term) for index, term in enumerate(observation.terms)]
-        self._depth = max(term.depth for term in terms)
+        self._policy = Replayable(bundle, backend, recording.info.joints, "the recording")
         max_age_ns = round(recording.info.state_max_age_s * 1e9)
         self._limits = (
             AdmissionLimits(max_age_ns)
@@ -104,65 +94,56 @@ class Replayer:
         return result
 
     def _run_session(self, event: Event, frames: Records, result: Replayed) -> None:
-        order = np.array(event.order, np.intp)[self._to_policy]
-        setup = SessionSetup(event.session, event.epoch, 0, event.raw, order)
-        step = PolicyStep(self._bundle, setup, self._limits, self._backend.infer, self._backend.commit)
-        self._backend.reset()
+        setup = SessionSetup(event.session, event.epoch, 0, event.raw, np.array(event.order, np.intp))
+        replay = SessionReplay(self._policy, setup, self._limits)
         groups = [list(group) for _, group in groupby(frames, key=lambda frame: int(frame["step_ns"]))]
         unknown = 0
         began = event.kind is EventKind.MODE and event.code == Mode.ACTIVE
         if not began or int(frames[0]["received_ns"]) < event.at_ns:
-            groups = self._resume(step, event, groups, result)
-            unknown = self._depth
+            groups = self._resume(replay, groups, result)
+            unknown = self._policy.depth
         for group in groups:
-            answered = self._answer(step, event, group, result, known=unknown <= 0)
+            answered = self._answer(replay, event, group, result, known=unknown <= 0)
             unknown -= answered
 
-    def _resume(
-        self, step: PolicyStep, event: Event, groups: list[list[Any]], result: Replayed
-    ) -> list[list[Any]]:
+    def _resume(self, replay: SessionReplay, groups: list[list[Any]], result: Replayed) -> list[list[Any]]:
         """Go on behind the first recorded step: what it was is known, what came before it is not."""
         for place, group in enumerate(groups):
             at_ns = int(group[0]["step_ns"])
             for record in self._recording.records[self._recording.records["step_ns"] == np.uint64(at_ns)]:
-                step.resume(int(record["seq"]), int(record["state_stamp_ns"]), self._decision(record))
+                replay.resume(record)
                 result.unknown_past += 1
                 return groups[place + 1 :]
         return []
 
     def _answer(
-        self, step: PolicyStep, event: Event, group: Sequence[Any], result: Replayed, *, known: bool
+        self, replay: SessionReplay, event: Event, group: Sequence[Any], result: Replayed, *, known: bool
     ) -> bool:
         messages = [Frame(message_of(frame), int(frame["received_ns"])) for frame in group]
-        outcome = step.step(messages, int(group[0]["step_ns"]))
+        began_ns = time.perf_counter_ns()
+        outcome = replay.answer(messages, int(group[0]["step_ns"]))
+        took_ns = time.perf_counter_ns() - began_ns
         for cause in outcome.refusals:
             result.refused[cause.kind] = result.refused.get(cause.kind, 0) + 1
-        if outcome.state is None or outcome.decision is None:
+        if outcome.state is None:
             return False
         index = self._records.get((event.epoch, outcome.state.seq))
         if index is None:
             return False
-        record = self._recording.records[index]
         decision, observation = outcome.decision, outcome.observation
-        assert observation is not None
-        if known:
+        if decision is not None and known:
+            assert observation is not None
             result.indices.append(index)
             result.observation.append(observation.copy())
             result.model_action.append(decision.model_action.copy())
             result.target.append(decision.target.copy())
             result.causes.append(int((decision.cause or NO_CAUSE).kind))
-        else:
+            result.clamped.append(decision.clamped)
+            result.took_ns.append(took_ns)
+        elif decision is not None:
             result.unknown_past += 1
-        if record["sent_ns"]:
-            outcome.decision = self._decision(record)
-            step.commit(outcome)
-        return True
-
-    def _decision(self, record: Any) -> Decision:
-        """What was recorded of a step, in the replaying policy's joint order."""
-        parts = (record[name][self._to_policy] for name in ("target", "action", "model_action"))
-        target, action, model_action = parts
-        return Decision(None, target, action, model_action, {})
+        replay.apply(outcome, self._recording.records[index])
+        return decision is not None
 
 
 def _by(records: Records, name: str) -> Iterator[tuple[int, Records]]:

@@ -1,0 +1,150 @@
+"""Where a shadow gets the memory that it reads, and tells how it does. Nobody here waits for a peer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections import deque
+from pathlib import Path
+
+import gaitd
+from gaitd.errors import InputError
+from gaitd.shared import shadow
+from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.shadow import Ask, Follow, Memory, News, Refused, ShadowReport, Stop, Told
+from gaitd.system.access import for_owner_and_group
+from gaitd.telemetry.recording import ShadowSample
+from gaitd.telemetry.say import say
+
+MAX_CONNECTIONS = 8
+"""One more, and the oldest that is no shadow is closed."""
+MAX_MESSAGES = 16
+"""Of one peer, in one look."""
+SAY_AGAIN_S = 5.0
+"""Between two lines of the log about one shadow's verdict."""
+
+
+class ShadowDesk:
+    """A Unix socket in the runtime directory: whoever may open it may read what gaitd does."""
+
+    def __init__(self, launch: TelemetryLaunch, samples: deque[ShadowSample]) -> None:
+        """``samples``: where it goes what is told, for the recordings."""
+        self.report: ShadowReport | None = None
+        """The newest, also of a shadow that has ended."""
+        self._samples = samples
+        self._launch = launch
+        self._fds = [launch.guard_memory_fd, launch.manifest_fd, *launch.worker_memory_fds]
+        self._peers: list[socket.socket] = []
+        self._shadow: socket.socket | None = None
+        self._name = self._said = ""
+        self._said_s = 0.0
+        self._listener = self._listen()
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a shadow now."""
+        return self._shadow is not None
+
+    def look(self) -> None:
+        """Answer who has asked; a bounded number."""
+        if self._listener is None:
+            return
+        with contextlib.suppress(OSError):
+            self._peers.append(self._listener.accept()[0])
+            self._peers[-1].setblocking(False)
+        for peer in list(self._peers):
+            self._serve(peer)
+        guests = [peer for peer in self._peers if peer is not self._shadow]
+        for peer in guests[: max(0, len(self._peers) - MAX_CONNECTIONS)]:
+            self._close(peer)
+
+    def close(self) -> None:
+        """The end: a shadow hears of it."""
+        for peer in list(self._peers):
+            self._close(peer)
+
+    def _listen(self) -> socket.socket | None:
+        path = Path(os.fsdecode(self._launch.runtime_dir)) / shadow.SOCKET
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            path.unlink(missing_ok=True)  # of a telemetry process before this one: the directory is gaitd's
+            with for_owner_and_group():
+                listener.bind(str(path))
+            listener.listen(MAX_CONNECTIONS)
+            listener.setblocking(False)
+        except OSError as error:
+            listener.close()
+            say(f"{path}: {error.strerror}; gaitctl shadow will not find gaitd")
+            return None
+        return listener
+
+    def _serve(self, peer: socket.socket) -> None:
+        try:
+            for _ in range(MAX_MESSAGES):
+                data = peer.recv(shadow.MAX_MESSAGE_BYTES)
+                if not data:
+                    self._close(peer)
+                    return
+                self._answer(peer, shadow.decode_request(data))
+        except BlockingIOError:
+            return
+        except InputError as error:
+            with contextlib.suppress(OSError):
+                peer.send(shadow.encode(Refused(error=str(error))))
+            self._close(peer)
+        except OSError:
+            self._close(peer)
+
+    def _answer(self, peer: socket.socket, request: shadow.Request) -> None:
+        if isinstance(request, Told):
+            if peer is self._shadow:
+                self._note(request.report)
+        elif isinstance(request, Ask):
+            peer.send(shadow.encode(News(runs=self.runs, report=self.report)))
+        elif isinstance(request, Stop):
+            peer.send(shadow.encode(News(runs=self.runs, report=self.report)))
+            if self._shadow is not None:
+                self._close(self._shadow)
+        elif isinstance(request, Follow):
+            self._begin(peer, request)
+
+    def _begin(self, peer: socket.socket, request: Follow) -> None:
+        if self._shadow is not None:
+            why = f"{self._name} is followed as a shadow already; gaitctl shadow --stop ends that"
+            peer.send(shadow.encode(Refused(error=why)))
+            return
+        launch = self._launch
+        memory = Memory(
+            gaitd=gaitd.__version__,
+            policy=launch.policy,
+            bundle=launch.bundle,
+            backends=list(launch.backends),
+            period_s=launch.period_s,
+            state_max_age_s=launch.state_max_age_s,
+            joints=launch.joints,
+            hot_cpus=launch.hot_cpus,
+        )
+        socket.send_fds(peer, [shadow.encode(memory)], self._fds)
+        self._shadow, self._name, self.report = peer, request.policy, None
+        self._said = "too few"  # needs no line
+        say(f"{request.policy} begins as a shadow", policy=request.policy)
+
+    def _note(self, report: ShadowReport) -> None:
+        known = set(self._launch.joints)
+        if not set(report.joints) | set(report.mean_rad) <= known:
+            return  # labels of the metrics are this policy's joints and no others
+        now_s = time.monotonic()
+        if report.verdict != self._said and now_s - self._said_s > SAY_AGAIN_S:
+            self._said, self._said_s = report.verdict, now_s
+            say(f"shadow {report.policy}: {report.verdict}: {report.why}", policy=report.policy_id)
+        self.report = report
+        self._samples.append(ShadowSample.of(time.monotonic_ns(), report))
+
+    def _close(self, peer: socket.socket) -> None:
+        self._peers.remove(peer)
+        peer.close()
+        if peer is self._shadow:
+            self._shadow = None
+            say(f"{self._name} ends as a shadow", policy=self._name)

@@ -1,0 +1,463 @@
+"""gaitctl shadow judges a candidate by the steps of the policy that walks, whatever of them is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+
+from gaitd.backends import open_backend
+from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.ctl.cli import main as gaitctl
+from gaitd.ctl.replay.session import Replayable
+from gaitd.ctl.shadow.bounds import report_bound
+from gaitd.ctl.shadow.follow import MemoryFollower
+from gaitd.ctl.shadow.tally import Spread, Tally
+from gaitd.ctl.shadow.terms import TermComparison
+from gaitd.ctl.shadow.verdict import HALF, default_bound, judge
+from gaitd.errors import BackendError
+from gaitd.policy.admission import AdmissionLimits
+from gaitd.shared.memory import read_only
+from gaitd.shared.shadow import QUANTILES, ShadowReport
+from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.telemetry.recording import write_recording
+from gaitd.wire.generated import Reason
+from support.bundles import npz, observation_dim, recurrent_onnx, small_manifest, write_small_bundle
+from support.shadows import another_policy, exported_again, move, one_scale_off
+from support.tape import PERIOD_NS, Tape
+
+STEPS = 400
+
+
+@contextmanager
+def walk(bundle: Bundle, steps: int = STEPS, **options: Any) -> Iterator[Tape]:
+    with Tape(bundle, **options) as tape:
+        tape.activate()
+        move(tape, steps)
+        yield tape
+
+
+@pytest.fixture(scope="module")
+def recording(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A walk of the small policy."""
+    with walk(small_bundle) as tape:
+        return tape.save(tmp_path_factory.mktemp("walk") / "walk.mcap", "request")
+
+
+def judged(recording: Path, candidate: Path, tmp_path: Path, *options: str) -> tuple[int, ShadowReport]:
+    """Exit code and report."""
+    output = tmp_path / "report.json"
+    command = ["shadow", "--recording", str(recording), str(candidate), "--output", str(output), *options]
+    code = gaitctl(command)
+    return code, msgspec.json.decode(output.read_bytes(), type=ShadowReport)
+
+
+# ---- over a recording ----
+
+
+def test_the_same_policy_exported_again_is_equivalent(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, report = judged(recording, exported_again(tmp_path / "again.gaitd"), tmp_path)
+    assert (code, report.verdict) == (0, "equivalent")
+    assert (report.compared, report.missed, report.left_out) == (STEPS, 0, 0)
+    assert max(report.joints["knee"]) < 1e-5
+    text = capsys.readouterr().out
+    assert "small 1.0.1" in text
+    assert "EQUIVALENT" in text
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        pytest.param(index, id=term["term"])
+        for index, term in enumerate(small_manifest()["observation"]["terms"])
+    ],
+)
+def test_one_scale_a_tenth_off_is_different_and_the_term_is_named(
+    recording: Path, tmp_path: Path, term: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, report = judged(recording, one_scale_off(tmp_path / "off.gaitd", term), tmp_path)
+    assert (code, report.verdict) == (3, "different")
+    name = small_manifest()["observation"]["terms"][term]["term"]
+    assert (
+        report.term == f"observation.terms[{term}] ({name}) is 1.1 times what the policy that walks observes"
+    )
+    assert report.term in capsys.readouterr().out
+
+
+def test_what_the_two_showed_in_simulation_is_the_bound(
+    small_bundle: Bundle, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two policies that differ are compared over one walk; on another the verdict is whether that is all."""
+    candidate = another_policy(tmp_path / "other.gaitd", nudge=0.03)
+    code, simulated = judged(recording, candidate, tmp_path)
+    assert (code, simulated.verdict) == (3, "different"), "by the bound for equal policies"
+    kept = tmp_path / "simulated.json"
+    (tmp_path / "report.json").rename(kept)
+    with walk(small_bundle, 0) as tape:
+        move(tape, 300, after=1000)
+        elsewhere = tape.save(tmp_path / "elsewhere.mcap", "request")
+    code, report = judged(elsewhere, candidate, tmp_path, "--simulated", str(kept))
+    assert (code, report.verdict) == (0, "as simulated")
+    assert "400 steps in simulation (simulated.json)" in report.against
+    less = msgspec.structs.replace(
+        simulated,
+        mean_rad={joint: value / 4 for joint, value in simulated.mean_rad.items()},
+        joints={joint: [value / 4 for value in values] for joint, values in simulated.joints.items()},
+    )
+    kept.write_bytes(msgspec.json.encode(less))
+    code, report = judged(elsewhere, candidate, tmp_path, "--simulated", str(kept))
+    assert (code, report.verdict) == (3, "different")
+    again = exported_again(tmp_path / "again.gaitd")
+    capsys.readouterr()
+    command = ["shadow", "--recording", str(elsewhere), str(again), "--simulated", str(kept)]
+    assert gaitctl(command) == 2
+    assert "make one of these two" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"{}", b"not JSON", b'{"verdict": "equivalent"}'])
+def test_a_file_that_is_no_comparison_is_refused(
+    recording: Path, tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "simulated.json"
+    file.write_bytes(content)
+    command = ["shadow", "--recording", str(recording), str(exported_again(tmp_path / "a.gaitd"))]
+    assert gaitctl([*command, "--simulated", str(file)]) == 2
+    assert "not what gaitctl shadow --output" in capsys.readouterr().err
+
+
+def test_its_own_limits_are_told(recording: Path, tmp_path: Path) -> None:
+    manifest = small_manifest()
+    manifest["limits"]["slew"] = {"max_rad_per_step": 0.002}
+    code, report = judged(recording, exported_again(tmp_path / "slow.gaitd", manifest), tmp_path)
+    assert (code, report.verdict) == (3, "different")
+    assert report.clamped["slew"] > STEPS
+    manifest["limits"]["slew"]["response"] = "damp"
+    code, report = judged(recording, exported_again(tmp_path / "strict.gaitd", manifest), tmp_path)
+    assert report.refused["slew_limit"] == report.one_only > STEPS // 2
+    assert "only one of the two has a target; the candidate refuses: slew_limit" in report.why
+
+
+def test_a_few_steps_tell_nothing(small_bundle: Bundle, tmp_path: Path) -> None:
+    with walk(small_bundle, 50) as tape:
+        path = tape.save(tmp_path / "short.mcap", "request")
+    code, report = judged(path, exported_again(tmp_path / "again.gaitd"), tmp_path)
+    assert (code, report.verdict) == (3, "too few")
+
+
+def test_another_robot_or_period_is_refused(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for changes in ({"robot": "biped"}, {"control_period_s": 0.02}):
+        bundle = write_small_bundle(tmp_path / "other.gaitd", small_manifest(**changes))
+        assert gaitctl(["shadow", "--recording", str(recording), str(bundle)]) == 2
+        assert "small is for 'tripod' with 0.012 s" in capsys.readouterr().err
+
+
+def test_json_is_the_report_alone(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = exported_again(tmp_path / "again.gaitd")
+    assert gaitctl(["shadow", "--recording", str(recording), str(candidate), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "equivalent"
+
+
+def test_without_a_gaitd_there_is_nothing_to_follow(
+    small_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["--stop"]):
+        assert gaitctl(["--runtime-dir", str(tmp_path), "shadow", *options]) == 5
+        assert "is gaitd running" in capsys.readouterr().err
+
+
+# ---- the bound of the bundle's own report ----
+
+
+def test_the_report_of_the_bundle_is_the_bound_between_npu_and_cpu() -> None:
+    error = {"mean": 0.004, "bias": 0.0, "max": 0.05}
+    text = json.dumps({"joints": {"int8": {"error_rad": {"hip": error}}}}).encode()
+
+    def bundle(model: str, made: str = "rknn-toolkit2 for rk3588, int8 (kl), opt-level 3") -> Any:
+        manifest = SimpleNamespace(files={"model.onnx": model}, provenance={"rknn": made})
+        return SimpleNamespace(manifest=manifest, has=lambda name: True, read_bytes=lambda name: text)
+
+    candidate, walking = bundle("a"), bundle("a").manifest
+    bound = report_bound(candidate, walking, "rknn")
+    assert "int8 against float" in bound.source
+    assert bound.of("hip").mean == pytest.approx(0.006)
+    assert bound.of("knee") == HALF
+    assert report_bound(candidate, walking, "onnx") == default_bound("onnx")
+    assert report_bound(bundle("b"), walking, "rknn") == default_bound("rknn")
+    assert report_bound(
+        candidate, bundle("a", "rknn-toolkit2 for rk3588, float16, opt-level 3").manifest, "rknn"
+    ) == default_bound("rknn")
+    text = b'{"rounds": []}'
+    assert report_bound(candidate, walking, "rknn") == default_bound("rknn")
+
+
+def test_quantiles_are_right_to_a_bin() -> None:
+    values = np.abs(np.random.default_rng(0).normal(size=(5000, 2))) * [1e-4, 0.3]
+    values[:7] = 0.0
+    spread = Spread(2)
+    for row in values:
+        spread.add(row)
+    exact = np.quantile(values, QUANTILES, axis=0).T
+    np.testing.assert_allclose(spread.quantiles, exact, rtol=0.03)
+    np.testing.assert_allclose(spread.mean, values.mean(axis=0))
+    assert Spread(1).quantiles.tolist() == [[0.0] * len(QUANTILES)]
+
+
+# ---- beside the walk ----
+
+
+@dataclass
+class Beside:
+    """A candidate that follows a tape's memory, as another process maps it."""
+
+    tape: Tape
+    backend: Any
+    follower: MemoryFollower
+    tally: Tally
+
+    @classmethod
+    def of(cls, tape: Tape, path: Path, change: Any = None) -> Beside:
+        bundle = open_bundle(path)
+        backend = open_backend("onnx", bundle)
+        if change is not None:
+            backend = change(backend)
+        joints = tape.joints
+        policy, tally = Replayable(bundle, backend, joints, "small"), Tally(joints)
+        terms = TermComparison(bundle.manifest, tape.bundle.manifest)
+        memory = WorkerMemory(read_only(tape.memory.fd), writable=False)
+        limits = AdmissionLimits.for_period(PERIOD_NS)
+        return cls(tape, backend, MemoryFollower(policy, tape.guard, [memory], limits, tally, terms), tally)
+
+    def follow(self, steps: int, at_once: int = 3) -> None:
+        for begun in range(0, steps, at_once):
+            move(self.tape, min(at_once, steps - begun))
+            self.follower.look()
+
+    @property
+    def verdict(self) -> str:
+        return judge(self.tally, default_bound("onnx")).verdict
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small policy, exported again, with a memory of three states."""
+    manifest = small_manifest()
+    manifest["observation"]["history"] = {"length": 3}
+    return exported_again(tmp_path_factory.mktemp("again") / "again.gaitd", manifest)
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """What walks then."""
+    manifest = small_manifest()
+    manifest["observation"]["history"] = {"length": 3}
+    return open_bundle(write_small_bundle(tmp_path_factory.mktemp("walks") / "walks.gaitd", manifest))
+
+
+def counts(tally: Tally) -> tuple[int, int, int]:
+    return tally.compared, tally.missed, tally.left_out
+
+
+def test_a_session_is_followed_from_its_beginning(remembering: Bundle, again: Path) -> None:
+    with Tape(remembering) as tape:
+        beside = Beside.of(tape, again)
+        tape.activate()
+        beside.follow(300)
+        assert counts(beside.tally) == (300, 0, 0)
+        assert beside.verdict == "equivalent"
+        tape.damp(Reason.OPERATOR)
+        beside.follow(20)
+        tape.activate()
+        beside.follow(100)
+    assert counts(beside.tally) == (400, 0, 0)
+    assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
+
+
+def test_one_that_is_joined_is_compared_when_all_is_known(remembering: Bundle, again: Path) -> None:
+    with walk(remembering, 50) as tape:
+        beside = Beside.of(tape, again)
+        beside.follow(100)
+    # The first one tells where it goes on, and three more fill the history.
+    assert counts(beside.tally) == (96, 0, 4)
+    assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
+
+
+def test_states_of_which_none_came_or_several_at_once(remembering: Bundle, again: Path) -> None:
+    with Tape(remembering) as tape:
+        beside = Beside.of(tape, again)
+        tape.activate()
+        beside.follow(50)
+        tape.step(data=b"junk")
+        tape.seq += 2
+        tape.step(stamp_ns=tape.now_ns - 10**9)  # too old: refused
+        beside.follow(50)
+    assert counts(beside.tally) == (100, 0, 0)
+    assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
+
+
+def test_states_that_only_its_own_limits_refuse(remembering: Bundle, tmp_path: Path) -> None:
+    manifest = small_manifest()
+    manifest["observation"]["history"] = {"length": 3}
+    manifest["limits"]["state"]["max_velocity_rad_per_s"] = 20.0
+    with Tape(remembering) as tape:
+        beside = Beside.of(tape, exported_again(tmp_path / "strict.gaitd", manifest))
+        tape.activate()
+        beside.follow(50)
+        tape.step(joint_velocity=np.array([0, 40, 0], np.float32))
+        beside.follow(50)
+    assert dict(beside.tally.refused) == {"velocity_out_of_range": 1}
+    assert counts(beside.tally) == (100, 0, 0)
+
+
+def test_a_recurrent_candidate_waits_for_a_session_that_it_sees_begin(tmp_path: Path) -> None:
+    manifest = small_manifest()
+    dim, hidden = observation_dim(manifest), 8
+    names = {"input": "hidden_in", "output": "hidden_out", "shape": [1, hidden]}
+    manifest["model"] = {"recurrent": [names]}
+    model = recurrent_onnx(dim, 3, hidden)
+    golden = npz(**recurrent_golden(model, dim, hidden))
+    path = write_small_bundle(tmp_path / "recurrent.gaitd", manifest, model=model, golden=golden)
+    with walk(open_bundle(path), 20) as tape:
+        beside = Beside.of(tape, path)
+        beside.follow(30)
+        assert counts(beside.tally) == (0, 0, 30)
+        tape.damp(Reason.OPERATOR)
+        tape.activate()
+        beside.follow(200)
+    assert counts(beside.tally) == (200, 0, 30)
+    assert beside.tally.differences.quantiles[:, -1].max() == 0.0
+
+
+def recurrent_golden(model: bytes, dim: int, hidden: int) -> dict[str, np.ndarray]:
+    """What it answers from a reset on."""
+    session = onnxruntime.InferenceSession(model)
+    state = np.zeros((1, hidden), np.float32)
+    observations = np.random.default_rng(1).normal(size=(8, dim)).astype(np.float32)
+    actions = []
+    for observation in observations:
+        action, state = session.run(["action", "hidden_out"], {"obs": observation[None], "hidden_in": state})
+        actions.append(action[0])
+    return {"observation": observations, "action": np.array(actions)}
+
+
+def test_what_was_overwritten_is_missed_and_it_goes_on(remembering: Bundle, again: Path) -> None:
+    with Tape(remembering, records=32) as tape:
+        beside = Beside.of(tape, again)
+        tape.activate()
+        beside.follow(30)
+        move(tape, 100)
+        beside.follower.look()
+        beside.follow(30)
+    compared, missed, left_out = counts(beside.tally)
+    assert compared + missed + left_out == 160
+    assert missed >= 100 - 32
+    assert compared >= 30 + 30 - 4
+    assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
+
+
+def test_too_far_behind_it_goes_on_with_what_is_new(remembering: Bundle, again: Path) -> None:
+    with Tape(remembering) as tape:
+        beside = Beside.of(tape, again)
+        tape.activate()
+        move(tape, 400)  # nearly 5 s
+        beside.follower.look()
+        assert counts(beside.tally) == (0, 400, 0)
+        beside.follow(20)
+    assert counts(beside.tally) == (16, 400, 4)
+
+
+def test_what_was_applied_is_its_last_action_not_what_it_asked_for(
+    small_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Each step is judged alone: one that differs makes the next ones differ no further."""
+    with Tape(small_bundle) as tape:
+        beside = Beside.of(tape, exported_again(tmp_path / "again.gaitd"))
+        tape.activate()
+        beside.follow(100)
+        tape.backend.answer = lambda action: action + np.float32(0.5)
+        beside.follow(1)
+        tape.backend.answer = None
+        beside.follow(99)
+    differences = beside.tally.differences
+    assert differences.quantiles[:, QUANTILES.index(0.99)].max() < 1e-5
+    assert differences.quantiles[:, -1] == pytest.approx(0.125, rel=1e-4)
+
+
+class _Changed:
+    def __init__(self, real: Any) -> None:
+        self.real, self.calls = real, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class Spoiled(_Changed):
+    """Its tenth answer is not finite."""
+
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        action = self.real.infer(observation)
+        return np.full_like(action, np.nan) if self.calls == 10 else action
+
+
+class Failing(_Changed):
+    """Its tenth inference fails."""
+
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        if self.calls == 10:
+            raise BackendError("out of everything")
+        answer: np.ndarray = self.real.infer(observation)
+        return answer
+
+
+@pytest.mark.parametrize(("change", "expected"), [(Spoiled, (1, 0)), (Failing, (0, 1))])
+def test_one_answer_that_is_none_is_faulty(
+    small_bundle: Bundle, tmp_path: Path, change: Any, expected: tuple[int, int]
+) -> None:
+    with Tape(small_bundle) as tape:
+        beside = Beside.of(tape, exported_again(tmp_path / "again.gaitd"), change)
+        tape.activate()
+        beside.follow(300)
+    assert (beside.tally.not_finite, beside.tally.errors) == expected
+    assert beside.tally.compared == 299
+    assert beside.verdict == "faulty"
+
+
+def test_it_can_write_nothing_of_what_it_reads(small_bundle: Bundle, tmp_path: Path) -> None:
+    with walk(small_bundle, 3) as tape:
+        memory = WorkerMemory(read_only(tape.memory.fd), writable=False)
+        with pytest.raises((TypeError, ValueError)):
+            memory.words["steps"] = 0
+        with pytest.raises(PermissionError):
+            WorkerMemory(read_only(tape.memory.fd), writable=True)
+
+
+def test_the_shadow_is_in_a_recording(small_bundle: Bundle, recording: Path, tmp_path: Path) -> None:
+    from gaitd.telemetry.recording import ShadowSample, read_recording
+
+    _, report = judged(recording, exported_again(tmp_path / "again.gaitd"), tmp_path)
+    told = ShadowSample.of(PERIOD_NS, report)
+    with walk(small_bundle, 3) as tape:
+        whole = replace(tape.recording("request"), shadow=[told])
+    path = tmp_path / "with.mcap"
+    with path.open("wb") as stream:
+        write_recording(stream, whole)
+    assert read_recording(path).shadow == [told]
+    assert told.text.startswith("equivalent: joint ")
+    assert told.values["compared"] == str(STEPS)
+    assert float(told.values["difference_knee_0.99"]) < 1e-5
