@@ -22,7 +22,7 @@ from gaitd.wire.messages import JointCommand
 from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
 from gaitd.worker.model import TimedModel
-from gaitd.worker.standby import Follower, StandbyWorker
+from gaitd.worker.standby import Follower, Other, StandbyWorker
 from gaitd.worker.step import Frame, Outcome, PolicyStep
 from support.bundles import contract, small_manifest
 from support.controller import standing_state
@@ -267,7 +267,7 @@ def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
         pair.guard,
         WorkerMemory.create(3).fd,
         lambda op: None,
-        partial(StandbyWorker, holder=pair.memory, wake_fd=wake_fd),
+        partial(StandbyWorker, others={0: Other(pair.memory.steps)}, wake_fd=wake_fd),
     )
     worker = standby.worker
 

@@ -46,6 +46,8 @@ class WorkerView:
     """Of a standby: when the newest state came to which it has an answer ready."""
     prepared_epoch: int = 0
     """The epoch that it follows."""
+    fading: bool = False
+    """Its newest command is part of a change of policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,11 @@ class GuardState:
         return "; ".join(part for part in (self.detail, cause) if part)
 
 
-def activate(session: int, epoch: int, now_ns: int) -> GuardState:
+def activate(session: int, epoch: int, now_ns: int, slot: int = WORKER_SLOT) -> GuardState:
     """A new session: whatever was before is over."""
-    return GuardState(mode=Mode.ACTIVE, session=session, epoch=epoch, since_ns=now_ns, fed_ns=now_ns)
+    return GuardState(
+        mode=Mode.ACTIVE, session=session, epoch=epoch, slot=slot, since_ns=now_ns, fed_ns=now_ns
+    )
 
 
 def release(state: GuardState, now_ns: int) -> GuardState:

@@ -167,6 +167,13 @@ class Standby(_Section, frozen=True, kw_only=True):
         return self.backend != "off"
 
 
+class Switch(_Section, frozen=True, kw_only=True):
+    """Changes from one loaded policy to another while the robot walks."""
+
+    blend_steps: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+    """Control steps over which targets and gains go from the old policy's to the new one's."""
+
+
 MIN_STANDBY_DEADLINE_PERIODS = 4.0
 """With less, the worker's ordinary jitter would be taken for silence."""
 
@@ -228,6 +235,7 @@ class Config(_Section, frozen=True, kw_only=True):
     recorder: Recorder = msgspec.field(default_factory=Recorder)
     network: Network = msgspec.field(default_factory=Network)
     standby: Standby = msgspec.field(default_factory=Standby)
+    switch: Switch = msgspec.field(default_factory=Switch)
 
     def __post_init__(self) -> None:
         """Refuse one port for two things, and what a standby does not work with. Raises ValueError."""
