@@ -29,12 +29,14 @@ class Fade:
     """Of the policy before."""
     steps: int
     """The last of so many commands is the new policy's alone."""
+    longest: int
+    """While slew holds that one back, the policy is not there yet: it ends after so many at the latest."""
     done: int = 0
     """Commands that went out since the change."""
 
     def blend(self, before: Float32Array, now: Float32Array) -> Float32Array:
         """What lies between the two (n,) at the next command."""
-        share = np.float32((self.done + 1) / self.steps)
+        share = np.float32(min(1.0, (self.done + 1) / self.steps))
         between: Float32Array = (np.float32(1) - share) * before + share * now
         return between
 
@@ -44,6 +46,7 @@ class Fade:
             self.blend(self.gains.stiffness, now.stiffness), self.blend(self.gains.damping, now.damping)
         )
 
-    def after_one(self) -> Fade | None:
-        """A command went out; None: it was the last one."""
-        return replace(self, done=self.done + 1) if self.done + 1 < self.steps else None
+    def after_one(self, *, held: bool) -> Fade | None:
+        """A command went out, which slew ``held`` back or not; None: it was the last one."""
+        last = self.longest if held else self.steps
+        return replace(self, done=self.done + 1) if self.done + 1 < last else None

@@ -90,6 +90,8 @@ class CommandGuard:
             self._responses["slew"] = limits.slew.response
         if limits.torque is not None:
             self._responses["torque"] = limits.torque.response
+        self.travel_steps = int(np.max(np.ceil((self.position_max - self.position_min) / self._slew)))
+        """In so many steps the slew limit lets every joint go from anywhere to anywhere."""
         self._limits_torque = limits.torque is not None
         self._max_motion_rad = np.inf
         if limits.repetition is not None:

@@ -104,7 +104,7 @@ class PolicyPipeline:
         """
         self._last_action = action
         self._guard.refer_to(target)
-        self._step_fade(target)
+        self._step_fade(target, held=False)
 
     def commit_other(self, decision: Decision, action: Float32Array, target: Float32Array) -> None:
         """The same of a state that this policy has answered, too: the decision is not in force."""
@@ -127,14 +127,15 @@ class PolicyPipeline:
         """The decision's command went out: its action is ``last_action``, its target the slew reference."""
         self._last_action = decision.action
         self._guard.commit(decision, self._joint_position)
-        self._step_fade(decision.target)
+        self._step_fade(decision.target, held="slew" in decision.clamped)
 
-    def _step_fade(self, target: Float32Array) -> None:
+    def _step_fade(self, target: Float32Array, *, held: bool) -> None:
         """A command with that target went out, whoever's."""
         if self._other is not None:
-            self._fade = Fade(target, self._other, self._fade_steps)
+            steps = self._fade_steps
+            self._fade = Fade(target, self._other, steps, steps + self._guard.travel_steps)
         elif self._fade is not None:
-            self._fade = self._fade.after_one()
+            self._fade = self._fade.after_one(held=held)
 
 
 def make_normalizer(
