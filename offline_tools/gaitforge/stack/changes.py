@@ -20,14 +20,15 @@ from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.trace import Trace
 from gaitforge.stack.processes import Chain, ChainResult, Walk
 
-FIRST_S, APART_S, SPREAD_S = 2.0, 0.8, 0.5
-"""After walking for so long, a change so long after the one before, plus a share of SPREAD_S, a stride of the
-Lite3: so they meet every phase of the gait."""
+FIRST_S, APART_S, SPREAD_S = 2.0, 1.0, 0.5
+"""After walking for so long a change each APART_S, later by a share of SPREAD_S, a stride of the Lite3: so they
+meet every phase of the gait."""
 GOLDEN = 0.5 * (5**0.5 - 1)
 WINDOW_S = 0.5
 """After a change its targets and gaps are looked at for so long."""
 LAST_S = 2.0
-MAX_GAP_PERIODS = 2.0
+READY_S = 1.0
+"""Until both policies' workers are seen to be ready."""
 ROUNDING_RAD = 1e-5
 """Targets pass through float32."""
 
@@ -70,12 +71,12 @@ def run_changes(
     config = output / "gaitd.toml"
     config.write_text("")
     bundles = [open_bundle(bundle), open_bundle(beside)]
-    seconds = FIRST_S + changes * (APART_S + SPREAD_S) + LAST_S
+    due_s = [FIRST_S + APART_S * number + SPREAD_S * (number * GOLDEN % 1) for number in range(changes)]
     chain = Chain(
         bundle=bundle,
         controller=controller,
         directory=output,
-        walk=Walk(seconds=seconds, command="1,0,0", seed=seed),
+        walk=Walk(seconds=READY_S + due_s[-1] + LAST_S, command="1,0,0", seed=seed),
         gaitd_options=["--bundle", str(beside), "--config", str(config)],
         controller_options=["--switchable"],
     )
@@ -85,7 +86,7 @@ def run_changes(
         chain.wait_until(
             lambda status: all(each["ready"] for each in status["policies"]), "both policies' workers", 20.0
         )
-        done = _change(chain, bundles, changes)
+        done = _change(chain, bundles, due_s)
         result = chain.finish()
     summary = summarize(result, Trace.load(output / "trace.npz"), done, bundles)
     (output / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
@@ -94,11 +95,11 @@ def run_changes(
     return summary
 
 
-def _change(chain: Chain, bundles: list[Bundle], count: int) -> list[Change]:
-    due_s, changes = time.monotonic() + FIRST_S, []
+def _change(chain: Chain, bundles: list[Bundle], due_s: list[float]) -> list[Change]:
+    began_s, changes = time.monotonic(), []
     with ControlClient(chain.runtime_dir) as client:
-        for number in range(count):
-            while (left_s := due_s - time.monotonic()) > 0:
+        for number, after_s in enumerate(due_s):
+            while (left_s := began_s + after_s - time.monotonic()) > 0:
                 chain.check_alive()
                 time.sleep(min(left_s, 0.05))
             to = bundles[(number + 1) % 2]
@@ -106,7 +107,6 @@ def _change(chain: Chain, bundles: list[Bundle], count: int) -> list[Change]:
             reply = client.ask("switch", policy=to.policy_id)
             refused = "" if reply.ok else str(reply.body["error"])
             changes.append(Change(to.policy_id, at_ns, refused))
-            due_s += APART_S + SPREAD_S * (number * GOLDEN % 1)
     return changes
 
 
@@ -165,10 +165,6 @@ def _judge(summary: Summary, refused: list[str]) -> None:
         (
             summary.largest_step_of_slew <= 1.0,
             f"a target moved by {summary.largest_step_of_slew} of its slew limit",
-        ),
-        (
-            summary.longest_gap_periods <= MAX_GAP_PERIODS,
-            f"{summary.longest_gap_periods} periods without a fresh command, {MAX_GAP_PERIODS} are allowed",
         ),
     ]
     failures = [text for good, text in checks if not good]
