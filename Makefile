@@ -17,7 +17,7 @@ DEB_PACKAGES := git binutils binutils-aarch64-linux-gnu lintian mmdebstrap patch
 TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
 BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \
     g++-aarch64-linux-gnu kmod qemu-system-arm
-MONITORING_PACKAGES := prometheus chromium
+MONITORING_PACKAGES := prometheus chromium fonts-noto-cjk
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
@@ -60,7 +60,7 @@ test-trainers: $(VENV)/.test build/trainers/.made  ## three minutes of training;
 	$(BIN)/pip install -q -e '.[learn]'
 	$(BIN)/python -m pytest tests/training tests/forge/train -m trainers --must-run
 
-test-monitoring: $(VENV)/.test  ## the rules for Prometheus by its own tools, the page of gaitctl explain in a browser
+test-monitoring: $(VENV)/.test  ## three gaitd under a real Prometheus, its rules, the dashboard; the page of gaitctl explain in a browser
 	@tools/debian-packages $(MONITORING_PACKAGES)
 	$(BIN)/python -m pytest tests/monitoring -m monitoring --must-run
 

@@ -19,12 +19,15 @@ from gaitd.ctl.explain.account import Account
 from gaitd.ctl.explain.page import page_of
 from gaitd.ctl.explain.words import FAMILIES, KINDS, OBSERVATIONS
 from gaitd.guardian import announce
+from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import FailoverKind
+from gaitd.telemetry.files import FAILOVER
 from gaitd.telemetry.recording import MachineSample, read_recording
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import encode_state
 from gaitd.wire.generated import CAUSE_REASONS, CAUSE_TEXTS, CauseKind, Reason
+from gaitd.worker.step import Frame, PolicyStep
 from support.bundles import small_manifest, write_small_bundle
 from support.tape import PERIOD_NS, Tape, walking
 
@@ -72,6 +75,18 @@ def hang_for_ever(tape: Tape) -> None:
 def hang_a_little(tape: Tape) -> None:
     tape.backend.takes_ns = 45_000_000
     tape.step()
+    tape.damp(Reason.CLIENT_DEADLINE, "no valid command in time")
+
+
+def hang_in_a_rehearsal(tape: Tape) -> None:
+    """States wait meanwhile: on their own they look like those that were stuck on the way."""
+    limits = AdmissionLimits.for_period(PERIOD_NS)
+    rehearsal = PolicyStep(tape.bundle, tape.setup, limits, tape.model.infer, lambda: None)
+    tape.backend.takes_ns = 50_000_000
+    began_ns = tape.now_ns
+    tape.answerer.rehearse(rehearsal, Frame(encode_state(tape.next_state(seq=1)), began_ns))
+    waiting = [encode_state(tape.next_state(stamp_ns=began_ns + step * PERIOD_NS)) for step in range(4)]
+    tape.memory.frames.add([(data, tape.now_ns) for data in waiting], 0, 0)
     tape.damp(Reason.CLIENT_DEADLINE, "no valid command in time")
 
 
@@ -187,6 +202,7 @@ def stop_loop(tape: Tape) -> None:
 DEEDS: dict[str, tuple[Deed, str, str]] = {
     "the model's runtime hangs for ever": (hang_for_ever, "inference_hung", "ms"),
     "one inference takes 45 ms": (hang_a_little, "inference_hung", "45 ms"),
+    "a rehearsal takes 50 ms": (hang_in_a_rehearsal, "inference_hung", "50 ms"),
     "every inference takes 26 ms": (grow_slow, "inference_slow", "26.0 ms"),
     "the worker is stopped": (stop_worker, "worker_stopped", "ms"),
     "the guardian is stopped": (stop_guardian, "guardian_stopped", "ms"),
@@ -265,6 +281,62 @@ def test_every_reason_of_the_contract_is_among_them() -> None:
     assert {kind for _, kind, _ in DEEDS.values()} | {kind.name.lower() for kind in CAUSES} | {
         "no_damping", "guardian_died", "gaitd_killed", "unknown"
     } == set(KINDS)  # fmt: skip
+
+
+FAILOVERS: dict[str, tuple[FailoverKind, str, Deed, str, str]] = {
+    "the worker is killed": (
+        FailoverKind.DIED,
+        "",
+        lambda tape: tape.log('worker died how="worker killed by SIGKILL" error=-'),
+        "worker_killed",
+        "SIGKILL",
+    ),
+    "the worker hangs": (
+        FailoverKind.SILENT,
+        "no command for 31 ms: inference has been running for 19 ms",
+        lambda tape: None,
+        "inference_hung",
+        "19 ms",
+    ),
+    "the worker is stopped": (
+        FailoverKind.SILENT,
+        "no command for 31 ms: the worker has not moved for 30 ms",
+        lambda tape: None,
+        "worker_stopped",
+        "30 ms",
+    ),
+    "the runtime reports errors": (
+        FailoverKind.ERRORS,
+        "no command for 20 ms: rknn_run: RKNN_ERR_TIMEOUT",
+        lambda tape: None,
+        "backend_error",
+        "RKNN_ERR_TIMEOUT",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILOVERS)
+def test_what_made_the_standby_go_on_is_named(small_bundle: Bundle, name: str) -> None:
+    kind, why, deed, expected, words = FAILOVERS[name]
+    with walking(small_bundle, 20) as tape:
+        operator(tape)  # of a session before: not what is asked
+        tape.activate()
+        tape.walk(40)
+        if kind is FailoverKind.ERRORS:
+            tape.backend.error = "rknn_run: RKNN_ERR_TIMEOUT"
+            tape.walk(2)
+            tape.backend.error = ""
+        moved = replace(tape.state, epoch=tape.epoch + 1, slot=1, moved_ns=tape.now_ns, moved_why=why)
+        tape.guard.events.write(announce.failover_event(moved, kind, tape.setup))
+        deed(tape)
+        tape.become(moved)
+        tape.now_ns += 200_000_000
+        found = account(tape, FAILOVER)
+    assert found.verdict.kind == expected, found.as_text("en")
+    assert words in found.what("en")
+    assert found.exit_code == FAMILIES["worker"]
+    assert f"session {tape.session}" in found.when()
+    assert "and the standby went on with the session" in found.as_text("en")
 
 
 def test_a_guardian_that_died_and_a_recording_on_request(small_bundle: Bundle) -> None:

@@ -117,6 +117,12 @@ def test_the_robot_walks_on_when_the_worker_is_killed_and_lies_down_with_the_sta
     assert "on the standby (CPU) since" in gaitd_status["failover"]
     assert "THE STANDBY HAS TAKEN OVER" in gaitd.log
     assert "ON THE LAST WORKER" in gaitd.log
+    path = wait_until(
+        lambda: walker.step() and next(recordings.glob("*-failover.mcap"), None), 20.0, "its recording"
+    )
+    explained = Account.of(path, read_recording(path))
+    assert explained.verdict.kind == "worker_killed"
+    assert "the worker failed (died) and the standby went on" in explained.as_text("en")
     # A fresh worker comes back, and waits for the next session: the standby goes on.
     assert "a fresh worker is ready" in walk_until_status(gaitd, walker)
     assert all(by_standby(command) for command in walker.walk(5))

@@ -90,6 +90,19 @@ def test_silence_while_states_come() -> None:
     assert (kind, why) == (FailoverKind.SILENT, "no command for 30 ms")
 
 
+@pytest.mark.parametrize(
+    ("worker", "what"),
+    [
+        (view(busy_since_ns=NOW - 19_000_000), "inference has been running for 19 ms"),
+        (view(heartbeat_ns=NOW - 29_000_000), "the worker has not moved for 29 ms"),
+    ],
+)
+def test_silence_tells_what_the_worker_does(worker: WorkerView, what: str) -> None:
+    state = walking(NOW - 3 * PERIOD)
+    why = (FailoverKind.SILENT, f"no command for 36 ms: {what}")
+    assert failover.wanted(state, worker, standby(), LIMITS, NOW) == why
+
+
 def test_silence_without_states_is_none_of_the_workers() -> None:
     fed_ns = NOW - 4 * PERIOD
     assert failover.wanted(walking(fed_ns), view(), standby(fed_ns), LIMITS, NOW) is None

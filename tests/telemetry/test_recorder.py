@@ -21,7 +21,7 @@ from gaitd.ctl.replay.run import Replayer
 from gaitd.errors import InputError
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
-from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.guard_memory import FailoverKind, GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import create_memory
 from gaitd.shared.step_ring import RECORDS, StepRing, StepTimes
@@ -83,6 +83,10 @@ class Board:
         self.begin_damping(reason)
         recorder.finish()
 
+    def fail_over(self) -> None:
+        self.guard.events.write(Event(at_ns=time.monotonic_ns(), kind=EventKind.FAILOVER))
+        self.guard.words.row("failovers")[FailoverKind.DIED] += 1
+
     def begin_damping(self, reason: Reason) -> None:
         self.guard.events.write(
             Event(at_ns=time.monotonic_ns(), kind=EventKind.MODE, code=Mode.DAMPING, reason=reason)
@@ -122,6 +126,43 @@ def test_a_damping_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Pa
     assert written(tmp_path) == ["gaitd-000001-deadline.mcap"]
     board.recorder(tmp_path).finish()
     assert written(tmp_path) == ["gaitd-000001-deadline.mcap"], "it is written once"
+
+
+def test_a_failover_is_written_while_the_robot_walks_on(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, after_s=0.2)
+    board.guard.words["mode"] = Mode.ACTIVE
+    board.add_steps(7)
+    board.fail_over()
+    recorder.look()
+    board.add_steps(3)
+    recorder.look()
+    assert not list(tmp_path.iterdir()), "what comes after it belongs to it"
+    wait_until(lambda: [recorder.look()] and list(tmp_path.iterdir()), what="the recording")
+    assert written(tmp_path) == ["gaitd-000001-failover.mcap"]
+    assert len(read_recording(tmp_path / "gaitd-000001-failover.mcap").records) == 10
+    board.recorder(tmp_path).finish()
+    assert len(written(tmp_path)) == 1, "it is written once"
+
+
+def test_a_damping_soon_after_a_failover_is_in_one_file_with_it(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path)
+    board.add_steps(7)
+    board.fail_over()
+    recorder.look()
+    board.damp(recorder, Reason.WORKER_DIED)
+    assert written(tmp_path) == ["gaitd-000001-worker_died.mcap"]
+
+
+def test_a_failover_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Path) -> None:
+    board = Board()
+    board.recorder(tmp_path).finish()
+    board.add_steps(7)
+    board.fail_over()
+    board.recorder(tmp_path).look()  # it is killed before it is due
+    board.recorder(tmp_path).finish()
+    assert written(tmp_path) == ["gaitd-000001-failover.mcap"]
 
 
 def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:

@@ -62,8 +62,18 @@ def wanted(
     ):
         return FailoverKind.ERRORS, f"{silence}: {refusal.text or refusal.cause.reason.name.lower()}"
     if silence_ns > limits.deadline_ns * SILENCE:
-        return FailoverKind.SILENT, silence
+        return FailoverKind.SILENT, _silence_of(worker, silence, limits, now_ns)
     return None
+
+
+def _silence_of(worker: WorkerView, silence: str, limits: GuardLimits, now_ns: int) -> str:
+    """The silence and what the worker does meanwhile, where that is known."""
+    busy_ns, still_ns = now_ns - worker.busy_since_ns, now_ns - worker.heartbeat_ns
+    if worker.busy_since_ns:
+        return f"{silence}: inference has been running for {busy_ns / 1e6:.0f} ms"
+    if still_ns > limits.deadline_ns * ERRORS:
+        return f"{silence}: the worker has not moved for {still_ns / 1e6:.0f} ms"
+    return silence
 
 
 def explain(state: GuardState, slot: int, how: str) -> GuardState:

@@ -388,9 +388,9 @@ class Guardian:
         sessions.fail_over(view, why, now_ns)
         self._apply(now_ns)
         self._workers.wake(STANDBY_SLOT)
-        self._words.row("failovers")[kind] += 1
         state, setup = sessions.state, sessions.joint_order.setup
         self._guard.events.write(announce.failover_event(state, kind, setup))
+        self._words.row("failovers")[kind] += 1
         announce.log_failover(state, kind, standby.child.pid)
         return True
 

@@ -53,7 +53,9 @@ class EventKind(enum.IntEnum):
     """The worker ends with an error that is none of gaitd's own."""
     FAILOVER = 5
     """The standby goes on with the session under this epoch; ``code`` is the FailoverKind."""
-    SWITCH = 6
+    REHEARSAL = 6
+    """The model held up the worker with no state to answer; ``code`` is for how long, in microseconds."""
+    SWITCH = 7
     """The session is with another policy under this epoch; ``code`` is its index, ``seq`` how many steps the
     change takes, ``text`` names it."""
 

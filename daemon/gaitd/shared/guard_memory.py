@@ -121,6 +121,11 @@ class GuardMemory:
         return SessionSetup(session, epoch, slot, bool(raw), order)
 
 
+def occasions(words: Words) -> int:
+    """How often something happened of which a recording is made: dampings and failovers."""
+    return sum(words.row("damping_by_reason")) + sum(words.row("failovers"))
+
+
 _LEASE = memory.HEAD_BYTES
 _WORDS = _LEASE + 64
 _BLOCK = _WORDS + aligned(8 * sum(GUARD_WORDS.values()))

@@ -1,7 +1,7 @@
 """Telemetry's memory: how far it got. Only telemetry writes it.
 
 It outlives the process: a fresh one goes on where the last one ended, so that no step is counted twice and no
-damping goes unrecorded.
+damping or failover goes unrecorded.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from gaitd.shared.processes import WORKERS
 
 TELEMETRY_WORDS = {
     "counted": len(WORKERS),
-    "dampings_recorded": 1,
+    "occasions": 1,
     "recorded": len(WORKERS),
     "recorded_message": len(WORKERS),
     "recordings": 1,
     "recordings_failed": 1,
     "bytes_written": 1,
 }
-"""Name and number of 8-byte words: the newest step in the histograms, by slot; how many dampings were seen
-to; the newest step and the newest message of a session in a recording, by slot; files written, files that
-could not be, and bytes written."""
+"""Name and number of 8-byte words: the newest step in the histograms, by slot; how many dampings and
+failovers were seen to; the newest step and the newest message of a session in a recording, by slot; files
+written, files that could not be, and bytes written."""
 
 _LAYOUT = f"telemetry {TELEMETRY_WORDS}"
 

@@ -22,6 +22,8 @@ SHIFT = "shift"
 """Cause of the files that are written continuously."""
 REQUEST = "request"
 GUARDIAN_DIED = "guardian_died"
+FAILOVER = "failover"
+"""The standby went on with the session; nothing was damped."""
 LOST = "lost"
 """gaitd died in a session and nobody was left to write; the file says no more than that."""
 _NAME = re.compile(r"gaitd-(\d{6,})-(\w+)\.mcap(\.part)?")

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 import gaitd
 from gaitd.backends.base import NPU_MEMORY
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.shared.guard_memory import FailoverKind, GuardMemory
+from gaitd.shared.guard_memory import FailoverKind, GuardMemory, occasions
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import Words
 from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT
@@ -257,10 +257,10 @@ class MemoryCollector(Collector):
         yield GaugeMetricFamily(
             "gaitd_recorder_steps", "Steps that the flight recorder's memory has room for.", value=self._ring
         )
-        pending = sum(self._guard.row("damping_by_reason")) - words["dampings_recorded"]
+        pending = occasions(self._guard) - words["occasions"]
         yield GaugeMetricFamily(
             "gaitd_recorder_pending",
-            "Dampings whose recording is still to be written.",
+            "Dampings and failovers whose recording is still to be written.",
             value=pending if self._launch.recorder.wanted else 0,
         )
 

@@ -1,4 +1,4 @@
-"""The flight recorder: around each damping, or when somebody asks, what is in memory becomes a file."""
+"""The flight recorder: around each damping or failover, or on request, what is in memory becomes a file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from gaitd.shared.events import Event, EventKind
+from gaitd.shared.guard_memory import occasions
 from gaitd.shared.memory import Words
-from gaitd.telemetry.files import GUARDIAN_DIED, LOST, REQUEST, RecordingFiles, cause_of
+from gaitd.telemetry.files import FAILOVER, GUARDIAN_DIED, LOST, REQUEST, RecordingFiles, cause_of
 from gaitd.telemetry.recording import Recording, RecordingWriter
 from gaitd.telemetry.say import say
 from gaitd.telemetry.snapshot import Memories
 from gaitd.wire.generated import Mode, Reason
 
 SETTLE_NS = 100_000_000
-"""At least so long after the damping: the worker's last step has had time to arrive."""
+"""At least so long after it: the worker's last step has had time to arrive."""
 
 
 class FlightRecorder:
@@ -31,8 +32,8 @@ class FlightRecorder:
         self._after_ns = max(SETTLE_NS, round(recorder.after_s * 1e9))
         self._files = RecordingFiles(Path(recorder.directory))
         self._progress = progress
-        self._dampings = progress["dampings_recorded"]
-        """Seen so far; the newest may still be due."""
+        self._occasions = progress["occasions"]
+        """Dampings and failovers seen so far; the newest may still be due."""
         self._cause: str | None = None
         self._due_ns = 0
         self._requested = False
@@ -47,15 +48,20 @@ class FlightRecorder:
             say(f"recovered {path}, which was not written to its end")
 
     def look(self) -> None:
-        """Record what is due: some time after a damping, or at once when another session begins."""
+        """Record what is due: some time after it, after a damping at once when another session begins.
+
+        A damping so soon after a failover is in one file with it.
+        """
         now_ns = time.monotonic_ns()
-        if self._cause is not None and (now_ns >= self._due_ns or self._guard["mode"] == Mode.ACTIVE):
+        walks_again = self._cause != FAILOVER and self._guard["mode"] == Mode.ACTIVE
+        if now_ns >= self._due_ns or walks_again:
             self._finish_pending()
-        dampings = sum(self._guard.row("damping_by_reason"))
-        if dampings != self._dampings:
-            self._finish_pending()
-            self._dampings = dampings
-            self._cause, at_ns = self._latest_damping()
+        count = occasions(self._guard)
+        if count != self._occasions:
+            if self._cause != FAILOVER:
+                self._finish_pending()
+            self._occasions = count
+            self._cause, at_ns = self._latest_occasion()
             self._due_ns = (at_ns or now_ns) + self._after_ns
         if self._requested:
             self._requested = False
@@ -75,14 +81,16 @@ class FlightRecorder:
         try:
             self._record(cause)
         finally:  # killed before, the next process records it
-            self._progress["dampings_recorded"] = self._dampings
+            self._progress["occasions"] = self._occasions
 
-    def _latest_damping(self) -> tuple[str, int]:
-        """Its reason, and when it began, or 0."""
+    def _latest_occasion(self) -> tuple[str, int]:
+        """A damping's reason or FAILOVER, and when it was, or 0."""
         events, _ = self._memories.guard.events.read_since(0)
         for event in reversed(events):
             if event.kind is EventKind.MODE and event.code == Mode.DAMPING:
                 return Reason.received(event.reason).name.lower(), event.at_ns
+            if event.kind is EventKind.FAILOVER:
+                return FAILOVER, event.at_ns
         return "damping", 0
 
     def record_lost(self, event: Event) -> None:

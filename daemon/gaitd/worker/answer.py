@@ -87,15 +87,30 @@ class Answerer:
         """Go through an answer with an old message, so that code and data lie in caches.
 
         ``step`` is a step of the rehearsals' own, which commits no hidden state: no record, no command, no
-        count comes of it. What fails here, the real step will find, count and say.
+        count comes of it. What fails here, the real step will find, count and say; not so what took too long.
         """
         outcome = step.step([frame], frame.received_ns)
+        took_ns = self._model.end_ns - self._model.start_ns
+        if outcome.observation is not None and took_ns > self._period_ns:
+            self._note_long_rehearsal(step, took_ns)
         command = outcome.command
         if command is not None:
             encode_command(command)
             self._compose(outcome, frame.received_ns, step.setup.epoch)
             lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             step.commit(outcome)
+
+    def _note_long_rehearsal(self, step: PolicyStep, took_ns: int) -> None:
+        setup = step.setup
+        self._memory.events.write(
+            Event(
+                at_ns=self._model.end_ns,
+                kind=EventKind.REHEARSAL,
+                session=setup.session,
+                epoch=setup.epoch,
+                code=took_ns // 1000,
+            )
+        )
 
     def _record_rejected(self, outcome: Outcome, step_ns: int, epoch: int) -> None:
         """An action of the wrong shape has no place in a record."""

@@ -1,4 +1,4 @@
-"""Does gaitctl explain name what was injected? For each fault that ends in damping, what it may say."""
+"""Does gaitctl explain name what was injected? What it may say of each damping and failover."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gaitd.telemetry.files import RecordingFiles
 from gaitd.telemetry.recording import read_recording
 
 WAIT_S = 4.0
-"""For the recording; it is written half a second after the damping."""
+"""For the recording; it is written two seconds after the damping."""
 CRASHED, LATE = frozenset({"worker_crashed"}), frozenset({"inference_hung"})
 SLOW, KILLED = frozenset({"inference_slow", "inference_hung"}), frozenset({"worker_killed"})
 LOST = frozenset({"state_lost"})
@@ -76,6 +76,19 @@ NAMES: dict[str, frozenset[str]] = {
     "commands of another session": frozenset({"commands_lost"}),
     "worker: kill -9 under CPU hogs": KILLED,
     "worker: stopped under CPU hogs": frozenset({"worker_stopped"}),
+    "with standby: worker: kill -9": KILLED,
+    "with standby: worker: segfault in a C library": CRASHED,
+    "with standby: worker: killed between staging and sending": KILLED,
+    "with standby: worker: killed between sending and marking": KILLED,
+    "with standby: worker: stopped (SIGSTOP)": frozenset({"worker_stopped"}),
+    "with standby: inference hangs for ever, lock free": LATE,
+    "with standby: inference hangs for ever, lock held": LATE,
+    "with standby: inference hangs 32 ms, and ends as the lease moves": LATE,
+    "with standby: inference slower by 5 periods": SLOW,
+    "with standby: every run fails": frozenset({"backend_error"}),
+    "with standby: run answers None": frozenset({"worker_error"}),
+    "with standby: action NaN, for ever": frozenset({"action_not_finite"}),
+    "with standby: action of the wrong shape": frozenset({"action_shape"}),
     "with standby: worker and standby: killed at once": KILLED,
     "with standby: worker: kill -9, then the standby": KILLED,
     "with standby: an operator damps": frozenset({"operator"}),

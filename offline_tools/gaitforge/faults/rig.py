@@ -147,7 +147,7 @@ class Rig:
             config = self.setting.config.replace("{scratch}", str(scratch))
             self.recordings = scratch / "recordings"
             if "[recorder]" not in config:
-                config += f'[recorder]\ndirectory = "{self.recordings}"\nafter_s = 0.5\nkeep = 1000\n'
+                config += f'[recorder]\ndirectory = "{self.recordings}"\nafter_s = 2\nkeep = 1000\n'
             if self.setting.stance_s:
                 config += f"[guard]\nstance_s = {self.setting.stance_s}\n"
             (scratch / "gaitd.toml").write_text(config)

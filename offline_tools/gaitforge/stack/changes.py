@@ -21,7 +21,7 @@ from gaitforge.simulate.trace import Trace
 from gaitforge.stack.processes import Chain, ChainResult, Walk
 
 FIRST_S, APART_S, SPREAD_S = 2.0, 1.0, 0.5
-"""After walking for so long a change each APART_S, later by a share of SPREAD_S, a stride of the Lite3: so they
+"""After walking for so long a change each APART_S, later by a share of SPREAD_S, a stride: so they
 meet every phase of the gait."""
 GOLDEN = 0.5 * (5**0.5 - 1)
 WINDOW_S = 0.5

@@ -52,13 +52,13 @@ class Account:
         return [fill(OBSERVATIONS[each.kind], language, each.values) for each in self.observations]
 
     def when(self) -> str:
-        """The moment of the damping by the robot's clock, and the session."""
+        """The moment by the robot's clock, and the session."""
         info, facts = self.facts.recording.info, self.facts
         unix_s = (facts.zero_ns + info.clock_offset_ns) / 1e9
         moment = datetime.datetime.fromtimestamp(unix_s, datetime.timezone.utc)
         text = moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
-        if facts.damping is not None and facts.damping.session:
-            text += f", session {facts.damping.session}"
+        if facts.session:
+            text += f", session {facts.session}"
         if facts.began_ns:
             text += f", {(facts.zero_ns - facts.began_ns) / 1e9:.1f} s after activate"
         return f"{text}, policy {info.policy} on {info.backend or 'an unknown backend'}"
@@ -88,7 +88,7 @@ class Account:
             "reason": self.verdict.reason,
             "values": _finite(self.verdict.values),
             "at_unix_ns": facts.zero_ns + info.clock_offset_ns,
-            "session": 0 if facts.damping is None else facts.damping.session,
+            "session": facts.session,
             "policy": info.policy,
             "policy_id": info.policy_id,
             "backend": info.backend,

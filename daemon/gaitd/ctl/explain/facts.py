@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
+from gaitd.telemetry.files import FAILOVER
 from gaitd.telemetry.recording import Recording
 from gaitd.wire.codec import decode_either
 from gaitd.wire.frame import WireError
@@ -24,13 +25,15 @@ RECENT_S = 1.0
 
 @dataclass(frozen=True)
 class Facts:
-    """A recording seen from its newest damping, or from its end where there is none."""
+    """A recording seen from its occasion: the damping or failover that it was made for, else its end."""
 
     recording: Recording
 
     @cached_property
     def damping(self) -> Event | None:
         """The change of mode that the file was made for."""
+        if self.recording.info.cause == FAILOVER:
+            return None
         found = [
             event
             for event in self.recording.events
@@ -44,10 +47,25 @@ class Facts:
         return next(iter([*reversed(named), *reversed(found)]), None)
 
     @cached_property
+    def failover(self) -> Event | None:
+        """Where the standby went on, in a file that was made for that."""
+        return self.failovers[-1] if self.recording.info.cause == FAILOVER and self.failovers else None
+
+    @property
+    def occasion(self) -> Event | None:
+        """What the file was made for."""
+        return self.damping or self.failover
+
+    @property
+    def session(self) -> int:
+        """The session of the occasion; 0 for none."""
+        return 0 if self.occasion is None else self.occasion.session
+
+    @cached_property
     def zero_ns(self) -> int:
-        """CLOCK_MONOTONIC at the damping, else at the end."""
-        if self.damping is not None:
-            return self.damping.at_ns
+        """CLOCK_MONOTONIC at the occasion, else at the end."""
+        if self.occasion is not None:
+            return self.occasion.at_ns
         frames, records, events = self.recording.frames, self.recording.records, self.recording.events
         ends = [
             *(int(times.max()) for times in (frames["received_ns"], records["infer_end_ns"]) if len(times)),
@@ -58,7 +76,7 @@ class Facts:
     @cached_property
     def began_ns(self) -> int:
         """When the session began, 0 where the file does not say."""
-        session = 0 if self.damping is None else self.damping.session
+        session = self.session
         return next(
             (
                 event.at_ns
@@ -80,8 +98,8 @@ class Facts:
 
     @property
     def holder(self) -> str:
-        """The process that answered when the session was damped."""
-        return "standby" if self.failovers else "worker"
+        """The process that answered until then."""
+        return "standby" if self.failovers and self.failover is None else "worker"
 
     @property
     def period_s(self) -> float:
@@ -103,11 +121,11 @@ class Facts:
 
     @cached_property
     def steps(self) -> npt.NDArray[Any]:
-        """The records of the session that was damped; of the newest one where none was."""
+        """The records of the session; of the newest one where none is named."""
         records = self.recording.records
         if not len(records):
             return records
-        session = self.damping.session if self.damping is not None else 0
+        session = self.session
         own = records[records["session"] == np.uint64(session)] if session else records[:0]
         return own if len(own) or session else records[records["session"] == records["session"][-1]]
 
@@ -211,6 +229,15 @@ class Facts:
         """When the last command went out; -inf without any."""
         times = self.seconds(self.steps["sent_ns"][self.sent])
         return float(times[times <= 0].max(initial=-np.inf))
+
+    def long_rehearsals(self, after_s: float) -> list[float]:
+        """How long the model held up the worker with no state to answer, s, in those that ended after that.
+
+        They began before the occasion.
+        """
+        found = [event for event in self.recording.events if event.kind is EventKind.REHEARSAL]
+        times = [(self.second(event.at_ns), event.code / 1e6) for event in found]
+        return [lasted for ended, lasted in times if after_s < ended < lasted]
 
     def lines(self, part: str, after_s: float = -60.0) -> list[Event]:
         """Lines of the log that hold ``part``."""

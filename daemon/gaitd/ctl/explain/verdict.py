@@ -10,8 +10,9 @@ import numpy as np
 
 from gaitd.ctl.explain.facts import Facts
 from gaitd.shared.events import Event, EventKind
+from gaitd.shared.guard_memory import FailoverKind
 from gaitd.telemetry.files import GUARDIAN_DIED, LOST
-from gaitd.wire.causes import NO_CAUSE
+from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.generated import CAUSE_UNITS, CauseKind, Reason
 
 _HUNG = re.compile(r"inference has been running for (\d+) ms")
@@ -48,6 +49,8 @@ def judge(facts: Facts) -> Verdict:
     if info.cause == LOST:
         text = next((e.text for e in facts.recording.events if e.kind is EventKind.ERROR), "")
         return Verdict("gaitd_killed", values={"text": text})
+    if facts.failover is not None:
+        return _of_failover(facts, facts.failover)
     if damping is None:
         return Verdict("no_damping")
     reason = Reason.received(damping.reason)
@@ -63,33 +66,43 @@ def _by_reason(facts: Facts, damping: Event, reason: Reason) -> Verdict:
     if reason is Reason.WORKER_DIED:
         return _worker_died(facts, damping)
     if damping.cause is not NO_CAUSE:
-        return _of_cause(facts, damping)
+        return _of_cause(facts, damping.cause, damping.text)
     if reason in (Reason.DEADLINE, Reason.STATE_LOST, Reason.CLIENT_DEADLINE):
         return _of_silence(facts, damping, reason)
     return Verdict("unknown", values={"text": damping.text})
 
 
-def _of_cause(facts: Facts, damping: Event) -> Verdict:
-    cause, joints = damping.cause, facts.recording.info.joints
+def _of_failover(facts: Facts, failover: Event) -> Verdict:
+    """What was wrong with the worker; the robot walks."""
+    if failover.code == FailoverKind.DIED:
+        return _worker_died(facts, failover)
+    if failover.code == FailoverKind.ERRORS and facts.refusals:
+        newest = facts.refusals[-1]
+        return _of_cause(facts, newest.cause, newest.text)
+    return _of_silence(facts, failover, Reason.DEADLINE)
+
+
+def _of_cause(facts: Facts, cause: Cause, text: str) -> Verdict:
+    joints = facts.recording.info.joints
     values: dict[str, Any] = {"unit": CAUSE_UNITS.get(cause.kind, "")}
     if cause.joint is not None and cause.joint < len(joints):
         values["joint"] = joints[cause.joint]
     values |= {"number": cause.number, "bound": cause.bound}
     if cause.kind is CauseKind.BACKEND_ERROR:
         newest = [event.text for event in facts.refusals if event.text]
-        values["text"] = newest[-1] if newest else damping.text
+        values["text"] = newest[-1] if newest else text
     if cause.kind is CauseKind.OLD and (slow := _slow_inference(facts)):
         return slow
     return Verdict(cause.kind.name.lower(), values=values)
 
 
-def _worker_died(facts: Facts, damping: Event) -> Verdict:
+def _worker_died(facts: Facts, death: Event) -> Verdict:
     errors = [
         e for e in facts.recording.events if e.kind is EventKind.ERROR and abs(facts.second(e.at_ns)) < 2
     ]
     if errors:
         return Verdict("worker_error", values={"text": errors[-1].text})
-    how = damping.text
+    how = death.text
     for event in facts.lines(f"{facts.holder} died how=", -0.5)[:1]:
         match = _HOW.search(event.text)
         how = (match[1] or match[2]) if match else how
@@ -100,8 +113,8 @@ def _worker_died(facts: Facts, damping: Event) -> Verdict:
     )
 
 
-def _of_silence(facts: Facts, damping: Event, reason: Reason) -> Verdict:
-    text = damping.text
+def _of_silence(facts: Facts, occasion: Event, reason: Reason) -> Verdict:
+    text = occasion.text
     if match := _UNHEARD.search(text):
         return Verdict("gaitd_unheard", values={"ms": float(match[1])})
     if _STOOD_STILL in text and facts.silence_before_s() > facts.deadline_s / 2:
@@ -147,7 +160,8 @@ def _long_inference(facts: Facts) -> float:
     """The longest inference around the damping, s, if it is long enough to explain it; else 0."""
     ended = facts.seconds(facts.steps["infer_end_ns"])
     near = (ended > -2 * facts.deadline_s) & (facts.begun < 0)
-    longest = float(facts.inference_s[near].max(initial=0.0))
+    lasted = [*facts.inference_s[near].tolist(), *facts.long_rehearsals(-2 * facts.deadline_s)]
+    longest = max(lasted, default=0.0)
     return longest if longest > _LONG_INFERENCE * facts.deadline_s else 0.0
 
 
