@@ -47,7 +47,7 @@ def worker_launch(
             lifeline_fd=lifeline_fd,
             report_fd=report_fd,
             config=config,
-            policy=policy_in(slot),
+            policy_index=policy_in(slot),
             follow=follow,
         )
         return msgspec.json.encode(launch).decode()

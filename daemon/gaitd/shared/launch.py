@@ -48,7 +48,7 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     lifeline_fd: int
     report_fd: int
     config: Config
-    policy: int
+    policy_index: int
     """Index of its policy among those of this gaitd."""
     follow: FollowLaunch | None
     """None: it follows nobody."""

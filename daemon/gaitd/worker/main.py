@@ -55,7 +55,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         backend = FailingBackend(backend)
     for kind in NPU_MEMORY:
         memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
-    common = bundle, backend, launch.slot, guard, memory, config, launch.policy
+    common = bundle, backend, launch.slot, guard, memory, config, launch.policy_index
     if launch.follow is None:
         worker = Worker(*common)
     else:
