@@ -148,6 +148,55 @@ def test_without_a_command_of_the_new_one_the_deadline_ends_it_when_it_would_hav
     assert scene.holder() is None
 
 
+def test_where_the_new_one_dies_before_its_first_command_the_old_one_goes_on(scene: Scene) -> None:
+    before = scene.state
+    assert scene.ask("switch", policy="trot").ok
+    fed_ns = scene.state.fed_ns
+    scene.dies(TROT)
+    assert scene.holder() == 0
+    written = scene.guardian.memory.read_session()
+    assert written is not None
+    assert (written.session, written.epoch) == (before.session, before.epoch + 2)
+    assert scene.state.fed_ns == fed_ns, "nothing but a command feeds the timer"
+    scene.walks(0)
+    # That was all: the next death is one like any other.
+    scene.real._workers.by_slot[1].ready = False
+    scene.dies(0)
+    assert (scene.state.mode, scene.state.reason) == (Mode.DAMPING, Reason.WORKER_DIED)
+
+
+def test_where_the_new_one_says_nothing_the_old_one_goes_on_in_time(scene: Scene) -> None:
+    assert scene.ask("switch", policy="trot").ok
+    last_ns, given_up = scene.state.fed_ns, mock.Mock()
+    scene.real._workers.by_slot[TROT].give_up = given_up
+    while scene.holder() == TROT:
+        scene.wake()
+    assert scene.now_ns - last_ns <= 5 * PERIOD // 2 + PERIOD // 4
+    assert scene.holder() == 0
+    given_up.assert_called_once()
+    scene.walks(0)
+    for _ in range(20):
+        scene.walks(0)
+    assert scene.state.mode is Mode.ACTIVE
+
+
+@pytest.mark.parametrize("what", ["the old one is not ready", "a limit", "it has moved to the standby"])
+def test_what_is_not_undone(scene: Scene, what: str) -> None:
+    assert scene.ask("switch", policy="trot").ok
+    if what == "a limit":
+        scene.memory[TROT].trip.write(Finding(scene.now_ns, scene.state.epoch, Cause(CauseKind.SLEW_LIMIT)))
+    elif what == "the old one is not ready":
+        scene.real._workers.by_slot[0].ready = False
+    else:
+        scene.walks(TROT)
+        assert scene.ask("switch", policy="walk").ok
+        scene.walks(0)
+        scene.dies(0)
+        assert scene.holder() == 1
+    scene.dies(scene.state.slot)
+    assert (scene.state.mode, scene.state.reason) == (Mode.DAMPING, Reason.WORKER_DIED)
+
+
 def test_there_and_back_and_the_standby_is_still_there_once(scene: Scene) -> None:
     for policy, slot in (("trot", TROT), ("walk", 0), ("trot", TROT), ("walk", 0)):
         assert scene.ask("switch", policy=policy).ok

@@ -257,7 +257,7 @@ class _Switchable:
 
     def __init__(self, code: Code, bounds: Bounds, *, agreed: bool = False) -> None:
         manifest, unit = _manifest(bounds), bounds.unit_ns
-        limits = GuardLimits(bounds.deadline * unit, bounds.first_command * unit + 1)
+        self.limits = limits = GuardLimits(bounds.deadline * unit, bounds.first_command * unit + 1)
         bundles = [_bundle(manifest, policy_id=digit * 16) for digit in "ab"]
         self.views: dict[int, WorkerView | None] = {}
         self._bounds = bounds
@@ -273,6 +273,16 @@ class _Switchable:
 
     def _ask(self, peer: bytes, name: str, now_ns: int = NOW, **body: Any) -> Any:
         return self._real.answer(peer, Request(1, name, body), now_ns)
+
+    def undo(self, changed: GuardState) -> GuardState:
+        """The session as it goes on when that change is undone."""
+        real = self._real
+        real.state, real.joint_order, epoch = changed, self._order, real._epoch
+        real.undo_switch()
+        after, setup = real.state, real.joint_order.setup
+        assert isinstance(after, GuardState)
+        assert (setup.epoch, setup.slot) == (after.epoch, after.slot) == (epoch + 1, WORKER_SLOT)
+        return after
 
     def switch(self, before: GuardState, view: WorkerView, lag: int, peer: bytes = b"me") -> int | None:
         """16 * by command + age of feeding, when the session goes on with the other policy."""
@@ -296,8 +306,9 @@ def _switch(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     switchable [tripped][by command][age of feeding][age of the last command or NONE][clock read one step
     ago][the other worker's answer is to a fresh state, to an old one, of another session]: 1 it may.
     switched [by command][age of feeding][age of the last command or NONE][clock]: 16 * by command + age of
-    feeding. selects [the session's owner asks][its hello agreed to others][both workers ready, the next one
-    not, the holder not]: 1 granted.
+    feeding. undoable [tripped][by command][age of feeding][clock]: 1 a change may be undone; undone [as
+    switched]: the same of it. selects [the session's owner asks][its hello agreed to others][both workers
+    ready, the next one not, the holder not]: 1 granted.
     """
     unit, ages = bounds.unit_ns, bounds.guard_ages
     sessions = _Switchable(code, bounds)
@@ -328,9 +339,29 @@ def _switch(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         holder: Any = None if missing == 2 else walking
         return int(asked.switch(before, holder, 0, b"me" if ours else b"another") is not None)
 
+    def changed(by: bool, fed: int) -> GuardState:
+        before = _guard(Mode.ACTIVE, NOW - fed * unit - (not by), by_command=by)
+        return replace(before, slot=POLICY_SLOTS[1], changed_from=WORKER_SLOT)
+
+    def undoable(tripped: bool, by: bool, fed: int, lag: int) -> int:
+        views, now_ns = _views(bounds, NONE, tripped=tripped), NOW - lag * unit
+        limits = sessions.limits
+        return int(any(code.switching.is_undoable(changed(by, fed), view, limits, now_ns) for view in views))
+
+    def undone(by: bool, fed: int, command: int, lag: int) -> int:
+        before = changed(by, fed)
+        after = sessions.undo(before)
+        assert (after.mode, after.session, after.slot) == (Mode.ACTIVE, before.session, WORKER_SLOT)
+        assert after.changed_from is None
+        return 16 * after.fed_by_command + _age(after.fed_ns, bounds)
+
     yes_no = (False, True)
     inputs = list(itertools.product(yes_no, ages, (*ages, NONE), (0, 1)))
     return {
+        "undoable": [
+            undoable(t, by, fed, lag) for t in yes_no for by in yes_no for fed in ages for lag in (0, 1)
+        ],
+        "undone": [undone(*each) for each in inputs],
         "switchable": [switchable(t, *each, kind) for t in yes_no for each in inputs for kind in range(3)],
         "switched": [switched(*each) for each in inputs],
         "selects": [selects(o, a, m) for o in yes_no for a in yes_no for m in range(3)],

@@ -124,6 +124,19 @@ inline bool guardSwitches(State& s, int lag) {
     return true;
 }
 
+/// Guardian._undo_switch: the worker that got the session has said nothing. False when the real one would not.
+inline bool guardUndoesSwitch(State& s, int lag) {
+    if (s[kBefore] == kNone || s[kCommandAge] != kNone) return false;
+    if (!decided("undoable", {{s[kTripped], 2}, {s[kFedByCommand], 2}, {s[kFed], guardAge + 1}, {lag, 2}})) return false;
+    require(!s[kTripped], "the guard damps when the worker trips, and the lease does not move");
+    require(isInTime(s, lag), "the lease does not move after the deadline");
+    const int fed = about(s, "undone", lag);
+    require(fed == 16 * s[kFedByCommand] + s[kFed], "nothing feeds the timer but commands");
+    guardMovesLease(s);
+    writeLease(s, lag);
+    return true;
+}
+
 /// Ours, or of a connection that the client has given up, or of another controller.
 inline void serveActivate(State& s, bool ours, int lag) {
     if (ours) s.set(kAsked, 0);

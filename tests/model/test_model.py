@@ -259,6 +259,27 @@ BUGS = [
         workers="switch",
     ),
     Bug(
+        "a change of policies is undone after a limit",
+        switching,
+        {"        and rules.trip_in(state, holder) is None\n": ""},
+        "the guard damps when the worker trips, and the lease does not move",
+        workers="switch",
+    ),
+    Bug(
+        "a change of policies is undone after the deadline",
+        switching,
+        {"        and not rules.is_overdue(state, holder, limits, now_ns)\n": ""},
+        "the lease does not move after the deadline",
+        workers="switch",
+    ),
+    Bug(
+        "undoing a change of policies feeds the timer",
+        switching,
+        {"slot=state.changed_from, changed": "slot=state.changed_from, fed_ns=10**12, changed"},
+        "nothing feeds the timer but commands",
+        workers="switch",
+    ),
+    Bug(
         "anybody changes the policy",
         sessions,
         {"if peer != self._owner and not (owner is not None and owner.switchable):": "if False:"},

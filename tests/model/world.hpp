@@ -26,6 +26,8 @@ void successors(const State& s, Emit emit) {
             for (const int lag : {0, 1}) {
                 State next = s;
                 if (guardSwitches(next, lag)) emit("the guard answers switch", lag, next);
+                next = s;
+                if (guardUndoesSwitch(next, lag)) emit("the guard undoes a switch", lag, next);
             }
         }
         if (hasStandby && s[kGuardMode] == kActive) {

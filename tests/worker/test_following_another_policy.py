@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,15 +15,17 @@ from gaitd.policy.admission import AdmissionLimits
 from gaitd.policy.fade import Gains
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.guard_memory import SessionSetup
-from gaitd.wire.codec import encode_state
+from gaitd.wire.codec import decode_command, encode_state
 from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import JointCommand
+from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
 from gaitd.worker.model import TimedModel
-from gaitd.worker.standby import Follower, Other
+from gaitd.worker.standby import Follower, Other, StandbyWorker
 from gaitd.worker.step import Frame, PolicyStep
 from support.bundles import contract, small_manifest
 from support.controller import standing_state
+from support.watched import LoopedWorker
 from worker.test_following import EPOCH, HEAD_START_NS, PERIOD_NS, SESSION, SLEW, Pair, Recurrent
 
 STEPS = 5
@@ -178,6 +183,56 @@ def test_the_one_that_had_the_session_follows_it_back() -> None:
     assert back.command is not None
     assert (back.command.epoch, back.command.slot) == (EPOCH + 2, 0)
     assert back.command.stiffness[0] == pytest.approx(50 + (30 - 50) / policies.holder._blend_steps)
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_change_that_is_undone_finds_the_first_one_as_it_was(noticed: bool) -> None:
+    """The other one got the session and said nothing; whether the first one saw that or not."""
+    policies = Policies()
+    other = Other(policies.standby_memory.steps, Gains(np.full(3, 50.0, np.float32), np.ones(3, np.float32)))
+    first = LoopedWorker(
+        loop,
+        policies.bundle,
+        Recurrent(),
+        0,
+        policies.guard,
+        policies.memory.fd,
+        lambda op: None,
+        partial(StandbyWorker, others={2: other}, wake_fd=os.eventfd(0, os.EFD_NONBLOCK)),
+    )
+    worker = first.worker
+
+    def session(epoch: int, slot: int) -> None:
+        policies.guard.write_session(setup_of(epoch, slot))
+        policies.lease(epoch, slot)
+
+    def turn() -> JointCommand:
+        """A state that comes now; the newest command."""
+        time.sleep(PERIOD_NS / 1e9)
+        policies.begin_ns = time.monotonic_ns() - (policies.seq + 1) * PERIOD_NS
+        first._waiting = [policies.frame().data]
+        worker.turn()
+        return decode_command(first.sent[-1], 3)
+
+    session(EPOCH, 0)
+    worker.turn()
+    for _ in range(5):
+        last = turn()
+        assert (last.epoch, last.seq) == (EPOCH, policies.seq)
+    session(EPOCH + 1, 2)
+    if noticed:
+        assert turn().seq == policies.seq - 1, "it is not its to answer"
+        time.sleep(HEAD_START_NS / 1e9)
+        worker.turn()
+        assert worker._words["prepared_epoch"] == EPOCH + 1
+    session(EPOCH + 2, 0)
+    back = turn()
+    assert (back.epoch, back.slot, back.seq) == (EPOCH + 2, 0, policies.seq)
+    assert np.abs(back.joint_position - last.joint_position).max() <= SLEW * (1 + noticed) + 1e-6
+    assert back.stiffness[0] == last.stiffness[0]
+    step = worker._step
+    assert step is not None
+    assert step._pipeline.builder._step == policies.seq, "its history is whole"
 
 
 def test_a_standby_of_the_new_policy_takes_part_in_its_fade() -> None:

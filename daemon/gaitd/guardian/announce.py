@@ -99,6 +99,17 @@ def log_switch(state: GuardState, before: Mapping[str, str], after: Mapping[str,
     )
 
 
+def log_undone_switch(state: GuardState, wanted: Mapping[str, str], why: str) -> None:
+    """The robot walks on, with the policy that it was to leave."""
+    log.warning(
+        "THE POLICY WAS NOT CHANGED",
+        because=why,
+        policy=wanted["name"],
+        session=state.session,
+        holder=f"worker-{state.slot}",
+    )
+
+
 def switch_event(
     state: GuardState, setup: SessionSetup, title: Mapping[str, str], blend_steps: int, now_ns: int
 ) -> Event:

@@ -17,7 +17,7 @@ from typing import Any
 
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
-from gaitd.guardian import announce, failover, rules
+from gaitd.guardian import announce, failover, rules, switching
 from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
@@ -363,6 +363,8 @@ class Guardian:
         if worker is not self._holder:
             sessions.state = failover.explain(sessions.state, worker.slot, how)
             return
+        if self._undo_switch("its worker died", now_ns):
+            return
         if not self._fail_over(FailoverKind.DIED, how, now_ns):
             sessions.state = rules.worker_died(sessions.state, how, now_ns)
             self._apply(now_ns)
@@ -370,6 +372,11 @@ class Guardian:
     def _fail_over_if_wanted(self, now_ns: int) -> None:
         """Before anything says damping: the timer is far from its end."""
         state, standby, worker = self._sessions.state, self._workers.standby, self._worker
+        holder = self._holder
+        if switching.is_silent(state, self._limits, now_ns) and self._undo_switch("it sent nothing", now_ns):
+            holder.give_up("it got the session and sent nothing")
+            self._note_readiness()
+            return
         if standby is None or state.mode is not Mode.ACTIVE or self._holder is not worker:
             return
         why = failover.wanted(state, worker.view(), standby.view(), self._limits, now_ns)
@@ -377,6 +384,20 @@ class Guardian:
             worker.give_up(why[1])
             self._note_readiness()
             self._say_status()
+
+    def _undo_switch(self, why: str, now_ns: int) -> bool:
+        """The worker before the newest change of policies goes on, if the one that got the session failed."""
+        state, sessions = self._sessions.state, self._sessions
+        if state.changed_from is None or not self._workers.by_slot[state.changed_from].ready:
+            return False
+        if not switching.is_undoable(state, self._holder.view(), self._limits, now_ns):
+            return False
+        sessions.undo_switch()
+        self._apply(now_ns)
+        self._workers.wake(sessions.state.slot)
+        announce.log_undone_switch(sessions.state, sessions.title(state.slot), why)
+        self._tell_policy(sessions.state)
+        return True
 
     def _fail_over(self, kind: FailoverKind, why: str, now_ns: int) -> bool:
         """The standby goes on with the session, if it may and can."""

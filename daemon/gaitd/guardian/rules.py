@@ -65,6 +65,8 @@ class GuardState:
     """Stands for this session and its holder; commands of another one feed nothing."""
     slot: int = WORKER_SLOT
     """Of the worker that holds the session."""
+    changed_from: int | None = None
+    """The slot from which the newest change of policies came; None: there was none, or it was undone."""
     moved_ns: int = 0
     """When the standby took over; 0: it did not."""
     moved_why: str = ""

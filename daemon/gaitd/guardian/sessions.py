@@ -128,10 +128,21 @@ class Sessions:
 
     def fail_over(self, worker: WorkerView, why: str, now_ns: int) -> None:
         """The standby goes on with the session of ``worker``, under a new epoch."""
+        self._hand_over(STANDBY_SLOT)
+        last = replace(self.state, changed_from=None)
+        self.state = failover.move(last, worker, self._epoch, STANDBY_SLOT, why, now_ns)
+
+    def undo_switch(self) -> None:
+        """The worker before the newest change of policies goes on, under a new epoch."""
+        assert self.state.changed_from is not None
+        self._hand_over(self.state.changed_from)
+        self.state = switching.undo(self.state, self._epoch)
+
+    def _hand_over(self, slot: int) -> None:
+        """The session goes on with the worker in that slot."""
         self._epoch += 1
-        setup = replace(self.joint_order.setup, epoch=self._epoch, slot=STANDBY_SLOT)
+        setup = replace(self.joint_order.setup, epoch=self._epoch, slot=slot)
         self.joint_order = replace(self.joint_order, setup=setup)
-        self.state = failover.move(self.state, worker, self._epoch, STANDBY_SLOT, why, now_ns)
 
     def answer(self, peer: bytes, request: Request, now_ns: int) -> Reply:
         """Answer one request of a connection."""
@@ -241,9 +252,7 @@ class Sessions:
         if holder is None or why_not:
             name = self._policies[policy].title["name"]
             raise RefusedError(Reason.BACKEND_ERROR, f"no change to policy {name}: {why_not}")
-        self._epoch += 1
-        setup = replace(self.joint_order.setup, epoch=self._epoch, slot=slot)
-        self.joint_order = replace(self.joint_order, setup=setup)
+        self._hand_over(slot)
         self.state = switching.move(state, holder, self._epoch, slot, now_ns)
 
     def _policy_named(self, wanted: str) -> int:

@@ -1,8 +1,8 @@
 """When a session may go on with another policy, and how it does. Pure: views and the clock come in.
 
-A change is no failover: it happens only from a worker that answers to one that has an answer, and where
-something is wrong, the worker before keeps the session and the rules decide. The deadline goes on from the
-last command as if nothing had happened.
+A change is no failover: it happens only from a worker that answers to one that has an answer. Where the new
+one fails before its first command, the one before, whose last command is in force, goes on. The deadline goes
+on from the last command as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gaitd.guardian import rules
-from gaitd.guardian.failover import FRESH
+from gaitd.guardian.failover import FRESH, SILENCE
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
+from gaitd.wire.generated import Mode
 
 
 def obstacle(
@@ -52,4 +53,26 @@ def obstacle(
 
 def move(state: GuardState, holder: WorkerView, epoch: int, slot: int, now_ns: int) -> GuardState:
     """The session goes on with the worker in ``slot``. What ``holder`` sent feeds the timer, not this."""
-    return replace(rules.fed(state, holder, now_ns), epoch=epoch, slot=slot)
+    return replace(rules.fed(state, holder, now_ns), epoch=epoch, slot=slot, changed_from=state.slot)
+
+
+def is_undoable(state: GuardState, holder: WorkerView, limits: GuardLimits, now_ns: int) -> bool:
+    """Whether the worker before the newest change of policies may go on: ``holder`` has said nothing yet."""
+    return (
+        state.mode is Mode.ACTIVE
+        and state.changed_from is not None
+        and holder.last_command_epoch != state.epoch
+        and rules.trip_in(state, holder) is None
+        and not rules.is_overdue(state, holder, limits, now_ns)
+    )
+
+
+def is_silent(state: GuardState, limits: GuardLimits, now_ns: int) -> bool:
+    """Whether one that lives and has said nothing yet is taken to fail."""
+    return now_ns - state.fed_ns > limits.deadline_ns * SILENCE
+
+
+def undo(state: GuardState, epoch: int) -> GuardState:
+    """The worker before goes on. Nothing feeds the timer."""
+    assert state.changed_from is not None
+    return replace(state, epoch=epoch, slot=state.changed_from, changed_from=None)

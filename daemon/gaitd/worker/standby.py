@@ -252,8 +252,9 @@ class StandbyWorker(Worker):
         elif follower is not None:
             self._follower = None
             self._take_over(follower, setup)
-        else:  # it is ours again before we saw that it was not
+        else:  # it is ours again before we saw that it was not: nobody else has answered
             step.setup = setup
+            self._words["state_interval_epoch"] = setup.epoch
 
     def _follow_from_now(self, word: int) -> None:
         setup = self._named_by(word)
