@@ -170,8 +170,9 @@ class Standby(_Section, frozen=True, kw_only=True):
 class Switch(_Section, frozen=True, kw_only=True):
     """Changes from one loaded policy to another while the robot walks."""
 
-    blend_steps: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
-    """Control steps over which targets and gains go from the old policy's to the new one's."""
+    blend_steps: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
+    """Control steps over which targets go from the last one of the old policy to the new one's own, and gains
+    with them. In simulation 1 to 10 leave a walk as it is; with 20 it stumbles, with 40 it nearly falls."""
 
 
 MIN_STANDBY_DEADLINE_PERIODS = 4.0
