@@ -46,9 +46,10 @@ test-target: $(VENV)/.test cpp  ## as root: the package on Ubuntu 20.04 to 24.04
 test-thorough: $(VENV)/.test cpp rknn  ## more cases of what make test checks: planted bugs, seeds, robots, steps
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m thorough
 
-model: $(VENV)/.test  ## the model of the safety logic with larger bounds, with a standby, and with two workers
+model: $(VENV)/.test  ## the model of the safety logic with larger bounds, with a standby, with several policies, and with two workers
 	GAITD_MODEL=2,1,2 $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=standby $(BIN)/python -m pytest tests/model -s -k every_property --must-run
+	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=switch $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 
 train: $(VENV)/.demo  ## train the walking policy of TRAIN=examples/lite3_trained/train.yaml, and make a bundle of it

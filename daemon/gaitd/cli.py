@@ -18,6 +18,7 @@ from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.fit import check_fit, notes_of_fit
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
+from gaitd.bundle.together import check_together
 from gaitd.errors import BackendError, InputError, ResourceError, printable
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.system.command_line import run_command
@@ -47,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--bundle",
         type=Path,
-        help="policy bundle: a directory or .gaitd file (default: the active policy of gaitctl)",
+        action="append",
+        help="policy bundle: a directory or .gaitd file (default: the active policies of gaitctl); "
+        "given again: a further policy, to which a session may change",
     )
     run.add_argument("--config", type=Path, help="this file alone (default: the robot's)")
     run.add_argument("--runtime-dir", help="directory of the sockets (default: from the config, /run/gaitd)")
@@ -79,22 +82,27 @@ def _guard(options: argparse.Namespace) -> int:
     from gaitd.guardian.main import Guardian
 
     config = _configured(options)
-    bundle = _open_bundle(options.bundle)
-    check_fit(bundle, config)
+    bundles = _open_bundles(options.bundle)
+    for each in bundles:
+        check_fit(each, config)
+    check_together(bundles, config)
+    bundle, *beside = bundles
     writer = start_logging()
     for note in notes_of_fit(bundle, config):
         log.warning("%s", note)
     try:
-        Guardian(bundle, config, backends_to_try(config.daemon.backend, bundle)).run()
+        Guardian(bundle, config, backends_to_try(config.daemon.backend, bundle), beside=beside).run()
     finally:
         writer.stop()
     return 0
 
 
-def _open_bundle(path: Path | None) -> Bundle:
-    if path is None:
-        return PolicyStore().open_active()
-    return open_bundle(path.resolve())  # a link may point elsewhere when the worker starts again
+def _open_bundles(paths: list[Path] | None) -> list[Bundle]:
+    """The first one first."""
+    if paths is None:
+        return PolicyStore().open_selected()
+    # A link may point elsewhere when a worker starts again.
+    return [open_bundle(path.resolve()) for path in paths]
 
 
 def _configured(options: argparse.Namespace) -> Config:

@@ -87,7 +87,7 @@ def test_killed_at_any_call_it_is_the_old_or_the_new(
             assert content(killed) == after
         else:
             assert content(killed) in (before, after)
-        assert killed.rollback_target().id == killed.selection().previous
+        assert killed.rollback_target()[0].id == killed.selection().previous
 
 
 def test_the_last_try_of_a_killed_removal_and_reinstallation(store: PolicyStore, bundles: Bundles) -> None:

@@ -77,12 +77,18 @@ public:
         {0, "zmq", "state", "command"}};
     std::atomic<std::uint64_t> next_session{100};
     std::atomic<char> policy{'a'};             ///< The policy's id is 16 times this letter.
+    std::atomic<bool> two_policies{false};     ///< Beside that one there is `other`, of 16 times z.
+    std::atomic<std::uint8_t> first_policy{0};  ///< What a session begins with.
+    std::atomic<std::uint8_t> walking{0};       ///< The policy in the worker's commands.
+    std::string refuses_switch;                ///< Not empty: a change of policy is refused with this text.
     std::atomic<std::size_t> observation_dim{45};
     std::string refuses_hello;                 ///< Not empty: hello is refused with this text.
     std::atomic<const char*> misses{""};       ///< A key that hello's reply does not have.
 
     // What came.
     std::atomic<std::uint64_t> hellos{0};
+    std::atomic<std::uint64_t> switches{0};
+    std::atomic<bool> switchable{false};       ///< As the newest hello has it.
     std::atomic<std::uint64_t> activates{0};
     std::atomic<std::uint64_t> released_session{0};
     std::atomic<std::uint64_t> states{0};
@@ -140,6 +146,7 @@ public:
         command.state_stamp_ns = message.state.stamp_ns;
         command.publish_stamp_ns = gaitd::monotonicNow_ns();
         command.mode = gaitd::Mode::Active;
+        command.policy = walking.load();
         command.joint_position.fill(0.1F);
         command.stiffness.fill(30.0F);
         command.damping.fill(1.0F);
@@ -229,6 +236,10 @@ private:
         packer.pack(id);
         if (name == "hello") {
             ++hellos;
+            switchable = false;
+            for (std::uint32_t i = 0; i < body.via.map.size; ++i) {
+                if (body.via.map.ptr[i].key.as<std::string>() == "switchable") switchable = body.via.map.ptr[i].val.as<bool>();
+            }
             noteAccount(gaitd::control::field(body, "account"));
             refuses_hello.empty() ? packContract(packer) : refuse(packer, gaitd::Reason::Contract, refuses_hello);
         } else if (name == "activate") {
@@ -244,6 +255,19 @@ private:
                 packer.pack(epoch.load());
                 packer.pack(std::string("slot"));
                 packer.pack(slot.load());
+            }
+        } else if (name == "switch") {
+            ++switches;
+            const bool other = gaitd::control::value<std::string>(body, "policy") == "other";
+            if (!refuses_switch.empty()) {
+                refuse(packer, gaitd::Reason::BackendError, refuses_switch);
+            } else {
+                const bool in_session = lastState().session != 0;
+                (in_session ? walking : first_policy) = other ? 1 : 0;
+                packer.pack(true);
+                packer.pack_map(1);
+                packer.pack(std::string("session"));
+                packer.pack(in_session ? lastState().session : 0);
             }
         } else {
             using gaitd::control::value;
@@ -294,10 +318,12 @@ private:
         packer.pack(named("gaitd"));
         packer.pack(std::string("0.0.0"));
         packer.pack(named("policies"));
-        packer.pack(std::vector<std::map<std::string, std::string>>{
-            {{"id", std::string(16, policy.load())}, {"name", "fake"}, {"version", "1"}}});
+        std::vector<std::map<std::string, std::string>> policies{
+            {{"id", std::string(16, policy.load())}, {"name", "fake"}, {"version", "1"}}};
+        if (two_policies.load()) policies.push_back({{"id", std::string(16, 'z')}, {"name", "other"}, {"version", "1"}});
+        packer.pack(policies);
         packer.pack(named("policy"));
-        packer.pack(0);
+        packer.pack(first_policy.load());
         packer.pack(named("period_ns"));
         packer.pack(kPeriod_ns);
         packer.pack(named("times"));

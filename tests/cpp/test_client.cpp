@@ -929,4 +929,64 @@ CASE(what_is_larger_than_any_message_is_refused_and_the_robot_walks_on) {
     CHECK(scene.loop.until([&](const JointCommand& command) { return active(command) && command.seq > seq + 5; }));
 }
 
+CASE(while_idle_the_next_session_begins_with_the_policy_that_was_selected) {
+    Scene scene;
+    scene.gaitd->two_policies = true;
+    scene.client.hello(milliseconds(5000));
+    CHECK_EQUAL(scene.client.selection(), Selection::None);
+    CHECK(scene.client.select("other"));
+    CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.selection() == Selection::Granted; }));
+    CHECK_EQUAL(scene.client.selectionError(), "");
+    CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.contract().firstPolicy().name == "other"; }));
+    scene.gaitd->walking = 1;
+    scene.walk();  // Without a renewal, and though gaitd's contract is another one than at hello().
+    CHECK_EQUAL(scene.client.command(monotonicNow_ns()).policy, 1);
+}
+
+CASE(in_mid_walk_the_session_goes_on_with_the_policy_that_is_selected) {
+    Scene scene;
+    scene.gaitd->two_policies = true;
+    scene.client.hello(milliseconds(5000));
+    const std::uint64_t session = scene.walk();
+    CHECK(scene.client.select("other"));
+    CHECK(scene.loop.until([](const JointCommand& command) { return active(command) && command.policy == 1; }));
+    CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.selection() == Selection::Granted; }));
+    CHECK_EQUAL(scene.client.session(), session);
+    CHECK_EQUAL(scene.client.contract().policy, 0U);
+}
+
+CASE(a_change_of_policy_that_is_refused_says_why_and_the_robot_walks_on) {
+    Scene scene;
+    scene.gaitd->refuses_switch = "no change to policy other: its worker is not ready";
+    const std::uint64_t session = scene.walk();
+    CHECK(scene.client.select("other"));
+    CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.selection() == Selection::Refused; }));
+    CHECK(scene.client.selectionError().find("its worker is not ready") != std::string::npos);
+    CHECK(scene.loop.until(active));
+    CHECK_EQUAL(scene.client.session(), session);
+    CHECK_EQUAL(scene.client.obstacle(), "");
+    CHECK_EQUAL(scene.gaitd->switches.load(), 1U);
+}
+
+CASE(a_change_of_policy_that_nobody_answers_ends_in_time) {
+    Scene scene;
+    scene.walk();
+    scene.gaitd->answers_control = false;
+    CHECK(scene.client.select("other"));
+    CHECK(scene.loop.until([&](const JointCommand&) { return scene.client.selection() == Selection::Refused; }));
+    CHECK(scene.client.selectionError().find("did not answer") != std::string::npos);
+    CHECK(!scene.client.select(std::string(kMaxPolicyName + 1, 'x')));
+    CHECK_EQUAL(scene.client.selection(), Selection::Refused);
+}
+
+CASE(only_a_controller_that_agrees_says_so_in_its_hello) {
+    Scene scene;
+    CHECK(!scene.gaitd->switchable.load());
+    Config agrees = config(scene.dir);
+    agrees.switchable = true;
+    Client other(agrees);
+    other.hello(milliseconds(5000));
+    CHECK(scene.gaitd->switchable.load());
+}
+
 int main() { return check::run(); }

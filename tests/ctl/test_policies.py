@@ -189,3 +189,36 @@ def test_gaitd_without_an_active_policy_says_what_to_do(
     monkeypatch.setattr(PolicyStore.__init__, "__defaults__", (tmp_path,))
     assert gaitd_main(["run", "--runtime-dir", str(tmp_path / "run")]) == 2
     assert "gaitctl install" in capsys.readouterr().err
+
+
+def test_several_policies_run_beside_each_other(shelf: Shelf) -> None:
+    for bundle in (shelf.first, shelf.second):
+        shelf("install", bundle)
+    first, second = (open_bundle(bundle).id for bundle in (shelf.first, shelf.second))
+    shelf("activate", second)
+    written = (shelf.store / "selection.json").read_text()
+    assert "beside" not in written, "an earlier release could not read it"
+    code, said, _ = shelf("activate", first[:8], second[:8])
+    assert code == 0
+    assert f"active {first[:16]}, beside it {second[:16]}, " in said
+    assert [bundle.id for bundle in PolicyStore(shelf.store).open_selected()] == [first, second]
+    marks = dict(line.split()[:2] for line in shelf("list")[1].splitlines())
+    assert marks == {first[:16]: "active", second[:16]: "beside"}
+    code, _, error = shelf("remove", second[:8])
+    assert (code, "is beside the active one" in error) == (2, True)
+    assert shelf("rollback")[0] == 0
+    assert [bundle.id for bundle in PolicyStore(shelf.store).open_selected()] == [second]
+    assert "is the previous one" in shelf("remove", first[:8])[2]
+    assert shelf("rollback")[0] == 0
+    assert [bundle.id for bundle in PolicyStore(shelf.store).open_selected()] == [first, second]
+
+
+def test_policies_that_do_not_agree_are_not_activated(shelf: Shelf, tmp_path: Path) -> None:
+    slow = write_small_bundle(tmp_path / "slow.gaitd", small_manifest(control_period_s=0.02))
+    for bundle in (shelf.first, slow):
+        shelf("install", bundle)
+    shelf("activate", open_bundle(shelf.first).id)
+    code, _, error = shelf("activate", open_bundle(shelf.first).id, open_bundle(slow).id)
+    assert code == 2
+    assert "its control_period_s is 0.02" in error
+    assert [bundle.id for bundle in PolicyStore(shelf.store).open_selected()] == [open_bundle(shelf.first).id]

@@ -447,6 +447,23 @@ def test_a_change_of_workers_and_then_the_standbys_end_are_told(small_bundle: Bu
     )
 
 
+def test_of_another_policys_worker_its_own_end_is_told(small_bundle: Bundle) -> None:
+    title = {"id": "b" * 16, "name": "trot", "version": "1.0.0"}
+    with walking(small_bundle) as tape:
+        moved = replace(tape.state, epoch=tape.epoch + 1, slot=2)
+        tape.guard.events.write(announce.switch_event(moved, tape.setup, title, 10, tape.now_ns))
+        tape.become(moved)
+        tape.now_ns += 200_000_000
+        tape.log('worker died how="worker killed by SIGKILL"')
+        tape.damp(Reason.WORKER_DIED)
+        tape.log('policy-1 died how="policy-1 killed by SIGSEGV"')
+        found = account(tape)
+    assert (found.verdict.kind, found.verdict.values["text"]) == (
+        "worker_crashed",
+        "policy-1 killed by SIGSEGV",
+    )
+
+
 # ---- the command ----
 
 

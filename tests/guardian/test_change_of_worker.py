@@ -81,7 +81,7 @@ class Scene:
 
     @property
     def workers(self) -> list[Any]:
-        return list(self.real._workers.by_slot)
+        return self.real._workers.all  # type: ignore[no-any-return]
 
     def commands(self, memory: WorkerMemory, epoch: int) -> None:
         memory.words["last_command_epoch"] = epoch

@@ -323,7 +323,7 @@ def test_a_huge_hello_gets_an_answer_that_fits(peer: Peer) -> None:
 
 
 def test_an_unknown_request_names_the_known_ones(peer: Peer) -> None:
-    refused(peer.ask("dance"), Reason.CONTRACT, "'dance'", "hello, activate, release, damp, status")
+    refused(peer.ask("dance"), Reason.CONTRACT, "'dance'", "hello, activate, release, damp, switch, status")
 
 
 @pytest.mark.parametrize("name", ["activate", "status"])

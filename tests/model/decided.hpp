@@ -24,6 +24,7 @@ inline int D, A, F;  // Deadline, oldest state answered, first command: in contr
 inline std::uint64_t kUnit_ns;
 inline bool movesLease = false;  // Two workers, and a guardian that moves the lease between their slots, at any time.
 inline bool hasStandby = false;  // Two workers, and the real guardian's decision on when it does so.
+inline bool switches = false;    // The real guardian also moves it on request, as often as anybody asks.
 inline int guardAge, stateAge, commandAge, beatAge;  // The oldest age of its kind that is told apart.
 
 inline void load(const char* path) {

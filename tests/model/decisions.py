@@ -25,7 +25,7 @@ from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
-from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
+from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT, WORKER_SLOT
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import decode_command, encode_state
@@ -74,6 +74,7 @@ class Code:
 
     rules: ModuleType
     failover: ModuleType
+    switching: ModuleType
     sessions: ModuleType
     main: ModuleType
     lease: ModuleType
@@ -82,17 +83,25 @@ class Code:
     loop: ModuleType
 
 
-def tables(code: Code, bounds: Bounds, *, standby: bool = False) -> dict[str, list[int]]:
-    """Every table by name; explore.cpp names the indices. Those of the ``standby`` take a while."""
+def tables(
+    code: Code, bounds: Bounds, *, standby: bool = False, switch: bool = False
+) -> dict[str, list[int]]:
+    """Every table by name; explore.cpp names the indices. Those of the last two take a while."""
     with (
         mock.patch.object(time, "monotonic_ns", return_value=NOW),
         mock.patch.object(code.main, "lease", code.lease),
         mock.patch.object(code.failover, "rules", code.rules),
+        mock.patch.object(code.switching, "rules", code.rules),
         mock.patch.object(code.sessions, "failover", code.failover),
+        mock.patch.object(code.sessions, "switching", code.switching),
         mock.patch.object(code.answer, "lease", code.lease),
         mock.patch.object(code.loop, "lease", code.lease),
     ):
-        return {**_tables(code, bounds), **(_failover(code, bounds) if standby else {})}
+        return {
+            **_tables(code, bounds),
+            **(_failover(code, bounds) if standby else {}),
+            **(_switch(code, bounds) if switch else {}),
+        }
 
 
 def _tables(code: Code, bounds: Bounds) -> dict[str, list[int]]:
@@ -198,12 +207,21 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         return replace(view, prepared_ns=prepared_ns, prepared_epoch=epoch)
 
     def movable(moved: bool, tripped: bool, by: bool, fed: int, command: int, lag: int, kind: int) -> int:
-        before = replace(state(by, fed), slot=STANDBY_SLOT if moved else WORKER_SLOT)
+        # A session that has moved may be back in the first slot, by a change of policies.
+        places = [(STANDBY_SLOT, NOW), (WORKER_SLOT, NOW)] if moved else [(WORKER_SLOT, 0)]
         now_ns = NOW - lag * unit
         prepared_ns = now_ns - 2 * bounds.deadline * unit if kind == 1 else now_ns
         second = standby(prepared_ns, OTHER_EPOCH if kind == 2 else EPOCH)
         views = _views(bounds, command, tripped=tripped)
-        return int(any(code.failover.is_possible(before, view, second, limits, now_ns) for view in views))
+        return int(
+            any(
+                code.failover.is_possible(
+                    replace(state(by, fed), slot=slot, moved_ns=moved_ns), view, second, limits, now_ns
+                )
+                for view in views
+                for slot, moved_ns in places
+            )
+        )
 
     def silent(by: bool, fed: int, command: int, lag: int) -> int:
         views, now_ns = _views(bounds, command, tripped=False), NOW - lag * unit
@@ -234,6 +252,122 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     }
 
 
+class _Switchable:
+    """Real sessions with two policies, and a controller in one that walks."""
+
+    def __init__(self, code: Code, bounds: Bounds, *, agreed: bool = False) -> None:
+        manifest, unit = _manifest(bounds), bounds.unit_ns
+        self.limits = limits = GuardLimits(bounds.deadline * unit, bounds.first_command * unit + 1)
+        bundles = [_bundle(manifest, policy_id=digit * 16) for digit in "ab"]
+        self.views: dict[int, WorkerView | None] = {}
+        self._bounds = bounds
+        self._real = code.sessions.Sessions(
+            bundles[0], limits, SESSION, dict, 0, beside=bundles[1:], view=lambda slot: self.views[slot]
+        )
+        self._real.worker_ready = True
+        hello = {"controller": "model", "joints": manifest.joints, "fields": ALL_FIELDS}
+        for peer, consent in ((b"me", {"switchable": True} if agreed else {}), (b"another", {})):
+            assert self._ask(peer, "hello", **hello, **consent).ok
+        assert self._ask(b"me", "activate").ok
+        self._order = self._real.joint_order
+
+    def _ask(self, peer: bytes, name: str, now_ns: int = NOW, **body: Any) -> Any:
+        return self._real.answer(peer, Request(1, name, body), now_ns)
+
+    def undo(self, changed: GuardState) -> GuardState:
+        """The session as it goes on when that change is undone."""
+        real = self._real
+        real.state, real.joint_order, epoch = changed, self._order, real._epoch
+        real.undo_switch()
+        after, setup = real.state, real.joint_order.setup
+        assert isinstance(after, GuardState)
+        assert (setup.epoch, setup.slot) == (after.epoch, after.slot) == (epoch + 1, WORKER_SLOT)
+        return after
+
+    def switch(self, before: GuardState, view: WorkerView, lag: int, peer: bytes = b"me") -> int | None:
+        """16 * by command + age of feeding, when the session goes on with the other policy."""
+        real, self.views[WORKER_SLOT] = self._real, view
+        real.state, real.joint_order = before, self._order
+        reply = self._ask(peer, "switch", NOW - lag * self._bounds.unit_ns, policy="b")
+        after, setup = real.state, real.joint_order.setup
+        if not reply.ok:
+            assert (after, setup) == (before, self._order.setup), "a change that is refused changes nothing"
+            return None
+        assert (after.mode, after.session, after.slot) == (Mode.ACTIVE, before.session, POLICY_SLOTS[1])
+        assert (after.moved_ns, after.epoch) == (before.moved_ns, reply.body["epoch"])
+        assert (setup.epoch, setup.slot) == (after.epoch, after.slot)
+        assert reply.body["policy"] == 1
+        return 16 * after.fed_by_command + _age(after.fed_ns, self._bounds)
+
+
+def _switch(code: Code, bounds: Bounds) -> dict[str, list[int]]:
+    """Whether a session goes on with another policy, and what its timer is then.
+
+    switchable [tripped][by command][age of feeding][age of the last command or NONE][clock read one step
+    ago][the other worker's answer is to a fresh state, to an old one, of another session]: 1 it may.
+    switched [by command][age of feeding][age of the last command or NONE][clock]: 16 * by command + age of
+    feeding. undoable [tripped][by command][age of feeding][clock]: 1 a change may be undone; undone [as
+    switched]: the same of it. selects [the session's owner asks][its hello agreed to others][both workers
+    ready, the next one not, the holder not]: 1 granted.
+    """
+    unit, ages = bounds.unit_ns, bounds.guard_ages
+    sessions = _Switchable(code, bounds)
+    idle = next(_views(bounds, NONE, tripped=False))
+
+    def outcomes(tripped: bool, by: bool, fed: int, command: int, lag: int, kind: int = 0) -> set[int | None]:
+        now_ns = NOW - lag * unit
+        before = _guard(Mode.ACTIVE, NOW - fed * unit - (not by), by_command=by)
+        prepared_ns = now_ns - 2 * bounds.deadline * unit if kind == 1 else now_ns
+        epoch = OTHER_EPOCH if kind == 2 else EPOCH
+        sessions.views[POLICY_SLOTS[1]] = replace(idle, prepared_ns=prepared_ns, prepared_epoch=epoch)
+        return {sessions.switch(before, view, lag) for view in _views(bounds, command, tripped=tripped)}
+
+    def switchable(*case: Any) -> int:
+        return int(outcomes(*case) != {None})
+
+    def switched(*case: Any) -> int:
+        found = outcomes(False, *case) - {None}
+        assert len(found) <= 1
+        return next(iter(found), 0) or 0
+
+    def selects(ours: bool, agreed: bool, missing: int) -> int:
+        asked = _Switchable(code, bounds, agreed=agreed)
+        walking = replace(idle, last_command_epoch=EPOCH, last_command_ns=NOW)
+        other = replace(idle, prepared_ns=NOW, prepared_epoch=EPOCH)
+        asked.views[POLICY_SLOTS[1]] = None if missing == 1 else other
+        before = _guard(Mode.ACTIVE, NOW, by_command=True)
+        holder: Any = None if missing == 2 else walking
+        return int(asked.switch(before, holder, 0, b"me" if ours else b"another") is not None)
+
+    def changed(by: bool, fed: int) -> GuardState:
+        before = _guard(Mode.ACTIVE, NOW - fed * unit - (not by), by_command=by)
+        return replace(before, slot=POLICY_SLOTS[1], changed_from=WORKER_SLOT)
+
+    def undoable(tripped: bool, by: bool, fed: int, lag: int) -> int:
+        views, now_ns = _views(bounds, NONE, tripped=tripped), NOW - lag * unit
+        limits = sessions.limits
+        return int(any(code.switching.is_undoable(changed(by, fed), view, limits, now_ns) for view in views))
+
+    def undone(by: bool, fed: int, command: int, lag: int) -> int:
+        before = changed(by, fed)
+        after = sessions.undo(before)
+        assert (after.mode, after.session, after.slot) == (Mode.ACTIVE, before.session, WORKER_SLOT)
+        assert after.changed_from is None
+        return 16 * after.fed_by_command + _age(after.fed_ns, bounds)
+
+    yes_no = (False, True)
+    inputs = list(itertools.product(yes_no, ages, (*ages, NONE), (0, 1)))
+    return {
+        "undoable": [
+            undoable(t, by, fed, lag) for t in yes_no for by in yes_no for fed in ages for lag in (0, 1)
+        ],
+        "undone": [undone(*each) for each in inputs],
+        "switchable": [switchable(t, *each, kind) for t in yes_no for each in inputs for kind in range(3)],
+        "switched": [switched(*each) for each in inputs],
+        "selects": [selects(o, a, m) for o in yes_no for a in yes_no for m in range(3)],
+    }
+
+
 def _manifest(bounds: Bounds, **limits: Any) -> Manifest:
     plain = small_manifest(control_period_s=bounds.unit_ns / 1e9)
     for name, change in limits.items():
@@ -241,9 +375,9 @@ def _manifest(bounds: Bounds, **limits: Any) -> Manifest:
     return contract(plain)
 
 
-def _bundle(manifest: Manifest) -> Any:
+def _bundle(manifest: Manifest, policy_id: str = "0" * 16) -> Any:
     return SimpleNamespace(
-        manifest=manifest, policy_id="0" * 16, pipeline=lambda: PolicyPipeline(manifest, None)
+        manifest=manifest, policy_id=policy_id, pipeline=lambda: PolicyPipeline(manifest, None)
     )
 
 
@@ -366,7 +500,7 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     )
     guardian._silence_ns = 0
     guardian._worker = SimpleNamespace(view=lambda: view)
-    guardian._workers = SimpleNamespace(by_slot=[guardian._worker], standby=None)
+    guardian._workers = SimpleNamespace(by_slot={WORKER_SLOT: guardian._worker}, standby=None)
     guardian._children = SimpleNamespace(restart_if_dead=lambda *_: None)
     guardian._telemetry = None
     for name in (

@@ -1,10 +1,10 @@
 // Every interleaving of guardian, worker, client and the channels between them, searched to the end.
 //
-//   explore TABLES one|standby|two
+//   explore TABLES one|standby|switch|two
 //
 // TABLES holds what the real Python decides for each input (decisions.py); the client's decisions are made by the
-// real gaitd::Latch. `standby`: a second worker to which the real guardian moves a session, `two`: to which it
-// may move at any time. What is written down here is only who may do what, and when: anything at any time. Any process
+// real gaitd::Latch. `standby`: a second worker to which the real guardian moves a session, `switch`: and
+// another policy's to which it moves one on request; `two`: one to which it may move at any time. What is written down here is only who may do what, and when: anything at any time. Any process
 // may pause, die and return between any two steps; state and command channels lose, duplicate, delay and reorder
 // without bound. Time goes in control steps; ages beyond the last that makes a difference are one, so the state
 // space is finite and the search ends.
@@ -149,6 +149,37 @@ void checkFailover() {
     }
 }
 
+/// What holds of a change of policies for every input, reached or not.
+void checkSwitch() {
+    for (const int answer : {1, 2}) {
+        for (std::size_t rest = 0; rest < tables.at("switchable").size() / 3; ++rest) {
+            require(!tables.at("switchable")[rest * 3 + static_cast<std::size_t>(answer)],
+                    "the policy changes only to a worker with an answer to a fresh state of the session");
+        }
+    }
+    for (int command = 0; command <= guardAge; ++command) {
+        for (int fed = command; fed <= guardAge; ++fed) {
+            for (const int by : {0, 1}) {
+                const auto about = [&](const char* table, bool fresh) {
+                    return fresh ? decided(table, {{0, 2}, {by, 2}, {fed, guardAge + 1}, {command, guardAge + 2}, {0, 2}, {0, 3}})
+                                 : decided(table, {{by, 2}, {fed, guardAge + 1}, {command, guardAge + 2}, {0, 2}});
+                };
+                require(!about("switchable", true) || about("switched", false) == 16 + command,
+                        "the timer goes on from the last command");
+            }
+        }
+    }
+    for (const int ours : {0, 1}) {
+        for (const int agreed : {0, 1}) {
+            for (const int worker : {0, 1, 2}) {
+                require(((ours || agreed) && worker == 0) || !decided("selects", {{ours, 2}, {agreed, 2}, {worker, 3}}),
+                        "only the session's owner, or who has its consent, changes the policy, between workers that are there");
+            }
+        }
+    }
+    require(decided("selects", {{1, 2}, {0, 2}, {0, 3}}), "the session's owner may change the policy");
+}
+
 int search() {
     for (int last = 0; last <= stateAge + 1; ++last) {
         for (int age = 0; age <= stateAge; ++age) {
@@ -159,6 +190,7 @@ int search() {
     require(decided("damp", {{kActive, 3}, {2, 3}}) == kActive && decided("release", {{kActive, 3}, {1, 2}, {1, 2}}) == kActive,
             "a request that names another session changes nothing");
     if (hasStandby) checkFailover();
+    if (switches) checkSwitch();
     if (violated != nullptr) {
         std::printf("VIOLATED: %s\n", violated);
         return 1;
@@ -214,11 +246,12 @@ int search() {
 
 int main(int count, char** arguments) {
     if (count != 3) {
-        std::fprintf(stderr, "explore TABLES one|standby|two\n");
+        std::fprintf(stderr, "explore TABLES one|standby|switch|two\n");
         return 2;
     }
     load(arguments[1]);
     movesLease = std::string(arguments[2]) == "two";
-    hasStandby = std::string(arguments[2]) == "standby";
+    switches = std::string(arguments[2]) == "switch";
+    hasStandby = switches || std::string(arguments[2]) == "standby";
     return search();
 }

@@ -134,7 +134,7 @@ inline State normal(State s) {
     if (s[kClientSession] == 0 || s[kClientMode] == kDamping) s.set(kClientOld, 0);
     if (s[kReplySession] == 0) s.set(kReplyOld, 0);
     // What one worker has taken, the one that gets the lease after it has not.
-    const int taken = !movesLease && !hasStandby && s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
+    const int taken = !movesLease && !hasStandby && !switches && s[kWorkerSession] == s[kClientSession] ? s[kLastState] + 1 : stateAge;
     s.set(kStates, s[kStates] & ((1 << std::min(taken, stateAge)) - 1));
     std::array<int, 8> names{};
     int next = 1;

@@ -60,7 +60,7 @@ inline void guardWrites(State& s, int lag) {
 }
 
 /// The lease goes to the worker in the other slot, which is ready, under a new epoch of the same session. The guard has just
-/// looked at the one that loses it, whose last command may still leave. (The real one does it as in guardFailsOver.)
+/// looked at the one that loses it, whose last command may still leave. (The real one does it as in handOver.)
 inline void guardMovesLease(State& s) {
     int late = s[kCommands] | s[kOldCommands];
     const bool leaves = s[kPhase] >= kAnswers && tables.at("sends")[static_cast<std::size_t>(s[kPhase] - kAnswers)] == kSend;
@@ -77,20 +77,17 @@ inline void guardMovesLease(State& s) {
     forgetStep(s);
 }
 
-/// Guardian._fail_over. False when the real one would not: `silent` asks about a worker that lives.
-inline bool guardFailsOver(State& s, bool silent, int lag) {
+/// What the real guardian says of the session as it is, in a table without and in one with more before it.
+inline int about(const State& s, const char* table, int lag) {
     const int command = s[kCommandAge] == kNone ? guardAge + 1 : s[kCommandAge];
-    const auto about = [&](const char* table) {
-        return decided(table, {{s[kFedByCommand], 2}, {s[kFed], guardAge + 1}, {command, guardAge + 2}, {lag, 2}});
-    };
-    if (lag == 1 && s[kCommandAge] == 0) return false;  // It would count from an older command, and so damp earlier.
-    const bool movable = decided("movable", {{s[kMoved], 2}, {s[kTripped], 2}, {s[kFedByCommand], 2}, {s[kFed], guardAge + 1},
-                                             {command, guardAge + 2}, {lag, 2}, {0, 3}});
-    if (!movable || (silent && !about("silent"))) return false;
-    require(!s[kMoved], "the lease moves once in a session");
+    return decided(table, {{s[kFedByCommand], 2}, {s[kFed], guardAge + 1}, {command, guardAge + 2}, {lag, 2}});
+}
+
+/// The lease goes to another worker, and the timer is what the real guardian makes of it.
+inline void handOver(State& s, const char* table, int lag) {
     require(!s[kTripped], "the guard damps when the worker trips, and the lease does not move");
     require(isInTime(s, lag), "the lease does not move after the deadline");
-    const int outcome = about("moved");
+    const int outcome = about(s, table, lag);
     guardMovesLease(s);
     if (s[kCommandAge] != kNone) {
         require(outcome == 16 + s[kCommandAge], "the timer goes on from the last command");
@@ -99,7 +96,43 @@ inline bool guardFailsOver(State& s, bool silent, int lag) {
     s.set(kCommandAge, kNone);
     s.set(kFedByCommand, outcome / 16);
     s.set(kFed, outcome % 16);
+    writeLease(s, lag);
+}
+
+/// Guardian._fail_over. False when the real one would not: `silent` asks about a worker that lives.
+inline bool guardFailsOver(State& s, bool silent, int lag) {
+    if (lag == 1 && s[kCommandAge] == 0) return false;  // It would count from an older command, and so damp earlier.
+    const int command = s[kCommandAge] == kNone ? guardAge + 1 : s[kCommandAge];
+    const bool movable = decided("movable", {{s[kMoved], 2}, {s[kTripped], 2}, {s[kFedByCommand], 2}, {s[kFed], guardAge + 1},
+                                             {command, guardAge + 2}, {lag, 2}, {0, 3}});
+    if (!movable || (silent && !about(s, "silent", lag))) return false;
+    require(!s[kMoved], "the lease moves once in a session");
+    handOver(s, "moved", lag);
     s.set(kMoved, 1);
+    return true;
+}
+
+/// Sessions._switch_session, of a controller that may. False when the real one refuses.
+inline bool guardSwitches(State& s, int lag) {
+    if (lag == 1 && s[kCommandAge] == 0) return false;
+    const int command = s[kCommandAge] == kNone ? guardAge + 1 : s[kCommandAge];
+    const bool switchable = decided("switchable", {{s[kTripped], 2}, {s[kFedByCommand], 2}, {s[kFed], guardAge + 1},
+                                                   {command, guardAge + 2}, {lag, 2}, {0, 3}});
+    if (!switchable) return false;
+    require(s[kCommandAge] != kNone, "the policy changes only from a worker that answers");
+    handOver(s, "switched", lag);
+    return true;
+}
+
+/// Guardian._undo_switch: the worker that got the session has said nothing. False when the real one would not.
+inline bool guardUndoesSwitch(State& s, int lag) {
+    if (s[kBefore] == kNone || s[kCommandAge] != kNone) return false;
+    if (!decided("undoable", {{s[kTripped], 2}, {s[kFedByCommand], 2}, {s[kFed], guardAge + 1}, {lag, 2}})) return false;
+    require(!s[kTripped], "the guard damps when the worker trips, and the lease does not move");
+    require(isInTime(s, lag), "the lease does not move after the deadline");
+    const int fed = about(s, "undone", lag);
+    require(fed == 16 * s[kFedByCommand] + s[kFed], "nothing feeds the timer but commands");
+    guardMovesLease(s);
     writeLease(s, lag);
     return true;
 }

@@ -4,8 +4,9 @@ The proof is a search without an end other than the last state (explore.cpp). Wh
 bugs planted here: each changes a line of the real code, and the search must find it. docs/model.md explains.
 
 GAITD_MODEL=deadline,state_age,first_command sets other bounds, in control steps. GAITD_MODEL_WORKERS=standby
-adds a standby, and two lets the guardian move the lease between two workers at any time: `make model`.
-Most bugs of the client are planted by `make test-thorough`.
+adds a standby, switch that and another policy to which sessions are changed, and two lets the guardian move
+the lease between two workers at any time: `make model`. Most bugs of the client are planted by
+`make test-thorough`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from typing import Any
 
 import pytest
 
-from gaitd.guardian import failover, main, rules, sessions
+from gaitd.guardian import failover, main, rules, sessions, switching
 from gaitd.shared import lease
 from gaitd.worker import answer, loop, step
 from model.decisions import Bounds, Code, as_text, tables
 
 HERE = Path(__file__).parent
 HEADERS = HERE.parents[1] / "proto" / "cpp" / "include" / "gaitd"
-REAL = Code(rules, failover, sessions, main, lease, step, answer, loop)
+REAL = Code(rules, failover, switching, sessions, main, lease, step, answer, loop)
 SMALLEST = Bounds(deadline=1, max_age=1, first_command=2)
 
 compiler = shutil.which("g++") or shutil.which("c++")
@@ -49,7 +50,9 @@ def build(target: Path, latch: str) -> Path:
 def search(binary: Path, code: Code, bounds: Bounds, scratch: Path, workers: str = "one") -> str:
     """What the search prints; its verdict is in the words."""
     inputs = scratch / "tables.txt"
-    inputs.write_text(as_text(tables(code, bounds, standby=workers == "standby")))
+    switch = workers == "switch"
+    made = tables(code, bounds, standby=switch or workers == "standby", switch=switch)
+    inputs.write_text(as_text(made))
     done = subprocess.run(["nice", binary, inputs, workers], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert (done.returncode == 1) == ("VIOLATED" in done.stdout)
@@ -202,9 +205,86 @@ BUGS = [
     Bug(
         "the lease moves again and again",
         failover,
-        {"        and state.slot == WORKER_SLOT\n": ""},
+        {"        and state.slot == WORKER_SLOT\n        and not state.moved_ns\n": ""},
         "the lease moves once in a session",
         workers="standby",
+    ),
+    Bug(
+        "a change of policies lets the lease fail over again",
+        failover,
+        {"        and not state.moved_ns\n": ""},
+        "the lease moves once in a session",
+        workers="switch",
+    ),
+    Bug(
+        "a limit is lost in a change of policies",
+        switching,
+        {"if rules.trip_in(state, holder) is not None:": "if False:"},
+        "the guard damps when the worker trips, and the lease does not move",
+        workers="switch",
+    ),
+    Bug(
+        "a change of policies restarts the deadline",
+        switching,
+        {"return replace(rules.fed(state, holder, now_ns), ": "return replace(state, fed_ns=now_ns, "},
+        "the timer goes on from the last command",
+        workers="switch",
+    ),
+    Bug(
+        "the last command before a change of policies is forgotten",
+        switching,
+        {"return replace(rules.fed(state, holder, now_ns), ": "return replace(state, "},
+        "the timer goes on from the last command",
+        workers="switch",
+    ),
+    Bug(
+        "the policy changes although its worker is silent",
+        switching,
+        {"if now_ns - fed.fed_ns > recent_ns:": "if False:"},
+        "the lease does not move after the deadline",
+        workers="switch",
+    ),
+    Bug(
+        "the policy changes to a worker that has nothing to say",
+        switching,
+        {"successor.prepared_epoch == state.epoch and fresh": "fresh"},
+        "the policy changes only to a worker with an answer to a fresh state of the session",
+        workers="switch",
+    ),
+    Bug(
+        "the policy changes again before the new one has said anything",
+        switching,
+        {"if not fed.fed_by_command or holder.last_command_epoch != state.epoch:": "if False:"},
+        "the policy changes only from a worker that answers",
+        workers="switch",
+    ),
+    Bug(
+        "a change of policies is undone after a limit",
+        switching,
+        {"        and rules.trip_in(state, holder) is None\n": ""},
+        "the guard damps when the worker trips, and the lease does not move",
+        workers="switch",
+    ),
+    Bug(
+        "a change of policies is undone after the deadline",
+        switching,
+        {"        and not rules.is_overdue(state, holder, limits, now_ns)\n": ""},
+        "the lease does not move after the deadline",
+        workers="switch",
+    ),
+    Bug(
+        "undoing a change of policies feeds the timer",
+        switching,
+        {"slot=state.changed_from, changed": "slot=state.changed_from, fed_ns=10**12, changed"},
+        "nothing feeds the timer but commands",
+        workers="switch",
+    ),
+    Bug(
+        "anybody changes the policy",
+        sessions,
+        {"if peer != self._owner and not (owner is not None and owner.switchable):": "if False:"},
+        "only the session's owner",
+        workers="switch",
     ),
     Bug(
         "a limit leads to the standby",
@@ -335,12 +415,15 @@ QUICK = (
     "the client ignores the latch",
     "the lease moves again and again",
     "the change of workers restarts the deadline",
+    "a change of policies restarts the deadline",
+    "anybody changes the policy",
 )
-"""Of the client's and the standby's, those of the normal run: each needs a build or tables of its own."""
+"""Of the client's, the standby's and those of a change of policies, the ones of the normal run: each needs a
+build or tables of its own."""
 
 
 def _cases() -> list[Any]:
-    slow = [(isinstance(bug.where, str) or bug.where is failover) and bug.name not in QUICK for bug in BUGS]
+    slow = [(isinstance(bug.where, str) or bug.workers != "one") and bug.name not in QUICK for bug in BUGS]
     marks = [[pytest.mark.thorough] if each else [] for each in slow]
     return [pytest.param(bug, id=bug.name, marks=mark) for bug, mark in zip(BUGS, marks, strict=True)]
 

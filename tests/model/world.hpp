@@ -22,6 +22,14 @@ void successors(const State& s, Emit emit) {
         for (const int lag : {0, 1}) step("the guard writes what it granted", lag, [&](State& n) { guardWrites(n, lag); });
     } else if (s[kGuardUp]) {
         if (s[kWorker] == kDead) step("the guard sees the worker's death", 0, reapWorker);
+        if (switches && s[kGuardMode] == kActive) {
+            for (const int lag : {0, 1}) {
+                State next = s;
+                if (guardSwitches(next, lag)) emit("the guard answers switch", lag, next);
+                next = s;
+                if (guardUndoesSwitch(next, lag)) emit("the guard undoes a switch", lag, next);
+            }
+        }
         if (hasStandby && s[kGuardMode] == kActive) {
             for (const int lag : {0, 1}) {
                 State next = s;
@@ -80,7 +88,7 @@ void successors(const State& s, Emit emit) {
             if (s[kClientSession] && (!remembered || s[kCommands] >> age & 1)) {
                 step("the client gets the answer to a state of age", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferActive); });
             }
-            if ((movesLease || hasStandby) && s[kClientSession] && (!remembered || s[kOldCommands] >> age & 1)) {
+            if ((movesLease || hasStandby || switches) && s[kClientSession] && (!remembered || s[kOldCommands] >> age & 1)) {
                 step("the client gets an answer of an older epoch", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferOldActive); });
             }
             step("the client gets another session's answer", age, [&](State& n) { clientGetsCommand(n, age, lag, Ask::OfferForeignActive); });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -48,7 +48,13 @@ class LoopedGuardian:
     ``hear`` gets what it publishes, when that is written.
     """
 
-    def __init__(self, bundle: Any, hear: Callable[[bytes], None], config: Config | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Any,
+        hear: Callable[[bytes], None],
+        config: Config | None = None,
+        beside: Sequence[Any] = (),
+    ) -> None:
         self._writes: list[Write] = []
         self._requests: deque[tuple[Request, Callable[[Reply], None]]] = deque()
         self._hear = hear
@@ -70,15 +76,15 @@ class LoopedGuardian:
         with contextlib.ExitStack() as stack:
             for (module, name), result in patches.items():
                 stack.enter_context(mock.patch.object(module, name, return_value=result))
-            self._guardian: Any = main.Guardian(bundle, config or Config(), ["onnx"])
+            self._guardian: Any = main.Guardian(bundle, config or Config(), ["onnx"], beside=beside)
         self.memory: GuardMemory = self._guardian._guard
         self.worker_memory: WorkerMemory = self._guardian._worker.memory
         self._guardian._guard = _Held(self.memory, self._writes)
         self._guardian._sessions.worker_ready = True
-        for worker in self._guardian._workers.by_slot:
+        for worker in self._guardian._workers.all:
             worker.ready = True
         self.standby_memory: list[WorkerMemory] = [
-            worker.memory for worker in self._guardian._workers.by_slot[1:]
+            worker.memory for worker in self._guardian._workers.all[1:]
         ]
 
     def ask(self, name: str, then: Callable[[Reply], None], **body: Any) -> None:

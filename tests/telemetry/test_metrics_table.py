@@ -81,6 +81,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
     launch = TelemetryLaunch(
         guard_memory_fd=-1,
         worker_memory_fds=[],
+        slots=(0, 1, 2),
         telemetry_memory_fd=-1,
         manifest_fd=create_memory("manifest", 5, b"small"),
         metrics=Metrics(),
@@ -101,7 +102,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
     headroom = Headroom(manifest, launch.deadline_s)
     histograms = StepHistograms(registry, launch.period_s, headroom.feed)
     registry.register(headroom)
-    workers = [tape.memory, WorkerMemory.create(*tape.memory.shape)]
+    workers = [tape.memory, *(WorkerMemory.create(*tape.memory.shape) for _ in range(2))]
     progress = TelemetryMemory.create(len(manifest.joints)).words
     registry.register(MemoryCollector(tape.guard, workers, progress, launch))
     registry.register(NpuCollector(root))

@@ -20,6 +20,7 @@ from gaitd.wire.control import (
     Reply,
     Request,
     Status,
+    Switch,
     asks_for_damping,
     decode_reply,
     decode_request,
@@ -162,6 +163,9 @@ def test_bodies_are_read() -> None:
         (Release, {"session": True}, "session"),
         (Damp, {"session": 1}, "reason"),
         (Damp, {"session": 1, "reason": 10, "detail": 5}, "detail"),
+        (Switch, {}, "policy"),
+        (Switch, {"policy": 1}, "policy"),
+        (Hello, HELLO | {"switchable": 1}, "switchable"),
         (Status, {"all": True}, "all"),
         (Status, {b"all": True}, "key"),
     ],
@@ -181,7 +185,14 @@ def test_any_body_is_read_or_refused(body: dict[str, Any]) -> None:
 
 
 def test_the_bodies_are_those_of_the_contract() -> None:
-    bodies = {"hello": Hello, "activate": Activate, "release": Release, "damp": Damp, "status": Status}
+    bodies = {
+        "hello": Hello,
+        "activate": Activate,
+        "release": Release,
+        "damp": Damp,
+        "switch": Switch,
+        "status": Status,
+    }
     assert {
         name: {field.name: field.required for field in msgspec.structs.fields(body)}
         for name, body in bodies.items()

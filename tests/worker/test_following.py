@@ -22,7 +22,7 @@ from gaitd.wire.messages import JointCommand
 from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
 from gaitd.worker.model import TimedModel
-from gaitd.worker.standby import Follower, StandbyWorker
+from gaitd.worker.standby import Follower, Other, StandbyWorker
 from gaitd.worker.step import Frame, Outcome, PolicyStep
 from support.bundles import contract, small_manifest
 from support.controller import standing_state
@@ -64,9 +64,10 @@ class Pair:
         manifest = contract(plain)
         self.bundle: Any = SimpleNamespace(manifest=manifest, pipeline=lambda: PolicyPipeline(manifest, None))
         self.guard = GuardMemory.create(3)
-        self.guard.lease = lease.grant(EPOCH, 0, time.monotonic_ns() + 3600 * 10**9)
+        self.lease(EPOCH, 0)
         self.memory = WorkerMemory(WorkerMemory.create(3).fd, writable=True)
-        self.words = WorkerMemory(WorkerMemory.create(3).fd, writable=True).words
+        self.standby_memory = WorkerMemory(WorkerMemory.create(3).fd, writable=True)
+        self.words = self.standby_memory.words
         self.sent: list[bytes] = []
         model = TimedModel(Recurrent(), self.memory.words)  # type: ignore[arg-type]
         self.answerer = Answerer(self.guard, self.memory, model, PERIOD_NS, self.sent.append)
@@ -74,6 +75,10 @@ class Pair:
         self.begin_ns = time.monotonic_ns() - 100 * 10**9
         self.seq = 0
         self.join(first_states)
+
+    def lease(self, epoch: int, slot: int) -> None:
+        """The lease names that holder."""
+        self.guard.lease = lease.grant(epoch, slot, time.monotonic_ns() + 3600 * 10**9)
 
     def join(self, first_states: int | None = None) -> None:
         """A standby begins to follow."""
@@ -267,7 +272,7 @@ def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
         pair.guard,
         WorkerMemory.create(3).fd,
         lambda op: None,
-        partial(StandbyWorker, holder=pair.memory, wake_fd=wake_fd),
+        partial(StandbyWorker, others={0: Other(pair.memory.steps)}, wake_fd=wake_fd),
     )
     worker = standby.worker
 

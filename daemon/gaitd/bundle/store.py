@@ -35,6 +35,9 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     active: BundleId = ""
     previous: BundleId = ""
+    beside: list[BundleId] = []
+    """Loaded with the active one, so that a session may change to them."""
+    previous_beside: list[BundleId] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class StoredPolicy:
     path: Path
     active: bool
     previous: bool
+    beside: bool = False
+    """It is loaded with the active one."""
+    previous_beside: bool = False
 
 
 class PolicyStore:
@@ -62,7 +68,8 @@ class PolicyStore:
         try:
             return msgspec.json.decode(read_plain(file, MAX_TEXT_BYTES), type=Selection)
         except FileNotFoundError:
-            return Selection(*(_linked(self.root / name) for name in LINKS))
+            active, previous = (_linked(self.root / name) for name in LINKS)
+            return Selection(active, previous)
         except OSError as error:
             raise error_of(error.errno, f"{file}: cannot be read: {error.strerror}") from None
         except msgspec.MsgspecError as error:
@@ -76,9 +83,17 @@ class PolicyStore:
         found = [path.parent for path in self.directory.glob(f"[0-9a-f]*/{MANIFEST}")]
         found.sort(key=lambda path: (_age(path), path.name))
         names = [path.name for path in found]
-        names += [name for name in (selection.active, selection.previous) if name and name not in names]
+        selected = (selection.active, selection.previous, *selection.beside, *selection.previous_beside)
+        names += [name for name in dict.fromkeys(selected) if name and name not in names]
         return [
-            StoredPolicy(name, self.directory / name, name == selection.active, name == selection.previous)
+            StoredPolicy(
+                name,
+                self.directory / name,
+                name == selection.active,
+                name == selection.previous,
+                name in selection.beside,
+                name in selection.previous_beside,
+            )
             for name in names
         ]
 
@@ -109,12 +124,20 @@ class PolicyStore:
             raise InputError(f"{self.root}: no policy is active; sudo gaitctl install BUNDLE --activate")
         return self.open(active)
 
-    def rollback_target(self) -> StoredPolicy:
-        """The policy that rollback returns to. Raises InputError when there is none."""
+    def open_selected(self) -> list[Bundle]:
+        """The active policy and those beside it, verified. Raises InputError when there is none."""
+        return [self.open_active(), *map(self.open, self.selection().beside)]
+
+    def rollback_target(self) -> list[StoredPolicy]:
+        """The policies that rollback returns to, the active one first.
+
+        Raises InputError when there are none.
+        """
         selection = self.selection()
-        if selection.previous in ("", selection.active):
+        before = [selection.previous, *selection.previous_beside]
+        if before[0] == "" or before == [selection.active, *selection.beside]:
             raise InputError(f"{self.root}: there is no earlier policy to go back to; see gaitctl list")
-        return self.find(selection.previous)
+        return [self.find(name) for name in before]
 
 
 def _linked(link: Path) -> str:

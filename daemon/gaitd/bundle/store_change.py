@@ -76,23 +76,35 @@ class StoreChange:
         _sync(self._store.directory)
         self._store.open(bundle.id)
 
-    def activate(self, policy_id: str) -> None:
-        """Make it the policy of the next start. Raises InputError when it does not verify."""
-        self._store.open(policy_id)
-        active = self._store.selection().active
-        if active != policy_id:
-            self.select(Selection(policy_id, active))
+    def activate(self, policy_id: str, *beside: str) -> None:
+        """Make it the policy of the next start, with those ``beside`` it.
+
+        Raises InputError when one does not verify.
+        """
+        for each in (policy_id, *beside):
+            self._store.open(each)
+        before = self._store.selection()
+        if (before.active, before.beside) != (policy_id, list(beside)):
+            self.select(Selection(policy_id, before.active, list(beside), before.beside))
 
     def select(self, selection: Selection) -> None:
-        """Replace the selection as a whole."""
-        self._put(self._store.selection_file, msgspec.json.encode(selection) + b"\n")
+        """Replace the selection as a whole. What is empty beside the two is not written: earlier releases
+        do not know it."""
+        values = msgspec.to_builtins(selection)
+        kept = {name: value for name, value in values.items() if value != []}
+        self._put(self._store.selection_file, msgspec.json.encode(kept) + b"\n")
 
     def remove(self, wanted: str) -> str:
         """Delete the policy whose id begins with ``wanted``; returns its id.
 
-        Raises InputError when it is the active or the previous one.
+        Raises InputError when it is the active or the previous one, or beside one of them.
         """
         policy = self._store.find(wanted)
+        if policy.beside or policy.previous_beside:
+            which = "active" if policy.beside else "previous"
+            raise InputError(
+                f"policy {policy.id[:SHORT_ID]} is beside the {which} one; activate others first"
+            )
         if policy.active or policy.previous:
             which = "active" if policy.active else "previous"
             raise InputError(f"policy {policy.id[:SHORT_ID]} is the {which} one; activate another first")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
-from gaitd.ctl import bench, doctor, keygen, policies, record, report, robot, route, selftest, service
+from gaitd.ctl import bench, doctor, keygen, policies, record, report, robot, route, selftest, service, switch
 from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.ctl.explain import command as explain
 from gaitd.ctl.rehearse import command as rehearse
@@ -60,7 +60,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(command=_safe_to_stop, force=False)
     policies.add_parsers(commands)
-    for module in (top, record, explain, replay, shadow, doctor, selftest, bench, rehearse, report, keygen):
+    for module in (
+        switch,
+        top,
+        record,
+        explain,
+        replay,
+        shadow,
+        doctor,
+        selftest,
+        bench,
+        rehearse,
+        report,
+        keygen,
+    ):
         module.add_parser(commands)
     return parser
 
@@ -129,6 +142,7 @@ def _in_words(status: dict[str, Any]) -> str:
         f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
         *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
         *_standby(status),
+        *_policies(status),
         *(["rehearsal   daemon.rehearsal is on: not for walking"] if status.get("rehearsal") else []),
         f"controllers {', '.join(status['controllers']) or 'none connected'}",
         f"interval    {_interval(status)}",
@@ -147,6 +161,21 @@ def _standby(status: dict[str, Any]) -> list[str]:
     ready = "ready" if standby["ready"] else "NOT READY: a failure of the worker ends in damping"
     lines = [f"standby     {ready}, pid {standby['pid']}, start {standby['starts']}, {standby['backend']}"]
     return [*lines, f"LAST WORKER {status['failover']}"] if status["failover"] else lines
+
+
+def _policies(status: dict[str, Any]) -> list[str]:
+    """All of them, where there are several."""
+    lines = []
+    for policy in status.get("policies", []):
+        marks = ["walks"] if policy["walks"] else []
+        marks += ["first"] if policy["first"] else []
+        marks.append("ready" if policy["ready"] else "NOT READY")
+        marks.append(
+            "with a standby" if policy["standby"] else "no standby: a failure of its worker ends in damping"
+        )
+        text = f"{policy['name']} {policy['version']} ({policy['id']})"
+        lines.append(f"loaded      {text}: {', '.join(marks)}, pid {policy['pid']}, start {policy['starts']}")
+    return lines
 
 
 def _refusals(status: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from gaitd.bundle.fit import check_fit
 from gaitd.bundle.read import open_bundle
 from gaitd.bundle.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, Selection
 from gaitd.bundle.store_change import StoreChange, change_store
+from gaitd.bundle.together import check_together
 from gaitd.ctl import robot, service
 from gaitd.ctl.client import read_status
 from gaitd.errors import GateError, InputError
@@ -34,8 +35,13 @@ def add_parsers(commands: Any) -> None:
     install.add_argument("bundle", type=Path)
     install.add_argument("--activate", action="store_true", help="and run it")
     command("list", _list, "the policies on this robot")
-    activate = command("activate", _activate, "run an installed policy; back to the old one if it fails")
-    activate.add_argument("id", help="the beginning of its id, as gaitctl list shows it")
+    activate = command("activate", _activate, "run installed policies; back to the old ones if that fails")
+    activate.add_argument(
+        "id",
+        nargs="+",
+        help="the beginning of its id, as gaitctl list shows it; a session begins with the first one and may "
+        "change to those behind it (gaitctl switch)",
+    )
     rollback = command("rollback", _rollback, "run the policy that ran before")
     for switching in (install, activate, rollback):
         robot.add_config_option(switching)
@@ -53,7 +59,7 @@ def _install(options: argparse.Namespace) -> int:
     _print_notes(change)
     confirm(f"installed {bundle.policy_id}  {bundle.manifest.name} {bundle.manifest.version}")
     if options.activate:
-        return _switch(bundle.id, options)
+        return _switch([bundle.id], options)
     confirm(f"to run it: gaitctl activate {bundle.policy_id}")
     return 0
 
@@ -64,7 +70,8 @@ def _list(options: argparse.Namespace) -> int:
     if not policies:
         tell(f"gaitctl: note: {store.root}: no policy is installed; sudo gaitctl install BUNDLE")
     for policy in policies:
-        mark = "active" if policy.active else "previous" if policy.previous else ""
+        mark = "active" if policy.active else "beside" if policy.beside else ""
+        mark = mark or ("previous" if policy.previous or policy.previous_beside else "")
         try:
             manifest = store.open(policy.id).manifest
             text = f"{manifest.name} {manifest.version}"
@@ -90,38 +97,44 @@ def _remove(options: argparse.Namespace) -> int:
     return 0
 
 
-def _switch(wanted: str | None, options: argparse.Namespace) -> int:
-    """Activate a policy, None for the one before, and see gaitd run it."""
+def _switch(wanted: list[str] | None, options: argparse.Namespace) -> int:
+    """Activate policies, None for those before, and see gaitd run them."""
     store = PolicyStore(options.store)
     with change_store(store) as change:
-        policy = store.rollback_target() if wanted is None else store.find(wanted)
-        check_fit(store.open(policy.id), robot.read_config(options))
+        policies = store.rollback_target() if wanted is None else [store.find(each) for each in wanted]
+        ids = [policy.id for policy in policies]
+        config, bundles = robot.read_config(options), [store.open(each) for each in ids]
+        for bundle in bundles:
+            check_fit(bundle, config)
+        check_together(bundles, config)
         restarts = not options.no_restart and service.is_wanted()
         if not options.no_restart:
             robot.refuse_while_walking(options, RESTARTS if restarts else CHANGES, FROM_NEXT_START)
         if not restarts:
-            change.activate(policy.id)
+            change.activate(*ids)
             then = "from gaitd's next start on: sudo systemctl restart gaitd"
         else:
             with undisturbed():
-                _restart_with(change, store.selection(), policy.id)
+                _restart_with(change, store.selection(), ids)
             then = "and gaitd is ready with it"
             worker = (read_status(options.runtime_dir) or {}).get("worker", {})
             if worker.get("fallback"):
                 then += f", ON THE CPU: {worker['fallback']}"
     _print_notes(change)
-    confirm(f"active {policy.id[:SHORT_ID]}, {then}")
+    first, *beside = (each[:SHORT_ID] for each in ids)
+    with_them = f", beside it {', '.join(beside)}" if beside else ""
+    confirm(f"active {first}{with_them}, {then}")
     return 0
 
 
-def _restart_with(change: StoreChange, before: Selection, policy_id: str) -> None:
-    """Start the service on the policy, else on the one before. Raises GateError if it did not start."""
-    change.activate(policy_id)
+def _restart_with(change: StoreChange, before: Selection, ids: list[str]) -> None:
+    """Start the service on the policies, else on those before. Raises GateError if it did not start."""
+    change.activate(*ids)
     failure = service.restart()
     if not failure:
         return
-    failed = f"gaitd did not become ready with policy {policy_id[:SHORT_ID]}: {failure}"
-    if before.active in ("", policy_id):
+    failed = f"gaitd did not become ready with policy {ids[0][:SHORT_ID]}: {failure}"
+    if before.active == "" or [before.active, *before.beside] == ids:
         raise GateError(failed)
     change.select(before)
     back = service.restart()

@@ -10,6 +10,7 @@ from gaitd.bundle import Bundle
 from gaitd.guardian.rules import GuardState
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import FailoverKind, SessionSetup
+from gaitd.shared.processes import policy_in
 from gaitd.system.log import log
 from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.generated import MAX_STATE_RATE, Mode
@@ -49,9 +50,11 @@ class LastWorker:
 
     def look(self, state: GuardState, standby_ready: bool) -> None:
         """``standby_ready``: it could take over, if it has not."""
-        alone = state.mode is Mode.ACTIVE and (state.moved_ns > 0 or not standby_ready)
+        walks_on_another = policy_in(state.slot) != 0
+        alone = state.mode is Mode.ACTIVE and (state.moved_ns > 0 or not standby_ready or walks_on_another)
         if alone and not self._alone:
             why = "it is the standby" if state.moved_ns else "the standby is not ready"
+            why = "its policy has no standby" if walks_on_another else why
             log.warning("ON THE LAST WORKER", why=why, session=state.session)
         elif self._alone and not alone and state.mode is Mode.ACTIVE:
             log.info("the standby is ready again", session=state.session)
@@ -81,6 +84,46 @@ def failover_event(state: GuardState, kind: FailoverKind, setup: SessionSetup) -
         raw=setup.raw,
         order=setup.policy_from_controller.tolist(),
         text=state.moved_why,
+    )
+
+
+def log_switch(state: GuardState, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """The robot walks on, with another policy."""
+    log.info(
+        "the session goes on with another policy",
+        policy=after["name"],
+        policy_id=after["id"],
+        before=before["name"],
+        session=state.session,
+        holder=f"worker-{state.slot}",
+    )
+
+
+def log_undone_switch(state: GuardState, wanted: Mapping[str, str], why: str) -> None:
+    """The robot walks on, with the policy that it was to leave."""
+    log.warning(
+        "THE POLICY WAS NOT CHANGED",
+        because=why,
+        policy=wanted["name"],
+        session=state.session,
+        holder=f"worker-{state.slot}",
+    )
+
+
+def switch_event(
+    state: GuardState, setup: SessionSetup, title: Mapping[str, str], blend_steps: int, now_ns: int
+) -> Event:
+    """The same for the flight recorder."""
+    return Event(
+        at_ns=now_ns,
+        kind=EventKind.SWITCH,
+        session=state.session,
+        epoch=state.epoch,
+        seq=blend_steps,
+        code=policy_in(state.slot),
+        raw=setup.raw,
+        order=setup.policy_from_controller.tolist(),
+        text=f"{title['name']} {title['version']} ({title['id']})",
     )
 
 

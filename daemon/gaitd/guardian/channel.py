@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import zmq
 
+from gaitd.guardian.policies import JointOrder
 from gaitd.guardian.probe import Probe
 from gaitd.guardian.rules import GuardState
-from gaitd.guardian.sessions import JointOrder
 from gaitd.system.access import AccessControl
 from gaitd.system.log import log
 from gaitd.system.peers import (

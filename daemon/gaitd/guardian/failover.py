@@ -32,6 +32,7 @@ def is_possible(
     return (
         state.mode is Mode.ACTIVE
         and state.slot == WORKER_SLOT
+        and not state.moved_ns
         and rules.trip_in(state, worker) is None
         and not rules.is_overdue(state, worker, limits, now_ns)
         and standby.prepared_epoch == state.epoch

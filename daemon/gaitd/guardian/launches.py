@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -12,8 +12,9 @@ from gaitd.bundle import Bundle
 from gaitd.bundle.read import MANIFEST
 from gaitd.errors import printable
 from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.launch import StandbyLaunch, TelemetryLaunch, WorkerLaunch
+from gaitd.shared.launch import FollowLaunch, TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import create_memory, read_only
+from gaitd.shared.processes import policy_in
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Config
@@ -30,9 +31,9 @@ def worker_launch(
     guard: GuardMemory,
     memory: WorkerMemory,
     lifeline_fd: int,
-    standby: StandbyLaunch | None,
+    follow: FollowLaunch | None,
 ) -> Launch:
-    """The worker writes its slot's memory and reads the guardian's, a standby that of its holder, too."""
+    """The worker writes its slot's memory and reads the guardian's, and those of whom it follows."""
     guard_fd = read_only(guard.fd)
 
     def argument(report_fd: int) -> str:
@@ -46,12 +47,15 @@ def worker_launch(
             lifeline_fd=lifeline_fd,
             report_fd=report_fd,
             config=config,
-            standby=standby,
+            policy_index=policy_in(slot),
+            follow=follow,
         )
         return msgspec.json.encode(launch).decode()
 
     own = [guard_fd, memory.fd, lifeline_fd]
-    return argument, own if standby is None else [*own, standby.holder_memory_fd, standby.wake_fd]
+    if follow is None:
+        return argument, own
+    return argument, [*own, *(other.memory_fd for other in follow.others.values()), follow.wake_fd]
 
 
 def telemetry_launch(
@@ -59,7 +63,7 @@ def telemetry_launch(
     backends: list[BackendName],
     config: Config,
     guard: GuardMemory,
-    memories: Sequence[WorkerMemory],
+    memories: Mapping[int, WorkerMemory],
 ) -> Launch:
     """Telemetry reads the others' memory and has its own; it has nothing to report. ``memories``: by slot."""
     manifest, realtime = bundle.manifest, config.realtime
@@ -68,7 +72,8 @@ def telemetry_launch(
     manifest_fd = read_only(create_memory("gaitd-manifest", len(text), text))
     launch = TelemetryLaunch(
         guard_memory_fd=read_only(guard.fd),
-        worker_memory_fds=[read_only(memory.fd) for memory in memories],
+        worker_memory_fds=[read_only(memory.fd) for memory in memories.values()],
+        slots=tuple(memories),
         telemetry_memory_fd=own.fd,
         manifest_fd=manifest_fd,
         metrics=config.metrics,

@@ -11,27 +11,37 @@ import secrets
 import select
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
-from gaitd.guardian import announce, failover, rules
+from gaitd.guardian import announce, failover, rules, switching
 from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
 from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.event_log import keep_events_of
 from gaitd.guardian.launches import telemetry_launch
-from gaitd.guardian.rules import GuardLimits, GuardState
+from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.status import describe
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
-from gaitd.guardian.workers import Workers
+from gaitd.guardian.workers import Workers, plan_workers
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import FailoverKind, GuardMemory
-from gaitd.shared.processes import GUARDIAN, STANDBY, TELEMETRY, WORKER, ChildProcess
+from gaitd.shared.processes import (
+    GUARDIAN,
+    POLICY_SLOTS,
+    STANDBY,
+    STANDBY_SLOT,
+    TELEMETRY,
+    WORKER,
+    WORKER_SLOT,
+    ChildProcess,
+)
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
@@ -70,10 +80,12 @@ class Guardian:
         backends: list[BackendName],
         worker: ChildProcess = WORKER,
         standby: ChildProcess = STANDBY,
+        beside: Sequence[Bundle] = (),
     ) -> None:
         """Claim the runtime directory and bind the sockets. Raises InputError.
 
         ``backends``: to try, in order (gaitd.backends.backends_to_try). ``standby``: if the config wants it.
+        ``beside``: further policies, to which a session may change (gaitd.bundle.together).
         """
         manifest = bundle.manifest
         self._bundle = bundle
@@ -90,9 +102,10 @@ class Guardian:
         self._lock_fd = claim_runtime_dir(Path(config.daemon.runtime_dir))
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
-        rows = [worker, standby] if config.standby.wanted else [worker]
-        self._workers = Workers(rows, bundle, backends, config, self._guard, self._start)
-        self._worker = self._workers.by_slot[0]
+        rows = {WORKER_SLOT: worker, STANDBY_SLOT: standby}
+        plans = plan_workers(bundle, beside, backends, rows, config)
+        self._workers = Workers(plans, config, self._guard, self._start)
+        self._worker = self._workers.by_slot[WORKER_SLOT]
         self._choice = self._worker.choice
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
         self._channel = ControlChannel(
@@ -110,17 +123,17 @@ class Guardian:
             secrets.randbits(40) << 20 | 1,
             self._status,
             time.monotonic_ns(),
-            slots=range(len(rows)),
+            slots=list(plans),
+            beside=beside,
+            view=self._view,
         )
         self._applied = GuardState()
         self._undelivered = 0
         self._standing = False
         """The last command to the controllers was the default stance."""
-        workers = self._workers.by_slot
-        self._telemetry = Child(
-            TELEMETRY,
-            *telemetry_launch(bundle, backends, config, self._guard, [each.memory for each in workers]),
-        )
+        workers = self._workers.all
+        memories = {each.slot: each.memory for each in workers}
+        self._telemetry = Child(TELEMETRY, *telemetry_launch(bundle, backends, config, self._guard, memories))
         self._poll = select.epoll()
         self._children = Children([*(each.child for each in workers), self._telemetry], self._poll)
         self._last_worker = announce.LastWorker()
@@ -149,7 +162,7 @@ class Guardian:
         if config.daemon.rehearsal:
             announce.log_rehearsal()
         now_ns = time.monotonic_ns()
-        for worker in self._workers.by_slot:
+        for worker in self._workers.all:
             self._start(worker.child, now_ns)
         if config.metrics.enabled or config.recorder.wanted:
             self._start(self._telemetry, now_ns)
@@ -157,7 +170,7 @@ class Guardian:
         freeze_garbage()
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
         self._poll.register(timer_fd, select.EPOLLIN)
-        broken = {worker.broken_fd: worker for worker in self._workers.by_slot}
+        broken = {worker.broken_fd: worker for worker in self._workers.all}
         for fd in broken:
             self._poll.register(fd, select.EPOLLIN)
         try:
@@ -205,7 +218,30 @@ class Guardian:
             before, self._sessions.state, self._holder.view(), self._limits, now_ns
         )
         self._apply(now_ns)
+        state = self._sessions.state
+        if state.session == before.session != 0 and state.epoch != before.epoch:
+            self._note_switch(before)
         return reply
+
+    def _note_switch(self, before: GuardState) -> None:
+        """The session has just gone to another policy: its worker first, then people."""
+        state = self._sessions.state
+        self._workers.wake(state.slot)
+        self._words["switches"] += 1
+        announce.log_switch(state, *(self._sessions.title(each.slot) for each in (before, state)))
+        self._tell_policy(state)
+        self._say_status()
+
+    def _tell_policy(self, state: GuardState) -> None:
+        """The flight recorder: from this epoch on the commands are of another policy than the one before."""
+        setup, title = self._sessions.joint_order.setup, self._sessions.title(state.slot)
+        steps = self._config.switch.blend_steps
+        self._guard.events.write(announce.switch_event(state, setup, title, steps, time.monotonic_ns()))
+
+    def _view(self, slot: int) -> WorkerView | None:
+        """What the worker there says of itself; None: it is not ready."""
+        worker = self._workers.by_slot[slot]
+        return worker.view() if worker.ready else None
 
     @property
     def _holder(self) -> WorkerProcess:
@@ -254,7 +290,10 @@ class Guardian:
     def _announce(self, state: GuardState) -> None:
         setup = self._sessions.joint_order.setup
         self._guard.events.write(announce.mode_event(state, self._joints, self._sessions.owner, setup))
-        announce.log_mode(state, self._joints, self._sessions.owner, self._bundle.policy_id, state.slot)
+        policy_id = self._sessions.title(state.slot)["id"]
+        announce.log_mode(state, self._joints, self._sessions.owner, policy_id, state.slot)
+        if state.mode is Mode.ACTIVE and state.slot != WORKER_SLOT:
+            self._tell_policy(state)
         self._say_status()
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
@@ -285,15 +324,15 @@ class Guardian:
         self._service.say_status(announce.status_line(state, self._joints, starting, running))
 
     def _note_readiness(self) -> None:
-        self._sessions.worker_ready = self._worker.ready
-        for worker in self._workers.by_slot:
+        self._sessions.worker_ready = self._workers.by_slot[POLICY_SLOTS[self._sessions.first]].ready
+        for worker in self._workers.all:
             self._words.row("worker_ready")[worker.slot] = int(worker.ready)
             self._words.row("worker_pid")[worker.slot] = worker.child.pid
 
     def _look_after_workers(self, now_ns: int) -> None:
         walks_without = self._sessions.state.mode is Mode.ACTIVE and self._holder is not self._worker
         self._worker.may_fail = walks_without
-        for worker in self._workers.by_slot:
+        for worker in self._workers.all:
             self._look_after_worker(worker, now_ns)
         if self._workers.standby is not None:
             self._last_worker.look(self._sessions.state, self._workers.standby.ready)
@@ -324,6 +363,8 @@ class Guardian:
         if worker is not self._holder:
             sessions.state = failover.explain(sessions.state, worker.slot, how)
             return
+        if self._undo_switch("its worker died", now_ns):
+            return
         if not self._fail_over(FailoverKind.DIED, how, now_ns):
             sessions.state = rules.worker_died(sessions.state, how, now_ns)
             self._apply(now_ns)
@@ -331,6 +372,11 @@ class Guardian:
     def _fail_over_if_wanted(self, now_ns: int) -> None:
         """Before anything says damping: the timer is far from its end."""
         state, standby, worker = self._sessions.state, self._workers.standby, self._worker
+        holder = self._holder
+        if switching.is_silent(state, self._limits, now_ns) and self._undo_switch("it sent nothing", now_ns):
+            holder.give_up("it got the session and sent nothing")
+            self._note_readiness()
+            return
         if standby is None or state.mode is not Mode.ACTIVE or self._holder is not worker:
             return
         why = failover.wanted(state, worker.view(), standby.view(), self._limits, now_ns)
@@ -338,6 +384,20 @@ class Guardian:
             worker.give_up(why[1])
             self._note_readiness()
             self._say_status()
+
+    def _undo_switch(self, why: str, now_ns: int) -> bool:
+        """The worker before the newest change of policies goes on, if the one that got the session failed."""
+        state, sessions = self._sessions.state, self._sessions
+        if state.changed_from is None or not self._workers.by_slot[state.changed_from].ready:
+            return False
+        if not switching.is_undoable(state, self._holder.view(), self._limits, now_ns):
+            return False
+        sessions.undo_switch()
+        self._apply(now_ns)
+        self._workers.wake(sessions.state.slot)
+        announce.log_undone_switch(sessions.state, sessions.title(state.slot), why)
+        self._tell_policy(sessions.state)
+        return True
 
     def _fail_over(self, kind: FailoverKind, why: str, now_ns: int) -> bool:
         """The standby goes on with the session, if it may and can."""
@@ -348,7 +408,7 @@ class Guardian:
             return False
         sessions.fail_over(view, why, now_ns)
         self._apply(now_ns)
-        self._workers.wake_standby()
+        self._workers.wake(STANDBY_SLOT)
         state, setup = sessions.state, sessions.joint_order.setup
         self._guard.events.write(announce.failover_event(state, kind, setup))
         self._words.row("failovers")[kind] += 1
@@ -362,8 +422,7 @@ class Guardian:
 
     def _watch_degradation(self, now_ns: int) -> None:
         steps, late = (
-            sum(worker.memory.words[name] for worker in self._workers.by_slot)
-            for name in ("steps", "late_steps")
+            sum(worker.memory.words[name] for worker in self._workers.all) for name in ("steps", "late_steps")
         )
         if text := self._degradation.look(steps, late, now_ns):
             announce.log_degradation(text)
@@ -376,10 +435,10 @@ class Guardian:
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        for worker in self._workers.by_slot:  # a worker reads it as soon as it runs
+        for worker in self._workers.all:  # a worker reads it as soon as it runs
             self._words.row("backend")[worker.slot] = worker.choice.index
         self._children.start(child, now_ns)
-        for worker in self._workers.by_slot:
+        for worker in self._workers.all:
             self._words.row("worker_starts")[worker.slot] = worker.child.starts
 
     def _become_realtime(self) -> None:
@@ -392,12 +451,12 @@ class Guardian:
 
     def _status(self) -> dict[str, Any]:
         return {
-            **describe(self._bundle, self._sessions.state, self._workers),
+            **describe(self._bundle, self._sessions, self._workers),
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {
                 GUARDIAN.name: self._missing_realtime,
-                **{each.child.name: each.report.realtime for each in self._workers.by_slot},
+                **{each.child.name: each.report.realtime for each in self._workers.all},
             },
             "rehearsal": self._config.daemon.rehearsal,
             "refused_requests": self._words["control_refused"],

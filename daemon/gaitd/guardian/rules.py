@@ -46,6 +46,8 @@ class WorkerView:
     """Of a standby: when the newest state came to which it has an answer ready."""
     prepared_epoch: int = 0
     """The epoch that it follows."""
+    fading: bool = False
+    """Its newest command is part of a change of policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class GuardState:
     """Stands for this session and its holder; commands of another one feed nothing."""
     slot: int = WORKER_SLOT
     """Of the worker that holds the session."""
+    changed_from: int | None = None
+    """The slot from which the newest change of policies came; None: there was none, or it was undone."""
     moved_ns: int = 0
     """When the standby took over; 0: it did not."""
     moved_why: str = ""
@@ -80,9 +84,11 @@ class GuardState:
         return "; ".join(part for part in (self.detail, cause) if part)
 
 
-def activate(session: int, epoch: int, now_ns: int) -> GuardState:
+def activate(session: int, epoch: int, now_ns: int, slot: int = WORKER_SLOT) -> GuardState:
     """A new session: whatever was before is over."""
-    return GuardState(mode=Mode.ACTIVE, session=session, epoch=epoch, since_ns=now_ns, fed_ns=now_ns)
+    return GuardState(
+        mode=Mode.ACTIVE, session=session, epoch=epoch, slot=slot, since_ns=now_ns, fed_ns=now_ns
+    )
 
 
 def release(state: GuardState, now_ns: int) -> GuardState:

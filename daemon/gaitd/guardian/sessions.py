@@ -7,27 +7,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-import numpy as np
 
 import gaitd
-from gaitd.bundle.read import Bundle, fallback_damping
+from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError, printable
-from gaitd.guardian import failover, rules
+from gaitd.guardian import failover, rules, switching
+from gaitd.guardian.policies import Policy
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
-from gaitd.policy.joints import check_same_joints, joint_array, order_from
-from gaitd.policy.observation import required_fields
-from gaitd.shared.guard_memory import SessionSetup
-from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
+from gaitd.policy.joints import check_same_joints
+from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT, WORKER_SLOT, policy_in
 from gaitd.wire.causes import NO_CAUSE, Cause
-from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, read_body
+from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, Switch, read_body
 from gaitd.wire.endpoints import slot_channels
 from gaitd.wire.frame import WireError
-from gaitd.wire.generated import JOINT_TARGET, TRANSPORT, Mode, Reason
-from gaitd.wire.messages import Float32Array
+from gaitd.wire.generated import TRANSPORT, Mode, Reason
 
 MAX_CONTROLLERS = 16
 """Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
@@ -45,38 +42,13 @@ class RefusedError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class JointGoal:
-    """What the guardian asks of the joints; each (n,), controller order."""
-
-    position: Float32Array
-    """rad"""
-    stiffness: Float32Array
-    """Nm/rad"""
-    damping: Float32Array
-    """Nm s/rad"""
-
-
-@dataclass(frozen=True, slots=True)
-class JointOrder:
-    """A controller's joint order against the policy's, and the guardian's commands in it."""
-
-    setup: SessionSetup
-    controller_from_policy: tuple[int, ...]
-    """Index in the controller's order of each joint of the policy's."""
-    limp: JointGoal
-    """Nothing but the robot's damping."""
-    stance: JointGoal
-    """The policy's default stance, with its own gains."""
-
-
 def one_line(text: str, length: int = 120) -> str:
     """What a peer wrote, fit for logs and service status."""
     return printable(text, length)
 
 
 class Sessions:
-    """One bundle's sessions."""
+    """The sessions of one gaitd."""
 
     def __init__(
         self,
@@ -87,15 +59,21 @@ class Sessions:
         now_ns: int,
         *,
         slots: Sequence[int] = (WORKER_SLOT,),
+        beside: Sequence[Bundle] = (),
+        view: Callable[[int], WorkerView | None] = lambda slot: None,
     ) -> None:
         """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply.
 
-        ``slots``: of the workers that there are.
+        ``slots``: of the workers that there are. ``beside``: further policies, which agree with the first
+        one (gaitd.bundle.together). ``view``: what the worker in a slot says of itself; None: not ready.
         """
         self.state = GuardState(since_ns=now_ns)
-        self._bundle = bundle
-        self._pipeline = bundle.pipeline()
-        self.joint_order = self._joint_order_of(bundle.manifest.joints, 0, 0, raw=False)
+        self._policies = [Policy(each) for each in (bundle, *beside)]
+        self.first = 0
+        """Index of the policy that a session begins with."""
+        self._limits = limits
+        self._view = view
+        self.joint_order = self._policies[0].joint_order(self._joints, 0, 0, WORKER_SLOT, raw=False)
         """Joint order of the latest session; the policy's own before the first."""
         self._times = {
             "deadline_ns": limits.deadline_ns,
@@ -114,6 +92,20 @@ class Sessions:
         self._owner: bytes = b""
         self._damped_by = ""
         self.worker_ready = False
+
+    @property
+    def _joints(self) -> list[str]:
+        """In the order that all policies have."""
+        return self._policies[0].manifest.joints
+
+    def title(self, slot: int) -> dict[str, str]:
+        """Of the policy that the worker in a slot runs: ``id``, ``name``, ``version``."""
+        return self._policies[policy_in(slot)].title
+
+    @property
+    def titles(self) -> list[dict[str, str]]:
+        """Of all policies, in their order."""
+        return [each.title for each in self._policies]
 
     @property
     def peers(self) -> list[bytes]:
@@ -136,10 +128,21 @@ class Sessions:
 
     def fail_over(self, worker: WorkerView, why: str, now_ns: int) -> None:
         """The standby goes on with the session of ``worker``, under a new epoch."""
+        self._hand_over(STANDBY_SLOT)
+        last = replace(self.state, changed_from=None)
+        self.state = failover.move(last, worker, self._epoch, STANDBY_SLOT, why, now_ns)
+
+    def undo_switch(self) -> None:
+        """The worker before the newest change of policies goes on, under a new epoch."""
+        assert self.state.changed_from is not None
+        self._hand_over(self.state.changed_from)
+        self.state = switching.undo(self.state, self._epoch)
+
+    def _hand_over(self, slot: int) -> None:
+        """The session goes on with the worker in that slot."""
         self._epoch += 1
-        setup = replace(self.joint_order.setup, epoch=self._epoch, slot=STANDBY_SLOT)
+        setup = replace(self.joint_order.setup, epoch=self._epoch, slot=slot)
         self.joint_order = replace(self.joint_order, setup=setup)
-        self.state = failover.move(self.state, worker, self._epoch, STANDBY_SLOT, why, now_ns)
 
     def answer(self, peer: bytes, request: Request, now_ns: int) -> Reply:
         """Answer one request of a connection."""
@@ -148,6 +151,7 @@ class Sessions:
             "activate": self._activate,
             "release": self._release,
             "damp": self._damp,
+            "switch": self._switch,
             "status": self._report,
         }
         try:
@@ -164,10 +168,9 @@ class Sessions:
 
     def _hello(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         hello = read_body(request, Hello)
-        manifest = self._bundle.manifest
-        check_same_joints(manifest.joints, hello.joints, f"hello of {hello.controller[:40]!r}")
-        needed = required_fields(manifest) if hello.message == "state" else []
-        for field in needed:
+        policy, raw = self._policies[self.first], hello.message == "raw_observation"
+        check_same_joints(self._joints, hello.joints, f"hello of {hello.controller[:40]!r}")
+        for field in [] if raw else policy.fields:
             if field not in hello.fields:
                 raise RefusedError(
                     Reason.CONTRACT,
@@ -178,31 +181,14 @@ class Sessions:
         self._hellos.move_to_end(peer)
         while len(self._hellos) > MAX_CONTROLLERS:
             del self._hellos[next(each for each in self._hellos if each != self._owner)]
-        pipeline = self._pipeline
-        order = self._joint_order_of(hello.joints, 0, 0, raw=False)
-        command = manifest.velocity_command
         return {
             "gaitd": gaitd.__version__,
-            "policies": [{"id": self._bundle.policy_id, "name": manifest.name, "version": manifest.version}],
-            "policy": 0,
-            "period_ns": manifest.period_ns,
+            "policies": self.titles,
+            "policy": self.first,
+            "period_ns": policy.manifest.period_ns,
             "times": self._times,
             "endpoints": self._endpoints,
-            "joints": manifest.joints,
-            "joint_targets": [JOINT_TARGET] * len(manifest.joints),
-            "fields": needed,
-            "inputs": [],
-            "observation_dim": pipeline.builder.dim,
-            "action_dim": len(manifest.joints),
-            "velocity_command": {
-                "unit": command.unit,
-                "min": list(command.min),
-                "max": list(command.max),
-            },
-            "default_joint_position": order.stance.position.tobytes(),
-            "stiffness": order.stance.stiffness.tobytes(),
-            "damping": order.stance.damping.tobytes(),
-            "fallback_damping": order.limp.damping.tobytes(),
+            **policy.contract(hello.joints, raw=raw),
         }
 
     def _activate(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
@@ -221,10 +207,67 @@ class Sessions:
         self._next_session += 1
         self._epoch += 1
         self._owner, self._damped_by = peer, ""
-        raw = hello.message == "raw_observation"
-        self.joint_order = self._joint_order_of(hello.joints, session, self._epoch, raw=raw)
-        self.state = rules.activate(session, self._epoch, now_ns)
-        return {"session": session, "epoch": self._epoch, "slot": WORKER_SLOT}
+        slot, raw = POLICY_SLOTS[self.first], hello.message == "raw_observation"
+        first = self._policies[self.first]
+        self.joint_order = first.joint_order(hello.joints, session, self._epoch, slot, raw=raw)
+        self.state = rules.activate(session, self._epoch, now_ns, slot)
+        return {"session": session, "epoch": self._epoch, "slot": slot}
+
+    def _switch(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
+        policy = self._policy_named(read_body(request, Switch).policy)
+        title = self._policies[policy].title
+        view = self._view(POLICY_SLOTS[policy])
+        if self.state.mode is Mode.DAMPING:
+            raise RefusedError(
+                Reason.CONTRACT, "gaitd is in damping: release the session or activate anew first"
+            )
+        if self.state.mode is Mode.ACTIVE:
+            self._switch_session(peer, policy, view, now_ns)
+        elif view is None:
+            raise RefusedError(Reason.BACKEND_ERROR, f"policy {title['name']}: its worker is not ready")
+        else:
+            self.first, self.worker_ready = policy, True
+        state = self.state
+        return {"policy": policy, "session": state.session, "epoch": state.epoch, "slot": state.slot, **title}
+
+    def _switch_session(self, peer: bytes, policy: int, view: WorkerView | None, now_ns: int) -> None:
+        """The session goes on with another policy, under a new epoch."""
+        state, owner = self.state, self._hellos.get(self._owner)
+        if peer != self._owner and not (owner is not None and owner.switchable):
+            raise RefusedError(
+                Reason.CONTRACT,
+                f"session {state.session} of controller {self.owner or 'another'!r} is active, and its hello "
+                "has not agreed that others change its policy",
+            )
+        if self.joint_order.setup.raw:
+            raise RefusedError(
+                Reason.CONTRACT, "the controller builds the observations, and those of one policy"
+            )
+        if policy == policy_in(state.slot):
+            return
+        slot, holder = POLICY_SLOTS[policy], self._view(state.slot)
+        why_not = "the worker that has the session is not ready"
+        if holder is not None:
+            why_not = switching.obstacle(state, holder, view, self._limits, now_ns, self._joints)
+        if holder is None or why_not:
+            name = self._policies[policy].title["name"]
+            raise RefusedError(Reason.BACKEND_ERROR, f"no change to policy {name}: {why_not}")
+        self._hand_over(slot)
+        self.state = switching.move(state, holder, self._epoch, slot, now_ns)
+
+    def _policy_named(self, wanted: str) -> int:
+        """The index of the policy of that name, or whose id begins so."""
+        titles = self.titles
+        found = [index for index, title in enumerate(titles) if wanted == title["name"]] or [
+            index for index, title in enumerate(titles) if wanted and title["id"].startswith(wanted)
+        ]
+        if len(found) != 1:
+            known = ", ".join(f"{title['name']} {title['version']} ({title['id']})" for title in titles)
+            which = "several policies are" if found else "no policy is"
+            raise RefusedError(
+                Reason.CONTRACT, f"{which} called {one_line(wanted, 60)!r}; loaded are {known}"
+            )
+        return found[0]
 
     def _release(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         session = read_body(request, Release).session
@@ -257,7 +300,7 @@ class Sessions:
         return {
             "mode": state.mode.name.lower(),
             "reason": state.reason.name.lower(),
-            "detail": state.explanation(self._bundle.manifest.joints),
+            "detail": state.explanation(self._joints),
             "cause": self._cause(state.cause),
             "session": state.session,
             "mode_for_s": (now_ns - state.since_ns) / 1e9,
@@ -276,7 +319,7 @@ class Sessions:
     def _cause(self, cause: Cause) -> dict[str, Any] | None:
         if cause is NO_CAUSE:
             return None
-        joints = self._bundle.manifest.joints
+        joints = self._joints
         return {
             "kind": cause.kind.name.lower(),
             "joint": None if cause.joint is None else joints[cause.joint],
@@ -284,17 +327,3 @@ class Sessions:
             "bound": cause.bound,
             "text": cause.text(joints),
         }
-
-    def _joint_order_of(self, joints: list[str], session: int, epoch: int, *, raw: bool) -> JointOrder:
-        manifest, mapper = self._bundle.manifest, self._pipeline.mapper
-        policy = manifest.joints
-        to_controller = order_from(policy, joints)
-        default = joint_array(manifest.default_joint_position_rad, policy, "default_joint_position_rad")
-        damping = fallback_damping(manifest)
-        zeros = np.zeros_like(damping)
-        return JointOrder(
-            SessionSetup(session, epoch, WORKER_SLOT, raw, order_from(joints, policy)),
-            tuple(joints.index(joint) for joint in policy),
-            JointGoal(zeros, zeros, damping[to_controller]),
-            JointGoal(default[to_controller], mapper.stiffness[to_controller], mapper.damping[to_controller]),
-        )

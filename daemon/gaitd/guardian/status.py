@@ -7,25 +7,27 @@ from typing import Any
 import gaitd
 from gaitd.bundle import Bundle
 from gaitd.guardian import announce
-from gaitd.guardian.rules import GuardState
+from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.guardian.workers import Workers
-from gaitd.wire.generated import CauseKind
+from gaitd.shared.processes import POLICY_SLOTS, WORKER_SLOT, policy_in
+from gaitd.wire.generated import CauseKind, Mode
 
 COUNTERS = ("received", "standby", "followed", "steps", "late_steps", "missed", "superseded", "withheld")
 
 
-def describe(bundle: Bundle, state: GuardState, workers: Workers) -> dict[str, Any]:
+def describe(bundle: Bundle, sessions: Sessions, workers: Workers) -> dict[str, Any]:
     """Part of the reply to ``status`` (proto/README.md). Counters are of all workers together."""
-    manifest = bundle.manifest
-    worker, standby = workers.by_slot[0], workers.standby
-    words = [each.memory.words for each in workers.by_slot]
+    state = sessions.state
+    worker, standby = workers.by_slot[WORKER_SLOT], workers.standby
+    words = [each.memory.words for each in workers.all]
     refused = {kind: sum(each.row("refused")[kind] for each in words) for kind in CauseKind}
     holder = workers.by_slot[state.slot].memory.words
     return {
         "gaitd": gaitd.__version__,
-        "period_s": manifest.control_period_s,
-        "policy": {"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
+        "period_s": bundle.manifest.control_period_s,
+        "policy": sessions.titles[policy_in(state.slot) if state.session else sessions.first],
+        "policies": _policies(sessions, workers),
         "worker": _worker(worker),
         "standby": None if standby is None else _worker(standby),
         "failover": announce.on_standby(state, worker.ready) if state.moved_ns else "",
@@ -33,6 +35,23 @@ def describe(bundle: Bundle, state: GuardState, workers: Workers) -> dict[str, A
         "counters": {name: sum(each[name] for each in words) for name in COUNTERS},
         "refused": {kind.name.lower(): count for kind, count in refused.items() if count},
     }
+
+
+def _policies(sessions: Sessions, workers: Workers) -> list[dict[str, Any]]:
+    """All of them, where there are several."""
+    titles, state = sessions.titles, sessions.state
+    if len(titles) == 1:
+        return []
+    return [
+        {
+            **title,
+            "first": index == sessions.first,
+            "walks": state.mode is Mode.ACTIVE and index == policy_in(state.slot),
+            "standby": index == 0 and workers.standby is not None,
+            **_worker(workers.by_slot[slot]),
+        }
+        for index, (title, slot) in enumerate(zip(titles, POLICY_SLOTS, strict=False))
+    ]
 
 
 def _worker(worker: WorkerProcess) -> dict[str, Any]:

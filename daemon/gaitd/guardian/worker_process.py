@@ -122,6 +122,7 @@ class WorkerProcess:
             trip=memory.trip.read(),
             prepared_ns=words["prepared_ns"],
             prepared_epoch=words["prepared_epoch"],
+            fading=bool(words["fading"]),
         )
 
     def _silence_ns(self, now_ns: int) -> int:

@@ -98,22 +98,33 @@ class StateAdmission:
         """Sequence numbers that never came, in this session."""
         self.interval_ns = 0
         """How far apart the controller samples its states, lost and refused ones too; 0 until known."""
+        self._joined = False
         self._last_seq = 0
         self._last_stamp_ns = 0
         self._last_content = b""
         self._earliest_ns = 0
         self._window = (0, 0)
 
+    @property
+    def last_seq(self) -> int:
+        """Of the newest state that was admitted; 0: none yet."""
+        return self._last_seq
+
     def start(self, session: int) -> None:
         """A new session: its states count from 1."""
         self.session = session
         self.missed = 0
         self.interval_ns = 0
+        self._joined = False
         self._last_seq = 0
         self._last_stamp_ns = 0
         self._last_content = b""
         self._earliest_ns = 0
         self._window = (0, 0)
+
+    def join(self) -> None:
+        """Another policy moves the joints in this session: where they are when it begins is its business."""
+        self._joined = True
 
     def resume(self, seq: int, stamp_ns: int) -> None:
         """Go on behind the state of that number and stamp, as if it had just been admitted: for a replay."""
@@ -170,7 +181,7 @@ class StateAdmission:
             if upright < self._min_upright:
                 tilt = math.acos(max(-1.0, upright))
                 return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
-        if self._last_seq == 0:
+        if self._last_seq == 0 and not self._joined:
             return self._start_cause(state)
         return None
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.fade import Fade, Gains
 from gaitd.policy.joints import joint_array, positive_joint_array
 from gaitd.policy.manifest import Float32Array, Manifest, Response
 from gaitd.wire.causes import Cause
@@ -83,11 +84,15 @@ class CommandGuard:
         self.position_min, self.position_max = bounds.low, bounds.high
         self._slew, self._torque_reach = bounds.slew, bounds.torque_reach
         self._velocity_share = bounds.velocity_share
+        self._gains = Gains(mapper.stiffness, mapper.damping)
         self._responses: dict[str, Response] = {"position": limits.position.response}
         if limits.slew is not None:
             self._responses["slew"] = limits.slew.response
         if limits.torque is not None:
             self._responses["torque"] = limits.torque.response
+        self.travel_steps = int(np.max(np.ceil((self.position_max - self.position_min) / self._slew)))
+        """In so many steps the slew limit lets every joint go from anywhere to anywhere."""
+        self._limits_torque = limits.torque is not None
         self._max_motion_rad = np.inf
         if limits.repetition is not None:
             self._max_motion_rad = limits.repetition.max_joint_motion_rad
@@ -105,29 +110,51 @@ class CommandGuard:
         self._answered_at = self._default
 
     def check(
-        self, action: Float32Array, joint_position: Float32Array, joint_velocity: Float32Array
+        self,
+        action: Float32Array,
+        joint_position: Float32Array,
+        joint_velocity: Float32Array,
+        fade: Fade | None = None,
     ) -> Decision:
         """Judge a raw action (n,) at the measured joint position (n,) rad and velocity (n,) rad/s.
 
         Limits that clamp hold the target back, in the order slew, torque, position: the range of the
-        joint has the last word. Leaves no trace: ``commit`` does, when the command went out.
+        joint has the last word. Leaves no trace: ``commit`` does, when the command went out. In a ``fade``
+        the blend is judged, and every limit clamps: what it meets is the change, not the policy.
         """
         cause = self._model_fault(action, joint_position)
         if cause is not None:
             return Decision(cause, self._lowest, action, action, {})
         clipped = self._mapper.clip(action).copy()
         decision = Decision(None, self._mapper.target(clipped), clipped, action.copy(), {})
+        reach, velocity_share = self._torque_reach, self._velocity_share
+        if fade is not None:
+            decision.target = fade.blend(fade.target, decision.target)
+            decision.action = self._mapper.action(decision.target)
+            reach, velocity_share = self._torque_bounds(fade.gains_with(self._gains))
         slew_low, slew_high = self._highest - self._slew, self._lowest + self._slew
-        centre = joint_position + self._velocity_share * joint_velocity
-        torque_low, torque_high = centre - self._torque_reach, centre + self._torque_reach
+        centre = joint_position + velocity_share * joint_velocity
+        torque_low, torque_high = centre - reach, centre + reach
         low = np.maximum(np.maximum(slew_low, torque_low), self.position_min)
         high = np.minimum(np.minimum(slew_high, torque_high), self.position_max)
         inside = (decision.target >= low) & (decision.target <= high)
         if np.count_nonzero(inside) != self._joint_count:
-            self._hold("slew", decision, slew_low, slew_high, centre)
-            self._hold("torque", decision, torque_low, torque_high, centre)
-            self._hold("position", decision, self.position_min, self.position_max, centre)
+            damps = fade is None
+            self._hold("slew", decision, slew_low, slew_high, centre, damps=damps)
+            self._hold("torque", decision, torque_low, torque_high, centre, damps=damps)
+            self._hold("position", decision, self.position_min, self.position_max, centre, damps=damps)
         return decision
+
+    def reference_fault(self) -> Cause | None:
+        """Why the target in force, another policy's, is none from which this one may go on."""
+        low, high = self.position_min - self._lowest, self._highest - self.position_max
+        joint = int(np.argmax(np.maximum(low, high)))
+        if max(low[joint], high[joint]) <= 0:
+            return None
+        below = low[joint] > 0
+        target = self._lowest[joint] if below else self._highest[joint]
+        bound = self.position_min[joint] if below else self.position_max[joint]
+        return Cause(CauseKind.POSITION_LIMIT, joint, float(target), float(bound))
 
     def commit(self, decision: Decision, joint_position: Float32Array) -> None:
         """The command went out: its target is the next step's reference for slew.
@@ -147,6 +174,13 @@ class CommandGuard:
         """This target (n,) rad may be in force instead: it is a reference, too, until the next commit."""
         self._lowest, self._highest = np.minimum(self._lowest, target), np.maximum(self._highest, target)
 
+    def _torque_bounds(self, gains: Gains) -> tuple[Float32Array, Float32Array]:
+        """As TargetBounds has them, for other gains than the policy's."""
+        if not self._limits_torque:
+            return self._torque_reach, self._velocity_share
+        reach = self._torque_reach * self._gains.stiffness / gains.stiffness
+        return reach, gains.damping / gains.stiffness
+
     def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:
         if action.shape != (self._joint_count,):
             return Cause(CauseKind.ACTION_SHAPE, number=float(action.size), bound=float(self._joint_count))
@@ -164,7 +198,14 @@ class CommandGuard:
         return None
 
     def _hold(
-        self, name: str, decision: Decision, low: Float32Array, high: Float32Array, centre: Float32Array
+        self,
+        name: str,
+        decision: Decision,
+        low: Float32Array,
+        high: Float32Array,
+        centre: Float32Array,
+        *,
+        damps: bool,
     ) -> None:
         held = np.clip(decision.target, low, high)
         excess = np.abs(held - decision.target)
@@ -172,7 +213,7 @@ class CommandGuard:
         if not count:
             return
         decision.clamped[name] = count
-        if self._responses[name] == "damp" and decision.cause is None:
+        if damps and self._responses[name] == "damp" and decision.cause is None:
             joint = int(np.argmax(excess))
             decision.cause = self._cause(name, joint, decision.target[joint], held[joint], centre[joint])
         decision.action = np.where(held != decision.target, self._mapper.action(held), decision.action)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.fade import Fade, Gains
 from gaitd.policy.limits import CommandGuard, Decision
 from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.observation import Normalizer, ObservationBuilder
@@ -34,6 +35,15 @@ class PolicyPipeline:
         self._joint_position = np.zeros(len(manifest.joints), np.float32)
         self._joint_velocity = np.zeros(len(manifest.joints), np.float32)
         self._raw: Float32Array | None = None
+        self._gains = Gains(self.mapper.stiffness, self.mapper.damping)
+        self._other: Gains | None = None
+        self._fade_steps = 1
+        self._fade: Fade | None = None
+
+    @property
+    def fade_gains(self) -> Gains | None:
+        """The gains of the next command where it is part of a change of policies; None: the policy's own."""
+        return None if self._fade is None else self._fade.gains_with(self._gains)
 
     @property
     def last_action(self) -> Float32Array:
@@ -46,6 +56,7 @@ class PolicyPipeline:
         self._guard.reset()
         self._last_action = np.zeros_like(self._last_action)
         self._raw = None
+        self._other = self._fade = None
 
     def observe(self, state: RobotState) -> None:
         """Take one admitted state; its joints are in the policy's order. One call is one control step."""
@@ -79,10 +90,26 @@ class PolicyPipeline:
         """Replay: a recorded action (n,), accepted when it was recorded, becomes ``last_action``."""
         self._last_action = action
 
+    def watch(self, gains: Gains | None, fade_steps: int) -> None:
+        """From now on commands that are followed are another policy's, with those gains; None: this one's.
+
+        This policy's first command after another's begins a change over ``fade_steps``.
+        """
+        self._other, self._fade_steps = gains, fade_steps
+
     def follow(self, action: Float32Array, target: Float32Array) -> None:
-        """Another worker's command is in force, with its action (n,) and target (n,) rad."""
+        """Another worker's command is in force, with its target (n,) rad.
+
+        ``action`` (n,): what this policy asks for that target with.
+        """
         self._last_action = action
         self._guard.refer_to(target)
+        self._step_fade(target, held=False)
+
+    def commit_other(self, decision: Decision, action: Float32Array, target: Float32Array) -> None:
+        """The same of a state that this policy has answered, too: the decision is not in force."""
+        decision.action, decision.target = action, target
+        self.commit(decision)
 
     def refer_also_to(self, target: Float32Array) -> None:
         """This target (n,) rad may be in force instead; see CommandGuard."""
@@ -90,12 +117,25 @@ class PolicyPipeline:
 
     def decide(self, action: Float32Array) -> Decision:
         """Judge the model's raw action (n,) for the newest state. Leaves no trace until ``commit``."""
-        return self._guard.check(action, self._joint_position, self._joint_velocity)
+        decision = self._guard.check(action, self._joint_position, self._joint_velocity, self._fade)
+        if self._other is not None:
+            decision.clamped = {}  # nobody was about to do it
+            decision.cause = decision.cause or self._guard.reference_fault()
+        return decision
 
     def commit(self, decision: Decision) -> None:
         """The decision's command went out: its action is ``last_action``, its target the slew reference."""
         self._last_action = decision.action
         self._guard.commit(decision, self._joint_position)
+        self._step_fade(decision.target, held="slew" in decision.clamped)
+
+    def _step_fade(self, target: Float32Array, *, held: bool) -> None:
+        """A command with that target went out, whoever's."""
+        if self._other is not None:
+            steps = self._fade_steps
+            self._fade = Fade(target, self._other, steps, steps + self._guard.travel_steps)
+        elif self._fade is not None:
+            self._fade = self._fade.after_one(held=held)
 
 
 def make_normalizer(

@@ -55,6 +55,9 @@ class EventKind(enum.IntEnum):
     """The standby goes on with the session under this epoch; ``code`` is the FailoverKind."""
     REHEARSAL = 6
     """The model held up the worker with no state to answer; ``code`` is for how long, in microseconds."""
+    SWITCH = 7
+    """The session is with another policy under this epoch; ``code`` is its index, ``seq`` how many steps the
+    change takes, ``text`` names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

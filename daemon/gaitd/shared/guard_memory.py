@@ -33,12 +33,14 @@ GUARD_WORDS = {
     "backend": len(WORKERS),
     "holder": 1,
     "failovers": len(FailoverKind),
+    "switches": 1,
     "control_requests": 1,
     "control_refused": 1,
     "peers_disconnected": 1,
     "damping_by_reason": len(Reason),
 }
-"""Name and number of 8-byte words; of workers by slot. ``holder``: the slot that the session is with."""
+"""Name and number of 8-byte words; of workers by slot. ``holder``: the slot that the session is with.
+``switches``: changes of policy within a session."""
 
 _SESSION = np.dtype(
     [

@@ -8,16 +8,28 @@ import msgspec
 
 from gaitd.backends import BackendName
 from gaitd.errors import ReplacedError
+from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.system.config import Config, Metrics, Recorder
 
 Launch = TypeVar("Launch", "WorkerLaunch", "TelemetryLaunch")
 
 
-class StandbyLaunch(msgspec.Struct, frozen=True, kw_only=True):
-    """What a standby is told beside what every worker is told."""
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that another one may follow."""
 
-    holder_memory_fd: int
-    """The memory of the worker that it follows, read-only."""
+    memory_fd: int
+    """Its memory, read-only."""
+    stiffness: list[float] = []
+    """Nm/rad, policy's order: of its policy, where that is another one than the follower's."""
+    damping: list[float] = []
+    """Nm s/rad, likewise."""
+
+
+class FollowLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker that follows others is told beside what every worker is told."""
+
+    others: dict[int, Followed]
+    """By slot."""
     wake_fd: int
     """An eventfd: the lease has come to it."""
 
@@ -36,7 +48,9 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     lifeline_fd: int
     report_fd: int
     config: Config
-    standby: StandbyLaunch | None
+    policy_index: int
+    """Index of its policy among those of this gaitd."""
+    follow: FollowLaunch | None
     """None: it follows nobody."""
 
 
@@ -45,7 +59,8 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
 
     guard_memory_fd: int
     worker_memory_fds: list[int]
-    """By slot."""
+    slots: tuple[int, ...] = (WORKER_SLOT, STANDBY_SLOT)
+    """Of the workers whose memory that is."""
     telemetry_memory_fd: int
     manifest_fd: int
     """The bundle's manifest.yaml."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gaitd.bundle.together import MAX_TOGETHER
 from gaitd.system.config import Realtime
 
 
@@ -72,6 +73,25 @@ STANDBY = ChildProcess(
     name="standby", realtime="standby", entry="gaitd.worker.main", reports=True, max_deaths_in_a_row=None
 )
 
-WORKERS = (WORKER, STANDBY)
+FURTHER = tuple(
+    ChildProcess(
+        name=f"policy-{number}",
+        realtime="standby",
+        entry="gaitd.worker.main",
+        reports=True,
+        max_deaths_in_a_row=None,
+    )
+    for number in range(1, MAX_TOGETHER)
+)
+"""Workers of the policies beside the first one."""
+
+WORKERS = (WORKER, STANDBY, *FURTHER)
 """By slot, in the lease and in their commands."""
-WORKER_SLOT, STANDBY_SLOT = range(len(WORKERS))
+WORKER_SLOT, STANDBY_SLOT, *_FURTHER_SLOTS = range(len(WORKERS))
+POLICY_SLOTS = (WORKER_SLOT, *_FURTHER_SLOTS)
+"""Of the policies in their order; the standby runs the first one, too."""
+
+
+def policy_in(slot: int) -> int:
+    """The index of the policy that a slot's worker runs."""
+    return 0 if slot == STANDBY_SLOT else POLICY_SLOTS.index(slot)

@@ -29,6 +29,7 @@ WORKER_WORDS = {
     "state_interval_epoch": 1,
     "prepared_ns": 1,
     "prepared_epoch": 1,
+    "fading": 1,
     "received": 1,
     "standby": 1,
     "followed": 1,
@@ -48,6 +49,7 @@ WORKER_WORDS = {
 """Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
 the session of the epoch beside it; 0 until known. ``prepared_ns``: when the newest state came to which a
 standby has an answer ready, in the session that another worker answers under the epoch beside it.
+``fading``: the newest command is part of a change of policies.
 ``proving_pid``: the process that loads and proves its backend; 0 once it has.
 
 Every received state ends in exactly one of: standby (session 0, before activate), followed (another worker

@@ -167,6 +167,14 @@ class Standby(_Section, frozen=True, kw_only=True):
         return self.backend != "off"
 
 
+class Switch(_Section, frozen=True, kw_only=True):
+    """Changes from one loaded policy to another while the robot walks."""
+
+    blend_steps: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
+    """Control steps over which targets go from the last one of the old policy to the new one's own, and gains
+    with them. In simulation 1 to 10 leave a walk as it is; with 20 it stumbles, with 40 it nearly falls."""
+
+
 MIN_STANDBY_DEADLINE_PERIODS = 4.0
 """With less, the worker's ordinary jitter would be taken for silence."""
 
@@ -228,6 +236,7 @@ class Config(_Section, frozen=True, kw_only=True):
     recorder: Recorder = msgspec.field(default_factory=Recorder)
     network: Network = msgspec.field(default_factory=Network)
     standby: Standby = msgspec.field(default_factory=Standby)
+    switch: Switch = msgspec.field(default_factory=Switch)
 
     def __post_init__(self) -> None:
         """Refuse one port for two things, and what a standby does not work with. Raises ValueError."""

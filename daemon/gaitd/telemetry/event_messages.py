@@ -50,6 +50,8 @@ def diagnostic_of(event: Event, joints: Sequence[str], at_ns: int) -> bytes:
         text = cause.text(joints) + (f": {event.text}" if event.text else "")
     elif event.kind is EventKind.FAILOVER:
         text = f"the standby goes on, {FailoverKind(event.code).name.lower()}: {event.text or '-'}"
+    elif event.kind is EventKind.SWITCH:
+        level, text = _OK, f"the session goes on with policy {event.text}"
     elif event.kind is EventKind.REHEARSAL:
         text = f"the model took {event.code / 1000:.1f} ms in a rehearsal"
     elif event.kind is EventKind.ERROR:

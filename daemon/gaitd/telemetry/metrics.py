@@ -16,7 +16,7 @@ from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared.guard_memory import FailoverKind, GuardMemory, occasions
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import Words
-from gaitd.shared.processes import STANDBY_SLOT
+from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT
 from gaitd.shared.step_ring import StepRing
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.memory import resident_bytes
@@ -109,7 +109,8 @@ class MemoryCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
         workers, guard = self._workers, self._guard
-        holder = workers[min(guard["holder"], len(workers) - 1)]
+        slots = self._launch.slots
+        holder = workers[slots.index(guard["holder"]) if guard["holder"] in slots[: len(workers)] else 0]
         yield InfoMetricFamily(
             "gaitd",
             "What runs.",
@@ -202,8 +203,10 @@ class MemoryCollector(Collector):
         )
         yield from self._recorder()
         yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
-        if len(workers) > 1:
+        if STANDBY_SLOT in slots[: len(workers)]:
             yield from self._standby()
+        if set(slots) & set(POLICY_SLOTS[1:]):
+            yield from self._policies()
 
     def _standby(self) -> Iterable[Metric]:
         """Of the standby, where there is one."""
@@ -217,13 +220,31 @@ class MemoryCollector(Collector):
         )
         for name, text, value in (
             ("ready", "The standby is ready.", guard.row("worker_ready")[STANDBY_SLOT]),
-            ("holds", "1 while the session is with the standby, the last worker.", guard["holder"]),
+            (
+                "holds",
+                "1 while the session is with the standby, the last worker.",
+                int(guard["holder"] == STANDBY_SLOT),
+            ),
         ):
             yield GaugeMetricFamily(f"gaitd_standby_{name}", text, value=value)
         if (resident := _resident_bytes(guard.row("worker_pid")[STANDBY_SLOT])) is not None:
             yield GaugeMetricFamily(
                 "gaitd_standby_resident_bytes", "Memory of the standby process.", value=resident
             )
+
+    def _policies(self) -> Iterable[Metric]:
+        """Of further policies, where there are some."""
+        guard = self._guard
+        yield CounterMetricFamily(
+            "gaitd_policy_switches", "Times a session went on with another policy.", value=guard["switches"]
+        )
+        ready = GaugeMetricFamily(
+            "gaitd_policy_ready", "A policy's worker is ready; the first one has number 0.", labels=["number"]
+        )
+        for number, slot in enumerate(POLICY_SLOTS):
+            if slot in self._launch.slots:
+                ready.add_metric([str(number)], float(guard.row("worker_ready")[slot]))
+        yield ready
 
     def _recorder(self) -> Iterator[Metric]:
         words = self._progress

@@ -91,6 +91,8 @@ class Hello(_Body, frozen=True, kw_only=True):
     fields: Annotated[list[str], msgspec.Meta(max_length=MAX_JOINTS)]
     """The fields of the state message that it really fills; names of ``STATE_VALUES``."""
     message: Literal["state", "raw_observation"] = "state"
+    switchable: bool = False
+    """Others may change the policy while it walks."""
     account: Account | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
@@ -118,6 +120,13 @@ class Damp(_Body, frozen=True, kw_only=True):
     reason: int
     """Reason.OPERATOR or Reason.CLIENT_DEADLINE."""
     detail: str = ""
+
+
+class Switch(_Body, frozen=True, kw_only=True):
+    """Body of ``switch``."""
+
+    policy: str
+    """Its name, or the beginning of its id."""
 
 
 class Status(_Body, frozen=True):

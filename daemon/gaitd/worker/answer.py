@@ -73,6 +73,7 @@ class Answerer:
                 self._send(data)
                 self._note_sent(command)
                 step.commit(outcome)
+                self._words["fading"] = step.is_fading
             else:
                 self._memory.steps.settle()
                 self._words["withheld"] += 1

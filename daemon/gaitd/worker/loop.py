@@ -49,13 +49,19 @@ class Worker:
         guard: GuardMemory,
         memory: WorkerMemory,
         config: Config,
+        policy: int = 0,
     ) -> None:
-        """Bind the endpoints: from here on, controllers reach this worker. Raises InputError."""
+        """Bind the endpoints: from here on, controllers reach this worker. Raises InputError.
+
+        ``policy``: the index of the bundle's among those of this gaitd.
+        """
         realtime = config.realtime
         period_ns = bundle.manifest.period_ns
         self._bundle = bundle
         self._backend = backend
         self._slot = slot
+        self._policy = policy
+        self._blend_steps = config.switch.blend_steps
         self._guard = guard
         self._memory = memory
         self._words = memory.words
@@ -150,7 +156,15 @@ class Worker:
         return self._make_step(setup, _commit_nothing)
 
     def _make_step(self, setup: SessionSetup, commit_state: Callable[[], None]) -> PolicyStep:
-        return PolicyStep(self._bundle, setup, self._limits, self._model.infer, commit_state)
+        return PolicyStep(
+            self._bundle,
+            setup,
+            self._limits,
+            self._model.infer,
+            commit_state,
+            self._policy,
+            self._blend_steps,
+        )
 
     def _rehearse(self, frame: Frame) -> None:
         self._follow_lease()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import zmq
 
 from gaitd.backends import golden_tolerance, open_backend
@@ -16,8 +17,9 @@ from gaitd.backends.failing import FailingBackend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle import open_bundle
 from gaitd.errors import GaitdError, InputError, ReplacedError, printable
+from gaitd.policy.fade import Gains
 from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.launch import WorkerLaunch, WorkerReport, read_launch
+from gaitd.shared.launch import Followed, WorkerLaunch, WorkerReport, read_launch
 from gaitd.shared.lifeline import hold_lifeline, map_lifeline
 from gaitd.shared.processes import WORKERS
 from gaitd.shared.worker_memory import WorkerMemory
@@ -31,7 +33,7 @@ from gaitd.system.realtime import (
     use_all_cpus,
 )
 from gaitd.worker.loop import Worker
-from gaitd.worker.standby import StandbyWorker
+from gaitd.worker.standby import Other, StandbyWorker
 
 
 def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
@@ -53,12 +55,12 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         backend = FailingBackend(backend)
     for kind in NPU_MEMORY:
         memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
-    common = bundle, backend, launch.slot, guard, memory, config
-    if launch.standby is None:
+    common = bundle, backend, launch.slot, guard, memory, config, launch.policy_index
+    if launch.follow is None:
         worker = Worker(*common)
     else:
-        holder = WorkerMemory(launch.standby.holder_memory_fd, writable=False)
-        worker = StandbyWorker(*common, holder, launch.standby.wake_fd)
+        others = {slot: _other(followed) for slot, followed in launch.follow.others.items()}
+        worker = StandbyWorker(*common, others=others, wake_fd=launch.follow.wake_fd)
     realtime, row = config.realtime, WORKERS[launch.slot]
     settings = apply_realtime(realtime, row.cpus(realtime), row.priority(realtime))
     return worker, WorkerReport(
@@ -73,6 +75,14 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         },
         realtime=missing_settings(settings),
     )
+
+
+def _other(followed: Followed) -> Other:
+    steps = WorkerMemory(followed.memory_fd, writable=False).steps
+    if not followed.stiffness:
+        return Other(steps)
+    gains = (np.array(values, np.float32) for values in (followed.stiffness, followed.damping))
+    return Other(steps, Gains(*gains))
 
 
 def main() -> int:

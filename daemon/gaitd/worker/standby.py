@@ -1,8 +1,9 @@
-"""The standby: a worker that follows the session of another one, and goes on with it when the lease comes.
+"""A worker that follows the session of another one, and goes on with it when the lease comes.
 
 It hears the same states and reads what the holder did with each from the holder's memory, so that history,
 last action, slew reference and hidden state are those that the holder would have. Until the lease names it,
-it sends nothing.
+it sends nothing. A standby runs the holder's policy. Where there are several policies each one's worker
+follows the others: what its last action is, is then what it would have asked for the same targets with.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from gaitd.backends.base import Backend
 from gaitd.bundle import Bundle
+from gaitd.policy.fade import Gains
 from gaitd.policy.manifest import Float32Array
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
@@ -28,15 +31,31 @@ from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 HEAD_START = 1 / 3
 """Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
 standby's, and the two do not compete for a core."""
+RECENT = 8
+"""Steps in which a worker that has just got the session is looked for its first ones."""
+
+
+class Other(NamedTuple):
+    """A worker that may hold the session."""
+
+    steps: StepRing
+    gains: Gains | None = None
+    """Of its policy; None: it runs ours."""
 
 
 class Follower:
     """One session as another worker answers it."""
 
     def __init__(
-        self, step: PolicyStep, first_states: int | None, records: StepRing, words: Words, head_start_ns: int
+        self,
+        step: PolicyStep,
+        first_states: int | None,
+        records: StepRing,
+        words: Words,
+        head_start_ns: int,
+        gains: Gains | None = None,
     ) -> None:
-        """``records``: the holder's. ``words``: the standby's own.
+        """``records``: the holder's, ``gains`` its policy's where that is not ours. ``words``: our own.
 
         ``first_states``: after so many states the history is whole though the session was joined late; None:
         it never is.
@@ -47,9 +66,10 @@ class Follower:
         self._words = words
         self._head_start_ns = head_start_ns
         self._index = records.staged
+        self._gains = gains
         self._waiting: deque[Frame] = deque(maxlen=STATE_QUEUE)
         self._sent: deque[tuple[int, Float32Array, Float32Array]] = deque(maxlen=STATE_QUEUE)
-        """What the holder sent and is not followed yet: sequence number, action, target."""
+        """What the holder sent and is not followed yet: sequence number, our action for it, target."""
         self._staged: Staged | None = None
         self._open: Outcome | None = None
         """Our answer to the newest state, which the holder is not known to have answered."""
@@ -57,6 +77,27 @@ class Follower:
         self._taken = 0
         self._whole = False
         """The history is that of the holder."""
+
+    @classmethod
+    def of_holder(cls, step: PolicyStep, words: Words, head_start_ns: int, other: Other) -> Follower:
+        """``step`` was the session's until now: it knows all of it. ``other`` goes on."""
+        follower = cls(step, None, other.steps, words, head_start_ns)
+        follower._newest_seq, follower._whole = step.newest_seq, True
+        follower._begin_with(other)
+        return follower
+
+    def follow_other(self, setup: SessionSetup, other: Other) -> list[Outcome]:
+        """Another worker goes on with the session; the outcomes that are done with."""
+        self._read_records(unsettled=True)
+        done = self._apply_sent()
+        self.step.watch(setup, other.gains)
+        self._begin_with(other)
+        return done
+
+    def _begin_with(self, other: Other) -> None:
+        self._records, self._gains = other.steps, other.gains
+        self._index = max(0, other.steps.staged - RECENT)
+        self._staged = None
 
     @property
     def due_ns(self) -> int | None:
@@ -102,7 +143,8 @@ class Follower:
                 continue  # rejected: no command of it can have gone out
             seq, target = int(record["seq"]), record["target"]
             if record["sent_ns"]:
-                self._sent.append((seq, record["action"], target))
+                ours = self._gains is None
+                self._sent.append((seq, record["action"] if ours else self.step.action_of(target), target))
                 self._staged = None
             else:
                 self._staged = Staged(seq, target)
@@ -137,7 +179,7 @@ class Follower:
 
 
 class StandbyWorker(Worker):
-    """A worker of the standby's slot."""
+    """A worker that follows whichever other one has the session."""
 
     def __init__(
         self,
@@ -147,12 +189,15 @@ class StandbyWorker(Worker):
         guard: GuardMemory,
         memory: WorkerMemory,
         config: Config,
-        holder: WorkerMemory,
+        policy: int = 0,
+        *,
+        others: Mapping[int, Other],
         wake_fd: int,
     ) -> None:
-        """``holder``: the memory to follow. ``wake_fd``: an eventfd, readable when the lease has come."""
-        super().__init__(bundle, backend, slot, guard, memory, config)
-        self._holder = holder
+        """``others``: by slot. ``wake_fd``: an eventfd, readable when the lease has come."""
+        super().__init__(bundle, backend, slot, guard, memory, config, policy)
+        self._others = others
+        self._head_start_ns = round(HEAD_START * bundle.manifest.period_ns)
         self._wake_fd = wake_fd
         self._period_ns = bundle.manifest.period_ns
         self._follower: Follower | None = None
@@ -170,32 +215,56 @@ class StandbyWorker(Worker):
 
     def _follow_lease(self) -> None:
         follower, word = self._follower, self._guard.lease
-        if follower is not None:
-            followed = follower.step.setup
-            if lease.is_of(word, followed.epoch, followed.slot):
+        step = self._step if follower is None else follower.step
+        if step is not None:
+            before = step.setup
+            if lease.is_of(word, before.epoch, before.slot):
                 return
-            self._follower = None
-            setup = self._guard.read_session()
-            if (
-                setup is not None
-                and (setup.session, setup.slot) == (followed.session, self._slot)
-                and lease.is_of(word, setup.epoch, setup.slot)
-            ):
-                self._take_over(follower, setup)
+            setup = self._named_by(word)
+            if setup is not None and setup.session == before.session:
+                self._go_on(step, follower, setup)
                 return
-            self._count(follower.end(), followed.epoch)
+            if follower is not None:
+                self._follower = None
+                self._count(follower.end(), before.epoch)
         super()._follow_lease()
         if self._step is None and word != lease.NOBODY:
-            self._follow_other(word)
+            self._follow_from_now(word)
 
-    def _follow_other(self, word: int) -> None:
+    def _named_by(self, word: int) -> SessionSetup | None:
+        """The session that the lease names."""
         setup = self._guard.read_session()
-        if setup is None or setup.slot == self._slot or not lease.is_of(word, setup.epoch, setup.slot):
+        named = setup is not None and lease.is_of(word, setup.epoch, setup.slot)
+        return setup if named else None
+
+    def _go_on(self, step: PolicyStep, follower: Follower | None, setup: SessionSetup) -> None:
+        """The lease has moved within the session that we answer or follow."""
+        if setup.slot != self._slot:
+            other = self._others[setup.slot]
+            if follower is not None:
+                epoch = step.setup.epoch
+                self._count(follower.follow_other(setup, other), epoch)
+                return
+            self._step = self._rehearsal = None
+            self._inbox.forget()
+            step.watch(setup, other.gains)
+            self._follower = Follower.of_holder(step, self._words, self._head_start_ns, other)
+        elif follower is not None:
+            self._follower = None
+            self._take_over(follower, setup)
+        else:  # it is ours again before we saw that it was not: nobody else has answered
+            step.setup = setup
+            self._words["state_interval_epoch"] = setup.epoch
+
+    def _follow_from_now(self, word: int) -> None:
+        setup = self._named_by(word)
+        if setup is None or setup.slot == self._slot:
             return
         self._model.reset()
-        step = self._make_step(setup, self._model.commit)
+        step, other = self._make_step(setup, self._model.commit), self._others[setup.slot]
+        step.watch(setup, other.gains)
         self._follower = Follower(
-            step, self._first_states, self._holder.steps, self._words, round(HEAD_START * self._period_ns)
+            step, self._first_states, other.steps, self._words, self._head_start_ns, other.gains
         )
 
     def _take_over(self, follower: Follower, setup: SessionSetup) -> None:

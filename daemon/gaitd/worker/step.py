@@ -16,6 +16,7 @@ import numpy as np
 from gaitd.bundle import Bundle
 from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
+from gaitd.policy.fade import Gains
 from gaitd.policy.limits import Decision
 from gaitd.policy.manifest import Float32Array
 from gaitd.shared.guard_memory import SessionSetup
@@ -83,9 +84,16 @@ class PolicyStep:
         limits: AdmissionLimits,
         infer: Infer,
         commit_state: Callable[[], None],
+        policy: int = 0,
+        blend_steps: int = 1,
     ) -> None:
-        """``commit_state`` makes the hidden state of the last inference the model's own."""
+        """``commit_state`` makes the hidden state of the last inference the model's own.
+
+        ``policy``: its index in hello's list. ``blend_steps``: a change from another policy takes so many.
+        """
         self.setup = setup
+        self._policy = policy
+        self._blend_steps = blend_steps
         self._infer = infer
         self._commit_state = commit_state
         self._pipeline = bundle.pipeline()
@@ -139,25 +147,48 @@ class PolicyStep:
             self._keep_in_mind(self._staged, outcome)
 
     def commit_other(self, outcome: Outcome, action: Float32Array, target: Float32Array) -> None:
-        """Another worker's command for its state is in force, with its action (n,) and target (n,) rad.
+        """Another worker's command for its state is in force, with its target (n,) rad.
 
-        Of the outcome remain what the model answered, and its hidden state.
+        ``action`` (n,): what this policy asks for that target with. Of the outcome remain what the model
+        answered, and its hidden state.
         """
         decision = outcome.decision
         if decision is None or decision.cause is not None:  # our own model failed
             self._pipeline.follow(action, target)
             return
-        decision.action, decision.target = action, target
-        self._pipeline.commit(decision)
+        self._pipeline.commit_other(decision, action, target)
         self._commit_state()
 
     def follow(self, action: Float32Array, target: Float32Array) -> None:
         """Another worker's command went out, for a state that is not here or not the newest any more."""
         self._pipeline.follow(action, target)
 
+    def watch(self, setup: SessionSetup, gains: Gains | None) -> None:
+        """The session is with another worker, whose policy has those gains; None: it runs this policy."""
+        self.setup = setup
+        self._staged = None
+        self._pipeline.watch(gains, self._blend_steps)
+        if gains is not None:
+            self._admission.join()
+
+    def action_of(self, target: Float32Array) -> Float32Array:
+        """What this policy would ask for these targets (n,) rad with."""
+        return self._pipeline.mapper.action(target)
+
+    @property
+    def newest_seq(self) -> int:
+        """Of the newest state that was admitted; 0: none yet."""
+        return self._admission.last_seq
+
+    @property
+    def is_fading(self) -> bool:
+        """The next command is part of a change of policies."""
+        return self._pipeline.fade_gains is not None
+
     def take_over(self, setup: SessionSetup, staged: Staged | None) -> None:
         """From now on commands are ours. ``staged``: the other worker's last one, if it may have gone out."""
         self.setup = setup
+        self._pipeline.watch(None, self._blend_steps)
         self._staged = staged
         if staged is not None:
             self._pipeline.refer_also_to(staged.target)
@@ -221,6 +252,10 @@ class PolicyStep:
         return message
 
     def _command(self, state: RobotState | RawObservation, decision: Decision) -> JointCommand:
+        stiffness, damping = self._stiffness, self._damping
+        gains = self._pipeline.fade_gains
+        if gains is not None:
+            stiffness, damping = gains.stiffness[self._to_controller], gains.damping[self._to_controller]
         return JointCommand(
             session=self.setup.session,
             epoch=self.setup.epoch,
@@ -231,11 +266,11 @@ class PolicyStep:
             mode=Mode.ACTIVE,
             reason=Reason.NONE,
             cause=NO_CAUSE,
-            policy=0,
+            policy=self._policy,
             joint_position=decision.target[self._to_controller],
             joint_velocity=self._zeros,
-            stiffness=self._stiffness,
-            damping=self._damping,
+            stiffness=stiffness,
+            damping=damping,
             torque=self._zeros,
             action=decision.action,
         )

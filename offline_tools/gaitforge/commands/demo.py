@@ -1,8 +1,12 @@
-"""gaitforge demo: walking end to end on the simulated robot; then the worker and the standby are killed."""
+"""gaitforge demo: walking end to end on the simulated robot; then the worker and the standby are killed.
+
+With a second policy: changes from one to the other in mid-stride instead.
+"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitforge.commands.options import add_bundle, add_controller, add_robot
@@ -24,11 +28,22 @@ def add_parser(subparsers: Subparsers) -> None:
     add_controller(parser)
     add_robot(parser)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        help="a second policy's bundle: change to it in mid-stride and back, kill nothing",
+    )
+    parser.add_argument("--changes", type=int, default=2, help="so many changes, with --beside (2)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the demo."""
+    if args.beside is not None:
+        from gaitforge.stack.changes import run_changes
+
+        run_changes(args.bundle, args.beside, args.controller, args.output, args.changes, args.seed)
+        return
     from gaitforge.stack.demo import run_demo
 
     run_demo(args.bundle, args.controller, args.output, args.seed, mjcf=args.mjcf, terrain=args.terrain)

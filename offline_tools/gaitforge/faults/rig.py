@@ -23,7 +23,7 @@ from gaitd.errors import GaitdError, UnreachableError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import position_range
-from gaitd.shared.processes import WORKERS
+from gaitd.shared.processes import STANDBY, WORKER
 from gaitd.wire.codec import decode_command
 from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.frame import WireError
@@ -39,7 +39,7 @@ SETTLE_S = 0.5
 """The robot walks this long before a fault."""
 STAND_UP_S, STAND_UP_AGAIN_S = 1.2, 1.0
 PATIENCE_S = 25.0
-WORKER_NAMES = tuple(row.name for row in WORKERS)
+WORKER_NAMES = (WORKER.name, STANDBY.name)
 STRAIGHT = Walk(seconds=1200.0, command="1,0,0")
 """Longer than any chain runs; the runner ends it."""
 TOLERANCE_RAD = 1e-5

@@ -17,6 +17,7 @@ from gaitd.backends.base import Backend
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError
+from gaitd.policy.fade import Gains
 from gaitd.policy.joints import check_same_joints, joint_array, order_from
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
@@ -104,6 +105,7 @@ def run_direct(
     body: Body | None = None,
     robot: Robot | None = None,
     let_go_s: float = math.inf,
+    pipeline: PolicyPipeline | None = None,
 ) -> DirectRun:
     """Stand up, then walk for ``seconds`` of simulated time with the policy, and measure.
 
@@ -111,7 +113,7 @@ def run_direct(
     leaves the last command in force. ``on_step`` sees every control step, ``on_tick`` every millisecond.
     ``body`` is by default the Lite3's; ``robot`` replaces the one that it and ``seed`` make. From
     ``let_go_s`` on nothing comes of the policy any more, and PATIENCE_PERIODS later the motors get the
-    bundle's fallback damping for good.
+    bundle's fallback damping for good. ``pipeline`` replaces the one that the manifest makes.
     Raises InputError when the policy is not for this robot's joints, its period not whole milliseconds, or
     the robot does not get into its default pose.
     """
@@ -120,7 +122,7 @@ def run_direct(
     body, joints = robot.body, robot.body.joints
     check_same_joints(joints, manifest.joints, "joints")
     to_policy, to_robot = order_from(joints, manifest.joints), order_from(manifest.joints, joints)
-    pipeline = PolicyPipeline(manifest, obs_stats)
+    pipeline = PolicyPipeline(manifest, obs_stats) if pipeline is None else pipeline
     pipeline.reset()
     backend = None if callable(policy) else policy
     infer = policy if callable(policy) else policy.infer
@@ -156,8 +158,9 @@ def run_direct(
             clamped[limit] = clamped.get(limit, 0) + count
         if decision.accepted and not gone and waiting < PATIENCE_PERIODS:
             waiting, held = 0, decision.target
+            gains = pipeline.fade_gains or Gains(pipeline.mapper.stiffness, pipeline.mapper.damping)
             pipeline.commit(decision)
-            robot.command = _motor_command(pipeline, held, to_robot)
+            robot.command = _motor_command(gains, held, to_robot)
             if backend is not None:
                 backend.commit()
         else:
@@ -264,12 +267,12 @@ def _limp_command(manifest: Manifest, to_robot: np.ndarray) -> MotorCommand:
     return MotorCommand(stiffness=zero, position=zero, damping=damping, velocity=zero, torque=zero)
 
 
-def _motor_command(pipeline: PolicyPipeline, target: Float32Array, to_robot: np.ndarray) -> MotorCommand:
+def _motor_command(gains: Gains, target: Float32Array, to_robot: np.ndarray) -> MotorCommand:
     zero = np.zeros(len(to_robot))
     return MotorCommand(
-        stiffness=pipeline.mapper.stiffness[to_robot].astype(np.float64),
+        stiffness=gains.stiffness[to_robot].astype(np.float64),
         position=target[to_robot].astype(np.float64),
-        damping=pipeline.mapper.damping[to_robot].astype(np.float64),
+        damping=gains.damping[to_robot].astype(np.float64),
         velocity=zero,
         torque=zero,
     )

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iostream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,6 +58,8 @@ const char* const kUsage = R"(usage: lite3_controller [options]
   --hello-timeout S              how long to wait for gaitd (default 30)
   --seconds S                    stop S seconds after the robot's first packet
   --release-at-end               release the session when the seconds are over
+  --select S:POLICY,...          change to that policy, S seconds after the session's first command
+  --switchable                   others may change the policy while it walks (gaitctl switch)
   --stand-up S                   how long standing up takes (default 3)
   --stand-up-again S             stand up and ask for a session again, S seconds after damping
   --exit-on-damping-after S      stop S seconds after damping
@@ -115,6 +118,23 @@ lite3::CommandPacket packetOf(const JointCommand& command) {
 
 double seconds(std::uint64_t from_ns, std::uint64_t to_ns) { return static_cast<double>(to_ns - from_ns) * 1e-9; }
 
+/// A change of policy that is due so long after the session's first command.
+struct Change {
+    double after_s;
+    std::string policy;
+};
+
+std::vector<Change> changesOf(const std::string& text) {
+    std::vector<Change> changes;
+    std::istringstream parts(text);
+    for (std::string part; std::getline(parts, part, ',');) {
+        const std::size_t colon = part.find(':');
+        if (colon == std::string::npos) throw std::invalid_argument("--select needs S:POLICY,..., not " + part);
+        changes.push_back({std::stod(part.substr(0, colon)), part.substr(colon + 1)});
+    }
+    return changes;
+}
+
 class Controller {
 public:
     Controller(gaitd::Client& client, const Options& options, std::uint16_t state_port, std::uint16_t operator_port,
@@ -128,7 +148,8 @@ public:
           release_at_end_(options.has("--release-at-end")),
           stand_up_s_(options.number("--stand-up", 3.0)),
           stand_up_again_s_(options.number("--stand-up-again", -1.0)),
-          seconds_after_damping_(options.number("--exit-on-damping-after", -1.0)) {}
+          seconds_after_damping_(options.number("--exit-on-damping-after", -1.0)),
+          changes_(changesOf(options.text("--select", ""))) {}
 
     /// The loop; returns when it is time to end.
     void run(TickLog& log) {
@@ -202,7 +223,7 @@ private:
                     standUp(command, now_ns);
                 }
                 break;
-            case Phase::Policy:
+            case Phase::Policy: changePolicy(command, now_ns); break;
             case Phase::Ending:
             case Phase::End: break;
         }
@@ -225,6 +246,7 @@ private:
         if (command.mode == Mode::Active) {
             say("policy %s moves the robot, session %llu", client_.contract().firstPolicy().name.c_str(),
                 static_cast<unsigned long long>(command.session));
+            policy_ = command.policy;
             return enter(Phase::Policy, now_ns, nullptr);
         }
         if (client_.activation() == gaitd::Activation::Refused && seconds(phase_since_ns_, now_ns) > kActivateRetry_s) {
@@ -232,6 +254,24 @@ private:
             say("gaitd refused: %s; asking again", client_.activationError().c_str());
             client_.requestActivate();
             phase_since_ns_ = now_ns;
+        }
+    }
+
+    /// The changes of policy that are due, and what became of them.
+    void changePolicy(const JointCommand& command, std::uint64_t now_ns) {
+        if (next_change_ < changes_.size() && seconds(phase_since_ns_, now_ns) >= changes_[next_change_].after_s) {
+            if (client_.select(changes_[next_change_].policy)) ++next_change_;
+            asked_ = true;
+        }
+        if (asked_ && client_.selection() == gaitd::Selection::Refused) {
+            asked_ = false;
+            say("gaitd refused to change the policy: %s", client_.selectionError().c_str());
+        }
+        if (command.mode == Mode::Active && command.policy != policy_) {
+            policy_ = command.policy;
+            asked_ = false;
+            const auto& policies = client_.contract().policies;
+            say("policy %s moves the robot now", policy_ < policies.size() ? policies[policy_].name.c_str() : "?");
         }
     }
 
@@ -334,7 +374,11 @@ private:
     const double stand_up_s_;
     const double stand_up_again_s_;
     const double seconds_after_damping_;
+    const std::vector<Change> changes_;
 
+    std::size_t next_change_ = 0;
+    bool asked_ = false;
+    std::uint8_t policy_ = 0;
     lite3::StatePacket packet_{};
     lite3::Joints start_position_{};
     gaitd::RobotState state_;
@@ -367,6 +411,7 @@ int run(const Options& options) {
     config.controller = "lite3_controller";
     config.joints = jointNames(options);
     config.io_priority = options.integer("--priority", 0);
+    config.switchable = options.has("--switchable");
     config.simulated = true;  // Its packets never leave this machine.
 
     // The sockets first: a port that is not available is reported before gaitd is waited for.
@@ -415,8 +460,8 @@ int main(int argc, char** argv) {
         const Options options(argc, argv,
                               {"--endpoint-dir", "--robot", "--server-key", "--key", "--state-port", "--command-port",
                                "--operator-port", "--joints", "--hello-timeout", "--seconds", "--stand-up",
-                               "--stand-up-again", "--exit-on-damping-after", "--log", "--priority", "--cpu"},
-                              {"--release-at-end", "--help"});
+                               "--stand-up-again", "--exit-on-damping-after", "--log", "--priority", "--cpu", "--select"},
+                              {"--release-at-end", "--switchable", "--help"});
         if (options.has("--help")) {
             std::cout << kUsage;
             return 0;

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
+from gaitd.shared.processes import POLICY_SLOTS, WORKERS
 from gaitd.telemetry.files import FAILOVER
 from gaitd.telemetry.recording import Recording
 from gaitd.wire.codec import decode_either
@@ -99,7 +100,15 @@ class Facts:
     @property
     def holder(self) -> str:
         """The process that answered until then."""
-        return "standby" if self.failovers and self.failover is None else "worker"
+        session = None if self.damping is None else self.damping.session
+        changes = [
+            event
+            for event in self.recording.events
+            if event.kind in (EventKind.FAILOVER, EventKind.SWITCH) and session in (None, event.session)
+        ]
+        if changes and changes[-1].kind is EventKind.SWITCH:
+            return WORKERS[POLICY_SLOTS[min(changes[-1].code, len(POLICY_SLOTS) - 1)]].name
+        return "standby" if changes and self.failover is None else "worker"
 
     @property
     def period_s(self) -> float:

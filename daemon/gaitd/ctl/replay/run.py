@@ -49,6 +49,8 @@ class Replayed:
     """States refused and actions rejected."""
     unknown_past: int = 0
     """Steps left out, as what came before them is not in the recording."""
+    of_others: int = 0
+    """Recorded steps of another policy than the recording's first one, which are left out."""
     missing: int = 0
     """Recorded steps whose messages are not in the recording, or that were answered by nothing now."""
 
@@ -80,7 +82,13 @@ class Replayer:
             if event.kind is EventKind.MODE and event.code == Mode.ACTIVE and event.order
         ]
         of_step = self._recording.frames[self._recording.frames["step_ns"] != 0]
+        others = {
+            event.epoch for event in self._recording.events if event.kind is EventKind.SWITCH and event.code
+        }
+        result.of_others = sum(epoch in others for epoch, _ in self._records)
         for epoch, frames in _by(of_step, "epoch"):
+            if epoch in others:
+                continue
             # What a standby went on with is described by the failover; a session whose beginning is not in
             # the file, by its damping.
             known = [
@@ -90,7 +98,8 @@ class Replayer:
             ]
             if known:
                 self._run_session(known[0], frames, result)
-        result.missing = len(self._records) - len(result.indices) - result.unknown_past
+        accounted = len(result.indices) + result.unknown_past + result.of_others
+        result.missing = len(self._records) - accounted
         return result
 
     def _run_session(self, event: Event, frames: Records, result: Replayed) -> None:
@@ -101,7 +110,8 @@ class Replayer:
         began = event.kind is EventKind.MODE and event.code == Mode.ACTIVE
         if not began or int(frames[0]["received_ns"]) < event.at_ns:
             groups = self._resume(replay, groups, result)
-            unknown = self._policy.depth
+            # While policies change, a target is on its way from the other one's.
+            unknown = max(self._policy.depth, event.seq if event.kind is EventKind.SWITCH else 0)
         for group in groups:
             answered = self._answer(replay, event, group, result, known=unknown <= 0)
             unknown -= answered

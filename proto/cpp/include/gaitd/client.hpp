@@ -50,6 +50,7 @@ struct Config {
     std::vector<std::string> fields = {"angular_velocity", "orientation",    "linear_acceleration", "velocity_command",
                                        "joint_position",   "joint_velocity", "joint_torque"};
     MessageType message = MessageType::State;  ///< What is published: State or RawObservation.
+    bool switchable = false;                   ///< Others may change the policy while it walks: `gaitctl switch`.
     bool simulated = false;                    ///< No real robot: `gaitctl rehearse` then needs no person.
     float damping_before_hello = 2.5F;         ///< Nm s/rad; afterwards gaitd's reply says it.
     std::chrono::milliseconds request_timeout{500};  ///< Of one request on the control channel.
@@ -88,7 +89,7 @@ public:
             link_ = std::make_unique<Link>(
                 *context_, route_,
                 control::Introduction{config_.controller, config_.joints, config_.fields, config_.message,
-                                      config_.simulated},
+                                      config_.simulated, config_.switchable},
                 config_.request_timeout, config_.renew, account_, pool_);
         } catch (const zmq::error_t& error) {
             throw ConfigError(route_.endpoint(Channel::State) + ": " + error.what());
@@ -174,6 +175,16 @@ public:
     }
 
     [[nodiscard]] Activation activation() const noexcept { return link_->activation(); }
+
+    /// Asks that our session go on, or without one the next begin, with another policy of contract().policies: its name,
+    /// or the beginning of its id (128 bytes at most). selection() tells how it goes; JointCommand::policy says whose
+    /// commands are in force. False while an earlier one has not been taken up.
+    bool select(std::string_view policy) noexcept { return link_->select(policy); }
+
+    [[nodiscard]] Selection selection() const noexcept { return link_->selection(); }
+
+    /// Why the last change of policy was refused; empty if it was not. Not for the control loop.
+    [[nodiscard]] std::string selectionError() { return link_->selectionError(); }
 
     /// Our session, 0 without one.
     [[nodiscard]] std::uint64_t session() const noexcept { return session_.load(); }

@@ -76,6 +76,7 @@ struct Introduction {
     std::vector<std::string> fields;
     MessageType message = MessageType::State;
     bool simulated = false;
+    bool switchable = false;
 };
 
 using BodyPacker = msgpack::packer<msgpack::sbuffer>;
@@ -111,7 +112,11 @@ inline void packAccount(BodyPacker& packer, const AccountEntry& account, bool wa
 inline msgpack::sbuffer hello(std::uint64_t id, const Introduction& introduction, const AccountEntry& account,
                               bool watched) {
     return request(id, "hello", [&](BodyPacker& packer) {
-        packer.pack_map(5);
+        packer.pack_map(introduction.switchable ? 6 : 5);  // An earlier gaitd does not know that key.
+        if (introduction.switchable) {
+            packer.pack(std::string("switchable"));
+            packer.pack(true);
+        }
         packer.pack(std::string("controller"));
         packer.pack(introduction.controller);
         packer.pack(std::string("joints"));
@@ -127,6 +132,14 @@ inline msgpack::sbuffer hello(std::uint64_t id, const Introduction& introduction
 
 inline msgpack::sbuffer activate(std::uint64_t id) {
     return request(id, "activate", [](BodyPacker& packer) { packer.pack_map(0); });
+}
+
+inline msgpack::sbuffer select(std::uint64_t id, const std::string& policy) {
+    return request(id, "switch", [&](BodyPacker& packer) {
+        packer.pack_map(1);
+        packer.pack(std::string("policy"));
+        packer.pack(policy);
+    });
 }
 
 inline msgpack::sbuffer release(std::uint64_t id, std::uint64_t session) {

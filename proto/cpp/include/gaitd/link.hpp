@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -44,6 +45,9 @@ constexpr const char* toString(Activation activation) noexcept {
     }
     return "unknown";
 }
+
+/// Where the last requested change of policy stands.
+using Selection = Activation;
 
 class Link {
 public:
@@ -108,6 +112,24 @@ public:
     }
 
     [[nodiscard]] Activation activation() const noexcept { return activation_.load(); }
+
+    /// False when it cannot be asked for now (Posts::select).
+    bool select(std::string_view policy) noexcept {
+        if (origin_.isAnotherProcess()) return false;
+        const Selection before = selection_.exchange(Selection::Pending);
+        if (posts_.select(policy)) return true;
+        if (before != Selection::Pending) selection_.store(before);
+        return false;
+    }
+
+    [[nodiscard]] Selection selection() const noexcept { return selection_.load(); }
+
+    /// Why the last change of policy was refused; empty if it was not.
+    [[nodiscard]] std::string selectionError() {
+        if (origin_.isAnotherProcess()) return kMadeBeforeFork;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return selection_error_;
+    }
 
     /// The newest session granted.
     [[nodiscard]] Grant grant() const noexcept {
@@ -191,7 +213,7 @@ public:
     }
 
 private:
-    enum class Step { None, Hello, Renew, HelloBeforeActivate, Activate };
+    enum class Step { None, Hello, Renew, HelloBeforeActivate, Activate, Select, HelloAfterSelect };
     static constexpr std::chrono::milliseconds kRefill{20};  // The pool lasts far longer.
     static constexpr std::chrono::milliseconds kRetry{2};    // While something could not be sent yet.
 
@@ -235,7 +257,7 @@ private:
         delete used_.exchange(nullptr);
         if (message_size_ != 0) pool_.fill(message_size_);
         sendPosts();
-        const bool renewal_may_wait = posts_.activateIsWaiting() || hello_wanted_.load();
+        const bool renewal_may_wait = posts_.activateIsWaiting() || posts_.selectIsWaiting() || hello_wanted_.load();
         if (step_ == Step::None || (step_ == Step::Renew && renewal_may_wait)) startNext();
         // First: whatever else fails, a request ends in time.
         if (step_ != Step::None && Clock::now() > step_deadline_) timeOut();
@@ -276,6 +298,10 @@ private:
         if (posts_.dampingIsWaiting()) return;  // Damping goes out before a new session is asked for.
         if (hello_wanted_.load()) {
             start(Step::Hello);
+        } else if (posts_.selectIsWaiting()) {
+            selected_ = *posts_.takeSelect();
+            selection_.store(Selection::Pending);
+            start(Step::Select);
         } else if (posts_.takeActivate()) {
             activation_.store(Activation::Pending);
             // Hello again: this connection or this gaitd may be new, and the policy another one.
@@ -308,6 +334,10 @@ private:
             step_sent_ = send(control::activate(step_id_));
             return;
         }
+        if (step_ == Step::Select) {
+            step_sent_ = send(control::select(step_id_, selected_));
+            return;
+        }
         telling_ = account_.newest().value_or(told_);
         step_sent_ = send(control::hello(step_id_, introduction_, telling_, watched_.load()));
     }
@@ -318,7 +348,7 @@ private:
             control::Reply reply;
             if (!control::parseReply(message.data(), message.size(), reply)) continue;
             if (step_ == Step::None || !step_sent_ || reply.id != step_id_) continue;
-            if (step_ != Step::Activate) told_ = telling_;
+            if (step_ != Step::Activate && step_ != Step::Select) told_ = telling_;
             try {
                 handle(reply);
             } catch (const RefusedError& error) {
@@ -343,7 +373,17 @@ private:
             const std::lock_guard<std::mutex> lock(mutex_);
             return endActivation(Activation::Granted, nullptr);
         }
+        if (step_ == Step::Select) {
+            if (!reply.ok) throw control::refusal(reply);
+            if (control::value<std::uint64_t>(reply.body, "session") != 0) return finishSelection();
+            start(Step::HelloAfterSelect);  // Between sessions: what the next one begins with has another contract.
+            return sendStep();
+        }
         Contract contract = control::parseContract(reply, introduction_.joints);
+        if (step_ == Step::HelloAfterSelect) {
+            renew(std::move(contract));
+            return finishSelection();
+        }
         if (step_ == Step::Hello) return finishHello(std::move(contract));
         if (step_ == Step::Renew && renew_.count() == 0) return finishTelling();
         if (step_ == Step::Renew) return finishRenewal(std::move(contract));
@@ -388,6 +428,10 @@ private:
     template <class Error>
     void fail(const Error& error) {
         const std::lock_guard<std::mutex> lock(mutex_);
+        if (step_ == Step::Select || step_ == Step::HelloAfterSelect) {
+            selection_error_ = error.what();
+            return endSelection(Selection::Refused);
+        }
         if (step_ != Step::Activate) obstacle_ = error.what();
         if (step_ == Step::HelloBeforeActivate || step_ == Step::Activate) {
             return endActivation(Activation::Refused, std::make_exception_ptr(error));
@@ -441,6 +485,18 @@ private:
         endStep();
     }
 
+    void finishSelection() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        selection_error_.clear();
+        endSelection(Selection::Granted);
+    }
+
+    /// With the mutex held.
+    void endSelection(Selection result) {
+        selection_.store(posts_.selectIsWaiting() ? Selection::Pending : result);
+        endStep();
+    }
+
     /// With the mutex held.
     void endStep() {
         if (step_ == Step::Hello) hello_wanted_.store(false);
@@ -473,11 +529,13 @@ private:
     Clock::time_point next_renewal_;
     Clock::time_point next_telling_;
     AccountEntry telling_;  ///< In the hello that is under way.
+    std::string selected_;  ///< What the step under way asks for.
     AccountEntry told_;     ///< In the newest one that was answered.
 
     std::atomic<bool> stop_{false};
     std::atomic<bool> hello_wanted_{false};
     std::atomic<Activation> activation_{Activation::None};
+    std::atomic<Selection> selection_{Selection::None};
     std::atomic<std::uint64_t> granted_session_{0};
     std::atomic<std::uint64_t> granted_epoch_{0};
     std::atomic<std::uint8_t> granted_slot_{0};
@@ -494,6 +552,7 @@ private:
     std::optional<Contract> hello_contract_;
     std::exception_ptr hello_error_;
     std::exception_ptr activation_error_;
+    std::string selection_error_;
 
     std::thread thread_;
 };

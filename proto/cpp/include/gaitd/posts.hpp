@@ -24,6 +24,9 @@ struct DampPost {
     std::string detail;
 };
 
+/// Bytes of a policy's name that may be asked for.
+inline constexpr std::size_t kMaxPolicyName = 128;
+
 class Posts {
 public:
     Posts() {
@@ -65,6 +68,17 @@ public:
         wake();
     }
 
+    /// One at a time: false while an earlier one has not been taken, and for a name of more than kMaxPolicyName bytes.
+    bool select(std::string_view policy) noexcept {
+        Slot free = Slot::Free;
+        if (policy.size() > select_policy_.size() || !select_.compare_exchange_strong(free, Slot::Writing)) return false;
+        select_size_ = policy.size();
+        std::copy_n(policy.begin(), select_size_, select_policy_.begin());
+        select_.store(Slot::Posted);
+        wake();
+        return true;
+    }
+
     /// Ends the link thread's wait. Writing to an eventfd neither blocks nor allocates.
     void wake() noexcept {
         const std::uint64_t one = 1;
@@ -85,6 +99,16 @@ public:
     bool takeActivate() noexcept { return activate_.exchange(false); }
     /// cancellations() when the activation was asked for.
     [[nodiscard]] std::uint64_t activateCancellations() const noexcept { return activate_cancellations_.load(); }
+
+    [[nodiscard]] bool selectIsWaiting() const noexcept { return select_.load() == Slot::Posted; }
+
+    /// The policy asked for, once.
+    std::optional<std::string> takeSelect() {
+        if (!selectIsWaiting()) return std::nullopt;
+        std::string policy(select_policy_.data(), select_size_);
+        select_.store(Slot::Free);
+        return policy;
+    }
 
     /// The session to release; 0 for none.
     std::uint64_t takeRelease() noexcept { return release_.exchange(0); }
@@ -110,6 +134,9 @@ private:
     Reason damp_reason_ = Reason::None;
     std::array<char, kMaxDetailBytes> damp_detail_{};
     std::size_t damp_detail_size_ = 0;
+    std::atomic<Slot> select_{Slot::Free};
+    std::array<char, kMaxPolicyName> select_policy_{};
+    std::size_t select_size_ = 0;
 };
 
 }  // namespace gaitd

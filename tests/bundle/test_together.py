@@ -1,0 +1,78 @@
+"""Which policies may be loaded at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.bundle.together import check_together
+from gaitd.errors import InputError
+from gaitd.system.config import Config, Guard
+from support.bundles import small_manifest, write_small_bundle
+
+Make = Callable[..., Bundle]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A bundle with some things otherwise than the first one's."""
+
+    def made(name: str, **changes: Any) -> Bundle:
+        return open_bundle(
+            write_small_bundle(tmp_path / f"{name}.gaitd", small_manifest(name=name, **changes))
+        )
+
+    return made
+
+
+def test_policies_that_agree(make: Make) -> None:
+    other = make(
+        "b",
+        default_joint_position_rad=[0.1, -0.6, 1.2],
+        action={"scale": 0.1, "stiffness_nm_per_rad": 20.0, "damping_nms_per_rad": 0.5},
+        observation={"terms": [*small_manifest()["observation"]["terms"], {"term": "last_action"}]},
+    )
+    check_together([make("a"), other], Config())
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"control_period_s": 0.02}, "its control_period_s is 0.02, that of"),
+        ({"robot": "other"}, "robot"),
+        ({"joints": ["thigh", "hip", "knee"]}, "joints"),
+        ({"fallback_damping_nms_per_rad": 3.0}, "fallback damping"),
+        (
+            {"velocity_command": {"unit": "si", "min": [-1.0] * 3, "max": [1.0] * 3}},
+            "velocity_command",
+        ),
+        (
+            {"observation": {"terms": [*small_manifest()["observation"]["terms"], {"term": "joint_torque"}]}},
+            "list of state fields",
+        ),
+    ],
+)
+def test_what_they_must_agree_in(make: Make, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match="must agree in it") as caught:
+        check_together([make("a"), make("b", **changes)], Config())
+    assert named in str(caught.value)
+
+
+def test_with_a_stance_they_must_agree_in_that_too(make: Make) -> None:
+    pair = [make("a"), make("b", default_joint_position_rad=[0.1, -0.6, 1.2])]
+    check_together(pair, Config())
+    with pytest.raises(InputError, match="its stance"):
+        check_together(pair, Config(guard=Guard(stance_s=0.2)))
+
+
+def test_three_at_most_and_none_twice(make: Make) -> None:
+    three = [make(name) for name in "abc"]
+    check_together(three, Config())
+    with pytest.raises(InputError, match="4 policies at once; 3 are possible"):
+        check_together([*three, make("d")], Config())
+    with pytest.raises(InputError, match="given twice"):
+        check_together([three[0], three[1], three[1]], Config())

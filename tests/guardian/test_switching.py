@@ -1,0 +1,102 @@
+"""When a session may go on with another policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gaitd.guardian import rules, switching
+from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
+from gaitd.shared.findings import Finding
+from gaitd.wire.causes import Cause
+from gaitd.wire.generated import CauseKind, Mode
+
+MS = 1_000_000
+PERIOD = 12 * MS
+LIMITS = GuardLimits(5 * PERIOD, 500 * MS)
+NOW = 10**12
+EPOCH = 107
+JOINTS = ["hip", "thigh", "knee"]
+
+
+def walking(fed_ns: int = NOW) -> GuardState:
+    return replace(rules.activate(7, EPOCH, NOW - 10**9), fed_ns=fed_ns, fed_by_command=True)
+
+
+def view(command_ns: int = NOW, **changes: object) -> WorkerView:
+    made = WorkerView(
+        heartbeat_ns=NOW,
+        busy_since_ns=0,
+        last_state_ns=0,
+        last_command_ns=command_ns,
+        last_command_epoch=EPOCH,
+        refusal=None,
+        trip=None,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+PREPARED = view(0, last_command_epoch=0, prepared_ns=NOW, prepared_epoch=EPOCH)
+
+
+def refused(kind: CauseKind, at_ns: int, epoch: int = EPOCH) -> Finding:
+    return Finding(at_ns, epoch, Cause(kind, 0, 0.7, 0.6))
+
+
+def obstacle(state: GuardState, holder: WorkerView, successor: WorkerView | None) -> str:
+    return switching.obstacle(state, holder, successor, LIMITS, NOW, JOINTS)
+
+
+def test_nothing_stands_against_a_worker_with_an_answer() -> None:
+    assert obstacle(walking(), view(), PREPARED) == ""
+
+
+@pytest.mark.parametrize(
+    ("holder", "successor", "why"),
+    [
+        (view(trip=refused(CauseKind.POSITION_LIMIT, NOW)), PREPARED, "a limit has just been exceeded"),
+        (view(last_command_epoch=EPOCH - 1), PREPARED, "has sent no command yet"),
+        (view(fading=True), PREPARED, "still under way"),
+        (view(), None, "not ready"),
+        (view(), replace(PREPARED, prepared_epoch=EPOCH - 1), "no answer to the newest state"),
+        (view(), replace(PREPARED, prepared_ns=NOW - 5 * PERIOD // 2 - 1), "no answer to the newest state"),
+        (view(), replace(PREPARED, prepared_ns=NOW + 1), "no answer to the newest state"),
+        (
+            view(),
+            replace(PREPARED, prepared_ns=0, refusal=refused(CauseKind.POSITION_LIMIT, NOW)),
+            "it could not go on from here: a target exceeds the position limit: hip to 0.7 rad",
+        ),
+        (
+            view(),
+            replace(PREPARED, prepared_ns=0, refusal=refused(CauseKind.TILT, NOW, EPOCH - 1)),
+            "no answer to the newest state",
+        ),
+    ],
+)
+def test_what_stands_against_it(holder: WorkerView, successor: WorkerView | None, why: str) -> None:
+    assert why in obstacle(walking(), holder, successor)
+
+
+def test_a_silent_worker_is_no_reason_to_change_the_policy() -> None:
+    last_ns = NOW - 5 * PERIOD // 2
+    assert obstacle(walking(last_ns), view(last_ns), PREPARED) == ""
+    assert "no command for 30 ms" in obstacle(walking(last_ns - 1), view(last_ns - 1), PREPARED)
+
+
+def test_before_the_first_command_there_is_nothing_to_go_on_from() -> None:
+    state = replace(walking(), fed_by_command=False)
+    assert "no command yet" in obstacle(state, view(0, last_command_epoch=0), PREPARED)
+
+
+def test_the_deadline_goes_on_from_the_last_command_of_the_one_before() -> None:
+    last_ns = NOW - 2 * PERIOD
+    moved = switching.move(walking(NOW - 3 * PERIOD), view(last_ns), EPOCH + 1, 2, NOW)
+    assert (moved.mode, moved.session, moved.epoch, moved.slot) == (Mode.ACTIVE, 7, EPOCH + 1, 2)
+    assert (moved.fed_ns, moved.moved_ns) == (last_ns, 0)
+    late_ns = last_ns + 5 * PERIOD + 1
+    # What the one before still writes feeds nothing.
+    for silent in (view(0), view(late_ns)):
+        assert rules.tick(moved, silent, LIMITS, late_ns).mode is Mode.DAMPING
+    own = view(NOW + PERIOD, last_command_epoch=EPOCH + 1)
+    assert rules.tick(moved, own, LIMITS, late_ns).mode is Mode.ACTIVE
