@@ -122,6 +122,8 @@ class WorkerProcess:
             trip=memory.trip.read(),
             prepared_ns=words["prepared_ns"],
             prepared_epoch=words["prepared_epoch"],
+            unanswered_ns=words["unanswered_ns"],
+            errors_in_a_row=words["errors_in_a_row"],
             fading=bool(words["fading"]),
         )
 
