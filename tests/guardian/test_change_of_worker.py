@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from gaitd.guardian import announce
+from gaitd.guardian.status import describe
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared import lease
 from gaitd.shared.findings import Finding
@@ -207,6 +208,32 @@ def test_a_limit_damps(scene: Scene) -> None:
     scene.dies(0)
     assert scene.state.mode is Mode.DAMPING
     assert scene.failovers() == [0, 0, 0]
+
+
+def test_a_standby_that_does_not_follow_is_not_said_to_be_ready(scene: Scene) -> None:
+    """Its process is well; the controller sends it no states, say."""
+
+    def ready() -> tuple[bool, int]:
+        word = scene.guardian.memory.words.row("worker_ready")[1]
+        return describe(scene.real._bundle, scene.real._sessions, scene.real._workers)["standby"][
+            "ready"
+        ], word
+
+    def walk(seconds: float, *, follows: bool) -> None:
+        for _ in range(round(seconds * 1e9) // PERIOD):
+            scene.worker.words["last_state_ns"] = scene.now_ns
+            scene.commands(scene.worker, scene.epoch)
+            if follows:
+                scene.prepares()
+            scene.wake(PERIOD)
+
+    walk(1.0, follows=True)
+    assert ready() == (True, 1)
+    walk(1.0, follows=False)
+    assert ready() == (False, 0)
+    walk(1.0, follows=True)
+    assert ready() == (True, 1)
+    assert scene.state.mode is Mode.ACTIVE
 
 
 def test_the_next_session_is_with_the_worker_again(scene: Scene) -> None:

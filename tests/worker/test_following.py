@@ -179,12 +179,20 @@ def test_who_was_stopped_goes_through_every_step_of_the_other_one() -> None:
     """Its states are far too old for an answer by then; the hidden state lacks none of them."""
     pair = Pair()
     step_both(pair, 5)
-    frames = [pair.frame() for _ in range(25)]
-    for frame in frames:
+    for frame in (frames := [pair.frame() for _ in range(25)]):
         pair.answer(frame)
-    pair.follow(*frames)
+    now_ns = frames[-1].received_ns
+    pair.follow(*[frame._replace(received_ns=now_ns) for frame in frames])
+    assert pair.words["prepared_ns"] < now_ns, "an answer to a state that is too old for one"
     while pair.follower.due_ns is not None:
-        pair.follower.follow(frames[-1].received_ns + HEAD_START_NS)
+        pair.follower.follow(now_ns + HEAD_START_NS)
+    assert_goes_on_as_the_other(pair)
+
+
+def test_an_answer_that_comes_late_is_waited_for() -> None:
+    pair = Pair()
+    step_both(pair, 5)
+    answered_late(pair, HEAD_START_NS)
     assert_goes_on_as_the_other(pair)
 
 
@@ -196,10 +204,10 @@ def stopped_for_longer_than_states_wait(pair: Pair) -> None:
         pair.follow(frame)
 
 
-def answered_late(pair: Pair) -> None:
+def answered_late(pair: Pair, late_ns: int = 4 * HEAD_START_NS) -> None:
     first, second = pair.frame(), pair.frame()
     pair.follow(first)
-    pair.follow(second)
+    pair.follow(second, late_ns=late_ns)
     pair.answer(first)
     pair.answer(second)
 
@@ -247,7 +255,8 @@ def test_the_oldest_state_that_is_not_answered_is_told() -> None:
     assert pair.words["unanswered_ns"] == 0
     first, second = pair.frame(), pair.frame()
     pair.follow(first)
-    pair.follow(second)
+    pair.follow(second, late_ns=4 * HEAD_START_NS)
+    assert pair.words["prepared_ns"] == second.received_ns
     assert pair.words["unanswered_ns"] == first.received_ns
     pair.answer(second)
     third = pair.frame()
@@ -392,7 +401,7 @@ def test_an_invalid_answer_of_its_own_is_no_answer() -> None:
 
 
 def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
-    pair = Pair()
+    pair = Pair(DEPTH + 1)
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
     standby = LoopedWorker(
         loop,

@@ -31,6 +31,10 @@ from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 HEAD_START = 1 / 3
 """Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
 standby's, and the two do not compete for a core."""
+LATE_HEAD_STARTS = 4
+"""So many it has when it is late with the state before, and our model remembers: what it does not go through
+together with the holder's cannot be made up for.
+"""
 RECENT = 8
 """Steps in which a worker that has just got the session is looked for its first ones."""
 CATCH_UP = 8
@@ -115,7 +119,11 @@ class Follower:
     @property
     def due_ns(self) -> int | None:
         """When the next waiting state is to be taken."""
-        return self._waiting[0].received_ns + self._head_start_ns if self._waiting else None
+        if not self._waiting:
+            return None
+        late = self._open is not None and self._open.command is not None
+        head_starts = LATE_HEAD_STARTS if late and self.step.is_recurrent else 1
+        return self._waiting[0].received_ns + head_starts * self._head_start_ns
 
     def hear(self, frames: Sequence[Frame]) -> None:
         """Messages that came. Only the session's states wait."""
@@ -132,14 +140,13 @@ class Follower:
         """
         self._read_records()
         done, self._refused = self._refused + self._apply_sent(), []
-        while most and self._waiting and self._is_due(self._waiting[0], now_ns):
+        while most and (due_ns := self.due_ns) is not None:
+            if now_ns < due_ns and len(self._waiting) <= STATE_QUEUE:
+                break
             most -= 1
             done += self._take(self._waiting.popleft(), now_ns)
         self._note_unanswered()
         return done
-
-    def _is_due(self, frame: Frame, now_ns: int) -> bool:
-        return frame.received_ns + self._head_start_ns <= now_ns or len(self._waiting) > STATE_QUEUE
 
     def take_over(self, setup: SessionSetup, now_ns: int) -> tuple[list[Outcome], Outcome | None]:
         """The lease is ours: the outcomes that are done with, and what to publish at once, if anything."""
@@ -207,8 +214,7 @@ class Follower:
         self._words["unanswered_ns"] = self._unanswered[0][1] if self._unanswered else 0
 
     def _take(self, frame: Frame, now_ns: int) -> list[Outcome]:
-        # A hidden state goes through every step of the holder's, however late it is for an answer.
-        outcome = self.step.step([frame], frame.received_ns if self.step.is_recurrent else now_ns)
+        outcome = self.step.step_beside(frame, now_ns)
         state = outcome.state
         if state is None:
             return [outcome]

@@ -134,6 +134,21 @@ class PolicyStep:
         self._judge(outcome, state, action)
         return outcome
 
+    def step_beside(self, frame: Frame, now_ns: int) -> Outcome:
+        """As ``step``, for a state that another worker may have answered in time, however late it is here.
+
+        A hidden state goes through it all the same; there is no command.
+        """
+        if not self.is_recurrent:
+            return self.step([frame], now_ns)
+        outcome = self.step([frame], 0)
+        state = outcome.state
+        too_old = None if state is None else self._admission.too_old(state.stamp_ns, now_ns)
+        if too_old is not None:
+            outcome.command = None
+            outcome.refusals.append(too_old)
+        return outcome
+
     def resume(self, seq: int, stamp_ns: int, decision: Decision) -> None:
         """Go on behind a recorded step, whose past is not known: for a replay."""
         self._admission.resume(seq, stamp_ns)
