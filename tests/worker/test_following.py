@@ -164,14 +164,25 @@ def assert_goes_on_as_the_other(pair: Pair) -> None:
     np.testing.assert_array_equal(mine.action, theirs.action)
 
 
-@pytest.mark.parametrize("answered", [1, 2, 3])
+@pytest.mark.parametrize("answered", [1, 2, 30])
 def test_what_was_answered_before_it_saw_the_session_counts(answered: int) -> None:
+    """And nothing of the session before that."""
     pair = Pair()
+    before = pair.step_of(Recurrent())
+    before.setup = replace(before.setup, epoch=EPOCH - 1)
+    pair.lease(EPOCH - 1, 0)
+    for _ in range(40):
+        frame = pair.frame()
+        assert pair.answerer.publish(before, before.step([frame], frame.received_ns), 1) is not None
+    pair.lease(EPOCH, 0)
+    pair.seq = 0
     frames = [pair.frame() for _ in range(answered)]
     for frame in frames:
         pair.answer(frame)
     pair.join()
     pair.follow(*frames)
+    while pair.follower.due_ns is not None:
+        pair.follower.follow(frames[-1].received_ns + HEAD_START_NS)
     assert_goes_on_as_the_other(pair)
 
 

@@ -36,7 +36,7 @@ LATE_HEAD_STARTS = 4
 together with the holder's cannot be made up for.
 """
 RECENT = 8
-"""Steps in which a worker that has just got the session is looked for its first ones."""
+"""Steps in which the holder's first ones of a session are looked for, before more are."""
 CATCH_UP = 8
 """States that are taken in one turn: who was stopped for long must still be seen to move."""
 
@@ -72,7 +72,6 @@ class Follower:
         self._records = records
         self._words = words
         self._head_start_ns = head_start_ns
-        self._index = max(0, records.staged - RECENT)
         self._gains = gains
         self._waiting: deque[Frame] = deque()
         self._refused: list[Outcome] = []
@@ -92,6 +91,7 @@ class Follower:
         self._lacks_a_step = False
         """A command went out in whose step our hidden state has no part. That cannot be made up for."""
         words["unanswered_ns"] = 0
+        self._index = self._before_first()
 
     @classmethod
     def of_holder(cls, step: PolicyStep, words: Words, head_start_ns: int, other: Other) -> Follower:
@@ -113,8 +113,22 @@ class Follower:
 
     def _begin_with(self, other: Other) -> None:
         self._records, self._gains = other.steps, other.gains
-        self._index = max(0, other.steps.staged - RECENT)
+        self._index = self._before_first()
         self._staged = None
+
+    def _before_first(self) -> int:
+        """Index before the holder's first record of this epoch; of its last few where no older one counts."""
+        records, reach, epoch = self._records, RECENT, self.step.setup.epoch
+        while True:
+            before = max(0, records.staged - reach)
+            found, _ = records.read_since(before, unsettled=True)
+            begins = before == 0 or len(found) == 0 or int(found[0]["epoch"]) != epoch
+            if begins or not self.step.is_recurrent:
+                return before
+            if reach >= records.records:
+                self._lack_a_step()
+                return before
+            reach *= 2
 
     @property
     def due_ns(self) -> int | None:
