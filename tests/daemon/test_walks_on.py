@@ -33,7 +33,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def gaitd(small_bundle_path: Path, recordings: Path) -> Iterator[Gaitd]:
     """One whose worker misbehaves on demand; its standby is honest."""
-    config = f'{CONFIG}[recorder]\ndirectory = "{recordings}"\nafter_s = 0.2\n'
+    config = f'{CONFIG}[recorder]\ndirectory = "{recordings}"\nafter_s = 0.5\n'
     with Gaitd(small_bundle_path, config=config, fault=True) as daemon:
         yield daemon.wait_ready()
 

@@ -7,14 +7,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from gaitd.errors import GaitdError
 from gaitd.telemetry.machine import cooling, temperatures
 from gaitd.telemetry.npu import npu_frequencies, npu_loads
+from gaitd.wire.generated import Mode
 from support import dashboard
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
@@ -55,9 +57,16 @@ class Robot:
         self.thread.start()
 
     def _walk(self) -> None:
-        self.controller.activate()
-        while not self.done.is_set():
-            self.controller.step()
+        """Whatever ends a session, stand up again."""
+        while not self.done.wait(0.1):
+            with suppress(GaitdError):
+                self.controller.activate()
+                while not self.done.is_set() and self._answers():
+                    pass
+
+    def _answers(self) -> bool:
+        answer = self.controller.step()
+        return answer is None or answer.mode is Mode.ACTIVE
 
     def stop(self) -> None:
         self.done.set()
@@ -102,7 +111,8 @@ def prometheus(small_bundle_path: Path, tmp_path_factory: pytest.TempPathFactory
 
         wait_until(walked, 60.0, "the walk in Prometheus")
         os.kill(robots[FAILING].gaitd.worker_pid(), signal.SIGKILL)
-        wait_until(lambda: server.ask("gaitd_damping_total > 0"), 20.0, "the damping in Prometheus")
+        damped = 'gaitd_damping_total{reason="worker_died"} > 0'
+        wait_until(lambda: server.ask(damped), 20.0, "the damping in Prometheus")
         yield server
 
 

@@ -155,6 +155,20 @@ def test_a_damping_soon_after_a_failover_is_in_one_file_with_it(tmp_path: Path) 
     assert written(tmp_path) == ["gaitd-000001-worker_died.mcap"]
 
 
+def test_what_somebody_wants_after_a_failover_does_not_hide_it(tmp_path: Path) -> None:
+    board = Board()
+    recorder = board.recorder(tmp_path, after_s=30)
+    board.add_steps(7)
+    board.fail_over()
+    recorder.look()
+    board.add_steps(3)
+    board.damp(recorder, Reason.OPERATOR)
+    assert written(tmp_path) == ["gaitd-000001-failover.mcap"], "all that there is"
+    board.add_steps(1)
+    board.damp(recorder, Reason.OPERATOR)
+    assert written(tmp_path)[1:] == ["gaitd-000002-operator.mcap"]
+
+
 def test_a_failover_while_no_recorder_ran_is_written_by_the_next_one(tmp_path: Path) -> None:
     board = Board()
     board.recorder(tmp_path).finish()
@@ -485,9 +499,9 @@ def test_on_request_and_a_bad_disk_leaves_the_walk_alone(small_bundle_path: Path
     directory.write_text("in the way")
     with Gaitd(small_bundle_path, config=config(directory)) as daemon:
         daemon.wait_ready()
-        controller = walked(daemon)
         daemon.metrics()
         pid = daemon.status()["telemetry_pid"]
+        controller = walked(daemon)
         os.kill(pid, signal.SIGUSR1)
         wait_until(lambda: controller.step() and "recording not written" in daemon.log, 20.0, "a word")
         directory.unlink()

@@ -28,7 +28,7 @@ LOST = "lost"
 """gaitd died in a session and nobody was left to write; the file says no more than that."""
 _NAME = re.compile(r"gaitd-(\d{6,})-(\w+)\.mcap(\.part)?")
 _SUFFIX_BESIDE = ".part"
-_ON_PURPOSE = {REQUEST, Reason.OPERATOR.name.lower(), Reason.SHUTDOWN.name.lower()}
+ON_PURPOSE = {REQUEST, Reason.OPERATOR.name.lower(), Reason.SHUTDOWN.name.lower()}
 """Causes of recordings that somebody asked for; they push out no recording of a fault."""
 
 
@@ -68,7 +68,7 @@ class RecordingFiles:
             kind = [
                 (number, path)
                 for number, path, beside in self._all()
-                if not beside and cause_of(path) != SHIFT and (cause_of(path) in _ON_PURPOSE) is on_purpose
+                if not beside and cause_of(path) != SHIFT and (cause_of(path) in ON_PURPOSE) is on_purpose
             ]
             for _, path in sorted(kind)[:-keep]:
                 _remove(path)

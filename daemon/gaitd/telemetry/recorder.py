@@ -10,7 +10,7 @@ from pathlib import Path
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import occasions
 from gaitd.shared.memory import Words
-from gaitd.telemetry.files import FAILOVER, GUARDIAN_DIED, LOST, REQUEST, RecordingFiles, cause_of
+from gaitd.telemetry.files import FAILOVER, GUARDIAN_DIED, LOST, ON_PURPOSE, REQUEST, RecordingFiles, cause_of
 from gaitd.telemetry.recording import Recording, RecordingWriter
 from gaitd.telemetry.say import say
 from gaitd.telemetry.snapshot import Memories
@@ -50,7 +50,7 @@ class FlightRecorder:
     def look(self) -> None:
         """Record what is due: some time after it, after a damping at once when another session begins.
 
-        A damping so soon after a failover is in one file with it.
+        A fault so soon after a failover is in one file with it.
         """
         now_ns = time.monotonic_ns()
         walks_again = self._cause != FAILOVER and self._guard["mode"] == Mode.ACTIVE
@@ -58,10 +58,10 @@ class FlightRecorder:
             self._finish_pending()
         count = occasions(self._guard)
         if count != self._occasions:
-            if self._cause != FAILOVER:
+            cause, at_ns = self._latest_occasion()
+            if self._cause != FAILOVER or cause in ON_PURPOSE:
                 self._finish_pending()
-            self._occasions = count
-            self._cause, at_ns = self._latest_occasion()
+            self._occasions, self._cause = count, cause
             self._due_ns = (at_ns or now_ns) + self._after_ns
         if self._requested:
             self._requested = False

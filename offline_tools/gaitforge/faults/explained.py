@@ -103,19 +103,21 @@ def newest_number(directory: Path) -> int:
     return 0 if newest is None else int(newest.name.split("-")[1])
 
 
-def explained(directory: Path, after: int) -> str:
-    """The verdict on the first recording after that number; empty when none comes in time."""
-    until_s = time.monotonic() + WAIT_S
+def explained(directory: Path, after: int, since_ns: int) -> str:
+    """The verdict on the first recording of what happened since then; empty when none comes in time.
+
+    ``after``: the number of a recording that was there before. ``since_ns``: CLOCK_MONOTONIC.
+    """
+    until_s, seen = time.monotonic() + WAIT_S, after
     while time.monotonic() < until_s:
-        found = sorted(
-            (int(path.name.split("-")[1]), path)
-            for path in directory.glob("gaitd-*.mcap")
-            if int(path.name.split("-")[1]) > after
-        )
-        if found:
+        numbered = ((int(path.name.split("-")[1]), path) for path in directory.glob("gaitd-*.mcap"))
+        for number, path in sorted(entry for entry in numbered if entry[0] > seen):
+            seen = number
             try:
-                return Account.of(found[0][1], read_recording(found[0][1])).verdict.kind
+                account = Account.of(path, read_recording(path))
             except GaitdError as error:
                 return f"unreadable: {error}"
+            if account.facts.zero_ns >= since_ns:
+                return account.verdict.kind
         time.sleep(0.05)
     return ""

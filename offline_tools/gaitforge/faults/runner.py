@@ -76,8 +76,9 @@ def run_trial(rig: Rig, fault: Fault) -> Trial:
         trial = _watch(rig, trial)
         fault.undo(rig)
         trial = _recover(rig, trial, before)
-        damped = trial.walks_after_s is not None and fault.name in NAMES
-        return replace(trial, explained=explained(rig.recordings, known)) if damped else trial
+        if trial.walks_after_s is None or fault.name not in NAMES:
+            return trial
+        return replace(trial, explained=explained(rig.recordings, known, trial.injected_ns))
     except (GaitdError, OSError, subprocess.SubprocessError) as error:
         return replace(trial, until_ns=time.monotonic_ns(), error=f"{type(error).__name__}: {error}")
 
