@@ -41,6 +41,7 @@ from gaitd.shared.processes import (
     WORKER,
     WORKER_SLOT,
     ChildProcess,
+    policy_in,
 )
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
@@ -313,12 +314,13 @@ class Guardian:
         self._note_readiness()
 
     def _say_status(self) -> None:
-        manifest = self._bundle.manifest
-        starting = 0 if self._worker.ready else self._worker.child.starts
-        running = f"policy {manifest.name} {manifest.version} on {self._choice.current}"
-        if self._choice.fallback:
-            running += f", on the CPU because {self._choice.fallback}"
         state = self._sessions.state
+        policy = policy_in(state.slot) if state.session else self._sessions.first
+        title, choice = self._sessions.titles[policy], self._workers.by_slot[POLICY_SLOTS[policy]].choice
+        starting = 0 if self._worker.ready else self._worker.child.starts
+        running = f"policy {title['name']} {title['version']} on {choice.current}"
+        if choice.fallback:
+            running += f", on the CPU because {choice.fallback}"
         if state.moved_ns:
             running += f"; {announce.on_standby(state, self._worker.ready)}"
         self._service.say_status(announce.status_line(state, self._joints, starting, running))

@@ -153,8 +153,9 @@ class PolicyStep:
         answered, and its hidden state.
         """
         decision = outcome.decision
-        if decision is None or decision.cause is not None:  # our own model failed
-            self._pipeline.follow(action, target)
+        cause = None if decision is None else decision.cause
+        if decision is None or (cause is not None and cause.reason is not Reason.LIMIT):
+            self._pipeline.follow(action, target)  # our own model failed
             return
         self._pipeline.commit_other(decision, action, target)
         self._commit_state()
