@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gaitd.errors import InputError
+from gaitd.system.known_names import known_names
 from gaitforge.checkpoint import activations
 from gaitforge.common import files
 
@@ -48,7 +49,7 @@ def convert(raw: Any, where: str) -> ActorConfig:
     try:
         config = msgspec.convert(raw, ActorConfig)
     except msgspec.ValidationError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}{known_names(str(error), ActorConfig)}") from error
     for key in ("activation", "output_activation"):
         name = getattr(config, key)
         if name is not None:

@@ -10,6 +10,7 @@ import msgspec
 
 from gaitd.errors import InputError
 from gaitd.policy.manifest import JointValues
+from gaitd.system.known_names import known_names
 from gaitforge.common import files
 from gaitforge.simulate.terrain import Kind
 
@@ -184,7 +185,7 @@ def _read(path: Path, what: str, kind: type[Structure]) -> Structure:
     try:
         return msgspec.convert(files.read_yaml(path, what), kind)
     except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}{known_names(str(error), kind)}") from None
 
 
 _FALLING = {"tracking_width", "entropy"}
