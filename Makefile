@@ -21,7 +21,7 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
 .PHONY: help demo train test test-thorough test-target test-trainers rehearse deb rknn lint format bench faults \
-    sessions soak evidence fuzz model proto cpp clean
+    sessions soak evidence fuzz model proto references cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -103,6 +103,9 @@ fuzz: $(VENV)/.test  ## 10 million messages that violate the contract, then cove
 proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto/contract.yaml
 	$(BIN)/python proto/generate.py
 	$(BIN)/python proto/golden/generate.py
+
+references: $(VENV)/.test  ## docs/reference: every key, command and exit code, from the source
+	$(BIN)/python tools/reference/generate.py
 
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)

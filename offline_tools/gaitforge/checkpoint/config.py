@@ -21,11 +21,15 @@ class ActorConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     """A training actor as YAML describes it; what is given is checked against the weights."""
 
     activation: str | None = None
-    """TorchScript needs none."""
+    """Of the hidden layers; TorchScript needs none."""
     obs_dim: int | None = None
+    """Length of the observation."""
     act_dim: int | None = None
+    """Length of the action."""
     hidden_sizes: list[int] | None = None
+    """Widths of the hidden layers."""
     output_activation: str | None = None
+    """Behind the last layer."""
     layer_norm: bool = False
     """A LayerNorm stands between each hidden linear layer and its activation."""
     separate_actor_critic: bool = True

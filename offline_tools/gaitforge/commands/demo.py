@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_bundle(parser, "build/demo")
     add_controller(parser)
     add_robot(parser)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.set_defaults(run=run)
 
 
