@@ -64,6 +64,7 @@ rehearse: $(VENV)/.test cpp  ## gaitctl rehearse, unattended, with the simulated
 
 deb: $(VENV)/.demo  ## the packages for the robot (arm64), a PC (amd64) and whoever builds a controller, in dist/
 	@tools/debian-packages $(DEB_PACKAGES)
+	$(BIN)/pip install -q -e '.[deb]'
 	rm -f dist/gaitd*.deb
 	$(BIN)/python packaging/build_deb.py --arch arm64 amd64 all
 	lintian --fail-on error,warning,info --allow-root dist/gaitd*.deb

@@ -1,11 +1,14 @@
-"""A program's commands and options, read from its argparse parser."""
+"""A program's commands and options, read from its argparse parser, and what it may end with."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from gaitd import errors
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,13 @@ def read(parser: argparse.ArgumentParser, purpose: str = "") -> Command:
         options=tuple(option for option in options if option.names[0].startswith("-")),
         commands=tuple(command for action in below for command in _commands(action)),
     )
+
+
+def exit_codes() -> Iterator[tuple[int, str]]:
+    """Each code and what it means."""
+    kinds: list[type[errors.GaitdError]] = [errors.GaitdError, *errors.GaitdError.__subclasses__()]
+    for kind in sorted(kinds, key=lambda kind: kind.exit_code):
+        yield kind.exit_code, " ".join(inspect.cleandoc(kind.__doc__ or "").split())
 
 
 def _commands(action: argparse._SubParsersAction[argparse.ArgumentParser]) -> Iterator[Command]:

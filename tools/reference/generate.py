@@ -19,7 +19,6 @@ import msgspec
 import settings
 
 from gaitd import cli as gaitd_cli
-from gaitd import errors
 from gaitd.ctl import cli as gaitctl_cli
 from gaitd.policy import manifest
 from gaitd.policy.sources import term_field, term_size
@@ -69,7 +68,7 @@ def outputs() -> dict[Path, str]:
                 "actor.yaml": [*settings.sections(ActorConfig)],
             }
         },
-        "exit-codes.md": {"codes": [*exit_codes()]},
+        "exit-codes.md": {"codes": [*commands.exit_codes()]},
     }
     texts = {name: environment.get_template(f"{name}.j2").render(values) for name, values in pages.items()}
     for name, make_parser in PARSERS.items():
@@ -141,13 +140,6 @@ def reward_terms() -> Iterator[dict[str, str]]:
             "clock": clock,
             "meaning": meaning,
         }
-
-
-def exit_codes() -> Iterator[tuple[int, str]]:
-    """Each code and what it means."""
-    kinds: list[type[errors.GaitdError]] = [errors.GaitdError, *errors.GaitdError.__subclasses__()]
-    for kind in sorted(kinds, key=lambda kind: kind.exit_code):
-        yield kind.exit_code, " ".join(inspect.cleandoc(kind.__doc__ or "").split())
 
 
 def main() -> None:
