@@ -21,7 +21,7 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
 .PHONY: help demo train test test-thorough test-target test-trainers rehearse deb rknn lint format bench faults \
-    sessions soak evidence fuzz model proto references cpp clean
+    sessions soak evidence fuzz model proto references site cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -108,6 +108,9 @@ proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto
 references: $(VENV)/.test  ## docs/reference: every key, command and exit code, from the source
 	$(BIN)/python tools/reference/generate.py
 
+site: $(VENV)/.test  ## README and docs/ as pages in build/site; a link that leads nowhere is an error
+	$(BIN)/python tools/site/build.py
+
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)
 	@cmake -S proto/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release >/dev/null
@@ -141,5 +144,5 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 $(VENV)/.test: $(VENV)/.demo pyproject.toml
 	@tools/debian-packages $(TEST_PACKAGES)
 	$(BIN)/pip install -q '$(TORCH)'
-	$(BIN)/pip install -q -e '.[forge,onnx,train,dev]'
+	$(BIN)/pip install -q -e '.[forge,onnx,train,dev,deb,site]'
 	touch $@
