@@ -45,7 +45,7 @@ EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     try:
         args.run(args)
     except GaitdError as error:
@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and options; also what the reference and the manual page are made from."""
     parser = argparse.ArgumentParser(
         prog="gaitforge", description="Turn a training checkpoint into a verified policy bundle."
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from gaitd.errors import InputError, error_of, printable
 from gaitd.system.config import Config, Metrics
+from gaitd.system.known_names import known_names
 from gaitd.system.plain_file import read_plain
 
 if sys.version_info >= (3, 11):
@@ -82,12 +83,9 @@ def _problem(values: dict[str, Any]) -> str:
 def _found(problem: str, values: dict[str, Any]) -> str:
     """What a message of msgspec leaves out: the value that was there, or the names that are known."""
     place = re.search(r" - at `\$\.(\w+)(?:\.(\w+))?`$", problem)
-    section, field = place.groups() if place else ("", None)
-    if "unknown field" in problem:
-        table = getattr(Config(), section) if section else Config()
-        return f"; known: {', '.join(table.__struct_fields__)}"
     if place is None or not problem.startswith("Expected"):
-        return ""
+        return known_names(problem, Config)
+    section, field = place.groups()
     found = values[section][field] if field else values[section]
     return f"; found {printable(repr(found), 80)}"
 
