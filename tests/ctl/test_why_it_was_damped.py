@@ -337,6 +337,7 @@ def test_what_made_the_standby_go_on_is_named(small_bundle: Bundle, name: str) -
     assert found.exit_code == FAMILIES["worker"]
     assert f"session {tape.session}" in found.when()
     assert "and the standby went on with the session" in found.as_text("en")
+    assert found.what("en").endswith("The standby went on, and so did the robot.")
 
 
 def test_a_guardian_that_died_and_a_recording_on_request(small_bundle: Bundle) -> None:
