@@ -374,10 +374,7 @@ class Guardian:
     def _fail_over_if_wanted(self, now_ns: int) -> None:
         """Before anything says damping: the timer is far from its end."""
         state, standby, worker = self._sessions.state, self._workers.standby, self._worker
-        holder = self._holder
-        if switching.is_silent(state, self._limits, now_ns) and self._undo_switch("it sent nothing", now_ns):
-            holder.give_up("it got the session and sent nothing")
-            self._note_readiness()
+        if self._undo_switch_if_silent(state, now_ns):
             return
         if standby is None or state.mode is not Mode.ACTIVE or self._holder is not worker:
             return
@@ -386,6 +383,19 @@ class Guardian:
             worker.give_up(why[1])
             self._note_readiness()
             self._say_status()
+
+    def _undo_switch_if_silent(self, state: GuardState, now_ns: int) -> bool:
+        holder = self._holder
+        if state.changed_from is None:
+            return False
+        before = self._workers.by_slot[state.changed_from].view()
+        if not switching.is_silent(state, before, self._limits, now_ns):
+            return False
+        if not self._undo_switch("it sent nothing", now_ns):
+            return False
+        holder.give_up("it got the session and sent nothing")
+        self._note_readiness()
+        return True
 
     def _undo_switch(self, why: str, now_ns: int) -> bool:
         """The worker before the newest change of policies goes on, if the one that got the session failed."""
