@@ -73,7 +73,7 @@ def sha256(path: Path) -> str:
 def read_model(path: Path, what: str) -> bytes:
     """Read a file of at most MAX_MODEL_BYTES. Raises InputError."""
     try:
-        return read_plain(existing(path, what), MAX_MODEL_BYTES)
+        return read_plain(existing(path, what, MAX_MODEL_BYTES), MAX_MODEL_BYTES)
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
 
