@@ -93,8 +93,8 @@ def test_out_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, refused: Ref
     def much(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(files, "read_yaml", much)
-    assert "out of memory" in refused("pack", "--manifest", "m", "--onnx", "o", "--output", "x", exit_code=7)
+    monkeypatch.setattr(files, "existing", much)
+    assert "out of memory" in refused(7, "pack", "--manifest", "m", "--onnx", "o", "--output", "x")
 
 
 def read(tmp_path: Path, text: str) -> dict[str, Any]:
