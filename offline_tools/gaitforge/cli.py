@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from gaitd import __version__
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, ResourceError
 
 COMMANDS = (
     "example",
@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error.name} is missing: pip install 'gaitd[{EXTRAS[error.name]}]'", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("error: out of memory: end other programs or take smaller files", file=sys.stderr)
+        return ResourceError.exit_code
     except KeyboardInterrupt:
         return 130
     return 0
