@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from gaitd.guardian import announce
+from gaitd.guardian.status import describe
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared import lease
 from gaitd.shared.findings import Finding
@@ -87,8 +88,9 @@ class Scene:
         memory.words["last_command_epoch"] = epoch
         memory.words["last_command_ns"] = self.now_ns
 
-    def prepares(self) -> None:
-        """The standby has an answer to a state that has just come."""
+    def prepares(self, unanswered_ns: int = 0) -> None:
+        """The standby has an answer to a state that has just come; the oldest unanswered one came then."""
+        self.standby.words["unanswered_ns"] = unanswered_ns
         self.standby.words["prepared_ns"] = self.now_ns
         self.standby.words["prepared_epoch"] = self.epoch
 
@@ -169,28 +171,32 @@ def test_the_death_of_a_standby_that_follows_changes_nothing(scene: Scene) -> No
     assert scene.state.mode is Mode.DAMPING
 
 
-def test_silence_moves_the_lease_after_half_the_deadline(scene: Scene) -> None:
+@pytest.mark.parametrize("pause", [1, 3])
+def test_silence_moves_the_lease_when_less_is_left_than_a_state_has_waited(scene: Scene, pause: int) -> None:
     last_ns = scene.now_ns - PERIOD // 4
+    came_ns = last_ns + pause * PERIOD
     give_up = mock.Mock()
     scene.workers[0].give_up = give_up
     while scene.holder() == 0:
-        scene.prepares()
+        scene.prepares(came_ns if scene.now_ns >= came_ns else 0)
         scene.wake()
         assert scene.state.mode is Mode.ACTIVE
-    assert 5 * PERIOD / 2 < scene.now_ns - last_ns <= 5 * PERIOD / 2 + PERIOD // 4
+    due_ns = (5 * PERIOD + came_ns - last_ns) // 2
+    assert due_ns < scene.now_ns - last_ns <= due_ns + PERIOD // 4 <= 4 * PERIOD + PERIOD // 4
     assert scene.failovers()[FailoverKind.SILENT] == 1
     give_up.assert_called_once()
 
 
 def test_errors_move_it_sooner(scene: Scene) -> None:
     last_ns = scene.now_ns - PERIOD // 4
-    for periods in (1, 2):
-        while scene.now_ns < last_ns + periods * PERIOD:
-            scene.prepares()
+    for errors in (1, 2):
+        while scene.now_ns < last_ns + errors * PERIOD:
+            scene.prepares(last_ns + PERIOD if errors > 1 else 0)
             scene.wake()
         assert scene.holder() == 0
         cause = Cause(CauseKind.ACTION_NOT_FINITE)
         scene.worker.refusal.write(Finding(scene.now_ns, scene.epoch, cause))
+        scene.worker.words["errors_in_a_row"] = errors
     scene.wake()
     assert scene.holder() == 1
     assert scene.now_ns - last_ns <= 9 * PERIOD // 4 + PERIOD // 4
@@ -202,6 +208,32 @@ def test_a_limit_damps(scene: Scene) -> None:
     scene.dies(0)
     assert scene.state.mode is Mode.DAMPING
     assert scene.failovers() == [0, 0, 0]
+
+
+def test_a_standby_that_does_not_follow_is_not_said_to_be_ready(scene: Scene) -> None:
+    """Its process is well; the controller sends it no states, say."""
+
+    def ready() -> tuple[bool, int]:
+        word = scene.guardian.memory.words.row("worker_ready")[1]
+        return describe(scene.real._bundle, scene.real._sessions, scene.real._workers)["standby"][
+            "ready"
+        ], word
+
+    def walk(seconds: float, *, follows: bool) -> None:
+        for _ in range(round(seconds * 1e9) // PERIOD):
+            scene.worker.words["last_state_ns"] = scene.now_ns
+            scene.commands(scene.worker, scene.epoch)
+            if follows:
+                scene.prepares()
+            scene.wake(PERIOD)
+
+    walk(1.0, follows=True)
+    assert ready() == (True, 1)
+    walk(1.0, follows=False)
+    assert ready() == (False, 0)
+    walk(1.0, follows=True)
+    assert ready() == (True, 1)
+    assert scene.state.mode is Mode.ACTIVE
 
 
 def test_the_next_session_is_with_the_worker_again(scene: Scene) -> None:

@@ -39,8 +39,8 @@ def view(command_ns: int = 0, **changes: object) -> WorkerView:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def standby(prepared_ns: int = NOW, epoch: int = EPOCH) -> WorkerView:
-    return view(prepared_ns=prepared_ns, prepared_epoch=epoch)
+def standby(prepared_ns: int = NOW, epoch: int = EPOCH, unanswered_ns: int = 0) -> WorkerView:
+    return view(prepared_ns=prepared_ns, prepared_epoch=epoch, unanswered_ns=unanswered_ns)
 
 
 def refused(kind: CauseKind, at_ns: int) -> Finding:
@@ -83,11 +83,36 @@ def test_the_deadline_goes_on_from_the_last_command_of_the_one_before() -> None:
     assert rules.tick(moved, own, LIMITS, late_ns).mode is Mode.ACTIVE
 
 
-def test_silence_while_states_come() -> None:
-    state = walking(NOW - 5 * PERIOD // 2)
-    assert failover.wanted(state, view(), standby(), LIMITS, NOW) is None
-    kind, why = failover.wanted(state, view(), standby(), LIMITS, NOW + 1) or (None, "")
-    assert (kind, why) == (FailoverKind.SILENT, "no command for 30 ms")
+@pytest.mark.parametrize(
+    ("pause", "after"), [(0, 2.5), (1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)], ids=lambda value: f"{value} T"
+)
+def test_silence_is_a_state_that_has_waited_for_longer_than_is_left(pause: int, after: float) -> None:
+    """After a pause of the controller, too, the worker has time, and the standby has as much."""
+    came_ns = NOW + pause * PERIOD
+    state, waiting = walking(), standby(came_ns, unanswered_ns=came_ns)
+    now_ns = came_ns + round(after * PERIOD)
+    assert failover.wanted(state, view(), replace(waiting, prepared_ns=now_ns), LIMITS, now_ns) is None
+    now_ns += 1
+    waiting = replace(waiting, prepared_ns=now_ns)
+    kind, why = failover.wanted(state, view(), waiting, LIMITS, now_ns) or (None, "")
+    assert kind is FailoverKind.SILENT
+    assert f"a state has waited for {after * 12:.0f} ms" in why
+    assert failover.is_possible(state, view(), waiting, LIMITS, now_ns)
+
+
+def test_a_worker_that_answers_late_step_by_step_is_not_silent() -> None:
+    """Two periods and a bit a step: states come meanwhile that it never answers."""
+    state, now_ns = walking(NOW), NOW + 29 * MS
+    waiting = standby(now_ns, unanswered_ns=NOW - 17 * MS)
+    assert failover.wanted(state, view(), waiting, LIMITS, now_ns) is None
+    assert failover.wanted(state, view(), waiting, LIMITS, now_ns + 2 * MS) is not None
+
+
+def test_a_slow_controller_is_none_of_the_workers() -> None:
+    """A third of the rate: three periods without a command, and then the worker takes its time."""
+    state, now_ns = walking(), NOW + 3 * PERIOD + 9 * MS
+    waiting = standby(NOW + 3 * PERIOD, unanswered_ns=NOW + 3 * PERIOD)
+    assert failover.wanted(state, view(), waiting, LIMITS, now_ns) is None
 
 
 @pytest.mark.parametrize(
@@ -98,34 +123,47 @@ def test_silence_while_states_come() -> None:
     ],
 )
 def test_silence_tells_what_the_worker_does(worker: WorkerView, what: str) -> None:
-    state = walking(NOW - 3 * PERIOD)
-    why = (FailoverKind.SILENT, f"no command for 36 ms: {what}")
-    assert failover.wanted(state, worker, standby(), LIMITS, NOW) == why
+    state, waiting = walking(NOW - 3 * PERIOD), standby(unanswered_ns=NOW - 5 * PERIOD // 2)
+    why = (FailoverKind.SILENT, f"no command for 36 ms: {what}; a state has waited for 30 ms")
+    assert failover.wanted(state, worker, waiting, LIMITS, NOW) == why
 
 
 def test_silence_without_states_is_none_of_the_workers() -> None:
     fed_ns = NOW - 4 * PERIOD
-    assert failover.wanted(walking(fed_ns), view(), standby(fed_ns), LIMITS, NOW) is None
+    for second in (standby(fed_ns, unanswered_ns=fed_ns), standby(NOW - 3 * PERIOD)):
+        assert failover.wanted(walking(fed_ns), view(), second, LIMITS, NOW) is None
 
 
 def test_a_command_ends_the_silence() -> None:
-    state = walking(NOW - 4 * PERIOD)
-    assert failover.wanted(state, view(NOW - PERIOD), standby(), LIMITS, NOW) is None
+    state, waiting = walking(NOW - 4 * PERIOD), standby(unanswered_ns=NOW - 3 * PERIOD)
+    assert failover.wanted(state, view(), waiting, LIMITS, NOW) is not None
+    assert failover.wanted(state, view(NOW - PERIOD), waiting, LIMITS, NOW) is None
 
 
 def test_nothing_is_wanted_before_the_first_command() -> None:
     state = replace(walking(NOW - 4 * PERIOD), fed_by_command=False)
-    assert failover.wanted(state, view(), standby(), LIMITS, NOW) is None
+    waiting = standby(unanswered_ns=NOW - 3 * PERIOD)
+    assert failover.wanted(state, view(), waiting, LIMITS, NOW) is None
 
 
 @pytest.mark.parametrize(
     "kind", [CauseKind.BACKEND_ERROR, CauseKind.ACTION_NOT_FINITE, CauseKind.ACTION_SHAPE]
 )
 def test_the_second_error_in_a_row(kind: CauseKind) -> None:
-    state = walking(NOW - 2 * PERIOD - 1)
-    first, second = refused(kind, NOW - PERIOD), refused(kind, NOW)
-    assert failover.wanted(state, view(refusal=first), standby(), LIMITS, NOW) is None
-    found = failover.wanted(state, view(refusal=second), standby(), LIMITS, NOW)
+    state, waiting = walking(NOW - PERIOD), standby(unanswered_ns=NOW - PERIOD)
+    for errors, expected in ((1, None), (2, FailoverKind.ERRORS)):
+        worker = view(refusal=refused(kind, NOW), errors_in_a_row=errors)
+        found = failover.wanted(state, worker, waiting, LIMITS, NOW)
+        assert (found and found[0]) is expected
+
+
+def test_one_error_after_a_pause_is_one() -> None:
+    """The next state may still be answered; where it comes too late for that, silence decides."""
+    state, error = walking(NOW - 3 * PERIOD), refused(CauseKind.BACKEND_ERROR, NOW)
+    worker, waiting = view(refusal=error, errors_in_a_row=1), standby(unanswered_ns=NOW)
+    assert failover.wanted(state, worker, waiting, LIMITS, NOW) is None
+    later_ns = NOW + PERIOD + 1
+    found = failover.wanted(state, worker, replace(waiting, prepared_ns=later_ns), LIMITS, later_ns)
     assert found is not None
     assert found[0] is FailoverKind.ERRORS
 
@@ -133,7 +171,8 @@ def test_the_second_error_in_a_row(kind: CauseKind) -> None:
 def test_a_bad_state_is_no_error_of_the_worker() -> None:
     state = walking(NOW - 2 * PERIOD - 1)
     bad = refused(CauseKind.NOT_FINITE, NOW)
-    assert failover.wanted(state, view(refusal=bad), standby(), LIMITS, NOW) is None
+    worker = view(refusal=bad, errors_in_a_row=failover.ERRORS)
+    assert failover.wanted(state, worker, standby(unanswered_ns=NOW - PERIOD), LIMITS, NOW) is None
 
 
 def test_how_it_died_is_told_later() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import threading
 from typing import Any
 
 import msgspec
@@ -62,6 +64,28 @@ def test_the_late_word_of_an_earlier_death_leaves_a_starting_worker_alone(
     worker.ready = True
     assert worker.note_death()
     assert sent == [signal.SIGKILL]
+
+
+def test_without_a_thread_for_its_lifeline_it_is_ready_and_its_death_is_heard_all_the_same(
+    worker: WorkerProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a limit of processes (TasksMax) that others have used up: the robot may be walking."""
+    process = subprocess.Popen(["sleep", "60"])
+    worker.child.hear(News("worker", pid=process.pid, pidfd=os.pidfd_open(process.pid)), 0)
+    monkeypatch.setattr(worker.child, "read_report", lambda: msgspec.json.encode(WorkerReport()) + b"\n")
+    before = threading.stack_size(1 << 46)  # more than there is: no thread can be had
+    try:
+        with pytest.raises(RuntimeError):
+            threading.Thread(target=print).start()
+        worker.look(0, None)
+    finally:
+        threading.stack_size(before)
+    assert worker.ready
+    assert caplog.text.count("its death will be heard some ms later") == 1
+    assert not worker.child.has_died()
+    process.kill()
+    process.wait()
+    assert worker.child.has_died()
 
 
 @pytest.mark.parametrize(

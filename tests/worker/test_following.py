@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.shared import lease
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.codec import decode_command, encode_state
+from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import JointCommand
 from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
@@ -59,6 +63,8 @@ class Pair:
 
     def __init__(self, first_states: int | None = None) -> None:
         plain = small_manifest(control_period_s=PERIOD_NS / 1e9)
+        if first_states is None:
+            plain["model"] = {"recurrent": [{"input": "h_in", "output": "h_out", "shape": [3]}]}
         plain["limits"]["slew"] = {"max_rad_per_step": SLEW}
         plain["observation"]["history"] = {"length": DEPTH}
         manifest = contract(plain)
@@ -87,7 +93,8 @@ class Pair:
 
     def step_of(self, model: Any) -> PolicyStep:
         setup = SessionSetup(SESSION, EPOCH, 0, raw=False, policy_from_controller=np.arange(3))
-        return PolicyStep(self.bundle, setup, AdmissionLimits(10**12), model.infer, model.commit)
+        limits = AdmissionLimits(2 * PERIOD_NS)
+        return PolicyStep(self.bundle, setup, limits, model.infer, model.commit)
 
     def frame(self) -> Frame:
         """The next state; the joints move, for else an action would repeat."""
@@ -98,7 +105,8 @@ class Pair:
         return Frame(encode_state(state), stamp_ns + 1_000_000)
 
     def answer(self, *frames: Frame) -> JointCommand:
-        assert self.answerer.answer(self.holder, frames) is not None
+        outcome = self.holder.step(frames, now_ns := frames[-1].received_ns)
+        assert self.answerer.publish(self.holder, outcome, now_ns) is not None
         return decode_command(self.sent[-1], 3)
 
     def follow(self, *frames: Frame, late_ns: int = HEAD_START_NS) -> list[Outcome]:
@@ -138,6 +146,137 @@ def test_it_answers_what_the_other_worker_would_have_answered(steps: int, heard_
     assert (mine.session, mine.epoch, mine.slot, mine.seq) == (SESSION, EPOCH + 1, 1, theirs.seq)
     np.testing.assert_array_equal(mine.action, theirs.action)
     np.testing.assert_array_equal(mine.joint_position, theirs.joint_position)
+
+
+def step_both(pair: Pair, steps: int = 1) -> None:
+    for _ in range(steps):
+        frame = pair.frame()
+        pair.answer(frame)
+        pair.follow(frame)
+
+
+def assert_goes_on_as_the_other(pair: Pair) -> None:
+    newest = pair.frame()
+    pair.follow(newest)
+    assert pair.prepared
+    mine, theirs = pair.take_over(), pair.answer(newest)
+    assert mine is not None
+    np.testing.assert_array_equal(mine.action, theirs.action)
+
+
+@pytest.mark.parametrize("answered", [1, 2, 3])
+def test_what_was_answered_before_it_saw_the_session_counts(answered: int) -> None:
+    pair = Pair()
+    frames = [pair.frame() for _ in range(answered)]
+    for frame in frames:
+        pair.answer(frame)
+    pair.join()
+    pair.follow(*frames)
+    assert_goes_on_as_the_other(pair)
+
+
+def test_who_was_stopped_goes_through_every_step_of_the_other_one() -> None:
+    """Its states are far too old for an answer by then; the hidden state lacks none of them."""
+    pair = Pair()
+    step_both(pair, 5)
+    for frame in (frames := [pair.frame() for _ in range(25)]):
+        pair.answer(frame)
+    now_ns = frames[-1].received_ns
+    pair.follow(*[frame._replace(received_ns=now_ns) for frame in frames])
+    assert pair.words["prepared_ns"] < now_ns, "an answer to a state that is too old for one"
+    while pair.follower.due_ns is not None:
+        pair.follower.follow(now_ns + HEAD_START_NS)
+    assert_goes_on_as_the_other(pair)
+
+
+def test_an_answer_that_comes_late_is_waited_for() -> None:
+    pair = Pair()
+    step_both(pair, 5)
+    answered_late(pair, HEAD_START_NS)
+    assert_goes_on_as_the_other(pair)
+
+
+def stopped_for_longer_than_states_wait(pair: Pair) -> None:
+    frames = [pair.frame() for _ in range(200)]
+    for frame in frames:
+        pair.answer(frame)
+    for frame in frames[:128]:
+        pair.follow(frame)
+
+
+def answered_late(pair: Pair, late_ns: int = 4 * HEAD_START_NS) -> None:
+    first, second = pair.frame(), pair.frame()
+    pair.follow(first)
+    pair.follow(second, late_ns=late_ns)
+    pair.answer(first)
+    pair.answer(second)
+
+
+def lost_on_its_way(pair: Pair) -> None:
+    pair.answer(pair.frame())
+
+
+def failed(answer: Any, pair: Pair) -> None:
+    step = pair.follower.step
+    with mock.patch.object(step, "_infer", answer):
+        step_both(pair)
+
+
+def raises(_: Any) -> Any:
+    raise BackendError("the runtime said no")
+
+
+@pytest.mark.parametrize("first_states", [None, DEPTH + 1], ids=["recurrent", "not recurrent"])
+@pytest.mark.parametrize(
+    "missed",
+    [
+        stopped_for_longer_than_states_wait,
+        answered_late,
+        lost_on_its_way,
+        partial(failed, lambda _: np.full(3, np.nan)),
+        partial(failed, raises),
+    ],
+    ids=["stopped for long", "answered late", "lost on its way", "its own NaN", "its own error"],
+)
+def test_a_step_that_it_did_not_go_through_ends_its_readiness_for_a_model_that_remembers(
+    missed: Callable[[Pair], None], first_states: int | None
+) -> None:
+    pair = Pair(first_states)
+    step_both(pair, 5)
+    assert pair.prepared
+    missed(pair)
+    step_both(pair, 20)
+    assert pair.prepared == (first_states is not None)
+
+
+def test_the_oldest_state_that_is_not_answered_is_told() -> None:
+    pair = Pair()
+    step_both(pair, 3)
+    assert pair.words["unanswered_ns"] == 0
+    first, second = pair.frame(), pair.frame()
+    pair.follow(first)
+    pair.follow(second, late_ns=4 * HEAD_START_NS)
+    assert pair.words["prepared_ns"] == second.received_ns
+    assert pair.words["unanswered_ns"] == first.received_ns
+    pair.answer(second)
+    third = pair.frame()
+    pair.follow(third)
+    assert pair.words["unanswered_ns"] == third.received_ns
+    pair.answer(third)
+    pair.follower.follow(third.received_ns + 2 * HEAD_START_NS)
+    assert pair.words["unanswered_ns"] == 0
+
+
+def test_messages_of_others_push_no_state_out_and_are_counted() -> None:
+    pair = Pair()
+    step_both(pair, 3)
+    frame = pair.frame()
+    strange = Frame(encode_state(standing_state(DEFAULT, 1)), frame.received_ns)
+    pair.follower.hear([frame, *[strange] * 500, Frame(b"?", frame.received_ns)])
+    outcomes = pair.follower.follow(frame.received_ns + HEAD_START_NS)
+    assert pair.words["prepared_ns"] == frame.received_ns
+    causes = [cause.kind for outcome in outcomes for cause in outcome.refusals]
+    assert causes == [*[CauseKind.FOREIGN_SESSION] * 500, CauseKind.MALFORMED]
 
 
 def test_what_the_other_one_has_answered_is_not_answered_again() -> None:
@@ -222,7 +361,7 @@ def test_who_joins_late_is_prepared_when_its_history_is_whole(
     first_states: int | None, prepared_after: int | None
 ) -> None:
     """A recurrent policy's never is: its hidden state is not there to be read."""
-    pair = Pair()
+    pair = Pair(first_states)
     for _ in range(5):
         pair.answer(pair.frame())
     pair.join(first_states)
@@ -241,7 +380,7 @@ def test_an_action_that_was_rejected_was_not_sent() -> None:
     pair.follow(frame)
     refused = pair.frame()
     broken = pair.step_of(SimpleNamespace(infer=lambda _: np.full(3, np.nan), commit=lambda: None))
-    assert pair.answerer.answer(broken, [refused]) is None
+    assert pair.answerer.publish(broken, broken.step([refused], refused.received_ns), 1) is None
     (record,) = pair.memory.steps.read_since(1)[0]
     assert record["cause"] != 0
     pair.follow(refused)
@@ -262,7 +401,7 @@ def test_an_invalid_answer_of_its_own_is_no_answer() -> None:
 
 
 def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
-    pair = Pair()
+    pair = Pair(DEPTH + 1)
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
     standby = LoopedWorker(
         loop,

@@ -48,12 +48,13 @@ class LastWorker:
     def __init__(self) -> None:
         self._alone = False
 
-    def look(self, state: GuardState, standby_ready: bool) -> None:
-        """``standby_ready``: it could take over, if it has not."""
+    def look(self, state: GuardState, standby_ready: bool, standby_runs: bool) -> None:
+        """``standby_ready``: it could take over, if it has not. ``standby_runs``: its process is ready."""
         walks_on_another = policy_in(state.slot) != 0
         alone = state.mode is Mode.ACTIVE and (state.moved_ns > 0 or not standby_ready or walks_on_another)
         if alone and not self._alone:
-            why = "it is the standby" if state.moved_ns else "the standby is not ready"
+            standby = "does not keep up with the session" if standby_runs else "is not ready"
+            why = "it is the standby" if state.moved_ns else f"the standby {standby}"
             why = "its policy has no standby" if walks_on_another else why
             log.warning("ON THE LAST WORKER", why=why, session=state.session)
         elif self._alone and not alone and state.mode is Mode.ACTIVE:

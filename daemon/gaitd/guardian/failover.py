@@ -11,18 +11,20 @@ from dataclasses import replace
 
 from gaitd.guardian import rules
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
+from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import FailoverKind
 from gaitd.shared.processes import WORKER_SLOT
-from gaitd.wire.generated import Mode, Reason
+from gaitd.wire.causes import INFERENCE_FAILED
+from gaitd.wire.generated import Mode
 
 SILENCE = 1 / 2
-"""Of the deadline: without a command for so long, while states come, the worker is taken to hang."""
-ERRORS = 3 / 10
-"""Of the deadline: the worker's inference still fails so long after its last command."""
+"""Of the deadline: a worker that just got the session and has sent nothing for so long is taken to hang."""
+ERRORS = 2
+"""Failed inferences in a row."""
+STILL = 3 / 10
+"""Of the deadline: a worker that has not moved for so long does not wait for states."""
 FRESH = 1 / 2
 """Of the deadline: the standby's answer must be to a state no older."""
-WORKERS_OWN = (Reason.BACKEND_ERROR, Reason.ACTION_INVALID)
-"""What a refusal must be for ERRORS."""
 
 
 def is_possible(
@@ -45,25 +47,33 @@ def wanted(
 ) -> tuple[FailoverKind, str] | None:
     """Why a living worker should lose the lease, for programs and for people; None while it should not.
 
-    Not before the first command of a session, and not before the standby has answered a state that came after
-    the last one: where states are lost or bad, so they are for the standby.
+    Its inference failed twice in a row, or a state has waited for it for longer than is left until the
+    deadline. A state: where none comes the controller pauses, which is none of the worker's. Only one to
+    which the standby has an answer: where states are bad, so they are for the standby. And not before the
+    first command of a session.
     """
     state = rules.fed(state, worker, now_ns)
-    if not state.fed_by_command or standby.prepared_ns <= state.fed_ns:
+    if not state.fed_by_command or not standby.unanswered_ns or standby.prepared_ns <= state.fed_ns:
         return None
     silence_ns = now_ns - state.fed_ns
+    waits_ns = now_ns - max(state.fed_ns, standby.unanswered_ns)
+    overdue = waits_ns > limits.deadline_ns - silence_ns
     silence = f"no command for {silence_ns / 1e6:.0f} ms"
-    refusal = worker.refusal
-    if (
-        refusal is not None
-        and refusal.epoch == state.epoch
-        and state.fed_ns + limits.deadline_ns * ERRORS < refusal.at_ns <= now_ns
-        and refusal.cause.reason in WORKERS_OWN
-    ):
+    refusal = _failed_inference(state, worker, now_ns)
+    if refusal is not None and (overdue or worker.errors_in_a_row >= ERRORS):
         return FailoverKind.ERRORS, f"{silence}: {refusal.text or refusal.cause.reason.name.lower()}"
-    if silence_ns > limits.deadline_ns * SILENCE:
-        return FailoverKind.SILENT, _silence_of(worker, silence, limits, now_ns)
+    if overdue:
+        why = _silence_of(worker, silence, limits, now_ns)
+        return FailoverKind.SILENT, f"{why}; a state has waited for {waits_ns / 1e6:.0f} ms"
     return None
+
+
+def _failed_inference(state: GuardState, worker: WorkerView, now_ns: int) -> Finding | None:
+    """Of the newest state that was not answered."""
+    refusal = worker.refusal
+    if refusal is None or refusal.epoch != state.epoch or not state.fed_ns < refusal.at_ns <= now_ns:
+        return None
+    return refusal if refusal.cause.reason in INFERENCE_FAILED else None
 
 
 def _silence_of(worker: WorkerView, silence: str, limits: GuardLimits, now_ns: int) -> str:
@@ -71,7 +81,7 @@ def _silence_of(worker: WorkerView, silence: str, limits: GuardLimits, now_ns: i
     busy_ns, still_ns = now_ns - worker.busy_since_ns, now_ns - worker.heartbeat_ns
     if worker.busy_since_ns:
         return f"{silence}: inference has been running for {busy_ns / 1e6:.0f} ms"
-    if still_ns > limits.deadline_ns * ERRORS:
+    if still_ns > limits.deadline_ns * STILL:
         return f"{silence}: the worker has not moved for {still_ns / 1e6:.0f} ms"
     return silence
 

@@ -24,6 +24,7 @@ from gaitd.guardian.children import Children
 from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.event_log import keep_events_of
 from gaitd.guardian.launches import telemetry_launch
+from gaitd.guardian.readiness import StandbyReadiness
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.status import describe
@@ -137,6 +138,7 @@ class Guardian:
         self._telemetry = Child(TELEMETRY, *telemetry_launch(bundle, backends, config, self._guard, memories))
         self._poll = select.epoll()
         self._children = Children([*(each.child for each in workers), self._telemetry], self._poll)
+        self._standby_readiness = StandbyReadiness(self._limits)
         self._last_worker = announce.LastWorker()
         self._missing_realtime: dict[str, str] = {}
         self._fifo_priority: int | None = None
@@ -328,7 +330,8 @@ class Guardian:
     def _note_readiness(self) -> None:
         self._sessions.worker_ready = self._workers.by_slot[POLICY_SLOTS[self._sessions.first]].ready
         for worker in self._workers.all:
-            self._words.row("worker_ready")[worker.slot] = int(worker.ready)
+            ready = worker.ready and (worker.slot != STANDBY_SLOT or self._workers.standby_is_ready)
+            self._words.row("worker_ready")[worker.slot] = int(ready)
             self._words.row("worker_pid")[worker.slot] = worker.child.pid
 
     def _look_after_workers(self, now_ns: int) -> None:
@@ -337,7 +340,16 @@ class Guardian:
         for worker in self._workers.all:
             self._look_after_worker(worker, now_ns)
         if self._workers.standby is not None:
-            self._last_worker.look(self._sessions.state, self._workers.standby.ready)
+            self._look_at_standby(self._workers.standby, now_ns)
+
+    def _look_at_standby(self, standby: WorkerProcess, now_ns: int) -> None:
+        """What people read of it."""
+        state, worker, ready = self._sessions.state, self._worker.view(), standby.ready
+        self._workers.standby_is_ready = self._standby_readiness.look(
+            state, worker, standby.view(), process_ready=ready, now_ns=now_ns
+        )
+        self._last_worker.look(state, self._workers.standby_is_ready, ready)
+        self._words.row("worker_ready")[STANDBY_SLOT] = int(self._workers.standby_is_ready)
 
     def _look_after_worker(self, worker: WorkerProcess, now_ns: int) -> None:
         before, was_ever_ready = (worker.ready, worker.child.starts), worker.ever_ready

@@ -46,6 +46,10 @@ class WorkerView:
     """Of a standby: when the newest state came to which it has an answer ready."""
     prepared_epoch: int = 0
     """The epoch that it follows."""
+    unanswered_ns: int = 0
+    """Of a standby: when the oldest state came that it could answer and the holder did not; 0: none."""
+    errors_in_a_row: int = 0
+    """Its inference failed for so many states since its last command."""
     fading: bool = False
     """Its newest command is part of a change of policies."""
 

@@ -29,7 +29,7 @@ def describe(bundle: Bundle, sessions: Sessions, workers: Workers) -> dict[str, 
         "policy": sessions.titles[policy_in(state.slot) if state.session else sessions.first],
         "policies": _policies(sessions, workers),
         "worker": _worker(worker),
-        "standby": None if standby is None else _worker(standby),
+        "standby": None if standby is None else _standby(standby, workers),
         "failover": announce.on_standby(state, worker.ready) if state.moved_ns else "",
         "state_interval_s": holder["state_interval_ns"] / 1e9,
         "counters": {name: sum(each[name] for each in words) for name in COUNTERS},
@@ -52,6 +52,11 @@ def _policies(sessions: Sessions, workers: Workers) -> list[dict[str, Any]]:
         }
         for index, (title, slot) in enumerate(zip(titles, POLICY_SLOTS, strict=False))
     ]
+
+
+def _standby(standby: WorkerProcess, workers: Workers) -> dict[str, Any]:
+    """Ready is more of it than of a worker: it must keep up with the session."""
+    return {**_worker(standby), "ready": standby.ready and workers.standby_is_ready}
 
 
 def _worker(worker: WorkerProcess) -> dict[str, Any]:

@@ -122,6 +122,8 @@ class WorkerProcess:
             trip=memory.trip.read(),
             prepared_ns=words["prepared_ns"],
             prepared_epoch=words["prepared_epoch"],
+            unanswered_ns=words["unanswered_ns"],
+            errors_in_a_row=words["errors_in_a_row"],
             fading=bool(words["fading"]),
         )
 
@@ -131,7 +133,11 @@ class WorkerProcess:
     def _mark_ready(self, fifo_priority: int | None, now_ns: int) -> None:
         self.ready = self.ever_ready = True
         self.child.note_ready(now_ns)
-        watch_lifeline(self._lifeline, self.broken_fd, fifo_priority)
+        try:
+            watch_lifeline(self._lifeline, self.broken_fd, fifo_priority)
+        except OSError as error:
+            why = f"{error.strerror}; raise TasksMax= or the user's limit of processes"
+            log.warning(f"{self.child.name}: its death will be heard some ms later", why=why)
         report = self.report
         log.info(
             f"{self.child.name} ready",

@@ -62,6 +62,8 @@ class Workers:
     ) -> None:
         """``plans``: by slot."""
         self.by_slot: dict[int, WorkerProcess] = {}
+        self.standby_is_ready = False
+        """It could take over, or has (gaitd.guardian.readiness)."""
         shape = _worker_shape(plans[WORKER_SLOT].bundle, config)
         memories = {slot: WorkerMemory.create(*shape) for slot in plans}
         self._wake_fds: dict[int, int] = {}

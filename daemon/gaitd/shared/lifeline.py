@@ -80,7 +80,8 @@ def hold_lifeline(memory: LifelineMemory) -> None:
 def watch_lifeline(memory: LifelineMemory, broken_fd: int, priority: int | None) -> None:
     """Write to the eventfd ``broken_fd`` once when the present holder has died.
 
-    The lock must be held when this is called. ``priority``: SCHED_FIFO of the watching thread.
+    The lock must be held when this is called. ``priority``: SCHED_FIFO of the watching thread. Raises OSError
+    when there can be no such thread: the pidfd tells then, too.
     """
     if not lifeline_works():
         return
@@ -94,4 +95,7 @@ def watch_lifeline(memory: LifelineMemory, broken_fd: int, priority: int | None)
             libc.pthread_mutex_consistent(memory)
         libc.pthread_mutex_unlock(memory)
 
-    _thread.start_new_thread(watch, ())  # threading's would wait until the thread runs
+    try:
+        _thread.start_new_thread(watch, ())  # threading's would wait until the thread runs
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error

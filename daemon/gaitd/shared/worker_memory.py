@@ -29,6 +29,8 @@ WORKER_WORDS = {
     "state_interval_epoch": 1,
     "prepared_ns": 1,
     "prepared_epoch": 1,
+    "unanswered_ns": 1,
+    "errors_in_a_row": 1,
     "fading": 1,
     "received": 1,
     "standby": 1,
@@ -49,6 +51,9 @@ WORKER_WORDS = {
 """Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
 the session of the epoch beside it; 0 until known. ``prepared_ns``: when the newest state came to which a
 standby has an answer ready, in the session that another worker answers under the epoch beside it.
+``unanswered_ns``: when the oldest state came to which a standby has an answer and the holder is not known to
+have sent one; 0: there is none. ``errors_in_a_row``: for so many states since the last command the inference
+failed.
 ``fading``: the newest command is part of a change of policies.
 ``proving_pid``: the process that loads and proves its backend; 0 once it has.
 

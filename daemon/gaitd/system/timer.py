@@ -9,19 +9,21 @@ _CLOCK_MONOTONIC = 1
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 
 
-class _Timespec(ctypes.Structure):
+class Timespec(ctypes.Structure):
+    """As the kernel takes it."""
+
     _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
 
 
 class _Itimerspec(ctypes.Structure):
-    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
+    _fields_ = (("it_interval", Timespec), ("it_value", Timespec))
 
 
 def periodic_timer(period_ns: int) -> int:
     """Return a descriptor that becomes readable every period_ns, on CLOCK_MONOTONIC. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
-    spec = _Timespec(period_ns // 1_000_000_000, period_ns % 1_000_000_000)
+    spec = Timespec(period_ns // 1_000_000_000, period_ns % 1_000_000_000)
     if fd < 0 or libc.timerfd_settime(fd, 0, ctypes.byref(_Itimerspec(spec, spec)), None) != 0:
         raise OSError(ctypes.get_errno(), "timerfd")
     return fd

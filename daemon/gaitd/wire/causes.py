@@ -48,3 +48,5 @@ class Cause:
 
 
 NO_CAUSE = Cause(CauseKind.NONE)
+INFERENCE_FAILED = (Reason.BACKEND_ERROR, Reason.ACTION_INVALID)
+"""Reasons of what is the worker's own: no state is to blame."""

@@ -14,7 +14,7 @@ from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.step_ring import StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
-from gaitd.wire.causes import Cause
+from gaitd.wire.causes import INFERENCE_FAILED, Cause
 from gaitd.wire.codec import encode_command
 from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import JointCommand, RobotState
@@ -79,7 +79,10 @@ class Answerer:
                 self._words["withheld"] += 1
         elif outcome.decision is not None:
             self._record_rejected(outcome, step_ns, setup.epoch)
-        for finding in self.account(outcome, setup.epoch):
+        findings = self.account(outcome, setup.epoch)
+        if any(finding.cause.reason in INFERENCE_FAILED for finding in findings):
+            self._words["errors_in_a_row"] += 1
+        for finding in findings:
             self._note_event(finding, setup.session, outcome)
         return outcome.frame if sent else None
 
@@ -153,6 +156,7 @@ class Answerer:
     def _note_sent(self, command: JointCommand) -> None:
         words, sent_ns = self._words, time.monotonic_ns()
         self._memory.steps.mark_sent(sent_ns)
+        words["errors_in_a_row"] = 0
         words["last_command_epoch"] = command.epoch
         words["last_command_ns"] = sent_ns
         words["steps"] += 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable
 
 import zmq
 
+from gaitd.system.wait import wait_readable
 from gaitd.worker.step import Frame
 
 MAX_FRAMES = 64
@@ -72,10 +72,9 @@ class Inbox:
     def receive_until(self, end_ns: int, wake_fd: int) -> list[Frame]:
         """The messages that wait, when there are some; none at ``end_ns``, or when the eventfd wakes."""
         wait_s = (end_ns - time.monotonic_ns()) / 1e9
-        if not self._has_message() and wait_s > 0:
-            ready = select.select([self._socket.FD, wake_fd], [], [], wait_s)[0]
-            if wake_fd in ready:
-                os.eventfd_read(wake_fd)
+        waits = not self._has_message() and wait_s > 0
+        if waits and wake_fd in wait_readable([self._socket.FD, wake_fd], wait_s):
+            os.eventfd_read(wake_fd)
         return self._drain([])
 
     def _drain(self, frames: list[Frame]) -> list[Frame]:
@@ -98,8 +97,7 @@ class Inbox:
         """False when something came before, or there is no time to sleep."""
         asleep_s = (end_ns - time.monotonic_ns()) / 1e9
         # The descriptor tells that something came, not what: a second look is needed either way.
-        # select() is the one wait of the library that is finer than a millisecond.
-        return asleep_s > 0 and not select.select([self._socket.FD], [], [], asleep_s)[0]
+        return asleep_s > 0 and not wait_readable([self._socket.FD], asleep_s)
 
     def _has_message(self) -> bool:
         return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)

@@ -88,7 +88,7 @@ class Worker:
         self._model = TimedModel(backend, self._words)
         self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
         memory.steps.settle()  # what a worker before this one left open stays as it is
-        self._words["busy_since_ns"] = 0
+        self._words["busy_since_ns"] = self._words["errors_in_a_row"] = 0
         self._words["heartbeat_ns"] = time.monotonic_ns()
 
     def stop(self, *_: object) -> None:

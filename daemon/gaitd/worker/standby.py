@@ -31,8 +31,14 @@ from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 HEAD_START = 1 / 3
 """Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
 standby's, and the two do not compete for a core."""
+LATE_HEAD_STARTS = 4
+"""So many it has when it is late with the state before, and our model remembers: what it does not go through
+together with the holder's cannot be made up for.
+"""
 RECENT = 8
 """Steps in which a worker that has just got the session is looked for its first ones."""
+CATCH_UP = 8
+"""States that are taken in one turn: who was stopped for long must still be seen to move."""
 
 
 class Other(NamedTuple):
@@ -58,25 +64,34 @@ class Follower:
         """``records``: the holder's, ``gains`` its policy's where that is not ours. ``words``: our own.
 
         ``first_states``: after so many states the history is whole though the session was joined late; None:
-        it never is.
+        it never is. The records are read from the session's first one on: it may have been answered before
+        we saw that there is a session.
         """
         self.step = step
         self._first_states = first_states
         self._records = records
         self._words = words
         self._head_start_ns = head_start_ns
-        self._index = records.staged
+        self._index = max(0, records.staged - RECENT)
         self._gains = gains
-        self._waiting: deque[Frame] = deque(maxlen=STATE_QUEUE)
+        self._waiting: deque[Frame] = deque()
+        self._refused: list[Outcome] = []
+        """Of messages that are not of this session."""
         self._sent: deque[tuple[int, Float32Array, Float32Array]] = deque(maxlen=STATE_QUEUE)
         """What the holder sent and is not followed yet: sequence number, our action for it, target."""
         self._staged: Staged | None = None
         self._open: Outcome | None = None
         """Our answer to the newest state, which the holder is not known to have answered."""
+        self._unanswered: deque[tuple[int, int]] = deque(maxlen=STATE_QUEUE)
+        """Number and time of arrival of states that we could answer and the holder is not known to have."""
+        self._answered_seq = 0
         self._newest_seq = 0
         self._taken = 0
         self._whole = False
         """The history is that of the holder."""
+        self._lacks_a_step = False
+        """A command went out in whose step our hidden state has no part. That cannot be made up for."""
+        words["unanswered_ns"] = 0
 
     @classmethod
     def of_holder(cls, step: PolicyStep, words: Words, head_start_ns: int, other: Other) -> Follower:
@@ -89,6 +104,8 @@ class Follower:
     def follow_other(self, setup: SessionSetup, other: Other) -> list[Outcome]:
         """Another worker goes on with the session; the outcomes that are done with."""
         self._read_records(unsettled=True)
+        if self._records.settled < self._index:  # it may yet have gone out, and nobody will tell
+            self._lack_a_step()
         done = self._apply_sent()
         self.step.watch(setup, other.gains)
         self._begin_with(other)
@@ -102,24 +119,39 @@ class Follower:
     @property
     def due_ns(self) -> int | None:
         """When the next waiting state is to be taken."""
-        return self._waiting[0].received_ns + self._head_start_ns if self._waiting else None
+        if not self._waiting:
+            return None
+        late = self._open is not None and self._open.command is not None
+        head_starts = LATE_HEAD_STARTS if late and self.step.is_recurrent else 1
+        return self._waiting[0].received_ns + head_starts * self._head_start_ns
 
     def hear(self, frames: Sequence[Frame]) -> None:
-        """States that came."""
-        self._waiting.extend(frames)
+        """Messages that came. Only the session's states wait."""
+        for frame in frames:
+            if self.step.is_of_session(frame):
+                self._waiting.append(frame)
+            else:
+                self._refused.append(self.step.step([frame], frame.received_ns))
 
-    def follow(self, now_ns: int) -> list[Outcome]:
-        """Take every state that is due, and what the holder has sent; the outcomes that are done with."""
+    def follow(self, now_ns: int, most: int = CATCH_UP) -> list[Outcome]:
+        """Take the states that are due, so many ``most``, and what the holder has sent.
+
+        Returns the outcomes that are done with.
+        """
         self._read_records()
-        done = self._apply_sent()
-        while self._waiting and self._waiting[0].received_ns + self._head_start_ns <= now_ns:
+        done, self._refused = self._refused + self._apply_sent(), []
+        while most and (due_ns := self.due_ns) is not None:
+            if now_ns < due_ns and len(self._waiting) <= STATE_QUEUE:
+                break
+            most -= 1
             done += self._take(self._waiting.popleft(), now_ns)
+        self._note_unanswered()
         return done
 
     def take_over(self, setup: SessionSetup, now_ns: int) -> tuple[list[Outcome], Outcome | None]:
         """The lease is ours: the outcomes that are done with, and what to publish at once, if anything."""
         self._head_start_ns = 0
-        done = self.follow(now_ns)
+        done = self.follow(now_ns, len(self._waiting))
         self._read_records(unsettled=True)
         done += self._apply_sent()
         for _, action, target in self._sent:  # to states that never came here
@@ -137,17 +169,25 @@ class Follower:
         return [self._open] if self._open is not None else []
 
     def _read_records(self, *, unsettled: bool = False) -> None:
-        records, self._index = self._records.read_since(self._index, unsettled=unsettled)
+        before = self._index
+        records, self._index = self._records.read_since(before, unsettled=unsettled)
+        if len(records) < self._index - before:  # overwritten before they were read
+            self._lack_a_step()
         for record in records[records["epoch"] == self.step.setup.epoch]:
             if record["cause"]:
                 continue  # rejected: no command of it can have gone out
             seq, target = int(record["seq"]), record["target"]
             if record["sent_ns"]:
+                if len(self._sent) == STATE_QUEUE:
+                    self._lack_a_step()
                 ours = self._gains is None
+                self._answered_seq = seq
                 self._sent.append((seq, record["action"] if ours else self.step.action_of(target), target))
                 self._staged = None
             else:
                 self._staged = Staged(seq, target)
+        while self._unanswered and self._unanswered[0][0] <= self._answered_seq:
+            self._unanswered.popleft()
 
     def _apply_sent(self) -> list[Outcome]:
         done = []
@@ -155,15 +195,26 @@ class Follower:
             seq, action, target = self._sent.popleft()
             outcome = self._open
             if outcome is not None and outcome.state is not None and outcome.state.seq == seq:
-                self.step.commit_other(outcome, action, target)
+                if not self.step.commit_other(outcome, action, target):
+                    self._lack_a_step()
                 done.append(outcome)
                 self._open = None
             else:
                 self.step.follow(action, target)
+                self._lack_a_step()
         return done
 
+    def _lack_a_step(self) -> None:
+        """Nobody knows what the model would have answered: no more than nothing, if it remembers."""
+        if self.step.is_recurrent:
+            self._lacks_a_step = True
+            self._words["prepared_epoch"] = 0
+
+    def _note_unanswered(self) -> None:
+        self._words["unanswered_ns"] = self._unanswered[0][1] if self._unanswered else 0
+
     def _take(self, frame: Frame, now_ns: int) -> list[Outcome]:
-        outcome = self.step.step([frame], now_ns)
+        outcome = self.step.step_beside(frame, now_ns)
         state = outcome.state
         if state is None:
             return [outcome]
@@ -173,8 +224,11 @@ class Follower:
         self._taken += 1
         self._whole = self._whole or state.seq == 1 or self._taken == self._first_states
         if outcome.command is not None and self._whole:
+            if state.seq > self._answered_seq:
+                self._unanswered.append((state.seq, frame.received_ns))
+            self._note_unanswered()  # before anybody relies on the answer
             self._words["prepared_ns"] = frame.received_ns
-            self._words["prepared_epoch"] = self.step.setup.epoch
+            self._words["prepared_epoch"] = 0 if self._lacks_a_step else self.step.setup.epoch
         return done + self._apply_sent()
 
 
@@ -205,7 +259,7 @@ class StandbyWorker(Worker):
         remembers = bool(bundle.manifest.model.recurrent) or builder.has_clock
         self._first_states = None if remembers else builder.depth + 1
         """The first of them lacks the last action."""
-        self._words["prepared_epoch"] = 0
+        self._words["prepared_epoch"] = self._words["unanswered_ns"] = 0
 
     def _receive(self) -> list[Frame]:
         if self._follower is None:

@@ -92,6 +92,8 @@ class PolicyStep:
         ``policy``: its index in hello's list. ``blend_steps``: a change from another policy takes so many.
         """
         self.setup = setup
+        self.is_recurrent = bool(bundle.manifest.model.recurrent)
+        """The model has a hidden state."""
         self._policy = policy
         self._blend_steps = blend_steps
         self._infer = infer
@@ -132,6 +134,21 @@ class PolicyStep:
         self._judge(outcome, state, action)
         return outcome
 
+    def step_beside(self, frame: Frame, now_ns: int) -> Outcome:
+        """As ``step``, for a state that another worker may have answered in time, however late it is here.
+
+        A hidden state goes through it all the same; there is no command.
+        """
+        if not self.is_recurrent:
+            return self.step([frame], now_ns)
+        outcome = self.step([frame], 0)
+        state = outcome.state
+        too_old = None if state is None else self._admission.too_old(state.stamp_ns, now_ns)
+        if too_old is not None:
+            outcome.command = None
+            outcome.refusals.append(too_old)
+        return outcome
+
     def resume(self, seq: int, stamp_ns: int, decision: Decision) -> None:
         """Go on behind a recorded step, whose past is not known: for a replay."""
         self._admission.resume(seq, stamp_ns)
@@ -146,23 +163,31 @@ class PolicyStep:
         if self._staged is not None:
             self._keep_in_mind(self._staged, outcome)
 
-    def commit_other(self, outcome: Outcome, action: Float32Array, target: Float32Array) -> None:
+    def commit_other(self, outcome: Outcome, action: Float32Array, target: Float32Array) -> bool:
         """Another worker's command for its state is in force, with its target (n,) rad.
 
         ``action`` (n,): what this policy asks for that target with. Of the outcome remain what the model
-        answered, and its hidden state.
+        answered, and its hidden state; False: our own model failed, so that there is none.
         """
         decision = outcome.decision
         cause = None if decision is None else decision.cause
         if decision is None or (cause is not None and cause.reason is not Reason.LIMIT):
             self._pipeline.follow(action, target)  # our own model failed
-            return
+            return False
         self._pipeline.commit_other(decision, action, target)
         self._commit_state()
+        return True
 
     def follow(self, action: Float32Array, target: Float32Array) -> None:
         """Another worker's command went out, for a state that is not here or not the newest any more."""
         self._pipeline.follow(action, target)
+
+    def is_of_session(self, frame: Frame) -> bool:
+        """Whether it is a well-formed state of this session."""
+        try:
+            return self._decode(frame.data).session == self.setup.session
+        except WireError:
+            return False
 
     def watch(self, setup: SessionSetup, gains: Gains | None) -> None:
         """The session is with another worker, whose policy has those gains; None: it runs this policy."""

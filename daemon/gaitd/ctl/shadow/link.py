@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ from types import TracebackType
 from gaitd.errors import GateError, UnreachableError
 from gaitd.shared import shadow
 from gaitd.shared.shadow import Ask, Follow, Memory, News, Refused, ShadowReport, Stop, Told
+from gaitd.system.wait import wait_readable
 
 TIMEOUT_S = 3.0
 MAX_FDS = 16
@@ -57,8 +57,7 @@ class ShadowLink:
 
     def ended(self, wait_s: float) -> bool:
         """Wait; True as soon as telemetry has closed the connection."""
-        ready, _, _ = select.select([self._socket], [], [], wait_s)
-        if not ready:
+        if not wait_readable([self._socket.fileno()], wait_s):
             return False
         try:
             return not self._socket.recv(shadow.MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 import termios
 import time
 from types import FrameType, TracebackType
 from typing import Any
+
+from gaitd.system.wait import wait_readable
 
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _CONTROL_CHARACTERS = 6
@@ -59,7 +60,7 @@ class Keyboard:
         """Keys that are pressed before the time is over or a signal comes; "" without."""
         until_s = time.monotonic() + seconds
         sources = [self._wake] if self._fd is None else [self._wake, self._fd]
-        ready, _, _ = select.select(sources, [], [], max(0.0, until_s - time.monotonic()))
+        ready = wait_readable(sources, until_s - time.monotonic())
         if self._wake in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake, 64)
