@@ -92,7 +92,8 @@ def test_keys_in_a_directory_that_others_may_write_to_are_refused_to_who_serves(
     tmp_path: Path, mode: int
 ) -> None:
     place = tmp_path / "open"
-    (place / "keys").mkdir(parents=True)
+    place.mkdir()
+    (place / "keys").mkdir(mode=0o755)
     pair = make_key_pair("alice", place / "keys")
     safe = tmp_path / "safe"
     safe.symlink_to(place / "keys")
