@@ -352,6 +352,15 @@ def test_the_service_status_says_that_no_worker_is_there_while_none_can_be_start
     wait_until(lambda: "not ready" not in told(), 30.0, what="a status with a worker")
 
 
+def test_the_death_of_what_starts_the_processes_ends_gaitd_and_the_walk(gaitd: Gaitd) -> None:
+    controller = started(gaitd, Mode.ACTIVE)
+    os.kill(parent_of(gaitd.worker_pid()), signal.SIGKILL)
+    commands = commands_until_the_end(gaitd, controller)
+    assert commands[-1].mode is Mode.DAMPING
+    assert gaitd.process.wait(5.0) == 6
+    assert "the process that starts the others has ended" in gaitd.log
+
+
 TRACER = """
 import ctypes, os, sys
 libc, seize = ctypes.CDLL(None, use_errno=True), 0x4206

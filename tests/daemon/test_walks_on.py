@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from gaitd.ctl.replay.run import Replayer
 from gaitd.telemetry.recording import read_recording
 from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand
-from support.controller import Controller
+from support.bundles import COUNT_STEP, counting_bundle
+from support.controller import Controller, standing_state
 from support.daemon import PATIENT, Gaitd, wait_until
 
 CONFIG = PATIENT + '\n[standby]\nbackend = "cpu"\n'
@@ -70,6 +72,19 @@ def walk_until(
         if condition(answers[-1]):
             return answers
     raise AssertionError(f"it did not come in {steps} steps")
+
+
+def until_both_hear(controller: Controller) -> None:
+    """Worker and standby: a session whose first state reaches one of them alone has no whole standby."""
+
+    def heard() -> int:
+        return int(controller.status()["counters"]["standby"])
+
+    before, sent = heard(), 0
+    while heard() - before <= sent:
+        assert sent < 2000, "one of them does not hear"
+        controller.send(standing_state(controller.default_position()))
+        sent += 1
 
 
 def by_standby(command: JointCommand | None) -> bool:
@@ -183,6 +198,61 @@ def test_the_robot_walks_on_when_the_inference(
     assert gaitd.metrics()[name] == before + 1
     fresh = wait_until(lambda: walker.walk(3) and gaitd.status()["worker"], 5.0, "the status")
     assert fresh["pid"] != worker, "the one that failed was not replaced"
+
+
+def test_a_pause_of_the_controller_is_none_of_the_workers(gaitd: Gaitd, walker: Controller) -> None:
+    """Longer than half the deadline, before a worker that takes two control periods for a state."""
+    gaitd.set_fault("slow")
+    walker.walk(4)
+    time.sleep(0.14)
+    answers = walker.walk(10)
+    gaitd.set_fault("")
+    assert not any(map(damped, answers))
+    assert not any(map(by_standby, answers))
+    assert gaitd.status()["failover"] == ""
+
+
+def test_one_error_after_a_pause_is_not_two(gaitd: Gaitd, walker: Controller) -> None:
+    def errors() -> int:
+        return int(gaitd.status()["refused"].get("backend_error", 0))
+
+    before = errors()
+    time.sleep(0.1)
+    gaitd.set_fault("failing")
+    walker.send(walker.next_state())
+    wait_until(lambda: errors() > before, what="the error")
+    gaitd.set_fault("")
+    answers = walker.walk(10)
+    assert errors() == before + 1
+    assert not any(map(damped, answers))
+    assert not any(map(by_standby, answers))
+
+
+@pytest.mark.thorough
+def test_the_standby_goes_on_with_the_hidden_state_of_the_worker(tmp_path: Path) -> None:
+    """Its actions count the steps that the hidden state has gone through."""
+    with Gaitd(counting_bundle(tmp_path), config=CONFIG) as daemon:
+        daemon.wait_ready()
+        for _ in range(3):
+            wait_until(lambda: ready(daemon, "worker") and ready(daemon, "standby"), 30.0, "both workers")
+            controller = daemon.controller()
+            until_both_hear(controller)
+            controller.activate()
+            answers = controller.walk(30)
+            os.kill(standby := daemon.status()["standby"]["pid"], signal.SIGSTOP)
+            answers += controller.walk(20)
+            os.kill(standby, signal.SIGCONT)
+            answers += controller.walk(20)
+            kill(daemon.worker_pid())
+            answers += walk_until(controller, by_standby)
+            sent = [command for command in answers if command is not None]
+            last, first = [each for each in sent if not by_standby(each)][-1], sent[-1]
+            steps = round(float(first.action[0] - last.action[0]) / COUNT_STEP)
+            assert 1 <= steps <= first.seq - last.seq, (
+                "the hidden state lacks a step, or went through one twice"
+            )
+            controller.control.ask("release", session=controller.session)
+            controller.close()
 
 
 def test_the_standby_may_die_and_come_back(gaitd: Gaitd, walker: Controller) -> None:

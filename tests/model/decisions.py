@@ -224,9 +224,17 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         )
 
     def silent(by: bool, fed: int, command: int, lag: int) -> int:
-        views, now_ns = _views(bounds, command, tripped=False), NOW - lag * unit
-        second = standby(now_ns, EPOCH)
-        return int(any(code.failover.wanted(state(by, fed), view, second, limits, now_ns) for view in views))
+        """For how long a state has waited, and how many inferences failed, the model does not know: any."""
+        now_ns, before = NOW - lag * unit, state(by, fed)
+        waiting = [replace(standby(now_ns, EPOCH), unanswered_ns=at) for at in (1, now_ns)]
+        return int(
+            any(
+                code.failover.wanted(before, replace(view, errors_in_a_row=errors), second, limits, now_ns)
+                for view in _views(bounds, command, tripped=False)
+                for errors in (0, code.failover.ERRORS)
+                for second in waiting
+            )
+        )
 
     def moved(by: bool, fed: int, command: int, lag: int) -> int:
         found = set()
@@ -243,11 +251,13 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
 
     yes_no = (False, True)
     inputs = list(itertools.product(yes_no, ages, commands, (0, 1)))
+    silences = [silent(*each) for each in inputs]
+    assert any(silences), "no worker that lives ever loses the lease: nothing would be shown"
     return {
         "movable": [
             movable(m, t, *each, kind) for m in yes_no for t in yes_no for each in inputs for kind in range(3)
         ],
-        "silent": [silent(*each) for each in inputs],
+        "silent": silences,
         "moved": [moved(*each) for each in inputs],
     }
 

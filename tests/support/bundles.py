@@ -238,3 +238,32 @@ def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> Pat
     change(manifest)
     path.write_text(yaml.safe_dump(manifest, sort_keys=False))
     return bundle
+
+
+COUNT_STEP = 0.001
+"""What an action of ``counting_bundle`` grows by with each step."""
+
+
+def counting_bundle(directory: Path) -> Path:
+    """A recurrent policy of three joints: its action counts the steps that its hidden state went through."""
+    count = {"input": "count_in", "output": "count_out", "shape": [1, 1]}
+    manifest = small_manifest(name="counting", model={"recurrent": [count]})
+    dim = observation_dim(manifest)
+    weights = {
+        "one": np.ones((1, 1), np.float32),
+        "step": np.full((1, 3), COUNT_STEP, np.float32),
+        "nothing": np.zeros((dim, 3), np.float32),
+    }
+    nodes = [
+        helper.make_node("Add", ["count_in", "one"], ["count_out"]),
+        helper.make_node("MatMul", ["count_out", "step"], ["counted"]),
+        helper.make_node("MatMul", ["obs", "nothing"], ["ignored"]),
+        helper.make_node("Add", ["counted", "ignored"], ["action"]),
+    ]
+    inputs, outputs = {"obs": [1, dim], "count_in": [1, 1]}, {"action": [1, 3], "count_out": [1, 1]}
+    golden = {
+        "observation": np.random.default_rng(1).normal(size=(16, dim)).astype(np.float32),
+        "action": np.repeat(np.arange(1, 17, dtype=np.float32)[:, None] * np.float32(COUNT_STEP), 3, 1),
+    }
+    files = {"model.onnx": _onnx(nodes, inputs, outputs, weights), "golden.npz": npz(**golden)}
+    return write_bundle(directory / "counting.gaitd", manifest, files)

@@ -219,7 +219,11 @@ class MemoryCollector(Collector):
             value=guard.row("worker_starts")[STANDBY_SLOT],
         )
         for name, text, value in (
-            ("ready", "The standby is ready.", guard.row("worker_ready")[STANDBY_SLOT]),
+            (
+                "ready",
+                "The standby could take over: its process is ready, and it keeps up with the session.",
+                guard.row("worker_ready")[STANDBY_SLOT],
+            ),
             (
                 "holds",
                 "1 while the session is with the standby, the last worker.",

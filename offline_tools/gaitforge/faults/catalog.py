@@ -374,7 +374,7 @@ STANCE_FAULTS = (
 WALKED_THROUGH = 2.0
 """Periods without a fresh command, where a death is heard of at once."""
 HANG_WALKED_THROUGH = 4.0
-"""The same where silence alone tells, after half the deadline."""
+"""The same where the wait of a state alone tells, for longer than is left until the deadline."""
 
 
 def _with_standby(name: str, inject: Inject, bound_periods: float, **more: Any) -> Fault:
