@@ -92,6 +92,18 @@ def test_where_the_joints_are_when_it_joins_is_not_its_business() -> None:
     assert policies.prepared
 
 
+def test_one_that_is_started_in_mid_session_joins_it() -> None:
+    policies = Policies()
+    for _ in range(500):
+        policies.answer(policies.frame())
+    policies.join(first_states=3)
+    policies.walk(2)
+    assert not policies.prepared
+    policies.walk(1)
+    assert policies.prepared
+    assert policies.follower.step._admission.missed == 0
+
+
 def test_its_hidden_state_goes_on_where_it_could_not() -> None:
     """The first policy's targets are outside its position limits now; later they may not be."""
     policies = Policies()

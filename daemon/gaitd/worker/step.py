@@ -194,8 +194,7 @@ class PolicyStep:
         self.setup = setup
         self._staged = None
         self._pipeline.watch(gains, self._blend_steps)
-        if gains is not None:
-            self._admission.join()
+        self._admission.join()
 
     def action_of(self, target: Float32Array) -> Float32Array:
         """What this policy would ask for these targets (n,) rad with."""
