@@ -22,7 +22,7 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
 .PHONY: help demo train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench faults \
-    sessions soak evidence fuzz model proto cpp clean
+    sessions soak evidence fuzz model proto references site cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -70,6 +70,7 @@ rehearse: $(VENV)/.test cpp  ## gaitctl rehearse, unattended, with the simulated
 
 deb: $(VENV)/.demo  ## the packages for the robot (arm64), a PC (amd64) and whoever builds a controller, in dist/
 	@tools/debian-packages $(DEB_PACKAGES)
+	$(BIN)/pip install -q -e '.[deb]'
 	rm -f dist/gaitd*.deb
 	$(BIN)/python packaging/build_deb.py --arch arm64 amd64 all
 	lintian --fail-on error,warning,info --allow-root dist/gaitd*.deb
@@ -110,6 +111,12 @@ proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto
 	$(BIN)/python proto/generate.py
 	$(BIN)/python proto/golden/generate.py
 
+references: $(VENV)/.test  ## docs/reference: every key, command and exit code, from the source
+	$(BIN)/python tools/reference/generate.py
+
+site: $(VENV)/.test  ## README and docs/ as pages in build/site; a link that leads nowhere is an error
+	$(BIN)/python tools/site/build.py
+
 cpp:  ## build the C++ client's examples
 	@tools/debian-packages $(CPP_PACKAGES)
 	@cmake -S proto/cpp -B build/cpp -DCMAKE_BUILD_TYPE=Release >/dev/null
@@ -143,5 +150,5 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 $(VENV)/.test: $(VENV)/.demo pyproject.toml
 	@tools/debian-packages $(TEST_PACKAGES)
 	$(BIN)/pip install -q '$(TORCH)'
-	$(BIN)/pip install -q -e '.[forge,onnx,train,dev]'
+	$(BIN)/pip install -q -e '.[forge,onnx,train,dev,deb,site]'
 	touch $@

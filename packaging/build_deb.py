@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -76,8 +77,10 @@ def _lay_out(root: Path, arch: str, version: str) -> None:
     documents = root / "usr/share/doc/gaitd"
     for example in sorted((SYSTEMD / "examples").iterdir()):
         copy(example, documents / "examples" / example.name)
-    for guide in (*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "CHANGELOG.md"):
-        copy(guide, documents / guide.name)
+    for guide in sorted((REPOSITORY / "docs").rglob("*.md")):
+        copy(guide, documents / guide.relative_to(REPOSITORY / "docs"))
+    copy(REPOSITORY / "CHANGELOG.md", documents / "CHANGELOG.md")
+    subprocess.run([sys.executable, REPOSITORY / "tools/reference/manual.py", root, version], check=True)
     config = root / PACKAGED
     config.parent.mkdir(parents=True)
     config.write_text(CONFIG_HEAD + documented(load_config(REPOSITORY / "packaging/robot.toml")))

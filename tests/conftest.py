@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 # Under nohup the programs under test would inherit that they are to ignore it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Tests that build many guardians in one process hold their memory files to its end.
+_SOFT, _HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_SOFT, min(_HARD, 8192)), _HARD))
 
 # The machine that runs the tests may be busy: an example may take its time.
 settings.register_profile("gaitd", deadline=None)

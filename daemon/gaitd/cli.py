@@ -34,11 +34,12 @@ TRY_AGAIN_S = 8.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     return run_command("gaitd", lambda: options.command(options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and options; also what the reference and the manual page are made from."""
     parser = argparse.ArgumentParser(
         prog="gaitd", description="Run a trained locomotion policy, or put the joints to damping."
     )
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--config", type=Path, help="of another robot (default: this one's)")
     check.set_defaults(command=_check)
     config = commands.add_parser("config", help="check a gaitd.toml, or print what holds on this robot")
-    config.add_argument("config", type=Path, nargs="?")
+    config.add_argument("config", type=Path, nargs="?", help="the file to check")
     config.set_defaults(command=_config)
     return parser
 

@@ -1,4 +1,4 @@
-"""Errors meant for the person who must act, and the exit code of each kind.
+"""Errors meant for the person who must act; ``exit_code`` is what the program ends with.
 
 Every message says what happened, where (file, joint, field), what was there and what to do. The
 command-line programs print it as one line without a traceback.
@@ -16,19 +16,27 @@ def printable(text: str, length: int = 1000) -> str:
 
 
 class GaitdError(Exception):
-    """Base of every error that a user can fix; ``exit_code`` is what the program ends with."""
+    """gaitd refused the request, in its own words."""
 
     exit_code: ClassVar[int] = 1
 
 
 class InputError(GaitdError):
-    """A file, option or value from the user is wrong (bundle, config, command line)."""
+    """A file, option or value is wrong, or a session is active.
+
+    A restart does not fix it, and systemd tries none.
+    """
 
     exit_code = 2
 
 
 class GateError(GaitdError):
-    """A quality gate failed: everything ran, and the result is not good enough."""
+    """Everything ran, and the result is not good enough.
+
+    ``gaitctl doctor``, ``rehearse``: something must be fixed. ``gaitctl activate``: the new policy did not
+    become ready. ``gaitctl shadow``: the candidate is not what the other one is. ``gaitforge``: a gate or a
+    bound was not kept.
+    """
 
     exit_code = 3
 
@@ -40,25 +48,28 @@ class BackendError(GaitdError):
 
 
 class UnreachableError(GaitdError):
-    """No gaitd answers at the given endpoint."""
+    """``gaitctl``: no gaitd answers."""
 
     exit_code = 5
 
 
 class CrashLoopError(GaitdError):
-    """The worker died again and again; the service manager should take over."""
+    """``gaitd``: the worker died again and again; systemd starts all of it anew."""
 
     exit_code = 6
 
 
 class ResourceError(GaitdError):
-    """The machine refuses what is needed, for now: descriptors, memory, room on a disk, an address."""
+    """The machine refuses what is needed, for now: descriptors, memory, room on a disk, an address.
+
+    Also another gaitd that runs, and what is to be printed and cannot be. systemd tries again.
+    """
 
     exit_code = 7
 
 
 class ReplacedError(GaitdError):
-    """gaitd's code was replaced while it ran: the old and the new do not fit together."""
+    """``gaitd``: its files were replaced while it ran; systemd starts the new one."""
 
     exit_code = 8
 

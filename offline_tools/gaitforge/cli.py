@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from gaitd import __version__
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, ResourceError
 
 COMMANDS = (
     "example",
@@ -45,7 +45,7 @@ EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     try:
         args.run(args)
     except GaitdError as error:
@@ -56,12 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error.name} is missing: pip install 'gaitd[{EXTRAS[error.name]}]'", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("error: out of memory: end other programs or take smaller files", file=sys.stderr)
+        return ResourceError.exit_code
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and options; also what the reference and the manual page are made from."""
     parser = argparse.ArgumentParser(
         prog="gaitforge", description="Turn a training checkpoint into a verified policy bundle."
     )

@@ -43,6 +43,22 @@ def store(tmp_path: Path, bundles: Bundles) -> PolicyStore:
     return store
 
 
+def test_a_selection_that_is_a_link_to_nothing_is_not_an_empty_store(store: PolicyStore) -> None:
+    store.selection_file.unlink()
+    store.selection_file.symlink_to("/nowhere/selection.json")
+    with pytest.raises(InputError, match=r"selection\.json: cannot be read: a link to /nowhere"):
+        store.selection()
+
+
+def test_no_policy_is_deleted_because_its_disk_is_not_mounted(store: PolicyStore, bundles: Bundles) -> None:
+    entry = store.directory / bundles["c"].id
+    shutil.rmtree(entry)
+    entry.symlink_to("/nowhere/c")
+    with pytest.raises(InputError, match="a link to /nowhere/c, where nothing is"), change_store(store):
+        pass
+    assert entry.is_symlink()
+
+
 def content(store: PolicyStore) -> tuple[list[str], Selection]:
     """Names of the policies that verify, and the selection; nothing else may be there."""
     policies = store.policies()

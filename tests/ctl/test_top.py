@@ -8,7 +8,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
@@ -28,6 +27,7 @@ from gaitd.ctl.top import chart
 from gaitd.ctl.top.frame import draw
 from gaitd.ctl.top.inside import Ages, Inside, Pose
 from gaitd.ctl.top.watch import View
+from gaitd.system.wait import wait_readable
 from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand
 from support.daemon import PATIENT, Gaitd, wait_until
@@ -105,7 +105,7 @@ class Terminal:
 
     def read(self) -> str:
         """All that was written so far."""
-        while select.select([self.master], [], [], 0.02)[0]:
+        while wait_readable([self.master], 0.02):
             try:
                 self.output += self._decoder.decode(os.read(self.master, 65536))
             except OSError:

@@ -337,12 +337,18 @@ def test_what_made_the_standby_go_on_is_named(small_bundle: Bundle, name: str) -
     assert found.exit_code == FAMILIES["worker"]
     assert f"session {tape.session}" in found.when()
     assert "and the standby went on with the session" in found.as_text("en")
+    assert found.what("en").endswith("The standby went on, and so did the robot.")
 
 
 def test_a_guardian_that_died_and_a_recording_on_request(small_bundle: Bundle) -> None:
     with walking(small_bundle, 20) as tape:
-        assert account(tape, "guardian_died").verdict.kind == "guardian_died"
         asked = account(tape, "request")
+        operator(tape)  # what was before is not what is asked
+        tape.activate()
+        tape.walk(20)
+        died = account(tape, "guardian_died")
+    assert died.verdict.kind == "guardian_died"
+    assert f"session {tape.session}, 0.2 s after activate" in died.when()
     assert (asked.verdict.kind, asked.exit_code) == ("no_damping", 0)
 
 

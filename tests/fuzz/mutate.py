@@ -97,10 +97,12 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
             "fields": other_fields if rng.random() < 0.3 else fields,
             "message": rng.choice(("state", "state", "raw_observation", "photo")),
             "account": _account(rng),
+            "switchable": rng.random() < 0.5,
         },
         "activate": {},
         "release": {"session": rng.choice(sessions)},
         "damp": {"session": rng.choice(sessions), "reason": rng.randrange(9, 13), "detail": "x"},
+        "switch": {"policy": rng.choice((*peers.policy, peers.policy[1][:5], "", "gallop"))},
         "status": {},
         "": {},
     }

@@ -39,6 +39,8 @@ class Peers:
     needed_fields: frozenset[str] = frozenset()
     session: int = 0
     """The running one."""
+    policy: tuple[str, str] = ("", "")
+    """Name and id of the only one that is loaded."""
 
 
 def is_state(data: bytes, peers: Peers) -> bool:
@@ -155,7 +157,8 @@ def _is_granted(name: str, body: dict[str, Item], peers: Peers) -> bool:
     ours = exactly(peers.session)
     if name == "hello":
         return (
-            _has(body, {"controller", "joints", "fields"}, {"message", "account"})
+            _has(body, {"controller", "joints", "fields"}, {"message", "account", "switchable"})
+            and body.get("switchable", ("bool", False))[0] == "bool"
             and ("account" not in body or _is_account(body["account"]))
             and body["controller"][0] == "str"
             and _texts(body["joints"]) is not None
@@ -177,6 +180,11 @@ def _is_granted(name: str, body: dict[str, Item], peers: Peers) -> bool:
             and body["reason"] in (("int", 10), ("int", 11))
             and body.get("detail", ("str", ""))[0] == "str"
         )
+    if name == "switch":
+        known, policy_id = peers.policy
+        kind, wanted = body.get("policy", ("none", ""))
+        named = kind == "str" and (wanted == known or (wanted != "" and policy_id.startswith(wanted)))
+        return _has(body, {"policy"}) and named
     return name in ("activate", "status") and not body
 
 

@@ -48,6 +48,7 @@ class PythonReaders:
             joint_names=tuple(self._bundle.manifest.joints),
             needed_fields=frozenset(self._hello["fields"]),
             session=self._sessions.state.session,
+            policy=(self._bundle.manifest.name, self._bundle.policy_id),
         )
 
     def sample(self, data: bytes, peers: Peers) -> bool:

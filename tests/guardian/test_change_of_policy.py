@@ -170,6 +170,8 @@ def test_where_the_new_one_says_nothing_the_old_one_goes_on_in_time(scene: Scene
     last_ns, given_up = scene.state.fed_ns, mock.Mock()
     scene.real._workers.by_slot[TROT].give_up = given_up
     while scene.holder() == TROT:
+        scene.memory[0].words["prepared_epoch"] = scene.state.epoch
+        scene.memory[0].words["prepared_ns"] = scene.now_ns
         scene.wake()
     assert scene.now_ns - last_ns <= 5 * PERIOD // 2 + PERIOD // 4
     assert scene.holder() == 0
@@ -178,6 +180,17 @@ def test_where_the_new_one_says_nothing_the_old_one_goes_on_in_time(scene: Scene
     for _ in range(20):
         scene.walks(0)
     assert scene.state.mode is Mode.ACTIVE
+
+
+def test_where_states_are_lost_nobody_is_taken_to_fail(scene: Scene) -> None:
+    assert scene.ask("switch", policy="trot").ok
+    given_up = mock.Mock()
+    scene.real._workers.by_slot[TROT].give_up = given_up
+    while scene.state.mode is Mode.ACTIVE:
+        assert scene.holder() == TROT
+        scene.wake()
+    assert scene.state.reason is Reason.STATE_LOST
+    given_up.assert_not_called()
 
 
 @pytest.mark.parametrize("what", ["the old one is not ready", "a limit", "it has moved to the standby"])

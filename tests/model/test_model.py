@@ -416,7 +416,6 @@ QUICK = (
     "the lease moves again and again",
     "the change of workers restarts the deadline",
     "a change of policies restarts the deadline",
-    "anybody changes the policy",
 )
 """Of the client's, the standby's and those of a change of policies, the ones of the normal run: each needs a
 build or tables of its own."""

@@ -62,6 +62,7 @@ def test_the_rules_alert_on_what_they_should() -> None:
     ("rule", "changed"),
     [
         ('reason!~"operator|shutdown|none"', 'reason!~"shutdown|none"'),
+        ("increase(gaitd_failovers_total[5m])", "increase(gaitd_standby_starts_total[5m])"),
         ("> 1.25 *", "> 2.5 *"),
         ("group_left () 1.5 *", "group_left () 5 *"),
         ('limit!="deadline"', 'limit!="torque"'),

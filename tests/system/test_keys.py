@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,56 @@ def test_a_list_that_others_may_change_is_refused(pair: tuple[Path, Path], mode:
     pair[1].chmod(mode)
     with pytest.raises(InputError, match="others may add keys to it; chmod go-w"):
         read_public_keys(pair[1])
+
+
+def of_another_user(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+
+
+def test_keys_that_belong_to_another_user_are_refused_to_who_serves(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in pair:
+        of_another_user(path, monkeypatch)
+    for path, read in zip(pair, (read_secret_key, read_public_keys), strict=True):
+        with pytest.raises(InputError, match=rf"{path}: .*belongs to user \d+, who may put other keys there"):
+            read(path)
+    assert zmq.curve_public(read_secret_key(pair[0], serves=False)) == read_public_key(pair[1])
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757])
+def test_keys_in_a_directory_that_others_may_write_to_are_refused_to_who_serves(
+    tmp_path: Path, mode: int
+) -> None:
+    place = tmp_path / "open"
+    place.mkdir()
+    (place / "keys").mkdir(mode=0o755)
+    pair = make_key_pair("alice", place / "keys")
+    safe = tmp_path / "safe"
+    safe.symlink_to(place / "keys")
+    place.chmod(mode)
+    for path, read in zip(pair, (read_secret_key, read_public_keys), strict=True):
+        for way in (path, safe / path.name):
+            with pytest.raises(InputError, match=f"{way}: {place}, on the way to it, has mode {mode:04o}"):
+                read(way)
+    assert zmq.curve_public(read_secret_key(pair[0], serves=False)) == read_public_key(pair[1])
+    place.chmod(0o1777)  # as /tmp
+    assert list(read_public_keys(safe / pair[1].name)) == ["alice"]
+
+
+def test_a_link_that_others_may_replace_is_refused(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    place = tmp_path / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    (place / "allowed_keys").symlink_to(pair[1])
+    (tmp_path / "allowed_keys").symlink_to("open/allowed_keys")
+    with pytest.raises(InputError, match="open, on the way to it, has mode 0777"):
+        read_public_keys(tmp_path / "allowed_keys")
+    place.chmod(0o755)
+    assert list(read_public_keys(tmp_path / "allowed_keys")) == ["alice"]
 
 
 @pytest.mark.parametrize("text", ["", "short", "alice " + "0" * 40, "%" * 40, "ä" * 40, "~" * 40])

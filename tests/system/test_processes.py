@@ -42,6 +42,27 @@ def test_a_child_whose_parent_died_before_its_first_instruction_does_nothing(tmp
     assert done.returncode == 8, "with its parent it runs"
 
 
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("python", "MemoryError"),
+        ("system", "[Errno 12] Cannot allocate memory: 'zmq'"),
+        ("loader", "_random.so: failed to map segment from shared object"),
+    ],
+)
+def test_a_child_without_memory_for_its_imports_says_so_in_one_line(said: str, line: str) -> None:
+    arguments = [*WITH_PARENT, str(os.getpid()), "support.out_of_memory"]
+    done = subprocess.run([*arguments, said], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (7, f"support.out_of_memory: out of memory: {line}\n")
+
+
+def test_another_error_of_an_import_says_where_it_is() -> None:
+    arguments = [*WITH_PARENT, str(os.getpid()), "support.out_of_memory", "other"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
 def test_a_child_ends_with_its_parent_also_while_it_imports() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STARTS_ONE, *WITH_PARENT, "support.never_ends"],
@@ -114,6 +135,15 @@ def test_what_nobody_expected_of_the_system_is_one_line(capsys: pytest.CaptureFi
 
     assert run_command("gaitd", command) == 7
     expected = "gaitd: error: /dev/shm: Too many open files in system; the system refused it, try again\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_out_of_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        raise MemoryError
+
+    assert run_command("gaitd", command) == 7
+    expected = "gaitd: error: out of memory; end other programs or raise the limit, then try again\n"
     assert capsys.readouterr().err == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -58,6 +59,8 @@ def test_installs_without_network_runs_and_purges_without_a_trace(system: Layer,
     assert version.startswith(gaitd.__version__)
     assert system.run("gaitd", "--version", network=False).stdout == f"gaitd {version}\n"
     system.run("gaitctl", "install", "/delivery/small.gaitd", "--activate", network=False)
+    for manual in ("man1/gaitctl.1.gz", "man5/gaitd.toml.5.gz", "man8/gaitd.8.gz"):
+        assert ".TH " in gzip.decompress((system.root / "usr/share/man" / manual).read_bytes()).decode()
     assert "worker_cpus = [6]" in system.run("gaitd", "config", network=False).stdout
     report = json.loads(system.run("gaitctl", "selftest", "--json", "--seconds", "0.5", network=False).stdout)
     assert report["max_error"] <= report["tolerance"]

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from gaitd.ctl.replay.run import Replayer
 from gaitd.errors import InputError
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
-from gaitd.shared.guard_memory import FailoverKind, GuardMemory
+from gaitd.shared.guard_memory import FailoverKind, GuardMemory, SessionSetup
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import create_memory
 from gaitd.shared.step_ring import RECORDS, StepRing, StepTimes
@@ -30,10 +31,12 @@ from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import FlightRecorder
 from gaitd.telemetry.recording import Recording, ShadowSample, read_recording
+from gaitd.telemetry.session_note import SessionNote
 from gaitd.telemetry.snapshot import Memories
 from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
+from support.in_time import in_time
 
 JOINTS = ["hip", "thigh", "knee"]
 DIM = 18
@@ -324,6 +327,51 @@ def test_what_a_killed_recorder_had_written_is_saved(tmp_path: Path) -> None:
     saved = read_recording(tmp_path / "gaitd-000007-limit.mcap")
     assert not saved.whole
     assert 500 < len(saved.records) < 1900
+
+
+def test_what_others_put_where_a_recording_is_made_costs_none(tmp_path: Path) -> None:
+    directory, victim = tmp_path / "recordings", tmp_path / "victim"
+    victim.write_text("precious")
+    directory.mkdir()
+    os.mkfifo(directory / "gaitd-000001-limit.mcap.part")
+    (directory / "gaitd-000002-limit.mcap.part").symlink_to(victim)
+    (directory / "gaitd-000003-limit.mcap.part").mkdir()
+    board = Board()
+    board.add_steps(3)
+    recorder = board.recorder(directory)
+    board.damp(recorder)
+    half = directory / "gaitd-000005-limit.mcap.part"
+    (directory / "gaitd-000004-deadline.mcap").rename(half)
+    with in_time(10):
+        recorder.recover()
+    assert written(directory) == ["gaitd-000003-limit.mcap.part", "gaitd-000005-limit.mcap"]
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_others_put_where_the_note_is_made_is_replaced(tmp_path: Path, kind: str) -> None:
+    victim, place, board = tmp_path / "victim", tmp_path / "active-session.json", Board()
+    victim.write_text("precious")
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(victim)
+    board.guard.write_session(SessionSetup(7, 1, 0, False, np.arange(len(JOINTS))))
+    board.guard.words["mode"] = Mode.ACTIVE
+    with in_time(10):
+        SessionNote(board.guard, tmp_path, "policy small").look()
+    assert stat.S_ISREG(place.lstat().st_mode)
+    assert '"session":7' in place.read_text()
+    assert victim.read_text() == "precious"
+
+
+def test_a_pipe_is_no_note_of_a_gaitd_that_died(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "active-session.json"
+    os.mkfifo(place)
+    with in_time(10):
+        assert SessionNote(Board().guard, tmp_path, "policy small").report_lost() is None
+    assert "active-session.json: is a named pipe; a plain file is needed; it goes" in capfd.readouterr().err
+    assert not place.exists()
 
 
 def test_seconds_after_the_damping_are_in_the_file(tmp_path: Path) -> None:

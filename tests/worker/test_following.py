@@ -89,6 +89,7 @@ class Pair:
     def join(self, first_states: int | None = None) -> None:
         """A standby begins to follow."""
         step = self.step_of(Recurrent())
+        step.watch(step.setup, None)
         self.follower = Follower(step, first_states, self.memory.steps, self.words, HEAD_START_NS)
 
     def step_of(self, model: Any) -> PolicyStep:
@@ -373,7 +374,7 @@ def test_who_joins_late_is_prepared_when_its_history_is_whole(
 ) -> None:
     """A recurrent policy's never is: its hidden state is not there to be read."""
     pair = Pair(first_states)
-    for _ in range(5):
+    for _ in range(500):  # more than a second of them: to one that answers, such a jump is a fault
         pair.answer(pair.frame())
     pair.join(first_states)
     for number in range(1, 8):

@@ -92,6 +92,35 @@ def test_where_the_joints_are_when_it_joins_is_not_its_business() -> None:
     assert policies.prepared
 
 
+def test_one_that_is_started_in_mid_session_joins_it() -> None:
+    policies = Policies()
+    for _ in range(500):
+        policies.answer(policies.frame())
+    policies.join(first_states=3)
+    policies.walk(2)
+    assert not policies.prepared
+    policies.walk(1)
+    assert policies.prepared
+    assert policies.follower.step._admission.missed == 0
+
+
+def test_its_hidden_state_goes_on_where_it_could_not() -> None:
+    """The first policy's targets are outside its position limits now; later they may not be."""
+    policies = Policies()
+    step, model = policies.follower.step, Recurrent()
+    step._infer, step._commit_state = model.infer, model.commit
+    policies.walk(2)
+    outside = np.array([0.7, -0.5, 1.2], np.float32)
+    step.follow(step.action_of(outside), outside)
+    policies.words["prepared_epoch"] = 0
+    frame, before = policies.frame(), model._hidden.copy()
+    policies.follow(frame)
+    assert not policies.prepared
+    policies.answer(frame)
+    policies.follower.follow(frame.received_ns + HEAD_START_NS)
+    assert not np.array_equal(model._hidden, before)
+
+
 def test_it_goes_on_from_the_last_target_within_its_limits() -> None:
     policies = Policies()
     last = policies.walk(10)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from gaitd.backends.base import Backend
 from gaitd.backends.rknn_host import RknnHost
 from gaitd.bundle.read import Bundle
-from gaitd.errors import BackendError
+from gaitd.errors import BackendError, printable
 from gaitd.system.memory import MODEL_BYTES, memory_limit
 
 BackendName: TypeAlias = Literal["onnx", "rknn", "rknnlite"]
@@ -52,7 +52,9 @@ def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", 
         return RknnLiteBackend(bundle.read_bytes("model.rknn"), manifest.model, *dims, core=npu_core)
     try:
         from gaitd.backends.onnx import OnnxBackend
-    except ImportError:
+    except ModuleNotFoundError:
         raise BackendError("onnxruntime is not installed: pip install 'gaitd[onnx]'") from None
+    except ImportError as error:
+        raise BackendError(f"onnxruntime cannot be loaded: {printable(str(error))}") from None
     with memory_limit(MODEL_BYTES):
         return OnnxBackend(bundle.read_bytes("model.onnx"), manifest.model, *dims)

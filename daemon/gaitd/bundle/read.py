@@ -24,6 +24,7 @@ from gaitd.policy.joints import check_same_joints, gain_array
 from gaitd.policy.manifest import FORMAT, Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.replay import StateTrace, check_terms, check_trace
+from gaitd.system.known_names import known_names
 from gaitd.system.memory import memory_limit
 from gaitd.wire.generated import STATE_VALUES
 
@@ -127,7 +128,8 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
         manifest = msgspec.convert(value, Manifest)
         check_bounds(manifest)
     except (msgspec.ValidationError, InputError) as error:
-        raise InputError(f"{where}: {printable(str(error))}") from None
+        problem = f"{error}{known_names(str(error), Manifest)}"
+        raise InputError(f"{where}: {printable(problem)}") from None
     return manifest
 
 
@@ -137,7 +139,10 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         raise InputError(f"{path}: {printable(name)}: not listed under files in {MANIFEST}")
     for name, expected in manifest.files.items():
         if name == MANIFEST or name not in KNOWN_FILES:
-            raise InputError(f"{path}: {MANIFEST}: files: a bundle holds no file named {name!r}")
+            raise InputError(
+                f"{path}: {MANIFEST}: files: a bundle holds no file named {name!r}; "
+                f"known: {', '.join(KNOWN_FILES[1:])}"
+            )
         if name not in files:
             raise InputError(f"{path}: {name} is missing, though {MANIFEST} lists it")
         got = hashlib.sha256(files[name]).hexdigest()

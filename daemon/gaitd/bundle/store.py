@@ -18,7 +18,7 @@ import msgspec
 from gaitd.bundle.read import MANIFEST, Bundle, open_bundle
 from gaitd.bundle.untrusted import MAX_TEXT_BYTES
 from gaitd.errors import InputError, error_of
-from gaitd.system.plain_file import read_plain
+from gaitd.system.plain_file import is_there, read_plain
 
 DEFAULT_ROOT = Path("/var/lib/gaitd")
 SHORT_ID = 16
@@ -66,10 +66,10 @@ class PolicyStore:
         """What is active and what was before. Raises InputError when that cannot be read."""
         file = self.selection_file
         try:
+            if not is_there(file):
+                active, previous = (_linked(self.root / name) for name in LINKS)
+                return Selection(active, previous)
             return msgspec.json.decode(read_plain(file, MAX_TEXT_BYTES), type=Selection)
-        except FileNotFoundError:
-            active, previous = (_linked(self.root / name) for name in LINKS)
-            return Selection(active, previous)
         except OSError as error:
             raise error_of(error.errno, f"{file}: cannot be read: {error.strerror}") from None
         except msgspec.MsgspecError as error:
@@ -80,7 +80,7 @@ class PolicyStore:
     def policies(self) -> list[StoredPolicy]:
         """All policies, the longest-standing first; one that is selected but gone is among them."""
         selection = self.selection()
-        found = [path.parent for path in self.directory.glob(f"[0-9a-f]*/{MANIFEST}")]
+        found = self._installed()
         found.sort(key=lambda path: (_age(path), path.name))
         names = [path.name for path in found]
         selected = (selection.active, selection.previous, *selection.beside, *selection.previous_beside)
@@ -96,6 +96,16 @@ class PolicyStore:
             )
             for name in names
         ]
+
+    def _installed(self) -> list[Path]:
+        try:
+            found = list(self.directory.iterdir()) if is_there(self.directory) else []
+            return [
+                path for path in found if path.name[0] in "0123456789abcdef" and (path / MANIFEST).exists()
+            ]
+        except OSError as error:
+            where = error.filename or self.directory
+            raise error_of(error.errno, f"{where}: cannot be read: {error.strerror}") from None
 
     def find(self, wanted: str) -> StoredPolicy:
         """The policy whose id begins with ``wanted``. Raises InputError when none or several do."""

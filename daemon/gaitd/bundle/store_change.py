@@ -20,6 +20,7 @@ import msgspec
 from gaitd.bundle.read import MANIFEST, Bundle, open_bundle
 from gaitd.bundle.store import BUNDLE_ID, LINKS, SHORT_ID, PolicyStore, Selection
 from gaitd.errors import InputError, error_of
+from gaitd.system.plain_file import is_there
 
 LOCK_WAIT_S = 10.0
 """How long one gaitctl waits for another; a change of policy with its restart may take longer."""
@@ -116,12 +117,12 @@ class StoreChange:
         for name in (".fresh", ".active.new", ".previous.new"):
             (self._store.root / name).unlink(missing_ok=True)
         for entry in self._store.directory.iterdir():
-            half = re.fullmatch(BUNDLE_ID, entry.name) and not (entry / MANIFEST).is_file()
+            half = re.fullmatch(BUNDLE_ID, entry.name) and not is_there(entry / MANIFEST)
             if half or entry.name.startswith((".new-", ".removed-")):
                 _delete(entry)
         links = [self._store.root / name for name in LINKS]
         links = [link for link in links if link.is_symlink() or link.exists()]
-        if links and not self._store.selection_file.exists():
+        if links and not is_there(self._store.selection_file):
             self.select(self._store.selection())
         for link in links:
             if link.is_dir() and not link.is_symlink():
@@ -137,7 +138,8 @@ class StoreChange:
 
     def _put(self, path: Path, data: bytes) -> None:
         """Give a file its content: all of it or none."""
-        with self._fresh.open("wb") as file:
+        self._fresh.unlink(missing_ok=True)  # of a change that failed
+        with self._fresh.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

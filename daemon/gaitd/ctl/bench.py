@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to gaitctl."""
     parser = commands.add_parser("bench", help="CPU against NPU, core by core, idle and loaded")
     robot.add_options(parser)
-    parser.add_argument("--output", type=Path, default=Path("gaitd-bench.json"), help="gaitd-bench.json")
+    parser.add_argument("--output", type=Path, default=Path("gaitd-bench.json"), help="default: %(default)s")
     parser.set_defaults(command=_run)
 
 

@@ -28,11 +28,12 @@ MAX_DETAIL = 120
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     return run_command("gaitctl", lambda: options.command(options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and options; also what the reference and the manual page are made from."""
     parser = argparse.ArgumentParser(
         prog="gaitctl", description="Look at a running gaitd, ask for damping, manage its policies."
     )
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "--runtime-dir",
         type=Path,
         default=Path("/run/gaitd"),
-        help="directory of gaitd's sockets (/run/gaitd)",
+        help="directory of gaitd's sockets (default: %(default)s)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="mode, reason, policy, worker, counters")
@@ -49,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     route.add_options(status)
     status.set_defaults(command=_status)
     damp = commands.add_parser("damp", help="joints to damping, now; left only by an explicit activate")
-    damp.add_argument("--detail", default=f"gaitctl damp by {_user()}", help="why, for the log")
+    damp.add_argument(
+        "--detail", default=f"gaitctl damp by {_user()}", help="why, for the log (default: who asked)"
+    )
     route.add_options(damp)
     damp.set_defaults(command=_damp)
     release = commands.add_parser("release", help="end the session that is in damping: gaitd is idle again")

@@ -14,7 +14,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to gaitctl."""
     parser = commands.add_parser("keygen", help="make a pair of keys for TCP: NAME.key, secret, and NAME.pub")
     parser.add_argument("name", help="of the robot, or of who will connect to it")
-    parser.add_argument("--directory", type=Path, default=Path(), help="where the files go (here)")
+    parser.add_argument("--directory", type=Path, default=Path(), help="where the files go (default: here)")
     parser.set_defaults(command=_run)
 
 

@@ -27,12 +27,14 @@ def add_parsers(commands: Any) -> None:
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = commands.add_parser(name, help=text)
-        parser.add_argument("--store", type=Path, default=DEFAULT_ROOT, help="/var/lib/gaitd")
+        parser.add_argument(
+            "--store", type=Path, default=DEFAULT_ROOT, help="where policies are kept (default: %(default)s)"
+        )
         parser.set_defaults(command=run)
         return parser
 
     install = command("install", _install, "verify a bundle and keep it on this robot")
-    install.add_argument("bundle", type=Path)
+    install.add_argument("bundle", type=Path, help="the policy: a directory or .gaitd file")
     install.add_argument("--activate", action="store_true", help="and run it")
     command("list", _list, "the policies on this robot")
     activate = command("activate", _activate, "run installed policies; back to the old ones if that fails")
@@ -48,7 +50,7 @@ def add_parsers(commands: Any) -> None:
         switching.add_argument("--no-restart", action="store_true", help="only from gaitd's next start on")
         robot.add_force_option(switching)
     remove = command("remove", _remove, "delete a policy that is neither active nor previous")
-    remove.add_argument("id")
+    remove.add_argument("id", help="the beginning of its id")
 
 
 def _install(options: argparse.Namespace) -> int:

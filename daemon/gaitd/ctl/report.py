@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to gaitctl."""
     parser = commands.add_parser("report", help="one file about this board, without secrets; or show some")
     robot.add_options(parser)
-    parser.add_argument("--output", type=Path, default=Path("gaitd-report.json"), help="gaitd-report.json")
+    parser.add_argument("--output", type=Path, default=Path("gaitd-report.json"), help="default: %(default)s")
     parser.add_argument("--rehearsal", type=Path, help="the JSON file that gaitctl rehearse wrote")
     parser.add_argument("--no-bench", action="store_true", help="leave out the bench, which takes longest")
     parser.add_argument("--show", type=Path, nargs="+", metavar="FILE", help="show reports side by side")

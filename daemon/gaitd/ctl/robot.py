@@ -24,7 +24,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of selftest and bench."""
     parser.add_argument("--bundle", type=Path, help="default: the active policy")
     add_config_option(parser)
-    parser.add_argument("--seconds", type=seconds, default=5.0, help="how long each latency is measured (5)")
+    parser.add_argument(
+        "--seconds",
+        type=seconds,
+        default=5.0,
+        help="how long each latency is measured (default: %(default)s)",
+    )
     add_force_option(parser)
 
 

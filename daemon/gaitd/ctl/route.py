@@ -49,7 +49,7 @@ class Route:
         port = int(parts[2] or DEFAULT_PORT) if parts is not None else 0
         if parts is None or not 1 <= port <= 65536 - len(CHANNELS):
             raise InputError(f"{robot!r} is not HOST or HOST:PORT with a port from 1 to 65532")
-        keys = Keys(read_public_key(server_key), read_secret_key(key))
+        keys = Keys(read_public_key(server_key), read_secret_key(key, serves=False))
         return cls(Endpoints.on_host(parts[1], port), keys)
 
     def connect(self, socket: zmq.Socket[bytes], *channels: str) -> None:

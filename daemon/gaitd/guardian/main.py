@@ -42,6 +42,7 @@ from gaitd.shared.processes import (
     WORKER,
     WORKER_SLOT,
     ChildProcess,
+    policy_in,
 )
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
@@ -315,12 +316,13 @@ class Guardian:
         self._note_readiness()
 
     def _say_status(self) -> None:
-        manifest = self._bundle.manifest
-        starting = 0 if self._worker.ready else self._worker.child.starts
-        running = f"policy {manifest.name} {manifest.version} on {self._choice.current}"
-        if self._choice.fallback:
-            running += f", on the CPU because {self._choice.fallback}"
         state = self._sessions.state
+        policy = policy_in(state.slot) if state.session else self._sessions.first
+        title, choice = self._sessions.titles[policy], self._workers.by_slot[POLICY_SLOTS[policy]].choice
+        starting = 0 if self._worker.ready else self._worker.child.starts
+        running = f"policy {title['name']} {title['version']} on {choice.current}"
+        if choice.fallback:
+            running += f", on the CPU because {choice.fallback}"
         if state.moved_ns:
             running += f"; {announce.on_standby(state, self._worker.ready)}"
         self._service.say_status(announce.status_line(state, self._joints, starting, running))
@@ -384,10 +386,7 @@ class Guardian:
     def _fail_over_if_wanted(self, now_ns: int) -> None:
         """Before anything says damping: the timer is far from its end."""
         state, standby, worker = self._sessions.state, self._workers.standby, self._worker
-        holder = self._holder
-        if switching.is_silent(state, self._limits, now_ns) and self._undo_switch("it sent nothing", now_ns):
-            holder.give_up("it got the session and sent nothing")
-            self._note_readiness()
+        if self._undo_switch_if_silent(state, now_ns):
             return
         if standby is None or state.mode is not Mode.ACTIVE or self._holder is not worker:
             return
@@ -396,6 +395,19 @@ class Guardian:
             worker.give_up(why[1])
             self._note_readiness()
             self._say_status()
+
+    def _undo_switch_if_silent(self, state: GuardState, now_ns: int) -> bool:
+        holder = self._holder
+        if state.changed_from is None:
+            return False
+        before = self._workers.by_slot[state.changed_from].view()
+        if not switching.is_silent(state, before, self._limits, now_ns):
+            return False
+        if not self._undo_switch("it sent nothing", now_ns):
+            return False
+        holder.give_up("it got the session and sent nothing")
+        self._note_readiness()
+        return True
 
     def _undo_switch(self, why: str, now_ns: int) -> bool:
         """The worker before the newest change of policies goes on, if the one that got the session failed."""

@@ -90,9 +90,8 @@ class GuardState:
 
 def activate(session: int, epoch: int, now_ns: int, slot: int = WORKER_SLOT) -> GuardState:
     """A new session: whatever was before is over."""
-    return GuardState(
-        mode=Mode.ACTIVE, session=session, epoch=epoch, slot=slot, since_ns=now_ns, fed_ns=now_ns
-    )
+    begun = GuardState(mode=Mode.ACTIVE, session=session, epoch=epoch, since_ns=now_ns, fed_ns=now_ns)
+    return replace(begun, slot=slot)
 
 
 def release(state: GuardState, now_ns: int) -> GuardState:

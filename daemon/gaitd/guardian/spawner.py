@@ -88,7 +88,8 @@ class Spawner:
                 signal.signal(number, signal.SIG_DFL)
             for fd in command["fds"]:
                 os.set_inheritable(fd, True)
-            os.execv(sys.executable, [sys.executable, "-m", *command["arguments"]])
+            begin = [sys.executable, "-m", "gaitd.system.with_parent", str(self._pid)]
+            os.execv(sys.executable, [*begin, *command["arguments"]])
         except OSError as error:
             os.write(2, f"gaitd-spawner: {name}: {error}\n".encode())
         finally:

@@ -67,9 +67,14 @@ def is_undoable(state: GuardState, holder: WorkerView, limits: GuardLimits, now_
     )
 
 
-def is_silent(state: GuardState, limits: GuardLimits, now_ns: int) -> bool:
-    """Whether one that lives and has said nothing yet is taken to fail."""
-    return now_ns - state.fed_ns > limits.deadline_ns * SILENCE
+def is_silent(state: GuardState, before: WorkerView, limits: GuardLimits, now_ns: int) -> bool:
+    """Whether one that lives and has said nothing yet is taken to fail.
+
+    ``before``, which had the session, has an answer to a state that came since: where states are lost
+    or bad, so they are for both.
+    """
+    answerable = before.prepared_epoch == state.epoch and before.prepared_ns > state.fed_ns
+    return answerable and now_ns - state.fed_ns > limits.deadline_ns * SILENCE
 
 
 def undo(state: GuardState, epoch: int) -> GuardState:

@@ -123,7 +123,8 @@ class StateAdmission:
         self._window = (0, 0)
 
     def join(self) -> None:
-        """Another policy moves the joints in this session: where they are when it begins is its business."""
+        """Another worker has the session: where the joints are when it begins is its business, and the first
+        state that is seen here may be any one of it."""
         self._joined = True
 
     def resume(self, seq: int, stamp_ns: int) -> None:
@@ -143,7 +144,8 @@ class StateAdmission:
         reserve_ns = self._min_interval_ns - self._min_spacing_ns
         due_ns = max(self._earliest_ns + reserve_ns, state.stamp_ns) if self._last_seq else state.stamp_ns
         self._earliest_ns = due_ns + self._min_interval_ns - reserve_ns
-        self.missed += state.seq - self._last_seq - 1
+        if self._last_seq or not self._joined:
+            self.missed += state.seq - self._last_seq - 1
         self._last_seq = state.seq
         self._last_stamp_ns = state.stamp_ns
         self._last_content = content
@@ -152,7 +154,8 @@ class StateAdmission:
     def _judge(self, state: RobotState | RawObservation, values: Float32Array, now_ns: int) -> Cause | None:
         if state.session != self.session:
             return Cause(CauseKind.FOREIGN_SESSION)
-        if not self._last_seq < state.seq <= self._last_seq + self._max_seq_jump:
+        joins = self._joined and self._last_seq == 0
+        if not (joins or state.seq <= self._last_seq + self._max_seq_jump) or state.seq <= self._last_seq:
             return Cause(CauseKind.SEQUENCE, number=float(state.seq), bound=float(self._last_seq))
         if state.stamp_ns > now_ns + FUTURE_TOLERANCE_NS:
             return Cause(
@@ -181,7 +184,7 @@ class StateAdmission:
             if upright < self._min_upright:
                 tilt = math.acos(max(-1.0, upright))
                 return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
-        if self._last_seq == 0 and not self._joined:
+        if self._last_seq == 0 and not joins:
             return self._start_cause(state)
         return None
 

@@ -32,6 +32,8 @@ def run_command(program: str, command: Callable[[], int]) -> int:
         code = 128 + signal.SIGINT
     except (GaitdError, OSError, zmq.ZMQError) as error:
         failure = error
+    except MemoryError as error:
+        failure = refused_by_system(error)
     unprinted = _flush()
     if isinstance(failure, GaitdError):
         return _end(program, failure)
@@ -68,8 +70,10 @@ def tell(text: str) -> None:
         _discard(2)
 
 
-def refused_by_system(error: OSError | zmq.ZMQError) -> ResourceError:
+def refused_by_system(error: OSError | zmq.ZMQError | MemoryError) -> ResourceError:
     """What the system refused, as one line."""
+    if isinstance(error, MemoryError):
+        return ResourceError("out of memory; end other programs or raise the limit, then try again")
     name = getattr(error, "filename", None)
     where = f"{name}: " if name else ""
     return ResourceError(f"{where}{error.strerror or error}; the system refused it, try again")

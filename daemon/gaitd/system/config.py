@@ -120,6 +120,7 @@ class Realtime(_Section, frozen=True, kw_only=True):
     """Scheduling of the hot threads. Each setting that is not available is a warning."""
 
     enabled: bool = True
+    """false: ask for none of it."""
     worker_cpus: list[Cpu] = []
     """Cores of the worker; empty: no pinning. On an RK3588 the big ones are 4 to 7."""
     guardian_cpus: list[Cpu] = []
@@ -183,9 +184,11 @@ class Metrics(_Section, frozen=True, kw_only=True):
     """The Prometheus endpoint."""
 
     enabled: bool = True
+    """false: no endpoint."""
     address: Name = "127.0.0.1"
     """An IP address, loopback unless told otherwise; or the path of a Unix socket, without a port."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9468
+    """TCP port."""
 
     def __post_init__(self) -> None:
         """Refuse an address that is none. Raises ValueError."""

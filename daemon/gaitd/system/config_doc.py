@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+from types import ModuleType
 
 import msgspec
 
@@ -13,7 +14,7 @@ from gaitd.system import config
 
 def documented(values: config.Config) -> str:
     """That gaitd.toml, each field under its documentation."""
-    docs = _field_docs()
+    docs = field_docs(config)
     lines = ["# gaitd's configuration: every field there is. What is left out keeps its default.", ""]
     for section in msgspec.structs.fields(config.Config):
         kind = section.type
@@ -29,10 +30,10 @@ def documented(values: config.Config) -> str:
     return "\n".join(lines)
 
 
-def _field_docs() -> dict[tuple[str, str], str]:
-    """The string under each field in config.py."""
+def field_docs(module: ModuleType) -> dict[tuple[str, str], str]:
+    """The string under each field of a module's classes, by class and field."""
     docs = {}
-    for node in ast.parse(inspect.getsource(config)).body:
+    for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.ClassDef):
             for field, text in zip(node.body, node.body[1:], strict=False):
                 if (

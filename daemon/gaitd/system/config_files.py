@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import msgspec
 
 from gaitd.errors import InputError, error_of, printable
 from gaitd.system.config import Config, Metrics
-from gaitd.system.plain_file import read_plain
+from gaitd.system.known_names import known_names
+from gaitd.system.plain_file import is_there, read_plain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,11 +31,14 @@ MAX_BYTES = 256 * 1024
 
 
 def config_files(root: Path = Path("/")) -> list[Path]:
-    """This robot's files; a later one overrides the fields it has. Raises InputError, ResourceError."""
+    """This robot's files; a later one overrides the fields it has. Raises InputError, ResourceError.
+
+    A link that leads nowhere is an error: what its owner set must not become the defaults in silence.
+    """
     drop_ins = root / DROP_INS
     try:
-        files = [file for file in (root / PACKAGED, root / OWN) if file.exists()]
-        if drop_ins.exists():
+        files = [file for file in (root / PACKAGED, root / OWN) if is_there(file)]
+        if is_there(drop_ins):
             files += sorted(file for file in drop_ins.iterdir() if file.suffix == ".toml")
     except OSError as error:
         raise error_of(error.errno, f"{error.filename}: cannot be read: {error.strerror}") from None
@@ -82,12 +87,9 @@ def _problem(values: dict[str, Any]) -> str:
 def _found(problem: str, values: dict[str, Any]) -> str:
     """What a message of msgspec leaves out: the value that was there, or the names that are known."""
     place = re.search(r" - at `\$\.(\w+)(?:\.(\w+))?`$", problem)
-    section, field = place.groups() if place else ("", None)
-    if "unknown field" in problem:
-        table = getattr(Config(), section) if section else Config()
-        return f"; known: {', '.join(table.__struct_fields__)}"
     if place is None or not problem.startswith("Expected"):
-        return ""
+        return known_names(problem, Config)
+    section, field = place.groups()
     found = values[section][field] if field else values[section]
     return f"; found {printable(repr(found), 80)}"
 
@@ -95,7 +97,8 @@ def _found(problem: str, values: dict[str, Any]) -> str:
 def _problem_of_socket(metrics: Metrics) -> str:
     """A socket that an earlier gaitd left is replaced; anything else at its path is somebody's file."""
     socket = Path(metrics.address)
-    if metrics.enabled and metrics.address.startswith("/") and socket.exists() and not socket.is_socket():
+    wanted = metrics.enabled and metrics.address.startswith("/")
+    if wanted and os.path.lexists(socket) and not socket.is_socket():
         return f"metrics.address: {socket} is there and no socket; name a path that is free"
     return ""
 

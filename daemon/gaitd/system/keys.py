@@ -15,7 +15,8 @@ import zmq
 from zmq.utils import z85
 
 from gaitd.errors import InputError, error_of
-from gaitd.system.plain_file import open_plain
+from gaitd.system.plain_file import open_plain, read_to_end
+from gaitd.system.trust import check_trusted
 
 KEY_LENGTH = 40
 MAX_BYTES = 1 << 20
@@ -37,9 +38,13 @@ def make_key_pair(name: str, directory: Path) -> tuple[Path, Path]:
     return secret_path, public_path
 
 
-def read_secret_key(path: Path) -> bytes:
-    """The secret key in a file. Raises InputError, also when others than its owner may read it."""
-    text = _read(path, forbidden=0o077, fix=f"others may use it; chmod 600 {path}").strip()
+def read_secret_key(path: Path, *, serves: bool = True) -> bytes:
+    """The secret key in a file. Raises InputError, also when others than its owner may read it.
+
+    ``serves``: it is a robot's, and others must not be able to replace it (gaitd.system.trust). Who only
+    connects, perhaps to stop a robot, is not kept from that.
+    """
+    text = _read(path, 0o077, f"others may use it; chmod 600 {path}", serves).strip()
     if not _is_key(text):
         raise InputError(
             f"{path}: holds no secret key, which is {KEY_LENGTH} characters alone; gaitctl keygen makes one"
@@ -47,10 +52,13 @@ def read_secret_key(path: Path) -> bytes:
     return text.encode()
 
 
-def read_public_keys(path: Path) -> dict[str, bytes]:
-    """The public keys in a file by their names; at least one. Raises InputError naming the line."""
+def read_public_keys(path: Path, *, serves: bool = True) -> dict[str, bytes]:
+    """The public keys in a file by their names; at least one. Raises InputError naming the line.
+
+    ``serves``: they are of those who may connect; see ``read_secret_key``.
+    """
     keys: dict[str, bytes] = {}
-    text = _read(path, forbidden=0o022, fix=f"others may add keys to it; chmod go-w {path}")
+    text = _read(path, 0o022, f"others may add keys to it; chmod go-w {path}", serves)
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -68,8 +76,8 @@ def read_public_keys(path: Path) -> dict[str, bytes]:
 
 
 def read_public_key(path: Path) -> bytes:
-    """The one public key in a file. Raises InputError."""
-    keys = read_public_keys(path)
+    """The one public key in a file, of whom to connect to. Raises InputError."""
+    keys = read_public_keys(path, serves=False)
     if len(keys) != 1:
         raise InputError(
             f"{path}: holds {len(keys)} keys ({', '.join(keys)}); the robot's own alone is wanted"
@@ -86,13 +94,15 @@ def _write_new(path: Path, mode: int, text: str) -> None:
         raise error_of(error.errno, f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _read(path: Path, forbidden: int, fix: str) -> str:
+def _read(path: Path, forbidden: int, fix: str, serves: bool) -> str:
     try:
         with open_plain(path, MAX_BYTES) as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             if mode & forbidden:
                 raise InputError(f"{path}: has mode {mode:04o}: {fix}")
-            return file.read(MAX_BYTES).decode()
+            if serves:
+                check_trusted(path)
+            return read_to_end(file, path, MAX_BYTES).decode()
     except OSError as error:
         raise error_of(error.errno, f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

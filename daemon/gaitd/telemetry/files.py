@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,7 +80,7 @@ class RecordingFiles:
         for _, path, beside in sorted(self._all(), reverse=True):
             if cause_of(path) != SHIFT or beside:
                 continue
-            kept += path.stat().st_size
+            kept += path.lstat().st_size
             if kept > most:
                 _remove(path)
 
@@ -88,19 +89,8 @@ class RecordingFiles:
         saved = []
         with suppress(OSError):
             for _, beside, in_making in sorted(self._all()):
-                if not in_making:
-                    continue
-                with beside.open("rb") as stream:
-                    try:
-                        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
-                        continue  # it is being written
-                    path = beside.with_name(beside.name.removesuffix(_SUFFIX_BESIDE))
-                    if _holds_something(beside):
-                        beside.replace(path)
-                        saved.append(path)
-                    else:
-                        _remove(beside)
+                if in_making and (path := _recovered(beside)) is not None:
+                    saved.append(path)
         return saved
 
     def _all(self) -> list[tuple[int, Path, bool]]:
@@ -117,6 +107,27 @@ def cause_of(path: Path) -> str:
     """What its name says it was made for; empty for another file."""
     match = _NAME.fullmatch(path.name)
     return match[2] if match else ""
+
+
+def _recovered(beside: Path) -> Path | None:
+    """The file under its own name; None when there is nothing in it, it is being written or no file.
+
+    Where others may write to the directory it may be a link or a pipe: those go, unopened.
+    """
+    with suppress(OSError):
+        if not stat.S_ISREG(beside.lstat().st_mode):
+            _remove(beside)
+            return None
+        with open(beside, "rb", opener=_open_itself) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _holds_something(beside):
+                return beside.replace(beside.with_name(beside.name.removesuffix(_SUFFIX_BESIDE)))
+            _remove(beside)
+    return None
+
+
+def _open_itself(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _holds_something(path: Path) -> bool:

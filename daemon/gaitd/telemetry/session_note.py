@@ -37,6 +37,7 @@ class SessionNote:
         self._file = directory / FILE
         self._policy = policy
         self._noted = 0
+        self._said = ""
 
     def report_lost(self) -> Event | None:
         """Say, and return, what an earlier gaitd left; nothing where this one's telemetry was replaced."""
@@ -44,7 +45,11 @@ class SessionNote:
             note = msgspec.json.decode(read_plain(self._file, MAX_BYTES), type=Note)
         except OSError:
             return None
-        except (InputError, msgspec.MsgspecError):
+        except InputError as error:  # gaitd writes none such
+            say(f"{error}; it goes, as it is no note of gaitd's")
+            self._put(0)
+            return None
+        except msgspec.MsgspecError:
             note = Note(0, "an unknown policy", "an unknown time")
         latest = self._guard.read_session()
         if latest is not None and latest.session >> _RUN_BITS == note.session >> _RUN_BITS:
@@ -74,6 +79,11 @@ class SessionNote:
                 return
             self._file.parent.mkdir(parents=True, exist_ok=True)
             since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            self._file.write_bytes(msgspec.json.encode(Note(session, self._policy, since)) + b"\n")
+            self._file.unlink(missing_ok=True)  # others may write here: it is made, not opened
+            with self._file.open("xb") as stream:
+                stream.write(msgspec.json.encode(Note(session, self._policy, since)) + b"\n")
         except OSError as error:
-            say(f"{self._file}: {error.strerror}; if gaitd dies now, its next start will not tell")
+            text = f"{self._file}: {error.strerror}; if gaitd dies now, its next start will not tell"
+            if text != self._said:
+                say(text)
+            self._said = text

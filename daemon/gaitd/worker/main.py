@@ -105,7 +105,7 @@ def main() -> int:
 
         try:
             worker, ready = start(launch)
-        except (GaitdError, OSError, zmq.ZMQError) as error:
+        except (GaitdError, OSError, MemoryError, zmq.ZMQError) as error:
             known = error if isinstance(error, GaitdError) else refused_by_system(error)
             report(WorkerReport(error=printable(str(known)), exit_code=known.exit_code))
             return known.exit_code

@@ -170,8 +170,9 @@ class PolicyStep:
         answered, and its hidden state; False: our own model failed, so that there is none.
         """
         decision = outcome.decision
-        if decision is None or decision.cause is not None:
-            self._pipeline.follow(action, target)
+        cause = None if decision is None else decision.cause
+        if decision is None or (cause is not None and cause.reason is not Reason.LIMIT):
+            self._pipeline.follow(action, target)  # our own model failed
             return False
         self._pipeline.commit_other(decision, action, target)
         self._commit_state()
@@ -193,8 +194,7 @@ class PolicyStep:
         self.setup = setup
         self._staged = None
         self._pipeline.watch(gains, self._blend_steps)
-        if gains is not None:
-            self._admission.join()
+        self._admission.join()
 
     def action_of(self, target: Float32Array) -> Float32Array:
         """What this policy would ask for these targets (n,) rad with."""

@@ -89,14 +89,14 @@ def _fit_rknn(
     The robot's self-test compares the NPU with the float actions: a quantized model cannot be closer than
     what its report measured.
     """
-    content = sources["rknn"].read_bytes()
+    content = files.read_model(sources["rknn"], "the rknn file")
     try:
         check_models({"model.rknn": content})
     except InputError as error:
         raise InputError(f"{sources['rknn']}: {error}") from error
     toolkit = read_rknn_file(content).toolkit
     console.say(f"{sources['rknn']}: for the {CHIP}, by rknn-toolkit2 {toolkit}; librknnrt must be as new")
-    if not record.path_beside(sources["rknn"]).is_file():
+    if not files.found(record.path_beside(sources["rknn"])):
         console.note(
             f"no {record.path_beside(sources['rknn'])}: what {sources['rknn']} was made from is unknown"
         )

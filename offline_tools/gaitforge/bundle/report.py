@@ -82,11 +82,12 @@ def admit(path: Path, report: Report, digests: Mapping[str, str], accepted: str 
                 f"{path} was made from another {name} (sha256 {differs}): run gaitforge verify again with "
                 "what is to be packed"
             )
-    document: dict[str, Any] = json.loads(path.read_bytes())
+    content = read_plain(path, MAX_BUNDLE_BYTES)
+    document: dict[str, Any] = json.loads(content)
     if report.gate.passed:
         if accepted is not None:
             raise InputError(f"--accept-failed-gate: the gate of {path} passed, there is nothing to accept")
-        return path.read_bytes()
+        return content
     if not accepted:
         raise GateError(
             f"the gate of {path} failed: {'; '.join(report.gate.failures)}; make the policy better, or "

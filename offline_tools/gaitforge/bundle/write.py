@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gaitd.bundle.read import KNOWN_FILES, MANIFEST, SUFFIX, open_bundle
+from gaitd.bundle.untrusted import MAX_BUNDLE_BYTES
 from gaitd.errors import InputError
+from gaitd.system.plain_file import read_plain
 from gaitforge.common.manifest import dump_yaml
 
 
@@ -23,7 +25,8 @@ def write_bundle(target: Path, manifest: Mapping[str, Any], files: Mapping[str, 
     Raises InputError.
     """
     contents = {
-        name: source if isinstance(source, bytes) else source.read_bytes() for name, source in files.items()
+        name: source if isinstance(source, bytes) else read_plain(source, MAX_BUNDLE_BYTES)
+        for name, source in files.items()
     }
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
     contents[MANIFEST] = dump_yaml({**manifest, "files": hashes})

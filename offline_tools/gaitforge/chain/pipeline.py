@@ -147,7 +147,7 @@ def _export(options: Options, steps: Steps, places: Places, contract: Manifest) 
 def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any]) -> Manifest:
     """Write the manifest as this policy needs it, with the statistics beside it."""
     source = options.manifest
-    own = places.own_stats.is_file()
+    own = files.found(places.own_stats)
     statistics = places.own_stats if own else options.obs_stats or _found_stats(options.checkpoint)
     if raw.get("normalization") is not None and statistics is None:
         raise InputError(
@@ -171,7 +171,7 @@ def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any
             manifest["normalization"] = needed
         if statistics is not None and manifest.get("normalization") is not None:
             with files.replacing(places.stats) as beside:
-                beside.write_bytes(statistics.read_bytes())
+                beside.write_bytes(files.read_model(statistics, "the observation statistics"))
         files.write_text(places.manifest, dump_yaml(manifest).decode())
 
     steps.run("contract", [source, statistics], {}, [places.manifest, places.stats], write)

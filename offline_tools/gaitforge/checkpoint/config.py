@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gaitd.errors import InputError
+from gaitd.system.known_names import known_names
 from gaitforge.checkpoint import activations
 from gaitforge.common import files
 
@@ -20,11 +21,15 @@ class ActorConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     """A training actor as YAML describes it; what is given is checked against the weights."""
 
     activation: str | None = None
-    """TorchScript needs none."""
+    """Of the hidden layers; TorchScript needs none."""
     obs_dim: int | None = None
+    """Length of the observation."""
     act_dim: int | None = None
+    """Length of the action."""
     hidden_sizes: list[int] | None = None
+    """Widths of the hidden layers."""
     output_activation: str | None = None
+    """Behind the last layer."""
     layer_norm: bool = False
     """A LayerNorm stands between each hidden linear layer and its activation."""
     separate_actor_critic: bool = True
@@ -48,7 +53,7 @@ def convert(raw: Any, where: str) -> ActorConfig:
     try:
         config = msgspec.convert(raw, ActorConfig)
     except msgspec.ValidationError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}{known_names(str(error), ActorConfig)}") from error
     for key in ("activation", "output_activation"):
         name = getattr(config, key)
         if name is not None:

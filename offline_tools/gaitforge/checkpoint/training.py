@@ -124,4 +124,4 @@ def script_activation(module: Any) -> str | None:
 
 def _near(checkpoint: Path, name: Path) -> Path | None:
     folders = [checkpoint.resolve().parent, *checkpoint.resolve().parent.parents][:LEVELS]
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    return next((folder / name for folder in folders if files.found(folder / name)), None)

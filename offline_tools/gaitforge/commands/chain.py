@@ -47,7 +47,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_conversion(parser)
     add_robot(parser)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="walks to verify with (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, help="walks to verify with (default: %(default)s)"
+    )
     parser.add_argument("--gate", type=Path, help="YAML with other bounds")
     parser.add_argument(
         "--capture",

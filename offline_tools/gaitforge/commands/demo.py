@@ -27,13 +27,15 @@ def add_parser(subparsers: Subparsers) -> None:
     add_bundle(parser, "build/demo")
     add_controller(parser)
     add_robot(parser)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--beside",
         type=Path,
         help="a second policy's bundle: change to it in mid-stride and back, kill nothing",
     )
-    parser.add_argument("--changes", type=int, default=2, help="so many changes, with --beside (2)")
+    parser.add_argument(
+        "--changes", type=int, default=2, help="so many changes, with --beside (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 

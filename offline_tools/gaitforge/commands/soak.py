@@ -22,9 +22,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_bundle(parser, "build/soak")
     add_controller(parser)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: %(default)s)")
     parser.add_argument("--every", type=float, default=30.0, metavar="SECONDS", help="between faults")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.set_defaults(run=run)
 
 

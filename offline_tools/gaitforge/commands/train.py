@@ -42,8 +42,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--processes",
         type=int,
         default=os.cpu_count() or 1,
-        help="each with its part of the robots; the result depends on their number (default: all %(default)s "
-        "processors)",
+        help="each with its part of the robots; the result depends on their number (default: one "
+        "for each processor)",
     )
     parser.add_argument("--preview", action="store_true", help="render a short video at each checkpoint")
     parser.add_argument("--against", type=Path, metavar="BUNDLE", help="let it walk the same episodes")

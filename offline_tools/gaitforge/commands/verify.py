@@ -48,13 +48,19 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="if int8 fails, search layers to keep in float16 until it passes",
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="walks for each; 0 for none (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="length of a walk (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, help="walks for each; 0 for none (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="length of a walk (default: %(default)s)"
+    )
     parser.add_argument(
         "--command", metavar="F,L,Y", help="velocity command of the walks (default: full ahead)"
     )
     parser.add_argument("--gate", type=Path, help="YAML with other bounds")
-    parser.add_argument("--output", type=Path, default=Path("verify"), help="directory (%(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("verify"), help="directory (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 

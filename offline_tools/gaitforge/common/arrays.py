@@ -14,6 +14,8 @@ from gaitforge.common import files
 Stats = tuple[Float32Array, Float32Array]
 """Mean and standard deviation of observations, each (observation_dim,)."""
 
+MAX_BYTES = 1 << 30
+"""Of a file of observations."""
 STD_FLOOR = 1e-3
 """Smallest standard deviation that observations are divided by by default."""
 
@@ -24,7 +26,7 @@ def read_observations(path: Path, dim: int | None = None) -> Float32Array:
 
     Raises InputError when the file is not such an array, is empty, or holds values that are not finite.
     """
-    files.existing(path, "the observations file")
+    files.existing(path, "the observations file", MAX_BYTES)
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
@@ -33,7 +35,7 @@ def read_observations(path: Path, dim: int | None = None) -> Float32Array:
             keys = [key for key in ("obs", "observation") if key in loaded.files]
             loaded = loaded[keys[0] if keys else loaded.files[0]]
         observations = np.asarray(loaded, np.float32)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a readable .npy or .npz: {error}") from error
     if not observations.size:
         raise InputError(f"{path} holds no observations (its shape is {observations.shape})")
@@ -57,14 +59,14 @@ def check_finite(observations: Float32Array, where: str) -> None:
 
 def read_obs_stats(path: Path, dim: int | None = None) -> Stats:
     """Read ``mean`` and ``std`` (dim,). Raises InputError when they are missing or invalid."""
-    files.existing(path, "the observation statistics")
+    files.existing(path, "the observation statistics", files.MAX_MODEL_BYTES)
     try:
         with np.load(path, allow_pickle=False) as data:
             missing = [name for name in ("mean", "std") if name not in data.files]
             if missing:
                 raise InputError(f"{path} has no array {missing[0]!r}; it has {', '.join(data.files)}")
             mean, std = (np.asarray(data[name], np.float32).ravel() for name in ("mean", "std"))
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(f"{path} is not a readable .npz: {error}") from error
     if len(mean) != len(std) or (dim is not None and len(mean) != dim):
         raise InputError(f"{path}: mean has {len(mean)} values, std {len(std)}, expected {dim or len(mean)}")

@@ -9,10 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gaitd.bundle.untrusted import MAX_TEXT_BYTES, load_yaml
+from gaitd.bundle.untrusted import MAX_BUNDLE_BYTES, MAX_TEXT_BYTES, load_yaml
 from gaitd.errors import InputError
-from gaitd.system.plain_file import other_kind, read_plain
+from gaitd.system.plain_file import is_there, open_plain, other_kind, read_plain
 from gaitforge.common.trainer_yaml import TrainerLoader
+
+MAX_BYTES = 8 << 30
+"""Of any file that is read: a checkpoint with its optimizer is the largest."""
+MAX_MODEL_BYTES = MAX_BUNDLE_BYTES
+"""Of a model or its statistics: it is to go into a bundle."""
+_PIECE_BYTES = 1 << 20
 
 
 @contextmanager
@@ -53,12 +59,35 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    """Return the file's hash in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the file's hash in hexadecimal. Raises InputError."""
+    digest = hashlib.sha256()
+    try:
+        with open_plain(path, MAX_BYTES) as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                digest.update(piece)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
 
 
-def existing(path: Path, what: str) -> Path:
-    """Return ``path``; raises InputError when it is not a plain file."""
+def read_model(path: Path, what: str) -> bytes:
+    """Read a file of at most MAX_MODEL_BYTES. Raises InputError."""
+    try:
+        return read_plain(existing(path, what, MAX_MODEL_BYTES), MAX_MODEL_BYTES)
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
+
+
+def found(path: Path) -> bool:
+    """Whether there is such a file. Raises InputError for a link that leads nowhere."""
+    try:
+        return is_there(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def existing(path: Path, what: str, max_bytes: int = MAX_BYTES) -> Path:
+    """Return ``path``; raises InputError when it is not a plain file, or larger than that."""
     try:
         kind = other_kind(path)
     except OSError as error:
@@ -66,4 +95,7 @@ def existing(path: Path, what: str) -> Path:
         raise InputError(f"{what} {path} {state}") from None
     if kind:
         raise InputError(f"{what} {path} is {kind}; a plain file is needed")
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise InputError(f"{what} {path} has {size} bytes, more than the {max_bytes} that it may have")
     return path

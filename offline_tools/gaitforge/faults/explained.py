@@ -12,6 +12,8 @@ from gaitd.telemetry.recording import read_recording
 
 WAIT_S = 4.0
 """For the recording; it is written two seconds after the damping."""
+LAST_NS = 100_000_000
+"""What died at once left its last word so shortly before the injection; what was before is older."""
 CRASHED, LATE = frozenset({"worker_crashed"}), frozenset({"inference_hung"})
 SLOW, KILLED = frozenset({"inference_slow", "inference_hung"}), frozenset({"worker_killed"})
 LOST = frozenset({"state_lost"})
@@ -117,7 +119,7 @@ def explained(directory: Path, after: int, since_ns: int) -> str:
                 account = Account.of(path, read_recording(path))
             except GaitdError as error:
                 return f"unreadable: {error}"
-            if account.facts.zero_ns >= since_ns:
+            if account.facts.zero_ns > since_ns - LAST_NS:
                 return account.verdict.kind
         time.sleep(0.05)
     return ""

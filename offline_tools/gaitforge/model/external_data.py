@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaitd.errors import InputError, printable
+from gaitforge.common import files
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +50,7 @@ def take_in(proto: onnx.ModelProto, path: Path) -> dict[Path, bytes]:
             raise InputError(f"{where}: its external data {wrong}; export the model again")
         file = _beside(path, entries["location"], where)
         if file not in found:
-            found[file] = file.read_bytes()
+            found[file] = files.read_model(file, f"{where}: the file of its values,")
         tensor.raw_data = _values(tensor, found[file], entries, f"{where}: {file}")
         del tensor.external_data[:]
         tensor.data_location = onnx.TensorProto.DEFAULT

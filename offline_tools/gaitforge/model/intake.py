@@ -38,7 +38,7 @@ def read_model(path: Path) -> OnnxFile:
     """
     import onnx
 
-    content = files.existing(path, "the ONNX model").read_bytes()
+    content = files.read_model(path, "the ONNX model")
     try:
         proto = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf and onnx raise kinds of their own

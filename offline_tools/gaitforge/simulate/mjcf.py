@@ -24,7 +24,7 @@ _Geom, _Joint = mujoco.mjtGeom, mujoco.mjtJoint
 
 def read(mjcf: Path) -> mujoco.MjSpec:
     """Read the file. Raises InputError."""
-    files.existing(mjcf, "the robot's model")
+    files.existing(mjcf, "the robot's model", files.MAX_MODEL_BYTES)
     with refusals(str(mjcf)):
         return mujoco.MjSpec.from_file(str(mjcf))
 

@@ -106,6 +106,9 @@ def _change(chain: Chain, bundles: list[Bundle], due_s: list[float]) -> list[Cha
             at_ns = time.monotonic_ns()
             reply = client.ask("switch", policy=to.policy_id)
             refused = "" if reply.ok else str(reply.body["error"])
+            if refused and (status := chain.status())["mode"] != "active":
+                why = f"{status['reason']}: {status['detail']}"
+                raise GateError(f"the robot was in {status['mode']} before change {number + 1}, {why}")
             changes.append(Change(to.policy_id, at_ns, refused))
     return changes
 

@@ -10,6 +10,7 @@ import msgspec
 
 from gaitd.errors import InputError
 from gaitd.policy.manifest import JointValues
+from gaitd.system.known_names import known_names
 from gaitforge.common import files
 from gaitforge.simulate.terrain import Kind
 
@@ -29,10 +30,13 @@ class Noise(_Strict, frozen=True, kw_only=True):
     """Half width of the uniform noise on each sensor."""
 
     angular_velocity_rad_per_s: float = 0.2
+    """On each axis of the gyroscope."""
     gravity: float = 0.05
     """On each component of the unit vector."""
     joint_position_rad: float = 0.01
+    """On each joint."""
     joint_velocity_rad_per_s: float = 1.5
+    """On each joint."""
 
 
 class Randomization(_Strict, frozen=True, kw_only=True):
@@ -82,8 +86,11 @@ class Commands(_Strict, frozen=True, kw_only=True):
     """What is asked of the robots: m/s forward and to the left, rad/s to the left."""
 
     forward: Range
+    """m/s, smallest and largest."""
     left: Range
+    """m/s."""
     turn: Range
+    """rad/s, to the left."""
     every_s: Range = (3.0, 7.0)
     """A command is renewed after a time drawn from here."""
     zero: Share = 0.1
@@ -98,6 +105,7 @@ class Pushes(_Strict, frozen=True, kw_only=True):
     speed_m_per_s: float = 0.5
     """The most along x and along y."""
     every_s: Range = (3.0, 7.0)
+    """Between two of them, drawn from here."""
 
 
 class Curriculum(_Strict, frozen=True, kw_only=True):
@@ -115,16 +123,27 @@ class Learning(_Strict, frozen=True, kw_only=True):
     """PPO, as rsl_rl names it."""
 
     actor: list[Count] = msgspec.field(default_factory=lambda: [128, 64])
+    """Widths of the actor's hidden layers."""
     critic: list[Count] = msgspec.field(default_factory=lambda: [128, 128])
+    """Widths of the critic's hidden layers."""
     horizon: Count = 24
+    """Control steps of each robot in an iteration."""
     epochs: Count = 5
+    """How often each step is learnt from."""
     minibatches: Count = 4
+    """Parts that an epoch is learnt in."""
     gamma: float = 0.99
+    """Discount for each control step."""
     lam: float = 0.95
+    """Of the generalized advantage estimate."""
     clip: float = 0.2
+    """How far the ratio of new to old probability may be from 1."""
     rate: Positive = 1e-3
+    """Initial step size of the optimizer."""
     desired_kl: Positive = 0.01
+    """The step size is adapted to this divergence between old and new policy."""
     initial_std: Positive = 1.0
+    """Of the exploration, in units of the raw action."""
     last_layer_gain: Positive = 0.1
     """Factor on the actor's initial last layer: it begins near the default pose."""
     mirror: float = 0.5
@@ -143,14 +162,21 @@ class Config(_Strict, frozen=True, kw_only=True):
     terrain: Kind = "flat"
     """What it walks on, made from the seed; each episode starts at another place of it."""
     seed: int = 0
+    """Of everything that is drawn; the same seed and number of processes give the same policy."""
     environments: Count = 1024
+    """Robots at a time."""
     iterations: Count
+    """Each is ``learning.horizon`` control steps of every robot, and what is learnt from them."""
     checkpoint_every: Count = 50
+    """Iterations."""
     episode_s: Positive = 20.0
+    """Then a robot starts anew."""
     height_m: Positive | None = None
     """Of the base above the floor; None: as in the default pose."""
     fall_penalty: float = 0.2
+    """What a fall costs, once."""
     max_tilt_rad: Positive = 1.0
+    """Between the base's and the world's vertical; more is a fall."""
     rewards: dict[str, float]
     """Weights, by the name of gaitforge.train.rewards."""
     gait: Gait | None = None
@@ -184,7 +210,7 @@ def _read(path: Path, what: str, kind: type[Structure]) -> Structure:
     try:
         return msgspec.convert(files.read_yaml(path, what), kind)
     except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}{known_names(str(error), kind)}") from None
 
 
 _FALLING = {"tracking_width", "entropy"}

@@ -15,7 +15,7 @@ import numpy as np
 from gaitd.backends.base import Backend
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Float32Array
-from gaitforge.common import arrays, console
+from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
 from gaitforge.data.environment import Environment, load_environment
 from gaitforge.model.onnx_policy import read_policy
@@ -85,7 +85,8 @@ def _open_rknn(path: Path, dim: int) -> Iterator[tuple[Backend, str, Record | No
     if platform.machine() == "aarch64":
         from gaitd.backends.rknn import RknnBackend
 
-        backend = RknnBackend(path.read_bytes(), made.model, made.observation_dim, made.action_dim)
+        content = files.read_model(path, "the model")
+        backend = RknnBackend(content, made.model, made.observation_dim, made.action_dim)
         with contextlib.closing(backend):
             yield backend, "the NPU", made
         return

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from gaitd.errors import InputError
+from gaitd.system.known_names import known_names
 from gaitforge.common import files
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.walking import Leg, Velocity, Walk, in_words
@@ -82,7 +83,7 @@ def read_gate(path: Path | None) -> Gate:
     except TypeError as error:
         raise InputError(f"{path}: fp16 and int8 must hold keys and values") from error
     except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}{known_names(str(error), Gate)}") from error
 
 
 def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:

@@ -81,6 +81,16 @@ def test_the_activation_is_that_of_the_trainers_configuration(forge: Forge, name
     np.testing.assert_allclose(actions(), forward(LAYERS, normalize(INPUTS), RELU), atol=1e-5)
 
 
+def test_a_configuration_that_is_a_link_to_nothing_is_not_passed_over(refused: Refused) -> None:
+    content, agent, _ = ACTIVATIONS["rsl_rl 3"]
+    configure(agent)
+    save(content)
+    Path("params/agent.yaml").unlink()
+    Path("params/agent.yaml").symlink_to("/nowhere/agent.yaml")
+    error = refused(2, "export", "model.pt", "--activation", "elu")
+    assert "params/agent.yaml cannot be read: a link to /nowhere/agent.yaml, where nothing is" in error
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_contradiction_is_refused(refused: Refused, name: str) -> None:
     content, agent, _ = ACTIVATIONS[name]

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import graphs
+import onnx
 import pytest
 
 from gaitd.bundle.untrusted import load_yaml
 from gaitd.errors import InputError
 from gaitforge.bundle import report
-from gaitforge.common import files
+from gaitforge.bundle.importers import onnx_file
+from gaitforge.common import arrays, files
 from gaitforge.common.arrays import read_obs_stats, read_observations
 from gaitforge.common.manifest import dump_yaml
 from gaitforge.model.onnx_policy import read_policy
@@ -48,6 +50,51 @@ def test_a_pipe_in_the_place_of_a_file_is_named(
     os.mkfifo(path)
     with in_time(30), pytest.raises(InputError, match=rf"{name}:? is a named pipe; a plain file is needed"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "most"),
+    [
+        ("policy.onnx", read_policy, files.MAX_MODEL_BYTES),
+        ("import.onnx", onnx_file.metadata, files.MAX_MODEL_BYTES),
+        ("policy.pt", load_source, files.MAX_BYTES),
+        ("rows.npy", read_observations, arrays.MAX_BYTES),
+        ("obs_stats.npz", read_obs_stats, files.MAX_MODEL_BYTES),
+        ("policy.rknn", lambda path: files.read_model(path, "the rknn file"), files.MAX_MODEL_BYTES),
+        ("anything", files.sha256, files.MAX_BYTES),
+    ],
+)
+def test_a_file_of_a_terabyte_is_refused_by_its_size(
+    tmp_path: Path, name: str, read: Callable[[Path], Any], most: int
+) -> None:
+    path = tmp_path / name
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with (
+        in_time(30),
+        pytest.raises(InputError, match=rf"{name}:?.* {1 << 40} bytes, more than the {most} that"),
+    ):
+        read(path)
+
+
+def test_external_data_of_a_terabyte_are_refused_by_their_size(tmp_path: Path) -> None:
+    path, values = tmp_path / "policy.onnx", tmp_path / "values"
+    graphs.dense(path)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="values", size_threshold=0)
+    os.truncate(values, 1 << 40)
+    with (
+        in_time(30),
+        pytest.raises(InputError, match=rf"its values, {values} has {1 << 40} bytes, more than"),
+    ):
+        read_policy(path)
+
+
+def test_out_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
+    def much(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(files, "existing", much)
+    assert "out of memory" in refused(7, "pack", "--manifest", "m", "--onnx", "o", "--output", "x")
 
 
 def read(tmp_path: Path, text: str) -> dict[str, Any]:

@@ -40,8 +40,9 @@ class Account:
         return FAMILIES[KINDS[self.verdict.kind].family]
 
     def what(self, language: Language) -> str:
-        """What tripped."""
-        return fill(KINDS[self.verdict.kind].what, language, self.verdict.values)
+        """What tripped, and whether the robot walked on."""
+        text = fill(KINDS[self.verdict.kind].what, language, self.verdict.values)
+        return text if self.facts.failover is None else f"{text} {_word('walked_on', language)}"
 
     def then(self, language: Language) -> str:
         """What to do next."""

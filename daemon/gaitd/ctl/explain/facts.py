@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.processes import POLICY_SLOTS, WORKERS
-from gaitd.telemetry.files import FAILOVER
+from gaitd.telemetry.files import FAILOVER, GUARDIAN_DIED, LOST
 from gaitd.telemetry.recording import Recording
 from gaitd.wire.codec import decode_either
 from gaitd.wire.frame import WireError
@@ -33,7 +33,7 @@ class Facts:
     @cached_property
     def damping(self) -> Event | None:
         """The change of mode that the file was made for."""
-        if self.recording.info.cause == FAILOVER:
+        if self.recording.info.cause in (FAILOVER, GUARDIAN_DIED, LOST):
             return None
         found = [
             event
@@ -59,8 +59,10 @@ class Facts:
 
     @property
     def session(self) -> int:
-        """The session of the occasion; 0 for none."""
-        return 0 if self.occasion is None else self.occasion.session
+        """The session of the occasion, else of the end; 0 for none."""
+        modes = [event for event in self.recording.events if event.kind is EventKind.MODE]
+        last = self.occasion or next(reversed(modes), None)
+        return 0 if last is None else last.session
 
     @cached_property
     def zero_ns(self) -> int:

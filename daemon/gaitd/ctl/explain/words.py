@@ -479,5 +479,6 @@ HEADINGS: Mapping[str, Text] = {
     "led": Text("What led to it", "前因"),
     "then": Text("What to do next", "下一步"),
     "when": Text("When", "时间"),
+    "walked_on": Text("The standby went on, and so did the robot.", "备用进程接管,机器人继续行走。"),
     "nothing": Text("Nothing unusual in what was recorded before.", "此前的记录中没有异常。"),
 }

@@ -13,7 +13,7 @@ def metadata(path: Path) -> tuple[dict[str, str], int | None]:
     import onnx
 
     try:
-        proto = onnx.load(str(files.existing(path, "the ONNX model")), load_external_data=False)
+        proto = onnx.load_model_from_string(files.read_model(path, "the ONNX model"))
     except InputError:
         raise
     except Exception as error:  # protobuf raises kinds of its own

@@ -1,0 +1,157 @@
+"""The keys of a file, read from the msgspec types that decode it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import inspect as types
+
+from gaitd.policy.manifest import JointValues
+from gaitd.system.config_doc import field_docs
+
+JOINT_VALUES = types.type_info(JointValues)
+UNITS = {
+    "_nms_per_rad": "Nm s/rad",
+    "_nm_per_rad": "Nm/rad",
+    "_rad_per_step": "rad in a control step",
+    "_rad_per_s": "rad/s",
+    "_m_per_s": "m/s",
+    "_nm": "Nm",
+    "_rad": "rad",
+    "_periods": "control periods",
+    "_steps": "control steps",
+    "_per_step": "in a control step",
+    "_ms": "ms",
+    "_s": "s",
+    "_m": "m",
+    "_kg": "kg",
+    "_kib": "KiB",
+    "_mb": "MB",
+}
+"""By the end of a key's name; the first that fits."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a section."""
+
+    name: str
+    value: str
+    """What it may hold."""
+    unit: str
+    default: str
+    """In the file's own notation; "required" where there is none."""
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a file, or the file's first level, whose ``path`` is empty."""
+
+    path: str
+    """``limits.position``; with ``[]`` behind the name of a list."""
+    description: str
+    keys: tuple[Key, ...]
+
+
+def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
+    """A type's own keys, then those of every section in it."""
+    info = types.type_info(kind)
+    assert isinstance(info, types.StructType)
+    docs = field_docs(sys.modules[kind.__module__])
+    keys = [
+        Key(
+            name=field.name,
+            value=_value(field.type),
+            unit=next((unit for end, unit in UNITS.items() if field.name.endswith(end)), ""),
+            default=_default(field),
+            meaning=_words(docs.get((kind.__name__, field.name)) or _of_section(field.type)),
+        )
+        for field in info.fields
+    ]
+    yield Section(path, inspect.cleandoc(kind.__doc__ or ""), tuple(keys))
+    for field in info.fields:
+        for inner, suffix in _structs(field.type):
+            yield from sections(inner, f"{path}.{field.name}{suffix}".removeprefix("."))
+
+
+def _structs(kind: types.Type) -> Iterator[tuple[type[msgspec.Struct], str]]:
+    """The sections that a key may hold, and what is put behind its name."""
+    if isinstance(kind, types.StructType):
+        yield kind.cls, ""
+    elif isinstance(kind, types.UnionType):
+        for part in kind.types:
+            yield from _structs(part)
+    elif isinstance(kind, types.ListType):
+        for inner, suffix in _structs(kind.item_type):
+            yield inner, f"[]{suffix}"
+
+
+def _of_section(kind: types.Type) -> str:
+    """What a section's own type says of it, in its first paragraph."""
+    return next((inspect.getdoc(inner) or "" for inner, _ in _structs(kind)), "").partition("\n\n")[0]
+
+
+def _value(kind: types.Type) -> str:
+    if isinstance(kind, types.UnionType):
+        parts = [part for part in kind.types if not isinstance(part, types.NoneType)]
+        joints = [part for part in parts if part in _JOINT_PARTS]
+        if len(joints) == len(_JOINT_PARTS):
+            parts = [part for part in parts if part not in joints]
+            return " or ".join(["joint values", *map(_value, parts)])
+        return " or ".join(map(_value, parts))
+    return _WORDS[type(kind)](kind)
+
+
+def _bounds(kind: Any) -> str:
+    if kind.ge is not None and kind.le is not None:
+        return f", {kind.ge:g} to {kind.le:g}"
+    parts = [
+        f"{text} {bound:g}"
+        for text, bound in (
+            ("above", kind.gt),
+            ("at least", kind.ge),
+            ("below", kind.lt),
+            ("at most", kind.le),
+        )
+        if bound is not None
+    ]
+    return f", {', '.join(parts)}" if parts else ""
+
+
+_JOINT_PARTS = JOINT_VALUES.types if isinstance(JOINT_VALUES, types.UnionType) else ()
+_WORDS: dict[type[types.Type], Callable[[Any], str]] = {
+    types.BoolType: lambda kind: "`true` or `false`",
+    types.StrType: lambda kind: "text",
+    types.IntType: lambda kind: f"whole number{_bounds(kind)}",
+    types.FloatType: lambda kind: f"number{_bounds(kind)}",
+    types.LiteralType: lambda kind: ", ".join(f"`{value}`" for value in kind.values),
+    types.ListType: lambda kind: f"list of {_plural(_value(kind.item_type))}",
+    types.TupleType: lambda kind: f"{len(kind.item_types)} numbers",
+    types.DictType: lambda kind: f"map of names to {_plural(_value(kind.value_type))}",
+    types.StructType: lambda kind: "section",
+}
+
+
+def _plural(value: str) -> str:
+    return re.sub(r"^(text|section|whole number|number)\b", r"\1s", value)
+
+
+def _default(field: types.Field) -> str:
+    if field.required:
+        return "required"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if isinstance(value, msgspec.Struct):
+        return ""
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split()).replace("None:", "null:")
