@@ -103,7 +103,7 @@ BUGS = [
     Bug(
         "the guard forgets when the session began",
         rules,
-        {"since_ns=now_ns, fed_ns=now_ns\n": "since_ns=now_ns\n"},
+        {"since_ns=now_ns, fed_ns=now_ns)": "since_ns=now_ns)"},
         "the client walks again",
     ),
     Bug(
