@@ -25,8 +25,9 @@ from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import JointCommand
 from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
+from gaitd.worker.follower import Follower, Other
 from gaitd.worker.model import TimedModel
-from gaitd.worker.standby import Follower, Other, StandbyWorker
+from gaitd.worker.standby import StandbyWorker
 from gaitd.worker.step import Frame, Outcome, PolicyStep
 from support.bundles import contract, small_manifest
 from support.controller import standing_state

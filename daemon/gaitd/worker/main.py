@@ -32,8 +32,9 @@ from gaitd.system.realtime import (
     name_process,
     use_all_cpus,
 )
+from gaitd.worker.follower import Other
 from gaitd.worker.loop import Worker
-from gaitd.worker.standby import Other, StandbyWorker
+from gaitd.worker.standby import StandbyWorker
 
 
 def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
