@@ -31,6 +31,8 @@ from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 HEAD_START = 1 / 3
 """Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
 standby's, and the two do not compete for a core."""
+MAX_GAP = 8
+"""States: where more are missing, what came before is no history of what comes after."""
 RECENT = 8
 """Steps in which a worker that has just got the session is looked for its first ones."""
 
@@ -79,9 +81,11 @@ class Follower:
         """The history is that of the holder."""
 
     @classmethod
-    def of_holder(cls, step: PolicyStep, words: Words, head_start_ns: int, other: Other) -> Follower:
+    def of_holder(
+        cls, step: PolicyStep, first_states: int | None, words: Words, head_start_ns: int, other: Other
+    ) -> Follower:
         """``step`` was the session's until now: it knows all of it. ``other`` goes on."""
-        follower = cls(step, None, other.steps, words, head_start_ns)
+        follower = cls(step, first_states, other.steps, words, head_start_ns)
         follower._newest_seq, follower._whole = step.newest_seq, True
         follower._begin_with(other)
         return follower
@@ -169,6 +173,8 @@ class Follower:
             return [outcome]
         done = self.end()
         self._open = outcome
+        if self._newest_seq and state.seq - self._newest_seq > MAX_GAP:
+            self._taken, self._whole = 0, False
         self._newest_seq = state.seq
         self._taken += 1
         self._whole = self._whole or state.seq == 1 or self._taken == self._first_states
@@ -248,7 +254,9 @@ class StandbyWorker(Worker):
             self._step = self._rehearsal = None
             self._inbox.forget()
             step.watch(setup, other.gains)
-            self._follower = Follower.of_holder(step, self._words, self._head_start_ns, other)
+            self._follower = Follower.of_holder(
+                step, self._first_states, self._words, self._head_start_ns, other
+            )
         elif follower is not None:
             self._follower = None
             self._take_over(follower, setup)
