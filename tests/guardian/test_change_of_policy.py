@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,8 +115,22 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def make() -> Iterator[Callable[..., Scene]]:
+    """Scenes, whose descriptors are given back."""
+    made: list[Scene] = []
+
+    def another(**options: Any) -> Scene:
+        made.append(Scene(**options))
+        return made[-1]
+
+    yield another
+    for each in made:
+        each.guardian.close()
+
+
+@pytest.fixture
+def scene(make: Callable[..., Scene]) -> Scene:
+    return make()
 
 
 def test_the_lease_goes_to_the_other_policys_worker_under_a_new_epoch(scene: Scene) -> None:
@@ -250,8 +265,10 @@ def test_a_trip_of_the_new_one_before_it_got_the_session_counts_for_nothing(scen
 
 
 @pytest.mark.parametrize("agrees", [False, True])
-def test_others_change_the_policy_only_where_the_controller_agreed(agrees: bool) -> None:
-    scene = Scene(agrees=agrees)
+def test_others_change_the_policy_only_where_the_controller_agreed(
+    make: Callable[..., Scene], agrees: bool
+) -> None:
+    scene = make(agrees=agrees)
     sessions = scene.real._sessions
     sessions._owner, hello = b"somebody", sessions._hellos[b"controller"]
     sessions._hellos[b"somebody"] = hello
@@ -321,8 +338,8 @@ def test_a_worker_that_is_silent_keeps_the_session(scene: Scene) -> None:
     assert "may fail" in scene.ask("switch", policy="trot").body["error"]
 
 
-def test_ready_made_observations_are_of_one_policy() -> None:
-    scene = Scene(message="raw_observation")
+def test_ready_made_observations_are_of_one_policy(make: Callable[..., Scene]) -> None:
+    scene = make(message="raw_observation")
     assert "builds the observations" in scene.ask("switch", policy="trot").body["error"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -86,6 +87,16 @@ class LoopedGuardian:
         self.standby_memory: list[WorkerMemory] = [
             worker.memory for worker in self._guardian._workers.all[1:]
         ]
+
+    def close(self) -> None:
+        """Give the descriptors back; the memory stays mapped."""
+        guardian = self._guardian
+        workers = guardian._workers.all
+        fds = {self.memory.fd, *(fd for each in workers for fd in (each.broken_fd, each.memory.fd))}
+        for child in (*(worker.child for worker in workers), guardian._telemetry):
+            fds |= {*child._fds, child._report_fd}
+        for fd in fds:
+            os.close(fd)
 
     def ask(self, name: str, then: Callable[[Reply], None], **body: Any) -> None:
         """A request waits at its socket; ``then`` gets the reply, when that is written."""

@@ -105,6 +105,21 @@ def test_one_that_is_started_in_mid_session_joins_it() -> None:
     assert policies.follower.step._admission.missed == 0
 
 
+@pytest.mark.parametrize(("first_states", "again"), [(3, True), (None, False)])
+def test_after_a_long_gap_its_history_begins_anew(first_states: int | None, again: bool) -> None:
+    """A connection that was away for a second; a hidden state or a clock is lost by that."""
+    policies = Policies(first_states)
+    policies.walk(5)
+    assert policies.prepared
+    for _ in range(200):
+        policies.answer(policies.frame())
+    policies.words["prepared_epoch"] = 0
+    policies.walk(2)
+    assert not policies.prepared
+    policies.walk(2)
+    assert policies.prepared == again
+
+
 def test_its_hidden_state_goes_on_where_it_could_not() -> None:
     """The first policy's targets are outside its position limits now; later they may not be."""
     policies = Policies()
@@ -190,7 +205,7 @@ def test_the_one_that_had_the_session_follows_it_back() -> None:
     mapper = policies.other.pipeline().mapper
     other = Other(memory.steps, Gains(mapper.stiffness, mapper.damping))
     policies.holder.watch(setup_of(EPOCH + 1, 1), other.gains)
-    follower = Follower.of_holder(policies.holder, policies.words, HEAD_START_NS, other)
+    follower = Follower.of_holder(policies.holder, None, policies.words, HEAD_START_NS, other)
     for _ in range(3 * STEPS):
         frame = policies.frame()
         assert answerer.answer(second, [frame]) is not None

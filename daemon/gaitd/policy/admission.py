@@ -98,7 +98,7 @@ class StateAdmission:
         """Sequence numbers that never came, in this session."""
         self.interval_ns = 0
         """How far apart the controller samples its states, lost and refused ones too; 0 until known."""
-        self._joined = False
+        self._watches = False
         self._last_seq = 0
         self._last_stamp_ns = 0
         self._last_content = b""
@@ -115,17 +115,17 @@ class StateAdmission:
         self.session = session
         self.missed = 0
         self.interval_ns = 0
-        self._joined = False
+        self._watches = False
         self._last_seq = 0
         self._last_stamp_ns = 0
         self._last_content = b""
         self._earliest_ns = 0
         self._window = (0, 0)
 
-    def join(self) -> None:
-        """Another worker has the session: where the joints are when it begins is its business, and the first
-        state that is seen here may be any one of it."""
-        self._joined = True
+    def watch(self, *, another: bool) -> None:
+        """``another`` worker has the session: where the joints are when it begins is its business, and what
+        is seen here may begin anywhere and have any gap. Else it is ours, and both are faults."""
+        self._watches = another
 
     def resume(self, seq: int, stamp_ns: int) -> None:
         """Go on behind the state of that number and stamp, as if it had just been admitted: for a replay."""
@@ -144,8 +144,8 @@ class StateAdmission:
         reserve_ns = self._min_interval_ns - self._min_spacing_ns
         due_ns = max(self._earliest_ns + reserve_ns, state.stamp_ns) if self._last_seq else state.stamp_ns
         self._earliest_ns = due_ns + self._min_interval_ns - reserve_ns
-        if self._last_seq or not self._joined:
-            self.missed += state.seq - self._last_seq - 1
+        missed = state.seq - self._last_seq - 1
+        self.missed += missed if missed < self._max_seq_jump else 0  # so many: it was not there to miss them
         self._last_seq = state.seq
         self._last_stamp_ns = state.stamp_ns
         self._last_content = content
@@ -154,8 +154,8 @@ class StateAdmission:
     def _judge(self, state: RobotState | RawObservation, values: Float32Array, now_ns: int) -> Cause | None:
         if state.session != self.session:
             return Cause(CauseKind.FOREIGN_SESSION)
-        joins = self._joined and self._last_seq == 0
-        if not (joins or state.seq <= self._last_seq + self._max_seq_jump) or state.seq <= self._last_seq:
+        jumps = state.seq > self._last_seq + self._max_seq_jump
+        if state.seq <= self._last_seq or (jumps and not self._watches):
             return Cause(CauseKind.SEQUENCE, number=float(state.seq), bound=float(self._last_seq))
         if state.stamp_ns > now_ns + FUTURE_TOLERANCE_NS:
             return Cause(
@@ -184,7 +184,7 @@ class StateAdmission:
             if upright < self._min_upright:
                 tilt = math.acos(max(-1.0, upright))
                 return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
-        if self._last_seq == 0 and not joins:
+        if self._last_seq == 0 and not self._watches:
             return self._start_cause(state)
         return None
 

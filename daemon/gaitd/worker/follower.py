@@ -22,6 +22,8 @@ LATE_HEAD_STARTS = 4
 """So many it has when it is late with the state before, and our model remembers: what it does not go through
 together with the holder's cannot be made up for.
 """
+MAX_GAP = 8
+"""States: where more are missing, what came before is no history of what comes after."""
 RECENT = 8
 """Steps in which the holder's first ones of a session are looked for, before more are."""
 CATCH_UP = 8
@@ -81,9 +83,11 @@ class Follower:
         self._index = self._before_first()
 
     @classmethod
-    def of_holder(cls, step: PolicyStep, words: Words, head_start_ns: int, other: Other) -> Follower:
+    def of_holder(
+        cls, step: PolicyStep, first_states: int | None, words: Words, head_start_ns: int, other: Other
+    ) -> Follower:
         """``step`` was the session's until now: it knows all of it. ``other`` goes on."""
-        follower = cls(step, None, other.steps, words, head_start_ns)
+        follower = cls(step, first_states, other.steps, words, head_start_ns)
         follower._newest_seq, follower._whole = step.newest_seq, True
         follower._begin_with(other)
         return follower
@@ -221,6 +225,8 @@ class Follower:
             return [outcome]
         done = self.end()
         self._open = outcome
+        if self._newest_seq and state.seq - self._newest_seq > MAX_GAP:
+            self._taken, self._whole = 0, False
         self._newest_seq = state.seq
         self._taken += 1
         self._whole = self._whole or state.seq == 1 or self._taken == self._first_states

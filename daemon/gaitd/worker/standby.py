@@ -96,7 +96,9 @@ class StandbyWorker(Worker):
             self._step = self._rehearsal = None
             self._inbox.forget()
             step.watch(setup, other.gains)
-            self._follower = Follower.of_holder(step, self._words, self._head_start_ns, other)
+            self._follower = Follower.of_holder(
+                step, self._first_states, self._words, self._head_start_ns, other
+            )
         elif follower is not None:
             self._follower = None
             self._take_over(follower, setup)

@@ -194,7 +194,7 @@ class PolicyStep:
         self.setup = setup
         self._staged = None
         self._pipeline.watch(gains, self._blend_steps)
-        self._admission.join()
+        self._admission.watch(another=True)
 
     def action_of(self, target: Float32Array) -> Float32Array:
         """What this policy would ask for these targets (n,) rad with."""
@@ -213,6 +213,7 @@ class PolicyStep:
     def take_over(self, setup: SessionSetup, staged: Staged | None) -> None:
         """From now on commands are ours. ``staged``: the other worker's last one, if it may have gone out."""
         self.setup = setup
+        self._admission.watch(another=False)
         self._pipeline.watch(None, self._blend_steps)
         self._staged = staged
         if staged is not None:
