@@ -133,9 +133,10 @@ class Terminal:
         os.write(self.master, keys)
 
     def end(self) -> int:
-        code = self.process.wait(10)
+        """Its exit code; what it writes to the last is read, else it could not end."""
+        wait_until(lambda: self.read() is not None and self.process.poll() is not None, what="its end")
         self.read()
-        return code
+        return self.process.returncode
 
     def attributes(self) -> list[Any]:
         return termios.tcgetattr(self._slave)
@@ -189,7 +190,7 @@ def test_one_frame_says_what_gaitd_says(daemon: Gaitd, capsys: pytest.CaptureFix
 def test_it_follows_a_session_from_idle_to_damping(daemon: Gaitd, terminal: Terminal) -> None:
     with contextlib.closing(daemon.connect(name="waiting")) as waiting:
         waiting.hello()
-        assert "connected waiting" in terminal.wait_for("session   none")
+        assert "session   none" in terminal.wait_for("connected waiting")
     with walking(daemon):
         assert "of walker" in terminal.wait_for(" ACTIVE ")
         wait_until(lambda: re.search(r"steps [1-9]", terminal.screen()), what="a rate")

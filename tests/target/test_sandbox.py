@@ -14,6 +14,7 @@ from support.daemon import scrape
 
 pytestmark = pytest.mark.target
 
+READY = re.compile(r"^gaitd_worker_ready(\{[^}]*\})? 1\.0$", re.MULTILINE)
 PROBE = "/opt/gaitd/bin/python3.11 /delivery/sandbox_probe.py"
 
 
@@ -93,8 +94,8 @@ def test_metrics_reach_tcp_while_the_service_has_no_network(running: Machine) ->
         )
         return running.attempt("/opt/gaitd/bin/python3.11", "-c", program).stdout
 
-    until(lambda: "gaitd_worker_ready 1.0" in scrape(), 5)
-    assert 'gaitd_mode{mode="idle"} 1.0' in scrape()
+    until(lambda: READY.search(scrape()) is not None, 5)
+    assert re.search(r'^gaitd_mode\{[^}]*mode="idle"[^}]*\} 1\.0$', scrape(), re.MULTILINE)
     pid = running.show("gaitd", "MainPID")
     namespaces = {running.run("readlink", f"/proc/{which}/ns/net") for which in (pid, "1")}
     assert len(namespaces) == 2
@@ -106,7 +107,7 @@ def test_metrics_reach_tcp_while_the_service_has_no_network(running: Machine) ->
 def test_metrics_on_the_unix_socket(running: Machine) -> None:
     def worker_is_ready() -> bool:
         try:
-            return "gaitd_worker_ready 1.0" in scrape(running.seen_from_here("/run/gaitd/metrics.sock"))
+            return READY.search(scrape(running.seen_from_here("/run/gaitd/metrics.sock"))) is not None
         except OSError:  # telemetry is still on its way
             return False
 

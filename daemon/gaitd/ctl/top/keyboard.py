@@ -41,6 +41,8 @@ class Keyboard:
             changed[3] &= ~(termios.ICANON | termios.ECHO)
             for key in (termios.VSUSP, termios.VQUIT):  # either would leave the terminal as it is now
                 changed[_CONTROL_CHARACTERS][key] = b"\0"
+            # Ctrl-C takes away the keys before it: who then reads them must not wait for others.
+            changed[_CONTROL_CHARACTERS][termios.VMIN] = changed[_CONTROL_CHARACTERS][termios.VTIME] = 0
             termios.tcsetattr(self._fd, termios.TCSADRAIN, changed)
         return self
 
@@ -70,7 +72,7 @@ class Keyboard:
             keys = os.read(self._fd, 64)
         except OSError:
             keys = b""
-        if not keys:  # its other end is closed
+        if not keys and wait_readable([self._fd], 0.0):  # its other end is closed
             self.ended = True
         return keys.decode(errors="replace")
 
