@@ -203,7 +203,8 @@ class Facts:
     def held_back(self) -> npt.NDArray[np.bool_]:
         """(steps, n) whether a limit held that joint back."""
         accepted = self.steps["cause"] == 0
-        changed = np.abs(self.steps["action"] - self.steps["model_action"]) > 1e-6
+        with np.errstate(invalid="ignore"):  # a model may answer what is not finite
+            changed = np.abs(self.steps["action"] - self.steps["model_action"]) > 1e-6
         return np.asarray(accepted[:, None] & changed)
 
     @cached_property
