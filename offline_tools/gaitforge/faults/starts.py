@@ -117,6 +117,7 @@ def run_start_fault(fault: StartFault, bundle: Path, output: Path) -> dict[str, 
         "bound_periods": fault.bound_periods,
         "outcome": seen.outcome,
         "recovery": seen.recovery,
+        "explained": "-",
         "ok": not missed and seen.periods <= fault.bound_periods,
     }
 

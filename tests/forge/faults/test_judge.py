@@ -14,6 +14,7 @@ from gaitforge.cli import main
 from gaitforge.faults import runner
 from gaitforge.faults.catalog import FAULTS
 from gaitforge.faults.fault import Fault, Trial, judge, summarize
+from gaitforge.faults.starts import Seen, StartFault, run_start_fault
 from gaitforge.simulate.trace import Trace
 from gaitforge.stack.ticks import Ticks
 
@@ -168,6 +169,12 @@ def test_a_row_is_good_only_if_every_injection_was(damping_ms: tuple[int, int], 
     assert row["ok"] is ok
     assert row["periods_max"] == max(each.periods for each in judged)
     assert row["recovery"] == "fresh worker in 1.0 s; stands up, walks in a new session after 4.0 s"
+
+
+def test_rows_of_both_kinds_of_faults_make_one_table(small_bundle_path: Path, tmp_path: Path) -> None:
+    judged = judge(trial(DAMPS), ticks(1056), trace(down_after_ms=1056), START_NS, RIG)
+    start = StartFault("a start", lambda scene: Seen("-", "as it must", "-"))
+    assert list(run_start_fault(start, small_bundle_path, tmp_path)) == list(summarize(DAMPS, [judged]))
 
 
 def test_a_miss_is_reported_on_the_command_line(
