@@ -98,6 +98,7 @@ def _in_ms(row: dict[str, Any], period_ms: float) -> dict[str, Any]:
         shown[name] = value
         if name in ("periods_median", "periods_max"):
             shown[name.replace("periods", "ms")] = round(value * period_ms, 1)
+    shown["ok"] = "yes" if row["ok"] else "no"
     return shown
 
 
