@@ -91,6 +91,8 @@ class Terminal:
         self.before = termios.tcgetattr(slave)
         command = [sys.executable, "-m", "gaitd.ctl.cli", "--runtime-dir", str(runtime_dir), "top"]
         environment = {**os.environ, "TERM": "xterm-256color"}
+        for variable in ("COLUMNS", "LINES"):  # the terminal has its own
+            environment.pop(variable, None)
         self.process = subprocess.Popen(
             [*command, "--interval", "0.2"],
             stdin=slave,
