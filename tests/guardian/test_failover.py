@@ -7,36 +7,13 @@ from dataclasses import replace
 import pytest
 
 from gaitd.guardian import failover, rules
-from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
+from gaitd.guardian.rules import GuardState, WorkerView
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import FailoverKind
 from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import CauseKind, Mode, Reason
-
-MS = 1_000_000
-PERIOD = 12 * MS
-LIMITS = GuardLimits(5 * PERIOD, 500 * MS)
-NOW = 10**12
-EPOCH = 107
-
-
-def walking(fed_ns: int = NOW) -> GuardState:
-    state = rules.activate(7, EPOCH, NOW - 10**9)
-    return replace(state, fed_ns=fed_ns, fed_by_command=True)
-
-
-def view(command_ns: int = 0, **changes: object) -> WorkerView:
-    made = WorkerView(
-        heartbeat_ns=NOW,
-        busy_since_ns=0,
-        last_state_ns=0,
-        last_command_ns=command_ns,
-        last_command_epoch=EPOCH,
-        refusal=None,
-        trip=None,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
+from support.guard_views import EPOCH, LIMITS, MS, NOW, PERIOD, view, walking
 
 
 def standby(prepared_ns: int = NOW, epoch: int = EPOCH, unanswered_ns: int = 0) -> WorkerView:

@@ -7,34 +7,13 @@ from dataclasses import replace
 import pytest
 
 from gaitd.guardian import rules, switching
-from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
+from gaitd.guardian.rules import GuardState, WorkerView
 from gaitd.shared.findings import Finding
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import CauseKind, Mode
+from support.guard_views import EPOCH, LIMITS, NOW, PERIOD, view, walking
 
-MS = 1_000_000
-PERIOD = 12 * MS
-LIMITS = GuardLimits(5 * PERIOD, 500 * MS)
-NOW = 10**12
-EPOCH = 107
 JOINTS = ["hip", "thigh", "knee"]
-
-
-def walking(fed_ns: int = NOW) -> GuardState:
-    return replace(rules.activate(7, EPOCH, NOW - 10**9), fed_ns=fed_ns, fed_by_command=True)
-
-
-def view(command_ns: int = NOW, **changes: object) -> WorkerView:
-    made = WorkerView(
-        heartbeat_ns=NOW,
-        busy_since_ns=0,
-        last_state_ns=0,
-        last_command_ns=command_ns,
-        last_command_epoch=EPOCH,
-        refusal=None,
-        trip=None,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 PREPARED = view(0, last_command_epoch=0, prepared_ns=NOW, prepared_epoch=EPOCH)
@@ -49,26 +28,34 @@ def obstacle(state: GuardState, holder: WorkerView, successor: WorkerView | None
 
 
 def test_nothing_stands_against_a_worker_with_an_answer() -> None:
-    assert obstacle(walking(), view(), PREPARED) == ""
+    assert obstacle(walking(), view(NOW), PREPARED) == ""
 
 
 @pytest.mark.parametrize(
     ("holder", "successor", "why"),
     [
-        (view(trip=refused(CauseKind.POSITION_LIMIT, NOW)), PREPARED, "a limit has just been exceeded"),
-        (view(last_command_epoch=EPOCH - 1), PREPARED, "has sent no command yet"),
-        (view(fading=True), PREPARED, "still under way"),
-        (view(), None, "not ready"),
-        (view(), replace(PREPARED, prepared_epoch=EPOCH - 1), "no answer to the newest state"),
-        (view(), replace(PREPARED, prepared_ns=NOW - 5 * PERIOD // 2 - 1), "no answer to the newest state"),
-        (view(), replace(PREPARED, prepared_ns=NOW + 1), "no answer to the newest state"),
         (
-            view(),
+            view(NOW, trip=refused(CauseKind.POSITION_LIMIT, NOW)),
+            PREPARED,
+            "a limit has just been exceeded",
+        ),
+        (view(NOW, last_command_epoch=EPOCH - 1), PREPARED, "has sent no command yet"),
+        (view(NOW, fading=True), PREPARED, "still under way"),
+        (view(NOW), None, "not ready"),
+        (view(NOW), replace(PREPARED, prepared_epoch=EPOCH - 1), "no answer to the newest state"),
+        (
+            view(NOW),
+            replace(PREPARED, prepared_ns=NOW - 5 * PERIOD // 2 - 1),
+            "no answer to the newest state",
+        ),
+        (view(NOW), replace(PREPARED, prepared_ns=NOW + 1), "no answer to the newest state"),
+        (
+            view(NOW),
             replace(PREPARED, prepared_ns=0, refusal=refused(CauseKind.POSITION_LIMIT, NOW)),
             "it could not go on from here: a target exceeds the position limit: hip to 0.7 rad",
         ),
         (
-            view(),
+            view(NOW),
             replace(PREPARED, prepared_ns=0, refusal=refused(CauseKind.TILT, NOW, EPOCH - 1)),
             "no answer to the newest state",
         ),

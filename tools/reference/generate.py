@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import commands
-import jinja2
 import msgspec
+import render
 import settings
 
 from gaitd import cli as gaitd_cli
@@ -32,7 +32,6 @@ from gaitforge.verify.gate import Gate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE = REPOSITORY / "docs" / "reference"
-TEMPLATES = Path(__file__).parent / "templates"
 NOTE = "<!-- Generated from the source by `make references`: do not edit. -->"
 PARSERS = {
     "gaitd": gaitd_cli.make_parser,
@@ -43,13 +42,7 @@ PARSERS = {
 
 def outputs() -> dict[Path, str]:
     """What every generated page must hold."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = render.environment()
     environment.filters["cell"] = cell
     environment.globals["note"] = NOTE
     pages: dict[str, dict[str, Any]] = {

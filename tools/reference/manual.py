@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import commands
-import jinja2
+import render
 import settings
 import shtab
 from commands import exit_codes
@@ -22,7 +22,6 @@ from gaitd import cli as gaitd_cli
 from gaitd.ctl import cli as gaitctl_cli
 from gaitd.system.config import Config
 
-TEMPLATES = Path(__file__).parent / "templates"
 PROGRAMS: dict[str, tuple[int, Callable[[], argparse.ArgumentParser]]] = {
     "gaitd": (8, gaitd_cli.make_parser),
     "gaitctl": (1, gaitctl_cli.make_parser),
@@ -45,13 +44,7 @@ def write(root: Path, version: str) -> None:
 
 def pages(version: str) -> dict[tuple[str, int], str]:
     """The pages in roff, by name and section."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = render.environment()
     environment.filters["roff"] = roff
     environment.globals.update(
         version=version, names={**{n: s for n, (s, _) in PROGRAMS.items()}, "gaitd.toml": 5}
