@@ -53,8 +53,10 @@ class ActionMapper:
         """(n,) Nm s/rad."""
 
     def clip(self, action: Float32Array) -> Float32Array:
-        """The raw action (n,) inside the policy's own clip."""
-        return action if self._clip is None else np.clip(action, self._clip[0], self._clip[1])
+        """The raw action (n,) inside the policy's own clip: a copy."""
+        if self._clip is None:
+            return action.copy()
+        return np.minimum(np.maximum(action, self._clip[0]), self._clip[1])
 
     def target(self, action: Float32Array) -> Float32Array:
         """Joint position targets (n,) rad for a clipped raw action (n,)."""

@@ -105,7 +105,7 @@ class CommandGuard:
 
     def reset(self) -> None:
         """Start of a session: the robot stands at the default joint position."""
-        self._lowest = self._highest = self._default.copy()
+        self.refer_to(self._default.copy())
         self._answer = b""
         self._answered_at = self._default
 
@@ -125,22 +125,20 @@ class CommandGuard:
         cause = self._model_fault(action, joint_position)
         if cause is not None:
             return Decision(cause, self._lowest, action, action, {})
-        clipped = self._mapper.clip(action).copy()
+        clipped = self._mapper.clip(action)
         decision = Decision(None, self._mapper.target(clipped), clipped, action.copy(), {})
         reach, velocity_share = self._torque_reach, self._velocity_share
         if fade is not None:
             decision.target = fade.blend(fade.target, decision.target)
             decision.action = self._mapper.action(decision.target)
             reach, velocity_share = self._torque_bounds(fade.gains_with(self._gains))
-        slew_low, slew_high = self._highest - self._slew, self._lowest + self._slew
         centre = joint_position + velocity_share * joint_velocity
         torque_low, torque_high = centre - reach, centre + reach
-        low = np.maximum(np.maximum(slew_low, torque_low), self.position_min)
-        high = np.minimum(np.minimum(slew_high, torque_high), self.position_max)
+        low, high = np.maximum(self._low, torque_low), np.minimum(self._high, torque_high)
         inside = (decision.target >= low) & (decision.target <= high)
         if np.count_nonzero(inside) != self._joint_count:
             damps = fade is None
-            self._hold("slew", decision, slew_low, slew_high, centre, damps=damps)
+            self._hold("slew", decision, self._slew_low, self._slew_high, centre, damps=damps)
             self._hold("torque", decision, torque_low, torque_high, centre, damps=damps)
             self._hold("position", decision, self.position_min, self.position_max, centre, damps=damps)
         return decision
@@ -168,11 +166,18 @@ class CommandGuard:
 
     def refer_to(self, target: Float32Array) -> None:
         """This target (n,) rad is the reference for slew: it is in force."""
-        self._lowest = self._highest = target
+        self._refer_between(target, target)
 
     def refer_also_to(self, target: Float32Array) -> None:
         """This target (n,) rad may be in force instead: it is a reference, too, until the next commit."""
-        self._lowest, self._highest = np.minimum(self._lowest, target), np.maximum(self._highest, target)
+        self._refer_between(np.minimum(self._lowest, target), np.maximum(self._highest, target))
+
+    def _refer_between(self, lowest: Float32Array, highest: Float32Array) -> None:
+        """What slew and position leave to the next target is known before its state comes."""
+        self._lowest, self._highest = lowest, highest
+        self._slew_low, self._slew_high = highest - self._slew, lowest + self._slew
+        self._low = np.maximum(self._slew_low, self.position_min)
+        self._high = np.minimum(self._slew_high, self.position_max)
 
     def _torque_bounds(self, gains: Gains) -> tuple[Float32Array, Float32Array]:
         """As TargetBounds has them, for other gains than the policy's."""
