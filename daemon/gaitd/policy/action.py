@@ -56,7 +56,8 @@ class ActionMapper:
         """The raw action (n,) inside the policy's own clip: a copy."""
         if self._clip is None:
             return action.copy()
-        return np.minimum(np.maximum(action, self._clip[0]), self._clip[1])
+        clipped: Float32Array = np.minimum(np.maximum(action, self._clip[0]), self._clip[1])
+        return clipped
 
     def target(self, action: Float32Array) -> Float32Array:
         """Joint position targets (n,) rad for a clipped raw action (n,)."""
