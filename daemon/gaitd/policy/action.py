@@ -54,9 +54,11 @@ class ActionMapper:
 
     def clip(self, action: Float32Array) -> Float32Array:
         """The raw action (n,) inside the policy's own clip: a copy."""
-        if self._clip is None:
-            return action.copy()
-        clipped: Float32Array = np.minimum(np.maximum(action, self._clip[0]), self._clip[1])
+        clipped: Float32Array = (
+            action.copy()
+            if self._clip is None
+            else np.minimum(np.maximum(action, self._clip[0]), self._clip[1])
+        )
         return clipped
 
     def target(self, action: Float32Array) -> Float32Array:
