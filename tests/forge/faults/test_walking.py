@@ -23,7 +23,7 @@ needs_controller = pytest.mark.skipif(
 
 
 TRIES = 3
-"""A machine that does other things as well misses a bound now and then; a fault of ours misses it each time."""
+"""A machine that does other things misses a bound now and then; a fault of ours misses it each time."""
 
 
 @pytest.fixture(scope="module")
