@@ -37,7 +37,7 @@ BASE_LIBRARIES = (
     "libutil.so.1",
 )
 """Loaded with the interpreter, so that no wheel and no vendor's library brings the system's to our loader."""
-WITH_DEBUG_SYMBOLS = ("msgpack",)
+WITH_DEBUG_SYMBOLS = ("msgpack", "zstandard")
 """Packages whose wheels hold them for some machines."""
 NOT_NEEDED = [
     "lib/python3/dist-packages/**/tests",
@@ -53,6 +53,7 @@ NOT_NEEDED = [
     "lib/python3/dist-packages/onnxruntime/tools",
     "lib/python3/dist-packages/onnxruntime/transformers",
     "lib/python3/dist-packages/yaml/_yaml*.so",  # the pure Python loader is the one in use
+    "lib/python3/dist-packages/zstandard/*cffi*",  # the same once more, for other Pythons
     f"lib/{PYTHON}/EXTERNALLY-MANAGED",
     f"lib/{PYTHON}/__pycache__",
     f"lib/{PYTHON}/curses",
