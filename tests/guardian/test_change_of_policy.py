@@ -54,7 +54,7 @@ class Scene:
         walk, trot = bundle_of("walk", "a", 30.0), bundle_of("trot", "b", 40.0)
         with mock.patch.object(time, "monotonic_ns", return_value=self.now_ns):
             self.guardian = LoopedGuardian(
-                walk, lambda data: None, Config(standby=Standby(backend="cpu")), [trot]
+                walk, lambda data: None, Config(standby=Standby(mode="on")), [trot]
             )
         self.real = self.guardian._guardian
         self.memory = {

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gaitd.backends import BackendName
+from gaitd.backends import BackendName, has_onnxruntime
 from gaitd.bundle import Bundle
 from gaitd.guardian import announce, failover, rules, switching
 from gaitd.guardian.channel import ControlChannel
@@ -27,6 +27,7 @@ from gaitd.guardian.launches import telemetry_launch
 from gaitd.guardian.readiness import StandbyReadiness
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.guardian.sessions import Sessions
+from gaitd.guardian.standby_choice import choose_standby
 from gaitd.guardian.status import describe
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
@@ -47,6 +48,7 @@ from gaitd.shared.processes import (
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
+from gaitd.system.memory import available_bytes
 from gaitd.system.peers import raise_descriptor_limit
 from gaitd.system.realtime import (
     apply_realtime,
@@ -105,7 +107,10 @@ class Guardian:
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
         rows = {WORKER_SLOT: worker, STANDBY_SLOT: standby}
-        plans = plan_workers(bundle, beside, backends, rows, config)
+        self._standby_choice = choose_standby(
+            config, bundle, backends, has_onnx=has_onnxruntime(), memory_bytes=available_bytes()
+        )
+        plans = plan_workers(bundle, beside, backends, rows, standby=self._standby_choice.on)
         self._workers = Workers(plans, config, self._guard, self._start)
         self._worker = self._workers.by_slot[WORKER_SLOT]
         self._choice = self._worker.choice
@@ -161,7 +166,7 @@ class Guardian:
             signal.signal(signal.SIGHUP, self.stop)
         name_process(GUARDIAN.title)
         keep_events_of(self._guard.events)
-        announce.log_start(self._bundle, self._choice.current)
+        announce.log_start(self._bundle, self._choice.current, self._standby_choice.text)
         if config.daemon.rehearsal:
             announce.log_rehearsal()
         now_ns = time.monotonic_ns()
@@ -476,6 +481,7 @@ class Guardian:
     def _status(self) -> dict[str, Any]:
         return {
             **describe(self._bundle, self._sessions, self._workers),
+            "standby_choice": self._standby_choice.text,
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {

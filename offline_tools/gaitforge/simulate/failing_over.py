@@ -41,8 +41,9 @@ class FailoverPipeline(PolicyPipeline):
 
     def reset(self) -> None:
         """Start of a session, with the worker."""
-        for each in (*self._pipelines, *self._backends):
-            each.reset()
+        for pipeline, backend in zip(self._pipelines, self._backends, strict=True):
+            pipeline.reset()
+            backend.reset()
         self._step, self._holder = 0, 0
         self._beside: Decision | None = None
 

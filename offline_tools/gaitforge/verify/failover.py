@@ -24,7 +24,7 @@ from gaitforge.simulate.script import CommandScript
 GAP_PERIODS: Mapping[str, int] = {"death": 2, "hang": 4}
 """From the worker's last command to the standby's first one, by what the worker does."""
 FIRST_S, SPREAD_S = 2.0, 0.5
-"""The worker fails after walking for so long, later by a share of a stride: all phases of the gait are met."""
+"""The worker fails after walking for so long, later by a share of a stride: at all phases of the gait."""
 GOLDEN = 0.5 * (5**0.5 - 1)
 AFTER_S = 1.0
 """The velocity is compared for so long with that of the same walk without a failure."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gaitd.bundle.failovers import failovers_walked
 from gaitd.bundle.read import open_bundle
 from gaitd.policy.manifest import Float32Array
 from gaitd.policy.pipeline import PolicyPipeline
@@ -82,10 +84,17 @@ def test_the_example_walks_on() -> None:
     bundle = open_bundle(EXAMPLE_BUNDLE)
     worker, standby = onnx_backend(bundle), onnx_backend(bundle)
     walks = walk_failovers(bundle.manifest, worker, standby, bundle.obs_stats(), lite3(), phases=2)
-    assert [(walk.kind, walk.seed) for walk in walks] == [("death", 0), ("hang", 0), ("death", 1), ("hang", 1)]
+    assert [(walk.kind, walk.seed) for walk in walks] == [
+        ("death", 0),
+        ("hang", 0),
+        ("death", 1),
+        ("hang", 1),
+    ]
     assert len({walk.at_s for walk in walks}) == 2
     assert failover_failures(walks, 1.25) == []
-    assert failovers_summary(walks, 1.25)["passed"] is True
+    told = json.dumps({"failovers": {"fp16": failovers_summary(walks, 1.25)}}).encode()
+    walked = failovers_walked(replace(bundle, files={**bundle.files, "report.json": told}))
+    assert walked == (True, "the gate walked 4 failovers (fp16), and the robot walked on each time")
 
 
 def test_a_standby_that_does_something_else_is_found_out() -> None:
