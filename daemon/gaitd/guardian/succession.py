@@ -18,6 +18,11 @@ from gaitd.shared.guard_memory import FailoverKind, GuardMemory
 from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.wire.generated import Mode
 
+LAST_WORDS = 1 / 10
+"""Of the deadline: so much later than the lease moved a worker that lives is killed. What it sent last may not
+be out of its process yet, and its end, some 7 ms of a core at its priority, must not be in the successor's
+way."""
+
 
 class Succession:
     """Moves the sessions of one guardian from worker to worker."""
@@ -37,6 +42,7 @@ class Succession:
         self._worker = workers.by_slot[WORKER_SLOT]
         self._words, self._events = guard.words, guard.events
         self._limits = limits
+        self._last_words_ns = round(limits.deadline_ns * LAST_WORDS)
         self._blend_steps = blend_steps
         self._apply = apply
 
@@ -70,7 +76,7 @@ class Succession:
         why = failover.wanted(state, worker.view(), standby.view(), self._limits, now_ns)
         if why is None or not self._fail_over(*why, now_ns):
             return False
-        worker.give_up(why[1])
+        worker.give_up(why[1], now_ns + self._last_words_ns)
         return True
 
     def note_switch(self, before: GuardState) -> None:
@@ -96,7 +102,7 @@ class Succession:
             return False
         if not self._undo_switch("it sent nothing", now_ns):
             return False
-        holder.give_up("it got the session and sent nothing")
+        holder.give_up("it got the session and sent nothing", now_ns + self._last_words_ns)
         return True
 
     def _undo_switch(self, why: str, now_ns: int) -> bool:
