@@ -19,9 +19,9 @@ from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.wire.generated import Mode
 
 LAST_WORDS = 1 / 10
-"""Of the deadline: so much later than the lease moved a worker that lives is killed. What it sent last may not
-be out of its process yet, and its end, some 7 ms of a core at its priority, must not be in the successor's
-way."""
+"""Of the deadline: so much later than the lease moved a worker that lives is killed. What it sent last may
+not be out of its process yet, and its end, some 7 ms of a core at its priority, must not be in the way of its
+successor."""
 
 
 class Succession:
