@@ -22,7 +22,7 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
 .PHONY: help demo train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench faults \
-    sessions soak evidence fuzz model proto references site cpp clean
+    failovers sessions soak evidence fuzz model proto references site cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -94,6 +94,9 @@ bench: $(VENV)/.demo cpp  ## round trip times against a bare echo, in build/benc
 faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md
 	@tools/debian-packages $(FAULT_PACKAGES)
 	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/faults
+
+failovers: $(VENV)/.demo cpp  ## let the worker fail 150 times while the robot walks; what a standby costs; build/failovers
+	$(BIN)/gaitforge failovers --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/failovers
 
 soak: $(VENV)/.demo cpp  ## walk for MINUTES=10 with random commands, pushes and faults; every state accounted for
 	$(BIN)/gaitforge soak --bundle $(BUNDLE) --controller $(CONTROLLER) --minutes $(MINUTES) --output build/soak

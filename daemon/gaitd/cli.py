@@ -12,7 +12,13 @@ from typing import get_args
 import msgspec
 
 import gaitd
-from gaitd.backends import WantedBackend, backends_to_try, golden_tolerance, open_backend
+from gaitd.backends import (
+    WantedBackend,
+    backends_to_try,
+    golden_tolerance,
+    has_onnxruntime,
+    open_backend,
+)
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.fit import check_fit, notes_of_fit
@@ -20,11 +26,13 @@ from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import PolicyStore
 from gaitd.bundle.together import check_together
 from gaitd.errors import BackendError, InputError, ResourceError, printable
+from gaitd.guardian.standby_choice import StandbyChoice, choose_standby
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.system.command_line import run_command
 from gaitd.system.config import Config
 from gaitd.system.config_files import load_config
 from gaitd.system.log import start_logging
+from gaitd.system.memory import available_bytes
 
 log = logging.getLogger("gaitd")
 
@@ -128,10 +136,19 @@ def _check(options: argparse.Namespace) -> int:
     bundle = PolicyStore().open_active() if options.bundle is None else open_bundle(options.bundle)
     check_fit(bundle, config)
     print(describe_bundle(bundle))
+    print(f"  standby here:  {_standby_here(bundle, config).text}")
     _replay_capture(bundle)
     for note in notes_of_fit(bundle, config):
         print(f"  note: {note}")
     return 0
+
+
+def _standby_here(bundle: Bundle, config: Config) -> StandbyChoice:
+    """What gaitd run would decide on this machine."""
+    backends = backends_to_try(config.daemon.backend, bundle)
+    return choose_standby(
+        config, bundle, backends, has_onnx=has_onnxruntime(), memory_bytes=available_bytes()
+    )
 
 
 def _replay_capture(bundle: Bundle) -> None:

@@ -1,4 +1,5 @@
-"""Adds model.rknn to lite3_walk.gaitd: its model.onnx converted by rknn-toolkit2 and run in its simulator.
+"""Adds model.rknn to lite3_walk.gaitd: its model.onnx converted by rknn-toolkit2 and run in its simulator,
+on the golden vectors and as the worker of walks in which it fails and model.onnx goes on as the standby.
 
     python examples/lite3_walk/npu.py
 
@@ -22,8 +23,13 @@ from gaitforge.rknn import record
 from gaitforge.rknn.convert import convert
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, Toolkit
+from gaitforge.simulate.body import lite3
+from gaitforge.verify.failover import failovers_summary, walk_failovers
+from gaitforge.verify.gate import Gate
 
 BUNDLE = Path(__file__).with_name("lite3_walk.gaitd")
+PHASES = 10
+"""Of the gait, at which each kind of failover is walked."""
 
 
 def main() -> None:
@@ -40,7 +46,9 @@ def main() -> None:
         with Toolkit(Path(scratch) / "log") as toolkit:
             toolkit.build(policy, options)
             inputs = np.array([pipeline.normalize(row) for row in observations])
-            simulated = SimulatorBackend(toolkit, policy).run_rows(inputs)
+            npu = SimulatorBackend(toolkit, policy)
+            simulated = npu.run_rows(inputs)
+            walks = walk_failovers(bundle.manifest, npu, policy.backend(), None, lite3(), PHASES)
         content = rknn.read_bytes()
     errors = np.abs(simulated - actions)
     allowed = bundle.manifest.golden.rknn_tolerance
@@ -57,10 +65,13 @@ def main() -> None:
         "tolerance": allowed,
         "cpu_layers": made.cpu_layers,
     }
+    failovers = failovers_summary(walks, Gate().failover_tracking)
+    report["failovers"] = {"fp16": failovers}
     files = {name: bundle.read_bytes(name) for name in ("model.onnx", "golden.npz")}
     text = json.dumps(report, indent=2) + "\n"
     write_bundle(BUNDLE, manifest, {**files, "model.rknn": content, "report.json": text.encode()})
     print(f"{BUNDLE}: {record.describe(made)}; in the simulator off by {errors.max():.2g} at most")
+    print(f"failovers: {failovers['failures'] or f'walked on {len(walks)} times'}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ COMMANDS = (
     "latency",
     "evidence",
     "faults",
+    "failovers",
     "soak",
 )
 """Modules of gaitforge.commands, in the order of the chain; each has add_parser()."""

@@ -21,12 +21,14 @@ from gaitd.ctl.cli import main as gaitctl
 from gaitd.ctl.replay.session import Replayable
 from gaitd.ctl.shadow.bounds import report_bound
 from gaitd.ctl.shadow.follow import MemoryFollower
+from gaitd.ctl.shadow.reporting import Pair, in_words, one_line, report_of
 from gaitd.ctl.shadow.tally import Spread, Tally
 from gaitd.ctl.shadow.terms import TermComparison
 from gaitd.ctl.shadow.verdict import HALF, default_bound, judge
 from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.memory import read_only
+from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT, WORKER_SLOT
 from gaitd.shared.shadow import QUANTILES, ShadowReport
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.telemetry.recording import write_recording
@@ -294,6 +296,32 @@ def test_one_that_is_joined_is_compared_when_all_is_known(remembering: Bundle, a
     # The first one tells where it goes on, and three more fill the history.
     assert counts(beside.tally) == (96, 0, 4)
     assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
+
+
+def test_what_another_policy_does_meanwhile_is_of_no_account(remembering: Bundle, again: Path) -> None:
+    """A change in mid-walk and back; the steps of the policy in slot 2 are not held against the candidate."""
+    with Tape(remembering) as tape:
+        beside = Beside.of(tape, again)
+        tape.activate()
+        beside.follow(100)
+        tape.go_on_with(POLICY_SLOTS[1])
+        tape.backend.answer = lambda action: 1.5 * action
+        beside.follow(60)
+        assert counts(beside.tally) == (100, 0, 0)
+        assert beside.tally.another_policy == 60
+        tape.go_on_with(WORKER_SLOT)
+        tape.backend.answer = None
+        beside.follow(200)
+        tape.go_on_with(STANDBY_SLOT)
+        beside.follow(50)
+    # The first one tells where it goes on, and three more fill the history. The standby runs the same policy.
+    assert counts(beside.tally) == (346, 0, 4)
+    assert beside.verdict == "equivalent"
+    pair = Pair(open_bundle(again), "small", "abc", default_bound("onnx"))
+    terms = TermComparison(pair.candidate.manifest, remembering.manifest)
+    report = report_of(pair, beside.tally, terms)
+    assert "60 more, in which another policy than small walked" in in_words(report, 0.012)
+    assert "346 steps compared, 60 of another policy" in one_line(report)
 
 
 def test_states_of_which_none_came_or_several_at_once(remembering: Bundle, again: Path) -> None:

@@ -280,7 +280,7 @@ def test_it_ends_with_gaitds_telemetry(gaitd: Gaitd, walker: Pacer, tmp_path: Pa
 
 def test_it_goes_on_when_the_standby_does(small_bundle_path: Path, tmp_path: Path) -> None:
     output = tmp_path / "report.json"
-    with Gaitd(small_bundle_path, config=PATIENT + '[standby]\nbackend = "cpu"\n') as gaitd:
+    with Gaitd(small_bundle_path, config=PATIENT + '[standby]\nmode = "on"\n') as gaitd:
         gaitd.wait_ready()
         wait_until(lambda: gaitd.status()["standby"]["ready"], 30, "the standby")
         candidate = exported_again(tmp_path / "again.gaitd")

@@ -21,7 +21,7 @@ from support.daemon import PATIENT, Gaitd, wait_until
 
 SLEW = 0.02
 STEPS = 10
-CONFIG = f'{PATIENT}\n[standby]\nbackend = "cpu"\n\n[switch]\nblend_steps = {STEPS}\n'
+CONFIG = f'{PATIENT}\n[standby]\nmode = "on"\n\n[switch]\nblend_steps = {STEPS}\n'
 FIRST_STIFFNESS, OTHER_STIFFNESS = 30.0, 40.0
 
 

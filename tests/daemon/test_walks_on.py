@@ -23,7 +23,7 @@ from support.bundles import COUNT_STEP, counting_bundle
 from support.controller import Controller, standing_state
 from support.daemon import PATIENT, Gaitd, wait_until
 
-CONFIG = PATIENT + '\n[standby]\nbackend = "cpu"\n'
+CONFIG = PATIENT + '\n[standby]\nmode = "on"\n'
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ class Scene:
         walk, trot = bundle_of("walk", "a", 30.0), bundle_of("trot", "b", 40.0)
         with mock.patch.object(time, "monotonic_ns", return_value=self.now_ns):
             self.guardian = LoopedGuardian(
-                walk, lambda data: None, Config(standby=Standby(backend="cpu")), [trot]
+                walk, lambda data: None, Config(standby=Standby(mode="on")), [trot]
             )
         self.real = self.guardian._guardian
         self.memory = {
@@ -180,15 +180,22 @@ def test_where_the_new_one_dies_before_its_first_command_the_old_one_goes_on(sce
     assert (scene.state.mode, scene.state.reason) == (Mode.DAMPING, Reason.WORKER_DIED)
 
 
-def test_where_the_new_one_says_nothing_the_old_one_goes_on_in_time(scene: Scene) -> None:
+@pytest.mark.parametrize(("pause", "after"), [(1, 2), (3, 1)])
+def test_where_the_new_one_says_nothing_the_old_one_goes_on_in_time(
+    scene: Scene, pause: int, after: int
+) -> None:
+    """After a pause of the controller, too, it has time to answer: the rule is that of a failover."""
     assert scene.ask("switch", policy="trot").ok
     last_ns, given_up = scene.state.fed_ns, mock.Mock()
     scene.real._workers.by_slot[TROT].give_up = given_up
+    came_ns = last_ns + pause * PERIOD
     while scene.holder() == TROT:
-        scene.memory[0].words["prepared_epoch"] = scene.state.epoch
-        scene.memory[0].words["prepared_ns"] = scene.now_ns
+        if scene.now_ns >= came_ns:
+            scene.memory[0].words["unanswered_ns"] = came_ns
+            scene.memory[0].words["prepared_epoch"] = scene.state.epoch
+            scene.memory[0].words["prepared_ns"] = scene.now_ns
         scene.wake()
-    assert scene.now_ns - last_ns <= 5 * PERIOD // 2 + PERIOD // 4
+    assert after * PERIOD < scene.now_ns - came_ns <= after * PERIOD + PERIOD // 4
     assert scene.holder() == 0
     given_up.assert_called_once()
     scene.walks(0)

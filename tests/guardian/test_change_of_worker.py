@@ -47,7 +47,7 @@ class Scene:
         self.now_ns = 10**12
         self.heard: list[JointCommand] = []
         with mock.patch.object(time, "monotonic_ns", return_value=self.now_ns):
-            config = Config(standby=Standby(backend="cpu"))
+            config = Config(standby=Standby(mode="on"))
             self.guardian = LoopedGuardian(
                 bundle, lambda data: self.heard.append(decode_command(data, 3)), config
             )

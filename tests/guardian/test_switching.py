@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gaitd.guardian import rules, switching
+from gaitd.guardian import failover, rules, switching
 from gaitd.guardian.rules import GuardState, WorkerView
 from gaitd.shared.findings import Finding
 from gaitd.wire.causes import Cause
@@ -69,6 +69,20 @@ def test_a_silent_worker_is_no_reason_to_change_the_policy() -> None:
     last_ns = NOW - 5 * PERIOD // 2
     assert obstacle(walking(last_ns), view(last_ns), PREPARED) == ""
     assert "no command for 30 ms" in obstacle(walking(last_ns - 1), view(last_ns - 1), PREPARED)
+
+
+@pytest.mark.parametrize("pause", range(5))
+def test_the_new_worker_is_taken_to_hang_by_the_rule_of_a_failover(pause: int) -> None:
+    """Counted from the state that waits: a pause of the controller is none of the worker's."""
+    came_ns = NOW + pause * PERIOD
+    changed = replace(walking(), epoch=EPOCH + 1, changed_from=0)
+    for now_ns in range(came_ns, NOW + 5 * PERIOD, PERIOD // 8):
+        follows = view(prepared_ns=max(now_ns, NOW + 1), prepared_epoch=EPOCH + 1, unanswered_ns=came_ns)
+        hangs = failover.wanted(walking(), view(), follows, LIMITS, now_ns) is not None
+        assert switching.is_silent(changed, follows, LIMITS, now_ns) is hangs
+        assert hangs is (2 * now_ns > NOW + came_ns + 5 * PERIOD)
+        other_session = replace(follows, prepared_epoch=EPOCH)
+        assert not switching.is_silent(changed, other_session, LIMITS, now_ns)
 
 
 def test_before_the_first_command_there_is_nothing_to_go_on_from() -> None:

@@ -66,6 +66,28 @@ def test_the_late_word_of_an_earlier_death_leaves_a_starting_worker_alone(
     assert sent == [signal.SIGKILL]
 
 
+def test_one_that_lost_the_session_may_get_out_its_last_words_before_it_is_killed(
+    worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[signal.Signals] = []
+    process = subprocess.Popen(["sleep", "60"])
+    worker.child.hear(News("worker", pid=process.pid, pidfd=os.pidfd_open(process.pid)), 0)
+    monkeypatch.setattr(worker.child, "send", sent.append)
+    try:
+        worker.ready = True
+        worker.give_up("it hangs", kill_at_ns=100)
+        assert not worker.ready, "no session begins with it"
+        worker.look(99, None)
+        assert sent == []
+        for now_ns in (100, 101):
+            worker.look(now_ns, None)
+        assert sent == [signal.SIGKILL]
+        assert not worker.ready
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_without_a_thread_for_its_lifeline_it_is_ready_and_its_death_is_heard_all_the_same(
     worker: WorkerProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -510,7 +510,7 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     )
     guardian._silence_ns = 0
     guardian._worker = SimpleNamespace(view=lambda: view)
-    guardian._workers = SimpleNamespace(by_slot={WORKER_SLOT: guardian._worker}, standby=None)
+    guardian._succession = SimpleNamespace(holder=guardian._worker, look=lambda _: False)
     guardian._children = SimpleNamespace(restart_if_dead=lambda *_: None)
     guardian._telemetry = None
     for name in (

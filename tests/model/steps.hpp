@@ -99,7 +99,7 @@ inline void handOver(State& s, const char* table, int lag) {
     writeLease(s, lag);
 }
 
-/// Guardian._fail_over. False when the real one would not: `silent` asks about a worker that lives.
+/// Succession._fail_over. False when the real one would not: `silent` asks about a worker that lives.
 inline bool guardFailsOver(State& s, bool silent, int lag) {
     if (lag == 1 && s[kCommandAge] == 0) return false;  // It would count from an older command, and so damp earlier.
     const int command = s[kCommandAge] == kNone ? guardAge + 1 : s[kCommandAge];
@@ -124,7 +124,7 @@ inline bool guardSwitches(State& s, int lag) {
     return true;
 }
 
-/// Guardian._undo_switch: the worker that got the session has said nothing. False when the real one would not.
+/// Succession._undo_switch: the worker that got the session has said nothing. False when the real one would not.
 inline bool guardUndoesSwitch(State& s, int lag) {
     if (s[kBefore] == kNone || s[kCommandAge] != kNone) return false;
     if (!decided("undoable", {{s[kTripped], 2}, {s[kFedByCommand], 2}, {s[kFed], guardAge + 1}, {lag, 2}})) return false;

@@ -108,7 +108,7 @@ def prometheus(small_bundle_path: Path, tmp_path_factory: pytest.TempPathFactory
         for name, port in ports.items():
             recordings = tmp_path_factory.mktemp("recordings")
             config = f'{PATIENT}[metrics]\nport = {port}\n[recorder]\ndirectory = "{recordings}"\n'
-            config += '[standby]\nbackend = "cpu"\n' if name == GETTING_SLOW else ""
+            config += '[standby]\nmode = "on"\n' if name == GETTING_SLOW else ""
             gaitd = stack.enter_context(Gaitd(small_bundle_path, config=config, fault=name == SLOW))
             gaitd.wait_ready()
             if name == SLOW:

@@ -12,6 +12,7 @@ from unittest import mock
 
 import zmq
 
+from gaitd.backends import BackendName
 from gaitd.guardian import channel, main
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
@@ -55,6 +56,7 @@ class LoopedGuardian:
         hear: Callable[[bytes], None],
         config: Config | None = None,
         beside: Sequence[Any] = (),
+        backends: Sequence[BackendName] = ("onnx",),
     ) -> None:
         self._writes: list[Write] = []
         self._requests: deque[tuple[Request, Callable[[Reply], None]]] = deque()
@@ -77,7 +79,7 @@ class LoopedGuardian:
         with contextlib.ExitStack() as stack:
             for (module, name), result in patches.items():
                 stack.enter_context(mock.patch.object(module, name, return_value=result))
-            self._guardian: Any = main.Guardian(bundle, config or Config(), ["onnx"], beside=beside)
+            self._guardian: Any = main.Guardian(bundle, config or Config(), list(backends), beside=beside)
         self.memory: GuardMemory = self._guardian._guard
         self.worker_memory: WorkerMemory = self._guardian._worker.memory
         self._guardian._guard = _Held(self.memory, self._writes)

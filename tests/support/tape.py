@@ -108,13 +108,23 @@ class Tape:
         self.step_of = PolicyStep(self.bundle, self.setup, limits, self.model.infer, self.model.commit)
         self.memory.words["heartbeat_ns"] = self.now_ns
 
+    def go_on_with(self, slot: int) -> None:
+        """The session goes to the worker in that slot; its steps come into the same memory."""
+        self.epoch += 1
+        self.setup = replace(self.setup, epoch=self.epoch, slot=slot)
+        self.guard.write_session(self.setup)
+        self.become(replace(self.state, epoch=self.epoch, slot=slot))
+        self.step_of.setup = self.setup
+
     def become(self, state: GuardState) -> None:
         """The guardian's state, and what it says of it."""
         if (state.mode, state.session) != (self.state.mode, self.state.session):
             self.guard.events.write(announce.mode_event(state, self.joints, "dog", self.setup))
         self.state = state
         active = state.mode is Mode.ACTIVE
-        self.guard.lease = lease.grant(state.epoch, 0, self.now_ns + 10**12) if active else lease.NOBODY
+        self.guard.lease = (
+            lease.grant(state.epoch, state.slot, self.now_ns + 10**12) if active else lease.NOBODY
+        )
 
     def damp(self, reason: Reason, detail: str = "", **more: Any) -> None:
         self.become(rules.damp(self.state, reason, detail, self.now_ns, **more))

@@ -180,13 +180,13 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
             "[realtime]\nworker_priority = 70",
             r"guardian_priority is 70 and worker_priority 70: .*set guardian_priority above",
         ),
-        ('[standby]\nbackend = "npu"', r"Invalid enum value 'npu' - at `\$\.standby\.backend`"),
+        ('[standby]\nmode = "npu"', r"Invalid enum value 'npu' - at `\$\.standby\.mode`"),
         (
-            '[standby]\nbackend = "cpu"\n[guard]\ndeadline_periods = 3',
-            r"standby\.backend is 'cpu' and guard\.deadline_periods 3: .*set it to 4 or more",
+            '[standby]\nmode = "on"\n[guard]\ndeadline_periods = 3',
+            r"standby\.mode is .on., and guard\.deadline_periods is 3: .*set it to 4 or more, or standby",
         ),
         (
-            '[standby]\nbackend = "cpu"\n[realtime]\nworker_priority = 50',
+            '[standby]\nmode = "on"\n[realtime]\nworker_priority = 50',
             r"standby_priority is 50 and realtime\.worker_priority 50: .*set standby_priority below",
         ),
         (
@@ -318,4 +318,4 @@ def test_a_file_is_utf8_whatever_the_locale_is(tmp_path: Path) -> None:
 
 def test_what_a_standby_does_not_work_with_is_no_matter_without_one(tmp_path: Path) -> None:
     text = "[guard]\ndeadline_periods = 3\n[realtime]\nworker_priority = 40\n"
-    assert load_config(robot_file(tmp_path, "etc/gaitd/gaitd.toml", text)).standby.wanted is False
+    assert load_config(robot_file(tmp_path, "etc/gaitd/gaitd.toml", text)).standby_clash()

@@ -26,8 +26,8 @@ from gaitd.wire.messages import JointCommand
 from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
 from gaitd.worker.follower import Follower, Other
+from gaitd.worker.following import FollowingWorker
 from gaitd.worker.model import TimedModel
-from gaitd.worker.standby import StandbyWorker
 from gaitd.worker.step import Frame, Outcome, PolicyStep
 from support.bundles import contract, small_manifest
 from support.controller import standing_state
@@ -424,7 +424,7 @@ def test_a_standby_sends_nothing_before_the_lease_names_it() -> None:
         pair.guard,
         WorkerMemory.create(3).fd,
         lambda op: None,
-        partial(StandbyWorker, others={0: Other(pair.memory.steps)}, wake_fd=wake_fd),
+        partial(FollowingWorker, others={0: Other(pair.memory.steps)}, wake_fd=wake_fd),
     )
     worker = standby.worker
 

@@ -21,8 +21,8 @@ from gaitd.wire.messages import JointCommand
 from gaitd.worker import loop
 from gaitd.worker.answer import Answerer
 from gaitd.worker.follower import Follower, Other
+from gaitd.worker.following import FollowingWorker
 from gaitd.worker.model import TimedModel
-from gaitd.worker.standby import StandbyWorker
 from gaitd.worker.step import Frame, PolicyStep
 from support.bundles import contract, small_manifest
 from support.controller import standing_state
@@ -243,7 +243,7 @@ def test_a_change_that_is_undone_finds_the_first_one_as_it_was(noticed: bool) ->
         policies.guard,
         policies.memory.fd,
         lambda op: None,
-        partial(StandbyWorker, others={2: other}, wake_fd=os.eventfd(0, os.EFD_NONBLOCK)),
+        partial(FollowingWorker, others={2: other}, wake_fd=os.eventfd(0, os.EFD_NONBLOCK)),
     )
     worker = first.worker
 

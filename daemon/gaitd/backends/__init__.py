@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal, TypeAlias
 
 from gaitd.backends.base import Backend
@@ -26,6 +27,11 @@ def backends_to_try(wanted: WantedBackend, bundle: Bundle) -> list[BackendName]:
     if not (bundle.has("model.rknn") and npu):
         return ["onnx"]
     return ["rknn", "onnx"] if bundle.has("model.onnx") else ["rknn"]
+
+
+def has_onnxruntime() -> bool:
+    """Whether what runs a model on the CPU is installed."""
+    return find_spec("onnxruntime") is not None
 
 
 def golden_tolerance(name: BackendName, bundle: Bundle) -> float:

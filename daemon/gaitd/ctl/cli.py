@@ -160,9 +160,12 @@ def _standby(status: dict[str, Any]) -> list[str]:
     """The standby, where there is one, and what it has done."""
     standby = status.get("standby")
     if not standby:
-        return []
+        return [f"standby     {status.get('standby_choice', 'none')}"]
     ready = "ready" if standby["ready"] else "NOT READY: a failure of the worker ends in damping"
-    lines = [f"standby     {ready}, pid {standby['pid']}, start {standby['starts']}, {standby['backend']}"]
+    lines = [
+        f"standby     {ready}, pid {standby['pid']}, start {standby['starts']}, {standby['backend']}; "
+        f"{status['standby_choice']}"
+    ]
     return [*lines, f"LAST WORKER {status['failover']}"] if status["failover"] else lines
 
 

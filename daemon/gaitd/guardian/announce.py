@@ -139,8 +139,8 @@ def on_standby(state: GuardState, worker_ready: bool) -> str:
     )
 
 
-def log_start(bundle: Bundle, backend: str) -> None:
-    """One line at the start: which gaitd runs what."""
+def log_start(bundle: Bundle, backend: str, standby: str) -> None:
+    """One line at the start: which gaitd runs what, and whether with a standby."""
     manifest = bundle.manifest
     log.info(
         "gaitd starts",
@@ -149,6 +149,7 @@ def log_start(bundle: Bundle, backend: str) -> None:
         policy_version=manifest.version,
         policy_id=bundle.policy_id,
         backend=backend,
+        standby=standby,
     )
 
 

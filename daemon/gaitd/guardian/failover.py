@@ -17,8 +17,6 @@ from gaitd.shared.processes import WORKER_SLOT
 from gaitd.wire.causes import INFERENCE_FAILED
 from gaitd.wire.generated import Mode
 
-SILENCE = 1 / 2
-"""Of the deadline: a worker that just got the session and has sent nothing for so long is taken to hang."""
 ERRORS = 2
 """Failed inferences in a row."""
 STILL = 3 / 10
@@ -47,18 +45,14 @@ def wanted(
 ) -> tuple[FailoverKind, str] | None:
     """Why a living worker should lose the lease, for programs and for people; None while it should not.
 
-    Its inference failed twice in a row, or a state has waited for it for longer than is left until the
-    deadline. A state: where none comes the controller pauses, which is none of the worker's. Only one to
-    which the standby has an answer: where states are bad, so they are for the standby. And not before the
-    first command of a session.
+    Its inference failed twice in a row, or it is silent.
     """
     state = rules.fed(state, worker, now_ns)
-    if not state.fed_by_command or not standby.unanswered_ns or standby.prepared_ns <= state.fed_ns:
+    waits_ns = waiting_ns(state, standby, now_ns)
+    if waits_ns is None:
         return None
-    silence_ns = now_ns - state.fed_ns
-    waits_ns = now_ns - max(state.fed_ns, standby.unanswered_ns)
-    overdue = waits_ns > limits.deadline_ns - silence_ns
-    silence = f"no command for {silence_ns / 1e6:.0f} ms"
+    overdue = is_silent(state, standby, limits, now_ns)
+    silence = f"no command for {(now_ns - state.fed_ns) / 1e6:.0f} ms"
     refusal = _failed_inference(state, worker, now_ns)
     if refusal is not None and (overdue or worker.errors_in_a_row >= ERRORS):
         return FailoverKind.ERRORS, f"{silence}: {refusal.text or refusal.cause.reason.name.lower()}"
@@ -66,6 +60,28 @@ def wanted(
         why = _silence_of(worker, silence, limits, now_ns)
         return FailoverKind.SILENT, f"{why}; a state has waited for {waits_ns / 1e6:.0f} ms"
     return None
+
+
+def is_silent(state: GuardState, other: WorkerView, limits: GuardLimits, now_ns: int) -> bool:
+    """Whether a living worker that has the session is taken to hang, and ``other`` could go on.
+
+    A state has waited for longer than is left until the deadline. ``state``: fed with its newest command.
+    """
+    waits_ns = waiting_ns(state, other, now_ns)
+    return waits_ns is not None and waits_ns > limits.deadline_ns - (now_ns - state.fed_ns)
+
+
+def waiting_ns(state: GuardState, other: WorkerView, now_ns: int) -> int | None:
+    """For how long a state has waited for the worker that has the session, at most since its last command;
+    None: none waits.
+
+    A state: where none comes the controller pauses, which is none of the worker's. Only one to which
+    ``other`` has an answer: where states are bad, so they are for both. And not before the first command of
+    a session.
+    """
+    if not state.fed_by_command or not other.unanswered_ns or other.prepared_ns <= state.fed_ns:
+        return None
+    return now_ns - max(state.fed_ns, other.unanswered_ns)
 
 
 def _failed_inference(state: GuardState, worker: WorkerView, now_ns: int) -> Finding | None:

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gaitd.backends import BackendName
+from gaitd.backends import BackendName, has_onnxruntime
 from gaitd.bundle import Bundle
-from gaitd.guardian import announce, failover, rules, switching
+from gaitd.guardian import announce, rules
 from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
@@ -27,12 +27,14 @@ from gaitd.guardian.launches import telemetry_launch
 from gaitd.guardian.readiness import StandbyReadiness
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.guardian.sessions import Sessions
+from gaitd.guardian.standby_choice import choose_standby
 from gaitd.guardian.status import describe
+from gaitd.guardian.succession import Succession
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.guardian.workers import Workers, plan_workers
 from gaitd.shared import lease
-from gaitd.shared.guard_memory import FailoverKind, GuardMemory
+from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.processes import (
     GUARDIAN,
     POLICY_SLOTS,
@@ -47,6 +49,7 @@ from gaitd.shared.processes import (
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
 from gaitd.system.log import log
+from gaitd.system.memory import available_bytes
 from gaitd.system.peers import raise_descriptor_limit
 from gaitd.system.realtime import (
     apply_realtime,
@@ -105,7 +108,10 @@ class Guardian:
         self._guard = GuardMemory.create(len(manifest.joints))
         self._words = self._guard.words
         rows = {WORKER_SLOT: worker, STANDBY_SLOT: standby}
-        plans = plan_workers(bundle, beside, backends, rows, config)
+        self._standby_choice = choose_standby(
+            config, bundle, backends, has_onnx=has_onnxruntime(), memory_bytes=available_bytes()
+        )
+        plans = plan_workers(bundle, beside, backends, rows, standby=self._standby_choice.on)
         self._workers = Workers(plans, config, self._guard, self._start)
         self._worker = self._workers.by_slot[WORKER_SLOT]
         self._choice = self._worker.choice
@@ -128,6 +134,9 @@ class Guardian:
             slots=list(plans),
             beside=beside,
             view=self._view,
+        )
+        self._succession = Succession(
+            self._sessions, self._workers, self._guard, self._limits, config.switch.blend_steps, self._apply
         )
         self._applied = GuardState()
         self._undelivered = 0
@@ -161,7 +170,7 @@ class Guardian:
             signal.signal(signal.SIGHUP, self.stop)
         name_process(GUARDIAN.title)
         keep_events_of(self._guard.events)
-        announce.log_start(self._bundle, self._choice.current)
+        announce.log_start(self._bundle, self._choice.current, self._standby_choice.text)
         if config.daemon.rehearsal:
             announce.log_rehearsal()
         now_ns = time.monotonic_ns()
@@ -198,11 +207,13 @@ class Guardian:
         self._words["control_refused"] += refused
         self._words["peers_disconnected"] = self._channel.disconnected
         self._silence_ns = self._channel.probe.silence_ns(now_ns)
-        view = self._holder.view()
+        view = self._succession.holder.view()
         self._sessions.state = rules.tick(self._sessions.state, view, self._limits, now_ns)
         self._sessions.state = rules.unheard(self._sessions.state, self._silence_ns, self._limits, now_ns)
         self._apply(now_ns)
-        self._fail_over_if_wanted(now_ns)
+        if self._succession.look(now_ns):
+            self._note_readiness()
+            self._say_status()
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
         self._look_after_rate()
@@ -218,38 +229,19 @@ class Guardian:
             self._forget_gone(now_ns)
         reply = self._sessions.answer(peer, request, now_ns)
         self._sessions.state = rules.explain(
-            before, self._sessions.state, self._holder.view(), self._limits, now_ns
+            before, self._sessions.state, self._succession.holder.view(), self._limits, now_ns
         )
         self._apply(now_ns)
         state = self._sessions.state
         if state.session == before.session != 0 and state.epoch != before.epoch:
-            self._note_switch(before)
+            self._succession.note_switch(before)
+            self._say_status()
         return reply
-
-    def _note_switch(self, before: GuardState) -> None:
-        """The session has just gone to another policy: its worker first, then people."""
-        state = self._sessions.state
-        self._workers.wake(state.slot)
-        self._words["switches"] += 1
-        announce.log_switch(state, *(self._sessions.title(each.slot) for each in (before, state)))
-        self._tell_policy(state)
-        self._say_status()
-
-    def _tell_policy(self, state: GuardState) -> None:
-        """The flight recorder: from this epoch on the commands are of another policy than the one before."""
-        setup, title = self._sessions.joint_order.setup, self._sessions.title(state.slot)
-        steps = self._config.switch.blend_steps
-        self._guard.events.write(announce.switch_event(state, setup, title, steps, time.monotonic_ns()))
 
     def _view(self, slot: int) -> WorkerView | None:
         """What the worker there says of itself; None: it is not ready."""
         worker = self._workers.by_slot[slot]
         return worker.view() if worker.ready else None
-
-    @property
-    def _holder(self) -> WorkerProcess:
-        """The worker whose commands count, or would."""
-        return self._workers.by_slot[self._sessions.state.slot]
 
     def _forget_gone(self, now_ns: int) -> None:
         """Whoever asks for the status shall see who is there; a look costs each of them a message."""
@@ -296,7 +288,7 @@ class Guardian:
         policy_id = self._sessions.title(state.slot)["id"]
         announce.log_mode(state, self._joints, self._sessions.owner, policy_id, state.slot)
         if state.mode is Mode.ACTIVE and state.slot != WORKER_SLOT:
-            self._tell_policy(state)
+            self._succession.tell_policy(state)
         self._say_status()
         if state.mode is Mode.DAMPING:
             self._words.row("damping_by_reason")[state.reason] += 1
@@ -312,7 +304,7 @@ class Guardian:
             self._replace_worker(f"{MAX_UNDELIVERED} sessions in a row ended without a delivered command")
 
     def _replace_worker(self, why: str) -> None:
-        self._holder.give_up(why)
+        self._succession.holder.give_up(why)
         self._note_readiness()
 
     def _say_status(self) -> None:
@@ -335,12 +327,13 @@ class Guardian:
             self._words.row("worker_pid")[worker.slot] = worker.child.pid
 
     def _look_after_workers(self, now_ns: int) -> None:
-        walks_without = self._sessions.state.mode is Mode.ACTIVE and self._holder is not self._worker
-        self._worker.may_fail = walks_without
+        walks, holder = self._sessions.state.mode is Mode.ACTIVE, self._succession.holder
+        self._worker.may_fail = walks and holder is not self._worker
         for worker in self._workers.all:
             self._look_after_worker(worker, now_ns)
         if self._workers.standby is not None:
             self._look_at_standby(self._workers.standby, now_ns)
+        self._note_readiness()
 
     def _look_at_standby(self, standby: WorkerProcess, now_ns: int) -> None:
         """What people read of it."""
@@ -349,14 +342,12 @@ class Guardian:
             state, worker, standby.view(), process_ready=ready, now_ns=now_ns
         )
         self._last_worker.look(state, self._workers.standby_is_ready, ready)
-        self._words.row("worker_ready")[STANDBY_SLOT] = int(self._workers.standby_is_ready)
 
     def _look_after_worker(self, worker: WorkerProcess, now_ns: int) -> None:
         before, was_ever_ready = (worker.ready, worker.child.starts), worker.ever_ready
         how_it_died = worker.look(now_ns, self._fifo_priority)
-        self._note_readiness()
         if how_it_died is not None:
-            self._hear_of_death(worker, how_it_died, now_ns)
+            self._succession.hear_of_death(worker, how_it_died, now_ns)
         if worker is not self._worker:
             return
         if worker.ever_ready and not was_ever_ready:
@@ -369,78 +360,11 @@ class Guardian:
         if not worker.note_death():
             return
         self._note_readiness()
-        self._hear_of_death(worker, "", now_ns)
+        self._succession.hear_of_death(worker, "", now_ns)
         self._say_status()
 
-    def _hear_of_death(self, worker: WorkerProcess, how: str, now_ns: int) -> None:
-        sessions = self._sessions
-        if worker is not self._holder:
-            sessions.state = failover.explain(sessions.state, worker.slot, how)
-            return
-        if self._undo_switch("its worker died", now_ns):
-            return
-        if not self._fail_over(FailoverKind.DIED, how, now_ns):
-            sessions.state = rules.worker_died(sessions.state, how, now_ns)
-            self._apply(now_ns)
-
-    def _fail_over_if_wanted(self, now_ns: int) -> None:
-        """Before anything says damping: the timer is far from its end."""
-        state, standby, worker = self._sessions.state, self._workers.standby, self._worker
-        if self._undo_switch_if_silent(state, now_ns):
-            return
-        if standby is None or state.mode is not Mode.ACTIVE or self._holder is not worker:
-            return
-        why = failover.wanted(state, worker.view(), standby.view(), self._limits, now_ns)
-        if why is not None and self._fail_over(*why, now_ns):
-            worker.give_up(why[1])
-            self._note_readiness()
-            self._say_status()
-
-    def _undo_switch_if_silent(self, state: GuardState, now_ns: int) -> bool:
-        holder = self._holder
-        if state.changed_from is None:
-            return False
-        before = self._workers.by_slot[state.changed_from].view()
-        if not switching.is_silent(state, before, self._limits, now_ns):
-            return False
-        if not self._undo_switch("it sent nothing", now_ns):
-            return False
-        holder.give_up("it got the session and sent nothing")
-        self._note_readiness()
-        return True
-
-    def _undo_switch(self, why: str, now_ns: int) -> bool:
-        """The worker before the newest change of policies goes on, if the one that got the session failed."""
-        state, sessions = self._sessions.state, self._sessions
-        if state.changed_from is None or not self._workers.by_slot[state.changed_from].ready:
-            return False
-        if not switching.is_undoable(state, self._holder.view(), self._limits, now_ns):
-            return False
-        sessions.undo_switch()
-        self._apply(now_ns)
-        self._workers.wake(sessions.state.slot)
-        announce.log_undone_switch(sessions.state, sessions.title(state.slot), why)
-        self._tell_policy(sessions.state)
-        return True
-
-    def _fail_over(self, kind: FailoverKind, why: str, now_ns: int) -> bool:
-        """The standby goes on with the session, if it may and can."""
-        standby, sessions, view = self._workers.standby, self._sessions, self._worker.view()
-        if standby is None or not standby.ready:
-            return False
-        if not failover.is_possible(sessions.state, view, standby.view(), self._limits, now_ns):
-            return False
-        sessions.fail_over(view, why, now_ns)
-        self._apply(now_ns)
-        self._workers.wake(STANDBY_SLOT)
-        state, setup = sessions.state, sessions.joint_order.setup
-        self._guard.events.write(announce.failover_event(state, kind, setup))
-        self._words.row("failovers")[kind] += 1
-        announce.log_failover(state, kind, standby.child.pid)
-        return True
-
     def _look_after_rate(self) -> None:
-        state, words = self._applied, self._holder.memory.words
+        state, words = self._applied, self._succession.holder.memory.words
         if state.mode is Mode.ACTIVE and words["state_interval_epoch"] == state.epoch:
             self._rate.look(state.epoch, words["state_interval_ns"])
 
@@ -454,8 +378,8 @@ class Guardian:
     def _feed_watchdog(self, now_ns: int) -> None:
         """systemd's watchdog is fed by the hot loop's progress; a worker on its way back counts too."""
         self._service.repeat()
-        heard = self._silence_ns <= self._limits.deadline_ns
-        if heard and self._service.watchdog_is_due(now_ns) and self._holder.is_making_progress(now_ns):
+        heard, holder = self._silence_ns <= self._limits.deadline_ns, self._succession.holder
+        if heard and self._service.watchdog_is_due(now_ns) and holder.is_making_progress(now_ns):
             self._service.feed_watchdog(now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
@@ -476,6 +400,7 @@ class Guardian:
     def _status(self) -> dict[str, Any]:
         return {
             **describe(self._bundle, self._sessions, self._workers),
+            "standby_choice": self._standby_choice.text,
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gaitd.guardian import rules
-from gaitd.guardian.failover import FRESH, SILENCE
+from gaitd.guardian import failover, rules
+from gaitd.guardian.failover import FRESH
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.wire.generated import Mode
 
@@ -68,13 +68,11 @@ def is_undoable(state: GuardState, holder: WorkerView, limits: GuardLimits, now_
 
 
 def is_silent(state: GuardState, before: WorkerView, limits: GuardLimits, now_ns: int) -> bool:
-    """Whether one that lives and has said nothing yet is taken to fail.
+    """Whether one that lives and has said nothing yet is taken to fail: by the rule of a failover.
 
-    ``before``, which had the session, has an answer to a state that came since: where states are lost
-    or bad, so they are for both.
+    ``before`` had the session, and follows it.
     """
-    answerable = before.prepared_epoch == state.epoch and before.prepared_ns > state.fed_ns
-    return answerable and now_ns - state.fed_ns > limits.deadline_ns * SILENCE
+    return before.prepared_epoch == state.epoch and failover.is_silent(state, before, limits, now_ns)
 
 
 def undo(state: GuardState, epoch: int) -> GuardState:

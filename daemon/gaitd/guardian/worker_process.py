@@ -52,6 +52,8 @@ class WorkerProcess:
         self.ever_ready = False
         self._given_up = False
         """Killed or dying, but not gone yet: the kernel may take its time."""
+        self._kill_at_ns = 0
+        """When ``look`` is to do it; 0: it is done."""
         self._why_given_up = ""
         self._lifeline = lifeline
         self._start = start
@@ -71,7 +73,8 @@ class WorkerProcess:
         if child.pid == 0:
             self._restart_when_due(now_ns)
         elif self._given_up:
-            pass
+            if self._kill_at_ns and now_ns >= self._kill_at_ns:
+                self._kill()
         elif not self.ready:
             self._read_report()
             if self._report_bytes.endswith(b"\n") and not self.report.error:
@@ -82,13 +85,17 @@ class WorkerProcess:
             self.give_up("it has not moved for a second")
         return None
 
-    def give_up(self, why: str) -> None:
-        """Kill it, once. No session starts with it any more, however long it takes to die."""
+    def give_up(self, why: str, kill_at_ns: int = 0) -> None:
+        """Kill it, once, not before ``kill_at_ns``. No session starts with it any more, however long it takes
+        to die.
+        """
         if self.child.pid == 0 or self._given_up:
             return
         log.error(f"{self.child.name} replaced", pid=self.child.pid, why=why)
         self._why_given_up = why
-        self._kill()
+        self._given_up, self.ready, self._kill_at_ns = True, False, kill_at_ns
+        if not kill_at_ns:
+            self._kill()
 
     def note_death(self) -> bool:
         """Its lifeline broke: it is dead, though the kernel may not be done with it yet. Kill it anyway.
@@ -101,8 +108,7 @@ class WorkerProcess:
         return True
 
     def _kill(self) -> None:
-        self._given_up = True
-        self.ready = False
+        self._given_up, self.ready, self._kill_at_ns = True, False, 0
         self.child.send(signal.SIGKILL)
 
     def is_making_progress(self, now_ns: int) -> bool:
@@ -187,7 +193,7 @@ class WorkerProcess:
     def _restart_when_due(self, now_ns: int) -> None:
         self._check("it could not be started; see the log")
         if self.child.is_due(now_ns):
-            self._given_up, self._why_given_up = False, ""
+            self._given_up, self._why_given_up, self._kill_at_ns = False, "", 0
             self.report, self._report_bytes = WorkerReport(), b""
             self._start(self.child, now_ns)
 

@@ -40,11 +40,12 @@ def plan_workers(
     beside: Sequence[Bundle],
     backends: list[BackendName],
     rows: Mapping[int, ChildProcess],
-    config: Config,
+    *,
+    standby: bool,
 ) -> dict[int, Plan]:
     """What runs, by slot. ``rows``: where a slot's row is not that of the table of processes."""
     plans = {WORKER_SLOT: (bundle, backends)}
-    if config.standby.wanted:
+    if standby:
         plans[STANDBY_SLOT] = (bundle, CPU_BACKENDS)
     plans |= {slot: (other, CPU_BACKENDS) for slot, other in zip(POLICY_SLOTS[1:], beside, strict=False)}
     return {slot: Plan(rows.get(slot, WORKERS[slot]), *plan) for slot, plan in plans.items()}

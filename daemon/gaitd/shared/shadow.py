@@ -49,6 +49,8 @@ class ShadowReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Steps that were overwritten, or came too late to be compared."""
     left_out: Count
     """Steps before which not all is known that the candidate observes."""
+    another_policy: Count = 0
+    """Steps in which another policy walked than the one that it is compared with: of no account."""
     one_only: Count
     """Steps in which only one of the two has a target."""
     not_finite: Count

@@ -159,13 +159,10 @@ class Realtime(_Section, frozen=True, kw_only=True):
 class Standby(_Section, frozen=True, kw_only=True):
     """A second worker that follows each session; the robot walks on with it when the first one fails."""
 
-    backend: Literal["off", "cpu"] = "off"
-    """cpu: the bundle's model.onnx on the CPU, whatever daemon.backend runs, in a second worker."""
-
-    @property
-    def wanted(self) -> bool:
-        """There is one."""
-        return self.backend != "off"
+    mode: Literal["auto", "on", "off"] = "auto"
+    """on: the bundle's model.onnx on the CPU, whatever daemon.backend runs, in a second worker. auto: where
+    the worker runs on the NPU, the bundle's report says that the gate walked its failovers, and the memory
+    suffices; gaitctl status and gaitd check say which and why."""
 
 
 class Switch(_Section, frozen=True, kw_only=True):
@@ -251,20 +248,22 @@ class Config(_Section, frozen=True, kw_only=True):
                 f"metrics.port is {metrics.port}, and network.port {network.port} takes {ports[0]} to "
                 f"{ports[-1]} of {network.address}; set metrics.port to another one"
             )
-        if self.standby.wanted:
-            self._check_standby()
+        clash = self.standby_clash() if self.standby.mode == "on" else ""
+        if clash:
+            raise ValueError(f'standby.mode is "on", and {clash}, or standby.mode to "off"')
 
-    def _check_standby(self) -> None:
+    def standby_clash(self) -> str:
+        """Which other keys a standby does not work with, and what to set; empty: none."""
         realtime, periods = self.realtime, self.guard.deadline_periods
         if periods < MIN_STANDBY_DEADLINE_PERIODS:
-            raise ValueError(
-                f"standby.backend is {self.standby.backend!r} and guard.deadline_periods {periods:g}: there "
-                f"is no time to change workers; set it to {MIN_STANDBY_DEADLINE_PERIODS:g} or more, or "
-                'standby.backend to "off"'
+            return (
+                f"guard.deadline_periods is {periods:g}: there is no time to change workers; set it to "
+                f"{MIN_STANDBY_DEADLINE_PERIODS:g} or more"
             )
         if realtime.standby_priority >= realtime.worker_priority:
-            raise ValueError(
+            return (
                 f"realtime.standby_priority is {realtime.standby_priority} and realtime.worker_priority "
                 f"{realtime.worker_priority}: the standby would make the worker late; set standby_priority "
                 "below worker_priority"
             )
+        return ""

@@ -19,6 +19,22 @@ def resident_bytes(process: int | str = "self") -> int:
     return int(fields[1]) * resource.getpagesize()
 
 
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """What this process and those that it starts may take without a swap; None where the kernel does not say.
+
+    The least of what is available and the limit of its own control group (version 2).
+    """
+    found = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+        group = next(line for line in groups if line.startswith("0::")).removeprefix("0::/")
+        found.append(int((root / "sys/fs/cgroup" / group / "memory.max").read_text()))  # "max": none
+    return min(found, default=None)
+
+
 @contextlib.contextmanager
 def memory_limit(more_bytes: int) -> Iterator[None]:
     """Let this process take at most so much more private memory inside it; beyond, it gets MemoryError.

@@ -122,10 +122,11 @@ class ShadowSample:
     def of(cls, at_ns: int, report: ShadowReport) -> ShadowSample:
         """The report, flat: a quantile's name ends in it, as in ``difference_hip_0.99``, rad."""
         values = {"policy": report.policy, "policy_id": report.policy_id, "against": report.against}
-        for name in ("compared", "missed", "left_out", "one_only", "not_finite", "errors"):
+        counts = ("compared", "missed", "left_out", "another_policy", "one_only", "not_finite", "errors")
+        for name in counts:
             values[name] = str(getattr(report, name))
-        for kind, counts in (("refused", report.refused), ("clamped", report.clamped)):
-            values |= {f"{kind}_{name}": str(count) for name, count in counts.items()}
+        for kind, by_name in (("refused", report.refused), ("clamped", report.clamped)):
+            values |= {f"{kind}_{name}": str(count) for name, count in by_name.items()}
         for name, numbers in (("step_s", report.step_s), *_differences(report)):
             pairs = zip(QUANTILES, numbers, strict=True)
             values |= {f"{name}_{quantile:g}": f"{value:.4g}" for quantile, value in pairs}

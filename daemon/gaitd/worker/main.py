@@ -33,8 +33,8 @@ from gaitd.system.realtime import (
     use_all_cpus,
 )
 from gaitd.worker.follower import Other
+from gaitd.worker.following import FollowingWorker
 from gaitd.worker.loop import Worker
-from gaitd.worker.standby import StandbyWorker
 
 
 def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
@@ -61,7 +61,7 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         worker = Worker(*common)
     else:
         others = {slot: _other(followed) for slot, followed in launch.follow.others.items()}
-        worker = StandbyWorker(*common, others=others, wake_fd=launch.follow.wake_fd)
+        worker = FollowingWorker(*common, others=others, wake_fd=launch.follow.wake_fd)
     realtime, row = config.realtime, WORKERS[launch.slot]
     settings = apply_realtime(realtime, row.cpus(realtime), row.priority(realtime))
     return worker, WorkerReport(

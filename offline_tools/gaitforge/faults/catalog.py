@@ -27,7 +27,7 @@ from gaitforge.faults.shared_memory import GUARD_FILE, WORKER_FILE
 TAMPERED = Setting("tampered", tampered=True)
 LOADED = Setting("loaded", config=PINNED)
 STANCE = Setting("stance", stance_s=0.3)
-STANDBY = Setting("standby", config='[standby]\nbackend = "cpu"\n')
+STANDBY = Setting("standby", config='[standby]\nmode = "on"\n')
 ALONE = Setting("controller")
 """A killed controller takes its log with it, so these share a chain with no others."""
 

@@ -24,6 +24,7 @@ OUTCOMES = {
 }
 AFTER_DAMPING_S = 0.95
 """The way down takes about 0.6 s; then the robot stands up again."""
+TRACKED_NS = 1_000_000_000
 PLAIN = Setting("plain")
 OUTSIDE = "a joint target outside the limits reached a motor"
 
@@ -98,6 +99,8 @@ class Judged:
     outcome: str
     misses: list[str] = field(default_factory=list)
     """Requirements that were not met."""
+    tracking: tuple[float, float] | None = None
+    """Error of the horizontal velocity in the second before and in the second after, m/s; None: damped."""
     void: bool = False
     """Not met, but the controller itself was not scheduled for longer than a period: the machine's fault."""
 
@@ -121,13 +124,15 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
         until_ns = min(until_ns, damping_ns + round(down_s * 1e9))
     part = trace.between(start_ns, trial.injected_ns, until_ns)
     outcome = OUTCOMES[measure(part, STICK_SPEED).outcome]
-    misses = _bad_targets(part, rig)
+    misses, tracking = _bad_targets(part, rig), None
     if outcome not in fault.expected_outcomes:
         misses.append(f"the robot {outcome}")
     if not fault.reasons or (fault.either and not damping_ns):
         periods = round(_longest_gap_ns(trial, ticks) / period_ns, 2)
         if damping_ns:
             misses.append(f"damping: {trial.gaitd_reason or controller_reason} ({trial.detail})")
+        else:
+            tracking = _tracking(trial, trace, start_ns)
         reason = "-"
     else:
         reason = trial.gaitd_reason or controller_reason
@@ -141,7 +146,16 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
             misses.append(f"the reason was {reason} ({trial.detail})")
     if not periods <= fault.bound_periods:
         misses.append(f"{periods:.2f} periods")
-    return Judged(trial, reason, periods, outcome, misses)
+    return Judged(trial, reason, periods, outcome, misses, tracking)
+
+
+def _tracking(trial: Trial, trace: Trace, start_ns: int) -> tuple[float, float]:
+    at_ns = trial.injected_ns
+    before, after = (
+        measure(trace.between(start_ns, from_ns, from_ns + TRACKED_NS), STICK_SPEED).velocity_rmse_m_per_s
+        for from_ns in (at_ns - TRACKED_NS, at_ns)
+    )
+    return before, after
 
 
 def _stood_still_ns(trial: Trial, ticks: Ticks) -> int:

@@ -35,7 +35,7 @@ SECONDS = 20.0
 LEAST_DISTANCE_M = 3.0
 BOUND_PERIODS = 2
 """Of a death until damping is at the controller, or the next command in force."""
-STANDBY = '[standby]\nbackend = "cpu"\n'
+STANDBY = '[standby]\nmode = "on"\n'
 
 
 def run_demo(

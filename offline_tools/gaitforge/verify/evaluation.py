@@ -13,6 +13,7 @@ from gaitd.policy.action import ActionMapper
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common.arrays import Stats
+from gaitforge.verify.failover import FailoverWalk
 from gaitforge.verify.walking import Walk, judge
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Result:
     """(N, n) on the common inputs."""
     action_error: ActionError
     closed_loop: ClosedLoop | None = None
+    failovers: Sequence[FailoverWalk] = ()
+    """Walks in which it failed and the float model went on."""
 
 
 def action_error(manifest: Manifest, reference: Float32Array, actions: Float32Array) -> ActionError:

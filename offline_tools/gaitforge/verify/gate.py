@@ -58,6 +58,9 @@ class Gate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     """
 
     floor: Floor = Floor()
+    failover_tracking: float = 1.1
+    """Mean velocity error in the second after a failover, as a part of that without one; beyond it the
+    standby is not on by default. No policy fails for it."""
     torch: float = 1e-4
     """Largest action error of ONNX against torch."""
     torch_joint_rad: float = 1e-4

@@ -18,6 +18,7 @@ from gaitforge.parity import report as parity_report
 from gaitforge.verify import evaluation, html_report
 from gaitforge.verify.captured import Parity
 from gaitforge.verify.evaluation import Result
+from gaitforge.verify.failover import failover_failures, failovers_summary, mean_ratios
 from gaitforge.verify.gate import Gate
 from gaitforge.verify.landing import Landing
 from gaitforge.verify.walking import Walk
@@ -61,6 +62,11 @@ def write_reports(
         if verdict.parity is None
         else parity_report.as_json(verdict.parity.comparison, manifest, verdict.parity.capture),
         "landings": [asdict(landing) for landing in verdict.landings],
+        "failovers": {
+            result.name: failovers_summary(result.failovers, verdict.bounds.failover_tracking)
+            for result in verdict.results
+            if result.failovers
+        },
         "gate": {"passed": not verdict.failures, "failures": verdict.failures},
         "bounds": msgspec.to_builtins(verdict.bounds),
         "made_from": facts,
@@ -99,6 +105,15 @@ def _ways(verdict: Verdict) -> Iterator[str]:
                 f"{walk.forward_m:+.2f} m forward, {walk.left_m:+.2f} m to the left, turned left by "
                 f"{math.degrees(walk.turned_rad):+.0f} deg"
             )
+    for result in verdict.results:
+        for kind, ratio in mean_ratios(result.failovers).items():
+            walks = [walk for walk in result.failovers if walk.kind == kind]
+            yield (
+                f"{result.name}, failover after a {kind}: walked on {sum(walk.kept_up for walk in walks)} of "
+                f"{len(walks)} times, velocity error {ratio:.3g} times that without one"
+            )
+        for failure in failover_failures(result.failovers, verdict.bounds.failover_tracking):
+            yield f"note: {result.name}, {failure}: gaitd has no standby for it unless it is told to"
     for landing in verdict.landings:
         yield f"fallback damping, seed {landing.seed}: let go out of a walk, the robot {landing.describe()}"
     if verdict.tour is not None:

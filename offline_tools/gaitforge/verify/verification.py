@@ -22,12 +22,15 @@ from gaitforge.simulate.tour import TOUR_S, tour_script, walk_tour
 from gaitforge.verify import evaluation, gate
 from gaitforge.verify.captured import compare_capture
 from gaitforge.verify.evaluation import Result
+from gaitforge.verify.failover import GAP_PERIODS, FailoverWalk, walk_failovers
 from gaitforge.verify.landing import Landing, land, landing_failures
 from gaitforge.verify.reports import Verdict
 from gaitforge.verify.walking import Walk, judge
 
 SEEDS = 5
 SECONDS = 10.0
+PHASES_A_SEED = 2
+"""Of the gait, at which each kind of failover is walked, for each walk that is asked for."""
 HELD_OUT_SEED = 1000
 """Walks that give the common inputs start from here; calibration counts up from 0."""
 
@@ -167,6 +170,7 @@ def _measure(
     if request.walker is not None:
         with console.step(f"Walking {request.seeds} times with {name}"):
             result = replace(result, closed_loop=_walk(request, backend))
+        result = replace(result, failovers=_fail_over(name, request, backend))
     return result
 
 
@@ -184,13 +188,27 @@ def _find_hybrid(
         actions = backend.run_rows(request.inputs)
         error = evaluation.action_error(request.manifest, floating.actions, actions)
         loop = _walk(request, backend) if request.walker is not None else None
-        found.append(Result("hybrid", actions, error, loop))
-        return not gate.failures(found[-1], floating, bounds)
+        result = Result("hybrid", actions, error, loop)
+        if gate.failures(result, floating, bounds):
+            return False
+        found.append(replace(result, failovers=_fail_over("hybrid", request, backend)))
+        return True
 
     console.say("int8 fails the gate; searching layers to keep in float16:")
     trial = search(toolkit, policy, options, request.inputs, floating.actions, passes)
     console.say(f"passes with --fp16-layers {' '.join(trial.fp16_layers)}")
     return found[-1], trial.fp16_layers
+
+
+def _fail_over(name: str, request: Request, backend: Backend) -> list[FailoverWalk]:
+    """Walks in which this model fails, as the worker's, and the float model goes on, as the standby's."""
+    if request.walker is None:
+        return []
+    phases = PHASES_A_SEED * request.seeds
+    with console.step(f"Failing over from {name} to float {phases * len(GAP_PERIODS)} times"):
+        return walk_failovers(
+            request.manifest, backend, request.policy.backend(), request.stats, request.walker, phases
+        )
 
 
 def _walk(request: Request, backend: Backend) -> evaluation.ClosedLoop:

@@ -73,6 +73,15 @@ def trial(fault: Fault, **changes: Any) -> Trial:
     return replace(base, **{"gaitd_reason": "deadline" if fault.reasons else "", **changes})
 
 
+def test_a_walk_that_goes_on_has_its_velocity_error_before_and_after() -> None:
+    moves = np.where(np.arange(0, 3.0, 0.004) * 1000 > FAULT_MS, 0.3, 0.1)
+    told_to_stand = trace()
+    told_to_stand.base_velocity[:, 0] = moves
+    before, after = judge(trial(WALKS), ticks(None), told_to_stand, START_NS, RIG).tracking or (0, 0)
+    assert (before, after) == (pytest.approx(0.1, abs=0.01), pytest.approx(0.3, abs=0.01))
+    assert judge(trial(DAMPS), ticks(1056), trace(down_after_ms=1056), START_NS, RIG).tracking is None
+
+
 def test_damping_in_time_is_good() -> None:
     judged = judge(trial(DAMPS), ticks(1056), trace(down_after_ms=1056), START_NS, RIG)
     assert (judged.misses, judged.periods, judged.outcome) == ([], 5.0, "lay down softly")

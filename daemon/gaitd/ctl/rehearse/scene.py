@@ -149,8 +149,8 @@ def check_accounts(status: dict[str, Any]) -> None:
         raise InputError("this gaitd is older than this gaitctl: install the same release of both")
     if status.get("standby"):
         raise InputError(
-            'standby.backend is not "off": the robot would walk through what is to end the walk; switch it '
-            "off and restart gaitd for the rehearsal"
+            "there is a standby: the robot would walk through what is to end the walk; set standby.mode to "
+            '"off" and restart gaitd for the rehearsal'
         )
     names = {account["controller"] for account in status["accounts"]}
     silent = [name for name in status["controllers"] if name not in names]

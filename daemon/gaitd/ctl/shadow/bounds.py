@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from gaitd.bundle.failovers import REPORT, npu_precision
 from gaitd.bundle.read import Bundle
 from gaitd.ctl.shadow.verdict import MIN_STEPS, Allowed, Bound, default_bound
 from gaitd.errors import InputError
@@ -17,7 +17,7 @@ from gaitd.shared.shadow import QUANTILES, ShadowReport
 from gaitd.system.plain_file import read_plain
 
 MAX_BYTES = 1 << 20
-MODEL, REPORT = "model.onnx", "report.json"
+MODEL = "model.onnx"
 
 
 def simulated_bound(path: Path, policy_id: str, of_id: str, backend: str) -> Bound:
@@ -70,16 +70,9 @@ def report_bound(bundle: Bundle, walking: Manifest, backend: str) -> Bound:
         report = msgspec.json.decode(bundle.read_bytes(REPORT), type=_Report)
     except msgspec.MsgspecError:
         return default  # one that another tool wrote
-    precision = _precision(walking.provenance.get("rknn", ""))
+    precision = npu_precision(walking)
     if precision not in report.joints:
         return default
     errors = report.joints[precision].error_rad
     joints = {joint: Allowed(error.mean, error.max) for joint, error in errors.items()}
     return replace(default, source=f"{precision} against float in the bundle's {REPORT}", joints=joints)
-
-
-def _precision(made: str) -> str:
-    """Its name in the report, from how model.rknn was made (the bundle's provenance)."""
-    if "layers in float16" in made:
-        return "hybrid"
-    return "fp16" if re.search(r", float16, ", made) else "int8"

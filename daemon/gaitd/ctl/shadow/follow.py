@@ -20,6 +20,7 @@ from gaitd.ctl.shadow.terms import TermComparison
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.processes import policy_in
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.wire.generated import CauseKind
 from gaitd.worker.step import Frame, Outcome
@@ -28,6 +29,8 @@ MAX_LAG_S = 2.0
 """Further behind, it goes on with the newest step: its report is about now."""
 TURN_S = 0.25
 """Of work in one look, so that somebody hears how it does."""
+WALKING = 0
+"""Index of the policy that is compared with: the one that gaitd has a standby for, and tells a shadow of."""
 NEWEST = 1 << 61
 """Of a ring, whatever its index is."""
 
@@ -49,7 +52,7 @@ class _Waiting:
 
 
 class MemoryFollower:
-    """Follows whoever holds the session, from now on."""
+    """Follows whoever holds the session, from now on; compares with the first policy's workers alone."""
 
     def __init__(
         self,
@@ -162,6 +165,10 @@ class MemoryFollower:
         if setup is None or setup.epoch != step.epoch:
             self._tally.left_out += step.record is not None
             return False  # it is over, or another worker's by now
+        if policy_in(setup.slot) != WALKING:
+            self._tally.another_policy += step.record is not None
+            self._replay, self._joined = None, setup.session  # on the way back not all is known
+            return False
         if self._replay is not None and setup.session == self._session:
             self._epoch = setup.epoch  # the standby went on with it
             return True

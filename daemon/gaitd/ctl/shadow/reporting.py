@@ -57,6 +57,7 @@ def report_of(pair: Pair, tally: Tally, terms: TermComparison) -> ShadowReport:
         compared=tally.compared,
         missed=tally.missed,
         left_out=tally.left_out,
+        another_policy=tally.another_policy,
         one_only=tally.one_only,
         not_finite=tally.not_finite,
         errors=tally.errors,
@@ -72,6 +73,7 @@ def report_of(pair: Pair, tally: Tally, terms: TermComparison) -> ShadowReport:
 def one_line(report: ShadowReport) -> str:
     """How it does, while it runs."""
     late = f", {report.missed} MISSED" if report.missed else ""
+    late += f", {report.another_policy} of another policy" if report.another_policy else ""
     return (
         f"{report.compared} steps compared{late}, {report.step_s[-2] * 1e3:.2f} ms for 99 of 100: "
         f"{report.verdict}: {report.why}"
@@ -94,6 +96,8 @@ def _lines(report: ShadowReport, period_s: float) -> Iterator[str]:
         f"steps        {report.compared} compared, {report.missed} missed, {report.left_out} left out (what "
         f"came before them is not known), {report.one_only} in which only one of the two has a target"
     )
+    if report.another_policy:
+        yield f"             {report.another_policy} more, in which another policy than {report.of} walked"
     yield f"failures     {report.not_finite} actions not finite, {report.errors} inferences failed"
     refused = ", ".join(f"{name} {count}" for name, count in sorted(report.refused.items()))
     yield f"refused      {refused or 'nothing'} (by the candidate's own limits)"

@@ -41,6 +41,8 @@ class Tally:
     compared: int = 0
     missed: int = 0
     left_out: int = 0
+    another_policy: int = 0
+    """Steps of a policy that it is not compared with."""
     one_only: int = 0
     not_finite: int = 0
     errors: int = 0

@@ -26,7 +26,7 @@ HEAD_START = 1 / 3
 standby's, and the two do not compete for a core."""
 
 
-class StandbyWorker(Worker):
+class FollowingWorker(Worker):
     """A worker that follows whichever other one has the session."""
 
     def __init__(
