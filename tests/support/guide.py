@@ -183,7 +183,9 @@ def follow(page: Path, folder: Path) -> None:
 def _compare(block: Block, terminal: Terminal, *, is_over: bool) -> None:
     pattern = shown_as(block.text, figures=block.title == "for example")
     if not is_over:
-        wait_until(lambda: pattern.fullmatch(terminal.output()), SHOWN_S, f"in another terminal\n{block.text}")
+        wait_until(
+            lambda: pattern.fullmatch(terminal.output()), SHOWN_S, f"in another terminal\n{block.text}"
+        )
         return
     shown = terminal.output()
     assert pattern.fullmatch(shown if shown.endswith("\n") else f"{shown}\n"), (
