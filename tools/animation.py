@@ -1,7 +1,7 @@
 """The animation of README, from a run of the demo: python tools/animation.py build/demo docs/images/demo.webp
 
-Drawn from the motion that the simulator recorded, in real time, with captions at the moments at which the demo
-killed gaitd's worker and its standby.
+Drawn from the motion that the simulator recorded, in real time, with captions at the moments at which the
+demo killed gaitd's worker and its standby.
 """
 
 from __future__ import annotations

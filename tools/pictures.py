@@ -1,6 +1,7 @@
 """The drawings of the pages, in English and Chinese: python tools/pictures.py
 
-One narrow column each, so that a phone shows them at the size of its text; light or dark as the reader's system is.
+One narrow column each, so that a phone shows them at the size of its text; light or dark as the reader's
+system is.
 """
 
 from __future__ import annotations
@@ -47,15 +48,14 @@ class Drawing:
 
     def box(self, x: int, y: int, width: int, height: int, *lines: str, kind: str = "plain") -> None:
         """A box with its lines in the middle, the first one bold."""
-        self.add(
-            f'<rect class="box {kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="7"/>'
-        )
+        self.add(f'<rect class="box {kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="7"/>')
         top = y + height / 2 - LINE_PX * (len(lines) - 1) / 2 + 4.5
         for number, line in enumerate(lines):
             look = "small" if number else "bold"
             self.text(x + width / 2, top + LINE_PX * number, line, look)
 
     def text(self, x: float, y: float, line: str, look: str = "") -> None:
+        """A line of text; ``look`` is its class."""
         self.add(f'<text class="{look}" x="{x:g}" y="{y:g}">{escape(line)}</text>')
 
     def arrow(self, path: str, *, both: bool = False) -> None:
@@ -64,17 +64,26 @@ class Drawing:
         self.add(f'<path class="line" d="{path}" marker-end="url(#tip)"{start}/>')
 
     def line(self, path: str) -> None:
+        """Along an SVG path."""
         self.add(f'<path class="line" d="{path}"/>')
 
     def svg(self) -> str:
+        """The whole file."""
         return "\n".join([*self._parts, "</svg>\n"])
 
 
 def house(say: Say) -> str:
     """Who talks to whom."""
     d = Drawing(452, say("The processes", "进程"))
-    d.box(20, 16, 380, 66, say("your controller", "你的控制器"), say("C++ client, 1 kHz", "C++ 客户端，1 kHz"),
-          say("its own timer: 5 periods without a command: damping", "自带计时器：5 个周期没有指令即阻尼"))  # fmt: skip
+    d.box(
+        20,
+        16,
+        380,
+        66,
+        say("your controller", "你的控制器"),
+        say("C++ client, 1 kHz", "C++ 客户端，1 kHz"),
+        say("its own timer: 5 periods without a command: damping", "自带计时器：5 个周期没有指令即阻尼"),
+    )
     d.arrow("M80 82V150")
     d.text(88, 112, say("state", "状态"), "left small")
     d.arrow("M170 150V82")
@@ -83,12 +92,44 @@ def house(say: Say) -> str:
     d.text(322, 104, say("session,", "会话、"), "right small")
     d.text(322, 120, say("damping", "阻尼"), "right small")
     d.add('<rect class="frame" x="10" y="138" width="400" height="226" rx="9"/>')
-    d.box(24, 152, 190, 66, "worker", say("observation, model, limits", "观测、模型、限制"), "NPU / CPU", kind="good")  # fmt: skip
-    d.box(240, 152, 156, 66, "guardian", say("who moves the joints", "谁可以动关节"), say("lease, modes", "租约、模式"), kind="warn")  # fmt: skip
+    d.box(
+        24,
+        152,
+        190,
+        66,
+        "worker",
+        say("observation, model, limits", "观测、模型、限制"),
+        "NPU / CPU",
+        kind="good",
+    )
+    d.box(
+        240,
+        152,
+        156,
+        66,
+        "guardian",
+        say("who moves the joints", "谁可以动关节"),
+        say("lease, modes", "租约、模式"),
+        kind="warn",
+    )
     d.arrow("M240 186H216")
-    d.box(24, 246, 190, 48, say("standby (if you like)", "备用 worker（可选）"), say("follows, takes over once", "跟随，接管一次"))  # fmt: skip
+    d.box(
+        24,
+        246,
+        190,
+        48,
+        say("standby (if you like)", "备用 worker（可选）"),
+        say("follows, takes over once", "跟随，接管一次"),
+    )
     d.arrow("M318 218V270H216")
-    d.box(24, 310, 372, 42, "telemetry", say("reads only: metrics, recordings, explain", "只读：指标、记录、解释"))  # fmt: skip
+    d.box(
+        24,
+        310,
+        372,
+        42,
+        "telemetry",
+        say("reads only: metrics, recordings, explain", "只读：指标、记录、解释"),
+    )
     d.arrow("M110 352V392")
     d.arrow("M310 352V392")
     d.box(24, 394, 172, 44, "Prometheus, Grafana", "gaitctl top")
@@ -99,17 +140,45 @@ def house(say: Say) -> str:
 def state_path(say: Say) -> str:
     """One state's way to the motors."""
     stops = (
-        (say("robot", "机器人"), say("sampled, stamped with CLOCK_MONOTONIC", "采样，打上 CLOCK_MONOTONIC 时间戳"), "plain"),
-        ("publish(state)", say("your loop; never waits, never allocates", "你的循环；不等待、不分配内存"), "plain"),
-        (say("inbox", "收件"), say("sequence, age, range: refused with a cause", "序号、时效、范围：不合格则给出原因并拒绝"), "good"),
-        (say("observation", "观测"), say("terms, scales, history, by the manifest", "按 manifest：观测项、缩放、历史"), "good"),
+        (
+            say("robot", "机器人"),
+            say("sampled, stamped with CLOCK_MONOTONIC", "采样，打上 CLOCK_MONOTONIC 时间戳"),
+            "plain",
+        ),
+        (
+            "publish(state)",
+            say("your loop; never waits, never allocates", "你的循环；不等待、不分配内存"),
+            "plain",
+        ),
+        (
+            say("inbox", "收件"),
+            say("sequence, age, range: refused with a cause", "序号、时效、范围：不合格则给出原因并拒绝"),
+            "good",
+        ),
+        (
+            say("observation", "观测"),
+            say("terms, scales, history, by the manifest", "按 manifest：观测项、缩放、历史"),
+            "good",
+        ),
         (say("model", "模型"), say("NPU or CPU", "NPU 或 CPU"), "good"),
-        (say("action to targets", "动作到目标"), say("order, scale, gains, by name", "按名称：顺序、缩放、增益"), "good"),
-        (say("limits", "限制"), say("position, slew, torque: held, or damping", "位置、速率、力矩：限住，或进入阻尼"), "good"),
+        (
+            say("action to targets", "动作到目标"),
+            say("order, scale, gains, by name", "按名称：顺序、缩放、增益"),
+            "good",
+        ),
+        (
+            say("limits", "限制"),
+            say("position, slew, torque: held, or damping", "位置、速率、力矩：限住，或进入阻尼"),
+            "good",
+        ),
         (say("lease", "租约"), say("no longer held: nothing is sent", "不再持有：什么都不发"), "warn"),
-        ("command()", say("epoch, sequence and age again, in your loop", "在你的循环里再查 epoch、序号和时效"), "plain"),
+        (
+            "command()",
+            say("epoch, sequence and age again, in your loop", "在你的循环里再查 epoch、序号和时效"),
+            "plain",
+        ),
         (say("motors", "电机"), say("position, velocity, gains, torque", "位置、速度、增益、力矩"), "plain"),
-    )  # fmt: skip
+    )
     d = Drawing(24 + 58 * len(stops), say("One state's way", "一个状态的路径"))
     for number, (name, what, kind) in enumerate(stops):
         y = 16 + 58 * number
@@ -146,12 +215,32 @@ def fault_timeline(say: Say) -> str:
     d.line("M60 24V332")
     stops = (
         (say("the worker dies", "worker 死亡"), say("in mid-stride", "迈步途中"), "bad"),
-        (say("the guardian knows: less than 1 ms", "guardian 察觉：不到 1 ms"), say("a lock that the dead let go", "死者放开的锁"), "warn"),
-        (say("the controller damps: within 1 period", "控制器进入阻尼：1 个周期内"), say("or the standby's command, and it walks on", "或由备用 worker 接手，继续行走"), "warn"),
-        (say("5 periods: the client's own timer", "5 个周期：客户端自己的计时器"), say("if all of gaitd were gone", "即使整个 gaitd 都已消失"), "warn"),
-        (say("2 s: a recording is written", "2 s：写好记录"), say("gaitctl explain says why", "gaitctl explain 说明原因"), "plain"),
-        (say("a person stands it up, activates", "有人让它站起，再 activate"), say("never by itself", "绝不会自行恢复"), "good"),
-    )  # fmt: skip
+        (
+            say("the guardian knows: less than 1 ms", "guardian 察觉：不到 1 ms"),
+            say("a lock that the dead let go", "死者放开的锁"),
+            "warn",
+        ),
+        (
+            say("the controller damps: within 1 period", "控制器进入阻尼：1 个周期内"),
+            say("or the standby's command, and it walks on", "或由备用 worker 接手，继续行走"),
+            "warn",
+        ),
+        (
+            say("5 periods: the client's own timer", "5 个周期：客户端自己的计时器"),
+            say("if all of gaitd were gone", "即使整个 gaitd 都已消失"),
+            "warn",
+        ),
+        (
+            say("2 s: a recording is written", "2 s：写好记录"),
+            say("gaitctl explain says why", "gaitctl explain 说明原因"),
+            "plain",
+        ),
+        (
+            say("a person stands it up, activates", "有人让它站起，再 activate"),
+            say("never by itself", "绝不会自行恢复"),
+            "good",
+        ),
+    )
     for number, (what, more, kind) in enumerate(stops):
         y = 14 + 56 * number
         d.box(84, y, 320, 44, what, more, kind=kind)

@@ -36,6 +36,7 @@ THOROUGH = (
     *("quickstart/controller-cpp.md", "quickstart/policy.md", "quickstart/rig.md", "quickstart/robot.md"),
     *("quickstart/sat-down.md", "quickstart/vendor.md", "python-client.md"),
 )
+WITH_COMMANDS = sorted([*ROOT.glob("README*.md"), *DOCS.glob("*.md"), *DOCS.glob("quickstart/*.md")])
 MONITORING = ("monitoring.md",)
 PAGES = (*QUICK, *THOROUGH, *MONITORING)
 NOT_RUN = {
@@ -118,9 +119,7 @@ def refusal(words: list[str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize(
-    "page", sorted(str(page.relative_to(ROOT)) for page in [*DOCS.glob("*.md"), *DOCS.glob("quickstart/*.md"), *ROOT.glob("README*.md")])
-)  # fmt: skip
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in WITH_COMMANDS])
 def test_the_programs_know_every_command_of_a_page(page: str) -> None:
     """Also of those that only a robot can do."""
     words = [

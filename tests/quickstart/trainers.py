@@ -1,4 +1,4 @@
-"""The walking policy of the examples as each trainer would have saved it, and a deploy.yaml that describes it."""
+"""The walking policy of the examples as each trainer would have saved it, and a deploy.yaml of it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ What the first word and the title of a block say to a test, and to a reader of t
 ``sh``                                    typed in the reader's first terminal; it must end with 0
 ``sh`` ``title="terminal 2"``             typed in another terminal, where it goes on to the end of the page
 ``sh`` ``title="on the robot"``           cannot run here; see ELSEWHERE
-``text`` after one of these               what it prints: ``...`` stands for any text, alone in a line for any lines
+``text`` after one of these               what it prints: ``...`` is any text, alone in a line any lines
 ``text`` ``title="for example"``          the same, with other figures
 anything with ``title="main.cpp"``        a file, written into the first terminal's directory
 ========================================  ==============================================================
@@ -148,7 +148,10 @@ def make_home(folder: Path) -> Path:
 
 
 def follow(page: Path, folder: Path) -> None:
-    """Do all that a page says in a home of its own below ``folder``; AssertionError at the first block that fails."""
+    """Do all that a page says, in a home of its own below ``folder``.
+
+    Raises AssertionError at the first block that fails.
+    """
     home = make_home(folder)
     terminals: dict[str, Terminal] = {}
 
