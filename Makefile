@@ -5,14 +5,17 @@ VENV ?= .venv
 BUNDLE ?= examples/lite3_walk/lite3_walk.gaitd
 CONTROLLER := build/cpp/lite3_controller
 BIN := $(VENV)/bin
-# A CPU build of PyTorch is enough; see docs/deployment.md on getting one.
+# A CPU build of PyTorch is enough. Its own index has one; where that cannot be reached, whatever pip finds.
 TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+install_torch = $(BIN)/pip install -q --retries 0 --timeout 10 --index-url $(TORCH_INDEX) '$(TORCH)' 2>/dev/null \
+    || $(BIN)/pip install -q '$(TORCH)'
 MINUTES ?= 10
 TRAIN ?= examples/lite3_trained/train.yaml
 
 CPP_PACKAGES := cmake g++ make pkg-config libzmq3-dev cppzmq-dev 'libmsgpack-cxx-dev|libmsgpack-dev'
 DEMO_PACKAGES := $(CPP_PACKAGES) python3-venv libegl1 libgl1-mesa-dri
-TEST_PACKAGES := $(DEMO_PACKAGES) git clang 'libclang-rt-dev|libclang-common-14-dev' valgrind xvfb
+TEST_PACKAGES := $(DEMO_PACKAGES) curl git clang 'libclang-rt-dev|libclang-common-14-dev' valgrind xvfb
 DEB_PACKAGES := git binutils binutils-aarch64-linux-gnu lintian mmdebstrap patchelf
 TARGET_PACKAGES := $(DEB_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static systemd-container
 BOARD_PACKAGES := $(TARGET_PACKAGES) arch-test cpio device-tree-compiler distro-info-data e2fsprogs \
@@ -21,8 +24,8 @@ MONITORING_PACKAGES := prometheus chromium fonts-noto-cjk
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench faults \
-    failovers sessions soak evidence fuzz model proto references site cpp clean
+.PHONY: help demo forge animation train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench faults \
+    failovers sessions soak evidence fuzz model proto pictures references site cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -52,8 +55,12 @@ model: $(VENV)/.test  ## the model of the safety logic with larger bounds, with 
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=switch $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 	GAITD_MODEL=1,1,2 GAITD_MODEL_WORKERS=two $(BIN)/python -m pytest tests/model -s -k every_property --must-run
 
-train: $(VENV)/.demo  ## train the walking policy of TRAIN=examples/lite3_trained/train.yaml, and make a bundle of it
-	$(BIN)/pip install -q '$(TORCH)'
+forge: $(VENV)/.forge cpp  ## gaitforge with PyTorch, in .venv: . .venv/bin/activate
+
+animation: demo  ## docs/images/demo.webp, from a run of the demo
+	$(BIN)/python tools/animation.py build/demo docs/images/demo.webp
+
+train: $(VENV)/.forge  ## train the walking policy of TRAIN=examples/lite3_trained/train.yaml, and make a bundle of it
 	$(BIN)/pip install -q -e '.[forge,onnx,learn]'
 	$(BIN)/gaitforge train $(TRAIN) --against $(BUNDLE)
 
@@ -114,6 +121,9 @@ proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto
 	$(BIN)/python proto/generate.py
 	$(BIN)/python proto/golden/generate.py
 
+pictures:  ## the drawings in docs/images, in two languages
+	$(PYTHON) tools/pictures.py
+
 references: $(VENV)/.test  ## docs/reference: every key, command and exit code, from the source
 	$(BIN)/python tools/reference/generate.py
 
@@ -150,8 +160,12 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	$(BIN)/pip install -q -e '.[forge,onnx]'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.demo pyproject.toml
+$(VENV)/.forge: $(VENV)/.demo pyproject.toml
+	$(install_torch)
+	$(BIN)/pip install -q -e '.[forge,onnx,train]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.forge pyproject.toml
 	@tools/debian-packages $(TEST_PACKAGES)
-	$(BIN)/pip install -q '$(TORCH)'
 	$(BIN)/pip install -q -e '.[forge,onnx,train,dev,deb,site]'
 	touch $@

@@ -11,7 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 TIMED = (
-    *("cpp", "ctl", "daemon", "guardian", "shared", "system", "target", "telemetry", "worker"),
+    *("cpp", "ctl", "daemon", "guardian", "quickstart", "shared", "system", "target", "telemetry", "worker"),
     *("forge/faults", "forge/stack"),
 )
 """Directories of the one lane."""

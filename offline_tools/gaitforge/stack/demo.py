@@ -16,7 +16,7 @@ from gaitd.errors import GateError
 from gaitforge.simulate.measure import STICK_SPEED, measure
 from gaitforge.simulate.trace import Trace
 from gaitforge.stack.plot import plot_run
-from gaitforge.stack.processes import GAITD, Chain, ChainResult, Walk
+from gaitforge.stack.processes import GAITD, START_TIMEOUT_S, Chain, ChainResult, Walk
 from gaitforge.stack.ticks import Ticks
 
 SCRIPT = """\
@@ -92,7 +92,9 @@ def run_demo(
         killed_ns = _kill(chain.status(), "standby", "too")
         after = chain.wait_until(lambda status: status["mode"] == "damping", "damping", 5.0)
         _say(f"gaitd reports damping: {after['reason']}")
-        recovered = chain.wait_until(lambda status: bool(status["worker"]["ready"]), "a fresh worker", 10.0)
+        recovered = chain.wait_until(
+            lambda status: bool(status["worker"]["ready"]), "a fresh worker", START_TIMEOUT_S
+        )
         _say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
         result = chain.finish()
     summary = summarize(result, before, first_ns, killed_ns, output)
@@ -114,10 +116,8 @@ def summarize(
     result: ChainResult, before: dict[str, Any], first_ns: int, killed_ns: int, output: Path
 ) -> dict[str, Any]:
     """The demo's measurements: the walk up to the first death, the walk after it, then the second one."""
-    ticks = result.ticks
-    walked_on = Trace.load(output / "trace.npz").between(
-        result.simulator["start_monotonic_ns"], first_ns, killed_ns
-    )
+    ticks, began_ns = result.ticks, result.simulator["start_monotonic_ns"]
+    walked_on = Trace.load(output / "trace.npz").between(began_ns, first_ns, killed_ns)
     period_ns = before["period_s"] * 1e9
     index = ticks.first_damping_after(killed_ns)
     return {
@@ -130,11 +130,13 @@ def summarize(
         "age_us": age_us(ticks),
         "failover": {
             "kind": "worker kill -9",
+            "at_s": round((first_ns - began_ns) / 1e9, 3),
             "longest_gap_periods": round(ticks.longest_gap_ns(first_ns, killed_ns) / period_ns, 2),
             "falls_after": measure(walked_on, STICK_SPEED).falls,
         },
         "fault": {
             "kind": "standby kill -9",
+            "at_s": round((killed_ns - began_ns) / 1e9, 3),
             "reason": str(ticks.reason[index]) if index is not None else None,
             "to_damping_ms": round((int(ticks.time_ns[index]) - killed_ns) / 1e6, 3)
             if index is not None
