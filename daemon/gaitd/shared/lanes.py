@@ -62,7 +62,7 @@ def create_ring(kind: RingKind, number: int, shape: RingShape) -> int:
     A peer that could shrink it would kill whoever reads it next, so without seals there is none; and whoever
     may write it must not be able to seal it against the next one.
     """
-    fd = create_memory(f"gaitd-{kind.name.lower()}", shape.size, ring_head(kind, number, shape))
+    fd = create_memory(f"gaitd-ring-{kind.name.lower()}-{number}", shape.size, ring_head(kind, number, shape))
     try:
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except OSError as error:

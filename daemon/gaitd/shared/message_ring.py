@@ -22,6 +22,8 @@ _RECORD_HEAD = struct.Struct("<QII")
 """Index, length, checksum."""
 _RECORD_HEAD_BYTES = _RECORD_HEAD.size
 _LOW = 0xFFFFFFFF
+_MIX = 0x9E3779B1
+"""The index goes into the checksum times this: by itself, a change of the first bytes could undo its own."""
 
 
 class RingKind(enum.IntEnum):
@@ -68,7 +70,7 @@ class RingWriter:
             raise ValueError(f"a message of {length} bytes; there is room for 1 to {self._room}")
         index = self._counter[0] + 1 & 0xFFFFFFFFFFFFFFFF
         start = _RECORDS_AT + index % self._records * self._stride
-        record = _RECORD_HEAD.pack(index, length, zlib.crc32(data, index & _LOW)) + data
+        record = _RECORD_HEAD.pack(index, length, zlib.crc32(data, index * _MIX & _LOW)) + data
         self._mapped[start : start + len(record)] = record
         self._counter[0] = index
 
@@ -127,4 +129,4 @@ class RingReader:
             return None
         start += _RECORD_HEAD_BYTES
         data = bytes(self._mapped[start : start + length])
-        return data if zlib.crc32(data, index & _LOW) == checksum else None
+        return data if zlib.crc32(data, index * _MIX & _LOW) == checksum else None

@@ -70,11 +70,12 @@ inline constexpr CrcTables kCrc = makeCrcTables();
 
 }  // namespace detail
 
-/// The checksum of a message under its index: CRC-32 as zlib's, begun with the index instead of 0.
+/// The checksum of a message under its index: CRC-32 as zlib's, begun with a multiple of the index instead of 0. (With the
+/// index itself, a change of the first four bytes could undo that of the index.)
 inline std::uint32_t checksum(const void* data, std::size_t size, std::uint64_t index) noexcept {
     const auto& crc = detail::kCrc;
     const auto* next = static_cast<const std::uint8_t*>(data);
-    std::uint32_t rest = ~static_cast<std::uint32_t>(index);
+    std::uint32_t rest = ~static_cast<std::uint32_t>(index * 0x9e3779b1U);
     for (; size >= 8; size -= 8, next += 8) {  // Eight bytes at a time, by as many tables.
         std::uint32_t low = 0;
         std::uint32_t high = 0;
