@@ -97,7 +97,7 @@ class Inbox:
     def _drain(self, frames: list[Frame]) -> list[Frame]:
         if self._lanes is not None:
             self._lanes.take_into(frames, MAX_FRAMES)
-        while len(frames) < MAX_FRAMES and self._has_message():
+        while len(frames) < MAX_FRAMES and self._socket_has_message():
             frames.append(Frame(self._socket.recv(zmq.DONTWAIT), time.monotonic_ns()))
         return frames
 
@@ -125,6 +125,7 @@ class Inbox:
             self._epoll.poll(0)
 
     def _has_message(self) -> bool:
-        if self._lanes is not None and self._lanes.has_message:
-            return True
+        return (self._lanes is not None and self._lanes.has_message) or self._socket_has_message()
+
+    def _socket_has_message(self) -> bool:
         return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
