@@ -15,10 +15,11 @@ import pytest
 from gaitd.errors import InputError, ResourceError
 from gaitd.guardian.lanes import GREETING, Lanes
 from gaitd.shared.guard_memory import GuardMemory
-from gaitd.shared.lanes import LANES, command_shape, state_shape
+from gaitd.shared.lanes import LANES
 from gaitd.shared.memory import map_memory
-from gaitd.shared.message_ring import RingReader, RingWriter
 from gaitd.worker.lanes import Lanes as WorkerLanes
+from gaitd.worker.step import Frame
+from support.lane_client import LaneClient
 
 ROOM = 256
 
@@ -34,7 +35,7 @@ class Bench:
         self.worker = WorkerLanes(self.launch, self.guard)
 
     def states(self) -> list[bytes]:
-        frames: list = []  # type: ignore[type-arg]
+        frames: list[Frame] = []
         self.worker.take_into(frames, 64)
         return [frame.data for frame in frames]
 
@@ -42,25 +43,13 @@ class Bench:
         return self.guard.words.row("lanes").tolist()
 
 
-class Client:
-    """A controller's end."""
+class Client(LaneClient):
+    """A controller that is served at once."""
 
     def __init__(self, bench: Bench) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.connect(str(bench.directory / "shm.sock"))
+        super().__init__(bench.directory)
         bench.lanes.serve()
-        self.said, self.fds, _, _ = socket.recv_fds(self.socket, 512, 16)
-        if not self.fds:
-            return
-        state, self.wake, guard, command, self.worker_wake = self.fds
-        self.states = RingWriter(map_memory(state, writable=True), state_shape(ROOM))
-        self.commands = RingReader(map_memory(command, writable=False), command_shape(ROOM))
-        self.guardian = RingReader(map_memory(guard, writable=False), command_shape(ROOM))
-
-    def close(self) -> None:
-        self.socket.close()
-        for fd in self.fds:
-            os.close(fd)
+        self.said = self.take()
 
 
 @pytest.fixture
@@ -73,7 +62,7 @@ def bench() -> Iterator[Bench]:
 
 def test_states_go_to_the_worker_and_commands_come_back(bench: Bench) -> None:
     client = Client(bench)
-    assert client.said == GREETING
+    assert client.said == GREETING.decode()
     client.states.append(b"first state")  # before the worker has ever looked at this lane
     client.states.append(b"second state")
     assert bench.worker.has_message
@@ -82,7 +71,7 @@ def test_states_go_to_the_worker_and_commands_come_back(bench: Bench) -> None:
     bench.worker.send(b"command")
     bench.lanes.send(b"damping")
     assert (client.commands.take(), client.guardian.take()) == (b"command", b"damping")
-    assert os.eventfd_read(client.wake) == 2
+    assert os.eventfd_read(client.wake_fd) == 2
 
 
 def test_every_client_has_a_lane_of_its_own_and_hears_every_command(bench: Bench) -> None:
@@ -92,14 +81,14 @@ def test_every_client_has_a_lane_of_its_own_and_hears_every_command(bench: Bench
     assert bench.states() == [b"of 0", b"of 1", b"of 2"]
     bench.worker.send(b"to all")
     assert [client.commands.take() for client in clients] == [b"to all"] * 3
-    assert [os.eventfd_read(client.wake) for client in clients] == [1, 1, 1]
+    assert [os.eventfd_read(client.wake_fd) for client in clients] == [1, 1, 1]
 
 
 def test_a_flood_in_one_lane_is_taken_in_bounded_portions(bench: Bench) -> None:
     client = Client(bench)
     for number in range(200):
         client.states.append(b"%d" % number)
-    frames: list = []  # type: ignore[type-arg]
+    frames: list[Frame] = []
     bench.worker.take_into(frames, 10)
     assert [frame.data for frame in frames] == [b"%d" % number for number in range(137, 147)]
 
@@ -107,7 +96,7 @@ def test_a_flood_in_one_lane_is_taken_in_bounded_portions(bench: Bench) -> None:
 def test_a_lane_comes_back_empty_when_its_client_is_gone(bench: Bench) -> None:
     client = Client(bench)
     client.states.append(b"of the first one")
-    os.set_blocking(client.wake, True)
+    os.set_blocking(client.wake_fd, True)
     bench.worker.send(b"an old command")
     client.close()
     bench.lanes.serve()
@@ -117,9 +106,9 @@ def test_a_lane_comes_back_empty_when_its_client_is_gone(bench: Bench) -> None:
     assert bench.states() == []
     fresh.states.append(b"of the second one")
     assert bench.states() == [b"of the second one"]
-    assert not os.get_blocking(fresh.wake)
+    assert not os.get_blocking(fresh.wake_fd)
     with pytest.raises(BlockingIOError):
-        os.eventfd_read(fresh.wake)
+        os.eventfd_read(fresh.wake_fd)
 
 
 def test_a_fresh_worker_begins_behind_the_states_that_were_there_before_it(bench: Bench) -> None:
@@ -128,7 +117,7 @@ def test_a_fresh_worker_begins_behind_the_states_that_were_there_before_it(bench
     fresh = WorkerLanes(bench.launch, bench.guard)
     assert not fresh.has_message
     client.states.append(b"after")
-    frames: list = []  # type: ignore[type-arg]
+    frames: list[Frame] = []
     fresh.take_into(frames, 64)
     assert [frame.data for frame in frames] == [b"after"]
 
@@ -137,10 +126,10 @@ def test_when_all_lanes_are_taken_the_next_client_hears_what_to_do(bench: Bench)
     clients = [Client(bench) for _ in range(LANES)]
     late = Client(bench)
     assert late.fds == []
-    assert b"all 8 lanes of gaitd's shared memory are taken" in late.said
+    assert "all 8 lanes of gaitd's shared memory are taken" in late.said
     clients[3].close()
     bench.lanes.serve()
-    assert Client(bench).said == GREETING
+    assert Client(bench).said == GREETING.decode()
     assert sorted(bench.lane_words()) == [1, 2, 3, 5, 6, 7, 8, 9]
 
 
@@ -158,7 +147,8 @@ def test_a_client_that_says_something_or_hangs_up_at_once_costs_nothing(bench: B
 
 
 def test_no_client_can_shrink_seal_or_write_what_is_not_its_own(bench: Bench) -> None:
-    state, _, guard, command, _ = Client(bench).fds
+    client = Client(bench)
+    state, guard, command = client.state_fd, client.guard_fd, client.command_fd
     for fd in (state, guard, command):
         with pytest.raises(PermissionError if fd == state else OSError):
             os.ftruncate(fd, 64)
