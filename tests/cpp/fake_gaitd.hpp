@@ -17,6 +17,8 @@
 
 #include <gaitd/client.hpp>
 
+#include "fake_lanes.hpp"
+
 /// A fresh directory for sockets, removed with the object.
 class SocketDir {
 public:
@@ -95,7 +97,9 @@ public:
     std::atomic<std::uint64_t> raw_observations{0};
     std::atomic<std::uint64_t> malformed{0};
 
-    explicit FakeGaitd(const std::string& dir)
+    std::optional<FakeLanes> lanes;            ///< Of one with shared memory.
+
+    explicit FakeGaitd(const std::string& dir, bool shared_memory = false)
         : control_(context_, zmq::socket_type::router),
           state_(context_, zmq::socket_type::sub),
           command_(context_, zmq::socket_type::pub),
@@ -106,6 +110,10 @@ public:
         state_.bind("ipc://" + dir + "/state.sock");
         command_.bind("ipc://" + dir + "/command.sock");
         guard_.bind("ipc://" + dir + "/guard.sock");
+        if (shared_memory) {
+            lanes.emplace(dir);
+            endpoints.emplace_back(0, "shm", "shm", "shm");
+        }
         thread_ = std::thread([this] { run(); });
     }
 
@@ -164,27 +172,32 @@ public:
         return command;
     }
 
-    void sendAsWorker(const gaitd::CommandMessage& command) { send(command_, command); }
-    void sendAsGuardian(const gaitd::CommandMessage& command) { send(guard_, command); }
+    void sendAsWorker(const gaitd::CommandMessage& command) { sendAsWorker(encoded(command)); }
     void sendAsWorker(const std::string& bytes) {
         const std::lock_guard<std::mutex> lock(mutex_);
         command_.send(zmq::buffer(bytes), zmq::send_flags::dontwait);
+        if (lanes) lanes->sendAsWorker(bytes);
+    }
+    void sendAsGuardian(const gaitd::CommandMessage& command) {
+        const std::string bytes = encoded(command);
+        const std::lock_guard<std::mutex> lock(mutex_);
+        guard_.send(zmq::buffer(bytes), zmq::send_flags::dontwait);
+        if (lanes) lanes->sendAsGuardian(bytes);
     }
 
 private:
     using Packer = msgpack::packer<msgpack::sbuffer>;
 
-    void send(zmq::socket_t& socket, const gaitd::CommandMessage& command) {
+    static std::string encoded(const gaitd::CommandMessage& command) {
         std::array<char, 4096> buffer{};
-        const std::size_t size = gaitd::encodeCommand(command, kJoints, kJoints, buffer.data(), buffer.size());
-        const std::lock_guard<std::mutex> lock(mutex_);
-        socket.send(zmq::buffer(buffer.data(), size), zmq::send_flags::dontwait);
+        return {buffer.data(), gaitd::encodeCommand(command, kJoints, kJoints, buffer.data(), buffer.size())};
     }
 
     void run() {
         std::array<zmq::pollitem_t, 2> items{{{control_.handle(), 0, ZMQ_POLLIN, 0}, {state_.handle(), 0, ZMQ_POLLIN, 0}}};
         while (!stop_.load()) {
             zmq::poll(items.data(), items.size(), std::chrono::milliseconds(2));
+            if (lanes) lanes->serve();
             receiveStates();
             receiveRequests();
         }
@@ -192,24 +205,31 @@ private:
 
     void receiveStates() {
         zmq::message_t bytes;
-        while (state_.recv(bytes, zmq::recv_flags::dontwait)) {
-            gaitd::StateMessage message;
-            const gaitd::Refusal refusal = gaitd::decodeState(bytes.data(), bytes.size(), kJoints, message);
-            if (refusal == gaitd::Refusal::Type) {
-                ++raw_observations;
-                continue;
-            }
-            if (refusal != gaitd::Refusal::None) {
-                ++malformed;
-                continue;
-            }
-            {
-                const std::lock_guard<std::mutex> lock(mutex_);
-                last_state_ = message;
-            }
-            ++states;
-            if (answers_states.load() && message.session != 0) send(command_, answerTo(message));
+        while (state_.recv(bytes, zmq::recv_flags::dontwait)) takeState(bytes.data(), bytes.size());
+        while (lanes) {
+            const std::string state = lanes->takeState();
+            if (state.empty()) return;
+            takeState(state.data(), state.size());
         }
+    }
+
+    void takeState(const void* data, std::size_t size) {
+        gaitd::StateMessage message;
+        const gaitd::Refusal refusal = gaitd::decodeState(data, size, kJoints, message);
+        if (refusal == gaitd::Refusal::Type) {
+            ++raw_observations;
+            return;
+        }
+        if (refusal != gaitd::Refusal::None) {
+            ++malformed;
+            return;
+        }
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            last_state_ = message;
+        }
+        ++states;
+        if (answers_states.load() && message.session != 0) sendAsWorker(answerTo(message));
     }
 
     void receiveRequests() {

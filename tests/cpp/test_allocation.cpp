@@ -93,24 +93,27 @@ CASE(the_counter_counts) {
 }
 
 CASE(nothing_is_allocated_with_a_live_peer) {
-    SocketDir dir;
-    FakeGaitd gaitd(dir.path());
-    Config config;
-    config.endpoint_dir = dir.path();
-    config.joints = lite3Joints();
-    Client client(config);
-    client.hello(milliseconds(5000));
-    // Session 0, as while standing up: libzmq takes its queue's chunk of 256 messages once per connection.
-    const Walk warm_up = walk(client, 1000);
-    std::printf("  warm-up: %zu states, %zu allocations\n", warm_up.published, warm_up.allocations);
-    client.activate();
-    const Walk steady = walk(client, 20000);
-    std::printf("  steady: %zu states, %zu answered, %zu allocations\n", steady.published, steady.answered,
-                steady.allocations);
-    CHECK_EQUAL(steady.published, 20000U);
-    CHECK(steady.answered > 1000);
-    CHECK_EQUAL(steady.allocations, 0U);
-    CHECK_EQUAL(client.command(monotonicNow_ns()).mode, Mode::Active);
+    for (const Transport transport : {Transport::Zmq, Transport::Shm}) {
+        SocketDir dir;
+        FakeGaitd gaitd(dir.path(), transport == Transport::Shm);
+        Config config;
+        config.endpoint_dir = dir.path();
+        config.joints = lite3Joints();
+        config.transport = transport;
+        Client client(config);
+        client.hello(milliseconds(5000));
+        // Session 0, as while standing up: libzmq takes its queue's chunk of 256 messages once per connection.
+        const Walk warm_up = walk(client, 1000);
+        std::printf("  warm-up: %zu states, %zu allocations\n", warm_up.published, warm_up.allocations);
+        client.activate();
+        const Walk steady = walk(client, 20000);
+        std::printf("  steady: %zu states, %zu answered, %zu allocations\n", steady.published, steady.answered,
+                    steady.allocations);
+        CHECK_EQUAL(steady.published, 20000U);
+        CHECK(steady.answered > 1000);
+        CHECK_EQUAL(steady.allocations, 0U);
+        CHECK_EQUAL(client.command(monotonicNow_ns()).mode, Mode::Active);
+    }
 }
 
 CASE(nothing_is_allocated_without_gaitd) {

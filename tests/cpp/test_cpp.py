@@ -9,7 +9,10 @@ import pytest
 
 from support.cmake import run
 
-TESTS = ("codec", "latch", "robot_clock", "client", "route", "allocation", "policy_runner", "package")
+TESTS = (
+    "codec", "latch", "robot_clock", "ring", "client", "lane",
+    "route", "allocation", "policy_runner", "package",
+)  # fmt: skip
 
 
 def test_every_ctest_is_run_here(build: Path) -> None:

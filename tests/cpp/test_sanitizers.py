@@ -19,9 +19,9 @@ SOURCE = Path(__file__).parent
 REPOSITORY = SOURCE.parents[1]
 INCLUDE = REPOSITORY / "proto/cpp/include"
 
-TESTS = ("codec", "latch", "client", "route")
+TESTS = ("codec", "latch", "ring", "client", "lane", "route")
 """Those that replace no allocator of their own."""
-THREADED = ("client", "route", "policy_runner")
+THREADED = ("ring", "client", "lane", "route", "policy_runner")
 ADDRESS = "address,undefined"
 THREAD = "thread"
 VALGRIND = ("valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full")
@@ -33,6 +33,8 @@ ENVIRONMENT = {
 }
 WITHOUT_CHECK = ("gaitd/wire.hpp", "if (left() < bytes.size) return false;", "")
 """A blob may be longer than what is left of the message."""
+WITHOUT_BOUND = ("gaitd/ring.hpp", " || length > room_", "")
+"""A record may be longer than there is room for."""
 WITHOUT_ATOMIC = (
     "gaitd/link.hpp",
     "std::atomic<Activation> activation_{Activation::None};",
@@ -142,6 +144,12 @@ def test_under_valgrind(build: Path, test: str) -> None:
 def test_address_sanitizer_finds_a_planted_overflow(tmp_path: Path) -> None:
     program = planted(tmp_path, WITHOUT_CHECK, "codec", f"-fsanitize={ADDRESS}")
     assert "AddressSanitizer: heap-buffer-overflow" in run(program, *arguments(program), ok=False)
+
+
+@needs_clang
+def test_address_sanitizer_finds_a_planted_overflow_of_the_ring(tmp_path: Path) -> None:
+    program = planted(tmp_path, WITHOUT_BOUND, "ring", f"-fsanitize={ADDRESS}")
+    assert "AddressSanitizer: heap-buffer-overflow" in run(program, ok=False)
 
 
 @needs_clang

@@ -1,5 +1,6 @@
 // A libFuzzer target: every C++ reader of what comes from outside. The first byte chooses the reader, the second the
-// number of joints; the rest is the message. What a reader accepts must come out of its writer again.
+// number of joints; the rest is the message, or what a ring of shared memory holds. What a reader accepts must come out of
+// its writer again.
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 
 #include <gaitd/codec.hpp>
 #include <gaitd/control.hpp>
+#include <gaitd/ring.hpp>
 
 namespace {
 
@@ -67,6 +69,25 @@ void reply(const std::uint8_t* data, std::size_t size, std::size_t joints) {
     }
 }
 
+/// The bytes are a ring's memory behind its head; what it has must be a record of it with its checksum.
+void newest(const std::uint8_t* data, std::size_t size, std::size_t joints) {
+    const std::size_t room = 16 * joints;
+    std::vector<std::uint64_t> memory(ring::sizeOf(4, room) / 8);
+    const ring::Words words(memory.data(), 4, room);
+    ring::NewestReader reader(memory.data(), 4, room);
+    std::memcpy(memory.data() + ring::kCounterAt / 8, data, std::min(size, 8 * memory.size() - ring::kCounterAt));
+    const std::uint64_t index = *words.counter();
+    const std::size_t got = reader.take();
+    require(got <= room);
+    require(got == 0 || words.record(index)[1] == ring::tagOf(got, ring::checksum(reader.data(), got, index)));
+    require(got == 0 || std::memcmp(reader.data(), words.record(index) + 2, got) == 0);
+    ring::Writer writer(memory.data(), 4, room);
+    std::memset(writer.buffer(), 7, room);
+    writer.append(room);
+    writer.append(room);  // Whatever was there, a writer that goes on is heard.
+    require(reader.take() == room && std::memcmp(reader.data(), writer.buffer(), room) == 0);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -78,9 +99,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         std::memcpy(blob.data(), data + 4, size - 4);  // As long as the sender says, however short the blob is.
     }
 #endif
-    switch (data[0] % 3) {
+    switch (data[0] % 4) {
         case 0: state(data + 2, size - 2, joints); break;
         case 1: command(data + 2, size - 2, joints); break;
+        case 2: newest(data + 2, size - 2, joints); break;
         default: reply(data + 2, size - 2, joints); break;
     }
     return 0;

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.native import REPOSITORY
+from gaitd.shared.message_ring import RingShape
+from support.rings import written_ring
 
 ATHERIS_MISSING = (
     "atheris is missing: it has wheels for x86_64 and Python 3.10 to 3.13; pip install -e '.[dev]'"
@@ -53,7 +55,8 @@ def fuzz_native(program: Path, seconds: int, work: Path) -> Outcome:
         if vector["kind"] in kinds:
             header = bytes([kinds[vector["kind"]], vector["joints"] - 1])
             (corpus / f"vector-{index}").write_bytes(header + bytes.fromhex(vector["hex"]))
-    (corpus / "reply").write_bytes(b"\x02\x00" + _hello_reply())
+    (corpus / "ring").write_bytes(b"\x02\x07" + written_ring(RingShape(4, 128))[64:])
+    (corpus / "reply").write_bytes(b"\x03\x00" + _hello_reply())
     return _run(program.name, [str(program), str(corpus)], seconds, work)
 
 

@@ -19,12 +19,14 @@ from fuzz.oracle import Peers, is_command, is_raw_observation, is_reply, is_requ
 from fuzz.readers import PythonReaders
 from gaitd.bundle.read import decode_manifest, open_bundle
 from gaitd.errors import InputError
+from gaitd.shared.message_ring import RingReader, RingShape, RingWriter
 from gaitd.system.config import Config
 from gaitd.system.config_doc import documented
 from gaitd.system.config_files import load_config
 from gaitd.telemetry.channels import recorded_dtype
 from gaitd.telemetry.recording import Recording, RecordingInfo, read_recording, write_recording
 from support.bundles import npz, write_small_bundle
+from support.rings import written_ring
 
 Read = TypeVar("Read")
 MAX_ERROR_CHARACTERS = 5000
@@ -161,6 +163,26 @@ def recording(scratch: Path) -> Target:
     return Target(check, [stream.getvalue()])
 
 
+def ring(scratch: Path) -> Target:
+    """A ring of shared memory behind its head, as a worker reads it."""
+    shape = RingShape(4, 128)
+
+    def check(data: bytes) -> None:
+        memory = memoryview(bytearray(written_ring(shape)))
+        rest = data[: len(memory) - 64]
+        memory[64 : 64 + len(rest)] = rest
+        reader = RingReader(memory, shape)
+        for _ in range(2 * shape.records + 2):  # one look to doubt, one to give up
+            taken = reader.take()
+            assert taken is None or 0 < len(taken) <= shape.room
+        writer = RingWriter(memory, shape)
+        for _ in range(2):  # the counter may have been at its end
+            writer.append(b"goes on")
+        assert b"goes on" in (reader.take() for _ in range(2 * shape.records))
+
+    return Target(check, [written_ring(shape)[64:]])
+
+
 def planted(scratch: Path) -> Target:
     """A reader with a mistake that random bytes hardly ever meet, to see whether fuzzing finds it."""
 
@@ -182,5 +204,6 @@ def _read(reader: Callable[[], Read]) -> Read | None:
 
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
-    target.__name__: target for target in (messages, control, config, manifest, bundle, golden, recording)
+    target.__name__: target
+    for target in (messages, control, config, manifest, bundle, golden, recording, ring)
 }

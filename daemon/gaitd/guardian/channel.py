@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import zmq
 
+from gaitd.guardian.lanes import Lanes
 from gaitd.guardian.policies import JointOrder
 from gaitd.guardian.probe import Probe
 from gaitd.guardian.rules import GuardState
@@ -56,10 +57,18 @@ class ControlChannel:
     """Binds both endpoints; reads requests, sends replies, publishes the guardian's commands."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], access: AccessControl, period_ns: int, budget_ns: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        access: AccessControl,
+        period_ns: int,
+        budget_ns: int,
+        lanes: Lanes | None = None,
     ) -> None:
-        """``budget_ns``: for the requests of one call of ``serve``. Raises InputError when an endpoint
-        cannot be bound."""
+        """``budget_ns``: for the requests of one call of ``serve``. ``lanes``: where commands go, too.
+
+        Raises InputError when an endpoint cannot be bound.
+        """
+        self._lanes = lanes
         self._access = access
         self._budget_ns = budget_ns
         self._period_ns = period_ns
@@ -146,7 +155,10 @@ class ControlChannel:
             torque=zeros,
             action=zeros,
         )
-        self._guard.send(encode_command(command))
+        data = encode_command(command)
+        if self._lanes is not None:
+            self._lanes.send(data)
+        self._guard.send(data)
         self.probe.note_published(now_ns)
 
     def _receive(self, until_ns: int) -> _Waiting | None:

@@ -12,6 +12,7 @@ from gaitd.bundle import Bundle
 from gaitd.bundle.read import MANIFEST
 from gaitd.errors import printable
 from gaitd.shared.guard_memory import GuardMemory
+from gaitd.shared.lanes import LanesLaunch
 from gaitd.shared.launch import FollowLaunch, TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import create_memory, read_only
 from gaitd.shared.processes import policy_in
@@ -32,6 +33,7 @@ def worker_launch(
     memory: WorkerMemory,
     lifeline_fd: int,
     follow: FollowLaunch | None,
+    lanes: LanesLaunch | None,
 ) -> Launch:
     """The worker writes its slot's memory and reads the guardian's, and those of whom it follows."""
     guard_fd = read_only(guard.fd)
@@ -49,10 +51,11 @@ def worker_launch(
             config=config,
             policy_index=policy_in(slot),
             follow=follow,
+            lanes=lanes,
         )
         return msgspec.json.encode(launch).decode()
 
-    own = [guard_fd, memory.fd, lifeline_fd]
+    own = [guard_fd, memory.fd, lifeline_fd, *(lanes.fds if lanes is not None else ())]
     if follow is None:
         return argument, own
     return argument, [*own, *(other.memory_fd for other in follow.others.values()), follow.wake_fd]

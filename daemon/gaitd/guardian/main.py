@@ -11,7 +11,7 @@ import secrets
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
 from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.event_log import keep_events_of
+from gaitd.guardian.lanes import Lanes
 from gaitd.guardian.launches import telemetry_launch
 from gaitd.guardian.readiness import StandbyReadiness
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
@@ -32,8 +33,9 @@ from gaitd.guardian.status import describe
 from gaitd.guardian.succession import Succession
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
-from gaitd.guardian.workers import Workers, plan_workers
+from gaitd.guardian.workers import Plan, Workers, plan_workers
 from gaitd.shared import lease
+from gaitd.shared.frame_ring import message_bytes
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.processes import (
     GUARDIAN,
@@ -112,7 +114,8 @@ class Guardian:
             config, bundle, backends, has_onnx=has_onnxruntime(), memory_bytes=available_bytes()
         )
         plans = plan_workers(bundle, beside, backends, rows, standby=self._standby_choice.on)
-        self._workers = Workers(plans, config, self._guard, self._start)
+        self._lanes = self._open_lanes(plans) if config.daemon.transport == "shm" else None
+        self._workers = Workers(plans, config, self._guard, self._start, self._lanes)
         self._worker = self._workers.by_slot[WORKER_SLOT]
         self._choice = self._worker.choice
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
@@ -121,6 +124,7 @@ class Guardian:
             AccessControl(self._context, config),
             self._period_ns,
             self._period_ns // TICKS_PER_PERIOD // REQUESTS_SHARE,
+            self._lanes,
         )
         self._silence_ns = 0
         """For how long nothing has got through the guardian's own sockets."""
@@ -134,6 +138,7 @@ class Guardian:
             slots=list(plans),
             beside=beside,
             view=self._view,
+            shared_memory=self._lanes is not None,
         )
         self._succession = Succession(
             self._sessions, self._workers, self._guard, self._limits, config.switch.blend_steps, self._apply
@@ -202,6 +207,8 @@ class Guardian:
     def _wake(self, now_ns: int) -> None:
         """One look at everything, deaths first."""
         self._look_after_workers(now_ns)
+        if self._lanes is not None:
+            self._lanes.serve()
         requests, refused = self._channel.serve(self._answer)
         self._words["control_requests"] += requests
         self._words["control_refused"] += refused
@@ -220,6 +227,11 @@ class Guardian:
         self._children.restart_if_dead(self._telemetry, now_ns)
         self._watch_degradation(now_ns)
         self._feed_watchdog(now_ns)
+
+    def _open_lanes(self, plans: Mapping[int, Plan]) -> Lanes:
+        dim = max(plan.bundle.pipeline().builder.dim for plan in plans.values())
+        directory = Path(self._config.daemon.runtime_dir)
+        return Lanes(directory, message_bytes(len(self._joints), dim), list(plans), self._guard)
 
     def _answer(self, peer: bytes, request: Request) -> Reply:
         """Answer, and make it true before the controller reads it."""
@@ -421,6 +433,8 @@ class Guardian:
             self._next_publish_ns = 0
             time.sleep(self._period_ns / 1e9)
         self._children.end()
+        if self._lanes is not None:
+            self._lanes.close()
         if self._channel.probe.silence_ns(time.monotonic_ns()) <= self._limits.deadline_ns:
             self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")

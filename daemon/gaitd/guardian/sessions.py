@@ -19,12 +19,13 @@ from gaitd.guardian import failover, rules, switching
 from gaitd.guardian.policies import Policy
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.policy.joints import check_same_joints
+from gaitd.shared.lanes import SHM_CHANNEL
 from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT, WORKER_SLOT, policy_in
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.control import Activate, Damp, Hello, Release, Reply, Request, Status, Switch, read_body
 from gaitd.wire.endpoints import slot_channels
 from gaitd.wire.frame import WireError
-from gaitd.wire.generated import TRANSPORT, Mode, Reason
+from gaitd.wire.generated import SHM_TRANSPORT, TRANSPORT, Mode, Reason
 
 MAX_CONTROLLERS = 16
 """Connections whose hello is remembered; the one heard of longest ago is forgotten first."""
@@ -61,11 +62,13 @@ class Sessions:
         slots: Sequence[int] = (WORKER_SLOT,),
         beside: Sequence[Bundle] = (),
         view: Callable[[int], WorkerView | None] = lambda slot: None,
+        shared_memory: bool = False,
     ) -> None:
         """``first_session`` must be unlike those of earlier runs; ``status`` fills the status reply.
 
         ``slots``: of the workers that there are. ``beside``: further policies, which agree with the first
         one (gaitd.bundle.together). ``view``: what the worker in a slot says of itself; None: not ready.
+        ``shared_memory``: it is served as a transport.
         """
         self.state = GuardState(since_ns=now_ns)
         self._policies = [Policy(each) for each in (bundle, *beside)]
@@ -88,6 +91,9 @@ class Sessions:
             for slot in slots
             for state, command in [slot_channels(slot)]
         ]
+        if shared_memory:
+            at = {"transport": SHM_TRANSPORT, "state": SHM_CHANNEL, "command": SHM_CHANNEL}
+            self._endpoints += [{"slot": slot, **at} for slot in slots]
         self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
         self._owner: bytes = b""
         self._damped_by = ""

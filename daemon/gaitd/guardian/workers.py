@@ -10,6 +10,7 @@ from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
 from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
+from gaitd.guardian.lanes import Lanes
 from gaitd.guardian.launches import worker_launch
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.shared.guard_memory import GuardMemory
@@ -60,8 +61,9 @@ class Workers:
         config: Config,
         guard: GuardMemory,
         start: Callable[[Child, int], None],
+        lanes: Lanes | None,
     ) -> None:
-        """``plans``: by slot."""
+        """``plans``: by slot. ``lanes``: the shared-memory transport, where it is served."""
         self.by_slot: dict[int, WorkerProcess] = {}
         self.standby_is_ready = False
         """It could take over, or has (gaitd.guardian.readiness)."""
@@ -71,7 +73,17 @@ class Workers:
         for slot, plan in plans.items():
             follow = self._follow(slot, plans, memories)
             lifeline_fd, memory, bundle = create_lifeline(), memories[slot], plan.bundle
-            launch = worker_launch(bundle, plan.backends, config, slot, guard, memory, lifeline_fd, follow)
+            launch = worker_launch(
+                bundle,
+                plan.backends,
+                config,
+                slot,
+                guard,
+                memory,
+                lifeline_fd,
+                follow,
+                None if lanes is None else lanes.launch(slot),
+            )
             child, choice = Child(plan.row, *launch), BackendChoice(plan.backends)
             self.by_slot[slot] = WorkerProcess(child, choice, memory, map_lifeline(lifeline_fd), start, slot)
 

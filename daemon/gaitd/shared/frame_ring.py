@@ -16,14 +16,19 @@ _HEAD_BYTES = 160
 _HEAD = struct.Struct("<4Q")
 
 
+def message_bytes(joint_count: int, observation_dim: int) -> int:
+    """Bytes that a STATE, a RAW_OBSERVATION or a COMMAND has at most, in whole words."""
+    values = max(16 + 3 * joint_count, observation_dim + 2 * joint_count, 6 * joint_count)
+    return (_HEAD_BYTES + 4 * values + 7) // 8 * 8
+
+
 def frame_record_dtype(joint_count: int, observation_dim: int) -> np.dtype[Any]:
     """One message as it came; a longer one than any that the contract knows is cut.
 
     ``step_ns``: when the step that it belongs to began, the same for all messages of one step; 0 without a
     session. ``length``: what the message had.
     """
-    values = max(16 + 3 * joint_count, observation_dim + 2 * joint_count)
-    size = (_HEAD_BYTES + 4 * values + 7) // 8 * 8
+    size = message_bytes(joint_count, observation_dim)
     numbers = [(name, "<u8") for name in ("received_ns", "step_ns", "epoch", "length")]
     return record_of([*numbers, ("data", "u1", (size,))])
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gaitd.shared import events, memory
 from gaitd.shared.checked_block import CheckedBlock, size_of
 from gaitd.shared.events import EventRing
+from gaitd.shared.lanes import LANES
 from gaitd.shared.memory import Words, aligned
 from gaitd.shared.processes import WORKERS
 from gaitd.wire.generated import MAX_JOINTS, Reason
@@ -38,9 +39,11 @@ GUARD_WORDS = {
     "control_refused": 1,
     "peers_disconnected": 1,
     "damping_by_reason": len(Reason),
+    "lanes": LANES,
 }
 """Name and number of 8-byte words; of workers by slot. ``holder``: the slot that the session is with.
-``switches``: changes of policy within a session."""
+``switches``: changes of policy within a session. ``lanes``: of each, the number of the connection that has
+it, counted from 1; 0: it is free."""
 
 _SESSION = np.dtype(
     [

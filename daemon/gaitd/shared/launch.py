@@ -8,6 +8,7 @@ import msgspec
 
 from gaitd.backends import BackendName
 from gaitd.errors import ReplacedError
+from gaitd.shared.lanes import LanesLaunch
 from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.system.config import Config, Metrics, Recorder
 
@@ -52,6 +53,8 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """Index of its policy among those of this gaitd."""
     follow: FollowLaunch | None
     """None: it follows nobody."""
+    lanes: LanesLaunch | None
+    """None: there is no shared-memory transport."""
 
 
 class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):

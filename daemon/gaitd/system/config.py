@@ -39,6 +39,9 @@ class Daemon(_Section, frozen=True, kw_only=True):
     C library, rknnlite goes through its Python package; gaitctl selftest --compare shows the difference."""
     npu_core: Literal["0", "1", "2"] = "0"
     """The NPU core that runs the model."""
+    transport: Literal["zmq", "shm"] = "zmq"
+    """shm: controllers on this machine may exchange states and commands through shared memory, which is
+    faster than sockets; ZeroMQ is served beside it. zmq: only ZeroMQ."""
     keep_warm_s: Annotated[float, msgspec.Meta(gt=0, le=2.5)] = 1.0
     """Without a session, infer this often: the NPU powers down after 3 s of idling."""
     rehearsal: bool = False

@@ -58,7 +58,11 @@ RECONNECT_MS = 5
 REMOTE_RECONNECT_MS = 100
 """The same over TCP, where each attempt costs the robot a handshake."""
 TRANSPORT = "zmq"
-"""The only transport of an endpoint today."""
+"""An endpoint's transport over ZeroMQ."""
+SHM_TRANSPORT = "shm"
+"""An endpoint's transport over shared memory: `state` and `command` name the one Unix socket that hands it out."""
+RING_MAGIC = 3_559_939_806_235_025_767
+"""A ring's first word: `gaitdrg1`."""
 JOINT_TARGET = "position"
 """The only thing that a joint can be told to follow today."""
 HEARTBEAT_MS = 1_000

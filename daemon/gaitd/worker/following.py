@@ -18,6 +18,7 @@ from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Config
 from gaitd.worker.follower import Follower, Other
+from gaitd.worker.lanes import Lanes
 from gaitd.worker.loop import Worker
 from gaitd.worker.step import Frame, Outcome, PolicyStep
 
@@ -38,12 +39,13 @@ class FollowingWorker(Worker):
         memory: WorkerMemory,
         config: Config,
         policy: int = 0,
+        lanes: Lanes | None = None,
         *,
         others: Mapping[int, Other],
         wake_fd: int,
     ) -> None:
         """``others``: by slot. ``wake_fd``: an eventfd, readable when the lease has come."""
-        super().__init__(bundle, backend, slot, guard, memory, config, policy)
+        super().__init__(bundle, backend, slot, guard, memory, config, policy, lanes)
         self._others = others
         self._head_start_ns = round(HEAD_START * bundle.manifest.period_ns)
         self._wake_fd = wake_fd

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Callable
 
 import zmq
 
 from gaitd.system.wait import wait_readable
+from gaitd.worker.lanes import Lanes
 from gaitd.worker.step import Frame
 
 MAX_FRAMES = 64
@@ -21,7 +23,7 @@ LEAD_STEPS = 2
 
 
 class Inbox:
-    """The state socket. Its wait is at most one control period."""
+    """The state socket, and shared memory where it is served. Its wait is at most one control period."""
 
     def __init__(
         self,
@@ -29,6 +31,7 @@ class Inbox:
         period_ns: int,
         anticipate_ns: int,
         rehearse: Callable[[Frame], None],
+        lanes: Lanes | None = None,
     ) -> None:
         """``anticipate_ns``: how long before a state is due the worker warms up and stops sleeping; 0: never.
 
@@ -37,6 +40,15 @@ class Inbox:
         socket.set(zmq.SUBSCRIBE, b"")
         socket.set(zmq.RCVTIMEO, max(1, period_ns // 1_000_000))
         self._socket = socket
+        self._lanes = lanes
+        self._epoll: select.epoll | None = None
+        self._wait_fd = int(socket.FD)
+        if lanes is not None:
+            self._epoll = select.epoll()
+            self._epoll.register(socket.FD, select.EPOLLIN)
+            # Edge-triggered: nothing has to be read from it, and each write wakes anew.
+            self._epoll.register(lanes.wake_fd, select.EPOLLIN | select.EPOLLET)
+            self._wait_fd = self._epoll.fileno()
         self._period_ns = period_ns
         self._anticipate_ns = anticipate_ns
         self._rehearse = rehearse
@@ -63,6 +75,10 @@ class Inbox:
         last, self._last = self._last, None
         if last is not None:
             self._anticipate(last)
+        if self._epoll is not None:
+            if not self._has_message():
+                self._epoll.poll(self._period_ns / 1e9)
+            return self._drain([])
         try:
             data = self._socket.recv()
         except zmq.Again:
@@ -71,14 +87,17 @@ class Inbox:
 
     def receive_until(self, end_ns: int, wake_fd: int) -> list[Frame]:
         """The messages that wait, when there are some; none at ``end_ns``, or when the eventfd wakes."""
+        self._settle()
         wait_s = (end_ns - time.monotonic_ns()) / 1e9
         waits = not self._has_message() and wait_s > 0
-        if waits and wake_fd in wait_readable([self._socket.FD, wake_fd], wait_s):
+        if waits and wake_fd in wait_readable([self._wait_fd, wake_fd], wait_s):
             os.eventfd_read(wake_fd)
         return self._drain([])
 
     def _drain(self, frames: list[Frame]) -> list[Frame]:
-        while len(frames) < MAX_FRAMES and self._has_message():
+        if self._lanes is not None:
+            self._lanes.take_into(frames, MAX_FRAMES)
+        while len(frames) < MAX_FRAMES and self._socket_has_message():
             frames.append(Frame(self._socket.recv(zmq.DONTWAIT), time.monotonic_ns()))
         return frames
 
@@ -95,9 +114,18 @@ class Inbox:
 
     def _sleeps_until(self, end_ns: int) -> bool:
         """False when something came before, or there is no time to sleep."""
+        self._settle()
         asleep_s = (end_ns - time.monotonic_ns()) / 1e9
         # The descriptor tells that something came, not what: a second look is needed either way.
-        return asleep_s > 0 and not wait_readable([self._socket.FD], asleep_s)
+        return asleep_s > 0 and not self._has_message() and not wait_readable([self._wait_fd], asleep_s)
+
+    def _settle(self) -> None:
+        """What an eventfd has told until now is about states that the next look finds."""
+        if self._epoll is not None:
+            self._epoll.poll(0)
 
     def _has_message(self) -> bool:
+        return (self._lanes is not None and self._lanes.has_message) or self._socket_has_message()
+
+    def _socket_has_message(self) -> bool:
         return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)

@@ -31,6 +31,7 @@ from gaitd.wire.frame import WireError
 from gaitd.wire.generated import MAX_MESSAGE_BYTES, CauseKind
 from gaitd.worker.answer import Answerer
 from gaitd.worker.inbox import STATE_QUEUE, Inbox
+from gaitd.worker.lanes import Lanes
 from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, PolicyStep
 
@@ -50,10 +51,11 @@ class Worker:
         memory: WorkerMemory,
         config: Config,
         policy: int = 0,
+        lanes: Lanes | None = None,
     ) -> None:
         """Bind the endpoints: from here on, controllers reach this worker. Raises InputError.
 
-        ``policy``: the index of the bundle's among those of this gaitd.
+        ``policy``: the index of the bundle's among those of this gaitd. ``lanes``: shared memory beside them.
         """
         realtime = config.realtime
         period_ns = bundle.manifest.period_ns
@@ -80,13 +82,14 @@ class Worker:
         anticipate_ns = min(round(realtime.anticipate_ms * 1e6), period_ns // 4) if anticipates else 0
         state_channel, command_channel = slot_channels(slot)
         states = self._access.open(zmq.SUB, state_channel, STATE_QUEUE, MAX_MESSAGE_BYTES)
-        self._inbox = Inbox(states, period_ns, anticipate_ns, self._rehearse)
+        self._inbox = Inbox(states, period_ns, anticipate_ns, self._rehearse, lanes)
         commands = self._access.open(zmq.XPUB, command_channel, MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
         bound = self._access.bound
         limits = PeerLimits(bound, MAX_GROWTH_BYTES)
         self._commands = CommandPublisher(commands, bound[command_channel], limits)
         self._model = TimedModel(backend, self._words)
-        self._answerer = Answerer(guard, memory, self._model, period_ns, self._commands.send)
+        send = self._commands.send if lanes is None else _both(lanes.send, self._commands.send)
+        self._answerer = Answerer(guard, memory, self._model, period_ns, send)
         memory.steps.settle()  # what a worker before this one left open stays as it is
         self._words["busy_since_ns"] = self._words["errors_in_a_row"] = 0
         self._words["heartbeat_ns"] = time.monotonic_ns()
@@ -202,6 +205,14 @@ class Worker:
         if now_ns - self._warmed_ns >= self._keep_warm_ns:
             self._warmed_ns = now_ns
             self._model.infer(np.zeros(self._observation_dim, np.float32))
+
+
+def _both(first: Callable[[bytes], None], second: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def send(data: bytes) -> None:
+        first(data)
+        second(data)
+
+    return send
 
 
 def _commit_nothing() -> None:

@@ -34,6 +34,7 @@ from gaitd.system.realtime import (
 )
 from gaitd.worker.follower import Other
 from gaitd.worker.following import FollowingWorker
+from gaitd.worker.lanes import Lanes
 from gaitd.worker.loop import Worker
 
 
@@ -56,7 +57,8 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
         backend = FailingBackend(backend)
     for kind in NPU_MEMORY:
         memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
-    common = bundle, backend, launch.slot, guard, memory, config, launch.policy_index
+    lanes = None if launch.lanes is None else Lanes(launch.lanes, guard)
+    common = bundle, backend, launch.slot, guard, memory, config, launch.policy_index, lanes
     if launch.follow is None:
         worker = Worker(*common)
     else:

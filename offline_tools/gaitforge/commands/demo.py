@@ -36,6 +36,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--changes", type=int, default=2, help="so many changes, with --beside (default: %(default)s)"
     )
+    parser.add_argument(
+        "--transport",
+        choices=("zmq", "shm"),
+        default="zmq",
+        help="how states and commands travel: ZeroMQ, or shared memory (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -48,4 +54,12 @@ def run(args: argparse.Namespace) -> None:
         return
     from gaitforge.stack.demo import run_demo
 
-    run_demo(args.bundle, args.controller, args.output, args.seed, mjcf=args.mjcf, terrain=args.terrain)
+    run_demo(
+        args.bundle,
+        args.controller,
+        args.output,
+        args.seed,
+        mjcf=args.mjcf,
+        terrain=args.terrain,
+        transport=args.transport,
+    )

@@ -18,9 +18,9 @@ from gaitd.ctl.rehearse.threads import IO_THREAD, paused_thread, thread_named
 from gaitd.errors import GaitdError
 from gaitd.wire.codec import encode_state
 from gaitd.wire.generated import Reason
-from gaitforge.faults import memory, peers
+from gaitforge.faults import memory, peers, rings
 from gaitforge.faults.disk import RECORDING, full_disk
-from gaitforge.faults.fault import Fault
+from gaitforge.faults.fault import PLAIN, Fault
 from gaitforge.faults.rig import PINNED, WORKER_NAMES, Rig, Setting
 from gaitforge.faults.shared_memory import GUARD_FILE, WORKER_FILE
 
@@ -28,6 +28,9 @@ TAMPERED = Setting("tampered", tampered=True)
 LOADED = Setting("loaded", config=PINNED)
 STANCE = Setting("stance", stance_s=0.3)
 STANDBY = Setting("standby", config='[standby]\nmode = "on"\n')
+SHM = Setting("shm", transport="shm")
+SHM_STANDBY = replace(STANDBY, name="shm-standby", transport="shm")
+SHM_ALONE = Setting("shm-controller", transport="shm")
 ALONE = Setting("controller")
 """A killed controller takes its log with it, so these share a chain with no others."""
 
@@ -481,6 +484,50 @@ CHANNEL_FAULTS = tuple(
     )
 )  # fmt: skip
 
+OVER_SHM = (
+    "worker: kill -9", "worker: segfault in a C library", "worker: killed between staging and sending",
+    "worker: killed between sending and marking", "worker: stopped (SIGSTOP)",
+    "worker and telemetry: stopped, as if uninterruptible", "inference hangs 30 ms, lock held",
+    "inference hangs for ever, lock held", "inference slower by 1 period",
+    "guardian: kill -9 (all of gaitd goes)", "guardian: stopped (SIGSTOP)",
+    "gaitd: all processes killed at once", "gaitd: SIGTERM while the robot walks", "gaitctl damp",
+    "shared memory: worker's memory overwritten at random",
+    "shared memory: guardian's memory overwritten at random", "second controller: activate, states, release",
+    "malformed messages to every socket", "flood of states", "gaitd: the control socket's file is deleted",
+    "with standby: worker: kill -9", "with standby: worker: stopped (SIGSTOP)",
+    "with standby: worker and standby: killed at once", "controller: kill -9",
+    "controller: killed and started again mid-session", "controller: stopped (SIGSTOP)",
+)  # fmt: skip
+"""Faults whose messages go the other way as well."""
+SHM_SETTINGS = {PLAIN: SHM, STANDBY: SHM_STANDBY, ALONE: SHM_ALONE}
+
+SHM_FAULTS = (
+    *(
+        replace(fault, name=f"over shared memory: {fault.name}", setting=SHM_SETTINGS[fault.setting])
+        for fault in (*WORKER_FAULTS, *GAITD_FAULTS, *STANDBY_FAULTS, *CONTROLLER_FAULTS)
+        if fault.name in OVER_SHM
+    ),
+    *(
+        Fault(f"over shared memory: {name}", inject, reasons, either=either, setting=SHM)
+        for name, inject, reasons, either in (
+            ("every ring truncated from outside", rings.truncate, frozenset(), False),
+            ("states overwritten at random, once", rings.scramble(rings.STATES),
+             LOST | INVALID | CLIENT, True),
+            ("commands overwritten at random, once", rings.scramble(rings.COMMANDS), CLIENT, True),
+            ("every ring overwritten at random, once", rings.scramble(rings.EVERYTHING),
+             LOST | INVALID | CLIENT, True),
+            ("states overwritten again and again", rings.scramble(rings.STATES, rings.FOR_S),
+             LOST | INVALID | CLIENT, False),
+            ("commands overwritten again and again", rings.scramble(rings.COMMANDS, rings.FOR_S),
+             CLIENT, False),
+            ("states never announced", rings.freeze_counter(rings.STATES), LOST | CLIENT, True),
+            ("commands never announced", rings.freeze_counter(rings.COMMANDS), CLIENT, True),
+            ("others take every lane that is left", rings.crowd, frozenset(), False),
+            ("the socket's file is deleted", rings.delete_socket, frozenset(), False),
+        )
+    ),
+)  # fmt: skip
+
 HOGS = _stress("--cpu", "4")
 LOAD_FAULTS = (
     *(
@@ -500,7 +547,7 @@ LOAD_FAULTS = (
 
 FAULTS = (
     *WORKER_FAULTS, *STANDBY_FAULTS, *GAITD_FAULTS, *STANCE_FAULTS, *CONTROLLER_FAULTS, *CHANNEL_FAULTS,
-    *LOAD_FAULTS,
+    *LOAD_FAULTS, *SHM_FAULTS,
 )  # fmt: skip
 QUICK = (
     "worker: kill -9",
@@ -509,5 +556,7 @@ QUICK = (
     "action NaN, once",
     "guardian: kill -9 (all of gaitd goes)",
     "malformed messages to every socket",
+    "over shared memory: worker: kill -9",
+    "over shared memory: commands overwritten again and again",
 )
 """A few rows of every kind, for the test suite."""

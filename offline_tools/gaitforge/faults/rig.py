@@ -62,6 +62,8 @@ class Setting:
     """gaitd.toml; {scratch} stands for a directory of the chain's own."""
     stance_s: float = 0.0
     """guard.stance_s: damping begins so much later."""
+    transport: str = "zmq"
+    """How states and commands travel."""
 
 
 @dataclass
@@ -150,11 +152,12 @@ class Rig:
                 config += f'[recorder]\ndirectory = "{self.recordings}"\nafter_s = 2\nkeep = 1000\n'
             if self.setting.stance_s:
                 config += f"[guard]\nstance_s = {self.setting.stance_s}\n"
+            config += f'[daemon]\ntransport = "{self.setting.transport}"\n'
             (scratch / "gaitd.toml").write_text(config)
             self._outer = scratch / "proxy"
             lies_s = STAND_UP_AGAIN_S + self.setting.stance_s
             options = ["--stand-up", str(STAND_UP_S), "--stand-up-again", str(lies_s)]
-            options += ["--seconds", str(self._walk.seconds)]
+            options += ["--seconds", str(self._walk.seconds), "--transport", self.setting.transport]
             if self.setting.tampered:
                 options += ["--endpoint-dir", str(self._outer)]
             self.chain = Chain(

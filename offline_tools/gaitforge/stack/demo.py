@@ -47,8 +47,11 @@ def run_demo(
     backend: str = "auto",
     mjcf: Path | None = None,
     terrain: str = "flat",
+    transport: str = "zmq",
 ) -> None:
     """Run the demo; ``gaitd`` is the program that runs in gaitd's place, ``mjcf`` a model of another robot.
+
+    ``transport``: how states and commands travel.
 
     Raises GateError naming what did not happen, GaitdError when a process did not start.
     """
@@ -56,7 +59,7 @@ def run_demo(
     script = output / "script.csv"
     script.write_text(SCRIPT)
     config = output / "gaitd.toml"
-    config.write_text(STANDBY)
+    config.write_text(f'{STANDBY}[daemon]\ntransport = "{transport}"\n')
     chain = Chain(
         bundle=bundle,
         controller=controller,
@@ -67,6 +70,7 @@ def run_demo(
         mjcf=mjcf,
         terrain=terrain,
         simulator_options=["--png", str(output / "walk.png")],
+        controller_options=["--transport", transport],
     )
     _say("starting gaitd, the simulated robot and the C++ controller ...")
     with chain:

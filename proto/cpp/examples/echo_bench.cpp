@@ -33,6 +33,7 @@ const char* const kUsage = R"(usage: echo_bench serve|bare|gaitd [options]
   gaitd   measures against a running gaitd (a Lite3 policy)
   --endpoint-dir DIR   (default /run/gaitd)
   --robot HOST[:PORT]  (role gaitd) over TCP instead, with --server-key FILE and --key FILE
+  --transport zmq|shm  (role gaitd) how states and commands travel (default zmq)
   --rate HZ            round trips per second (default 1 / the control period, 83.3)
   --count N            round trips that are measured (default 500)
   --warm-up N          round trips before those (default 50)
@@ -204,6 +205,7 @@ private:
         gaitd::Config config;
         config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
         config.remote = remoteOf(options);
+        config.transport = transportOf(options);
         config.controller = "echo_bench";
         config.io_priority = options.integer("--priority", 0);
         config.joints = joints();
@@ -271,7 +273,7 @@ int main(int argc, char** argv) {
         if (argc < 2) throw std::invalid_argument("a role is needed");
         const Options options(
             argc - 1, argv + 1,
-            {"--endpoint-dir", "--robot", "--server-key", "--key", "--rate", "--count", "--warm-up", "--priority",
+            {"--endpoint-dir", "--transport", "--robot", "--server-key", "--key", "--rate", "--count", "--warm-up", "--priority",
              "--cpu", "--samples"},
             {});
         return run(argv[1], options);

@@ -48,6 +48,7 @@ constexpr float kFolded_rad[] = {0.0F, -1.35F, 2.55F};  // HipX, HipY, Knee of a
 
 const char* const kUsage = R"(usage: lite3_controller [options]
   --endpoint-dir DIR             gaitd's sockets (default /run/gaitd)
+  --transport zmq|shm            how states and commands travel (default zmq)
   --robot HOST[:PORT]            gaitd over TCP instead, with both keys:
   --server-key FILE              its public key, ROBOT.pub
   --key FILE                     this controller's secret key, NAME.key
@@ -408,6 +409,7 @@ int run(const Options& options) {
     gaitd::Config config;
     config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
     config.remote = remoteOf(options);
+    config.transport = transportOf(options);
     config.controller = "lite3_controller";
     config.joints = jointNames(options);
     config.io_priority = options.integer("--priority", 0);
@@ -458,7 +460,7 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);  // Whoever reads the lines may go; the robot stays.
     try {
         const Options options(argc, argv,
-                              {"--endpoint-dir", "--robot", "--server-key", "--key", "--state-port", "--command-port",
+                              {"--endpoint-dir", "--transport", "--robot", "--server-key", "--key", "--state-port", "--command-port",
                                "--operator-port", "--joints", "--hello-timeout", "--seconds", "--stand-up",
                                "--stand-up-again", "--exit-on-damping-after", "--log", "--priority", "--cpu", "--select"},
                               {"--release-at-end", "--switchable", "--help"});

@@ -1,10 +1,11 @@
-// --robot HOST[:PORT], --server-key FILE and --key FILE: gaitd over TCP.
+// --robot HOST[:PORT], --server-key FILE and --key FILE: gaitd over TCP. --transport zmq|shm: how states travel.
 #pragma once
 
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 
+#include <gaitd/data_path.hpp>
 #include <gaitd/route.hpp>
 
 #include "options.hpp"
@@ -29,4 +30,12 @@ inline gaitd::Remote remoteOf(const Options& options) {
         remote.port = static_cast<std::uint16_t>(port);
     }
     return remote;
+}
+
+/// Throws std::invalid_argument.
+inline gaitd::Transport transportOf(const Options& options) {
+    const std::string name = options.text("--transport", "zmq");
+    if (name == "zmq") return gaitd::Transport::Zmq;
+    if (name == "shm") return gaitd::Transport::Shm;
+    throw std::invalid_argument("--transport is zmq or shm, not `" + name + "`");
 }

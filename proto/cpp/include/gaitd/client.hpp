@@ -26,6 +26,7 @@
 #include <gaitd/account.hpp>
 #include <gaitd/codec.hpp>
 #include <gaitd/control.hpp>
+#include <gaitd/data_path.hpp>
 #include <gaitd/errors.hpp>
 #include <gaitd/fork.hpp>
 #include <gaitd/latch.hpp>
@@ -35,7 +36,6 @@
 #include <gaitd/pool.hpp>
 #include <gaitd/realtime.hpp>
 #include <gaitd/route.hpp>
-#include <gaitd/sockets.hpp>
 #include <gaitd/time.hpp>
 #include <gaitd/watchdog.hpp>
 
@@ -44,6 +44,7 @@ namespace gaitd {
 struct Config {
     std::string endpoint_dir = "/run/gaitd";   ///< Where gaitd keeps its sockets.
     Remote remote;                             ///< With a host: over TCP instead.
+    Transport transport = Transport::Zmq;      ///< Of states and commands.
     std::string controller = "controller";     ///< Shown to people who look at gaitd.
     std::vector<std::string> joints;           ///< In the order of every joint array of this controller.
     /// The STATE fields that this controller really fills in.
@@ -84,10 +85,9 @@ public:
         contract_.action_dim = joints();
         setUpContext();
         try {
-            sockets_ = std::make_unique<DataSockets>(*context_, route_);
-            zmq_msg_init(&received_);
+            path_ = std::make_unique<DataPath>(*context_, route_, config_.transport);
             link_ = std::make_unique<Link>(
-                *context_, route_,
+                *context_, route_, config_.transport,
                 control::Introduction{config_.controller, config_.joints, config_.fields, config_.message,
                                       config_.simulated, config_.switchable},
                 config_.request_timeout, config_.renew, account_, pool_);
@@ -104,11 +104,10 @@ public:
             // Its threads are the parent's, and so are the descriptors behind its sockets: left alone.
             static_cast<void>(watchdog_.release());
             static_cast<void>(link_.release());
-            static_cast<void>(sockets_.release());
+            static_cast<void>(path_.release());
             static_cast<void>(context_.release());
             return;
         }
-        zmq_msg_close(&received_);
     }
 
     /// Watches the control loop from now on: whenever it leaves the joints with a command that has run out, because it
@@ -135,7 +134,8 @@ public:
     /// Throws RefusedError (gaitd's own text, for example which joint is missing) or UnreachableError.
     const Contract& hello(std::chrono::milliseconds timeout) {
         Contract contract = link_->hello(timeout);
-        sockets_->connect(route_, contract.endpoints);
+        path_->connect(route_, contract.endpoints);
+        link_->watch(path_->lane());
         contract_ = std::move(contract);
         takeUpContract();
         return contract_;
@@ -244,9 +244,9 @@ public:
             watchdog_->restart(0);
         }
         link_->setMoving(command.mode == Mode::Active);
-        if (command.mode == Mode::Damping && !std::exchange(distrusts_sockets_, true)) {
+        if (command.mode == Mode::Damping && !std::exchange(distrusts_path_, true)) {
             account_.damped(latch_.session(), command.reason, now_ns);
-            link_->distrustSockets();
+            link_->distrustPath();
         }
         return command;
     }
@@ -255,8 +255,7 @@ public:
     /// command(), at most `limit`.
     void wait(std::chrono::milliseconds limit) noexcept {
         if (origin_.isAnotherProcess()) return std::this_thread::sleep_for(limit);
-        zmq_pollitem_t item{sockets_->command.handle(), 0, ZMQ_POLLIN, 0};
-        zmq_poll(&item, 1, static_cast<long>(limit.count()));
+        path_->wait(limit);
     }
 
     [[nodiscard]] std::size_t joints() const noexcept { return config_.joints.size(); }
@@ -267,9 +266,6 @@ public:
     [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
 
 private:
-    // Two connections with one message each; more only if a publisher is faster than this loop.
-    static constexpr int kReceivesPerCall = 8;
-
     static bool has(const std::vector<std::string>& names, const char* name) {
         return std::find(names.begin(), names.end(), name) != names.end();
     }
@@ -281,6 +277,10 @@ private:
         }
         if (config.message != MessageType::State && config.message != MessageType::RawObservation) {
             throw ConfigError("Config::message must be State or RawObservation");
+        }
+        if (config.transport == Transport::Shm && !config.remote.host.empty()) {
+            throw ConfigError("Config::transport is Shm and Config::remote.host " + config.remote.host +
+                              ": shared memory needs gaitd on this machine");
         }
         return config;
     }
@@ -306,9 +306,9 @@ private:
         if (!has(warnings_, warning.c_str())) warnings_.push_back(warning);
     }
 
-    /// After hello, or with a renewal: contract_ and sockets_ are new.
+    /// After hello, or with a renewal: contract_ and path_ are new.
     void takeUpContract() {
-        for (const std::string& warning : sockets_->warnings()) warnOnce(warning);
+        for (const std::string& warning : path_->warnings()) warnOnce(warning);
         latch_.configure({contract_.times.deadline_ns,
                           contract_.times.first_command_ns,
                           contract_.action_dim,
@@ -327,7 +327,7 @@ private:
         Renewal* const renewal = link_->takeRenewal();
         if (renewal == nullptr) return;
         std::swap(contract_, renewal->contract);
-        std::swap(sockets_, renewal->sockets);
+        std::swap(path_, renewal->path);
         takeUpContract();
         link_->giveBack(renewal);
     }
@@ -358,7 +358,7 @@ private:
             return;
         }
         latch_.begin(grant.session, grant.epoch, grant.slot);
-        distrusts_sockets_ = false;
+        distrusts_path_ = false;
         account_.begin();
         session_.store(grant.session);
     }
@@ -367,33 +367,21 @@ private:
     bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, bool tilted,
                        Encode encode) noexcept {
         const std::uint64_t seq = latch_.published(stamp_ns, position, tilted);
-        zmq_msg_t* message = pool_.front();
-        // Made for another observation length: hello came again with another policy.
-        while (message != nullptr && zmq_msg_size(message) != size) {
-            zmq_msg_close(message);
-            pool_.pop();
-            message = pool_.front();
-        }
-        if (message == nullptr || origin_.isAnotherProcess() || encode(seq, zmq_msg_data(message), size) != size ||
-            zmq_msg_send(message, sockets_->state.handle(), ZMQ_DONTWAIT) < 0) {
-            ++counters_.unpublished;
-            return false;
-        }
-        pool_.pop();
-        ++counters_.published;
-        return true;
+        const bool sent =
+            !origin_.isAnotherProcess() &&
+            path_->publish(pool_, size, [&](void* data, std::size_t room) { return encode(seq, data, room); });
+        ++(sent ? counters_.published : counters_.unpublished);
+        return sent;
     }
 
     void drain(std::uint64_t now_ns) noexcept {
-        for (int i = 0; i < kReceivesPerCall; ++i) {
-            if (zmq_msg_recv(&received_, sockets_->command.handle(), ZMQ_DONTWAIT) < 0) return;
+        path_->drain([&](const void* data, std::size_t size) {
             ++counters_.received;
-            Refusal refusal = decodeCommand(zmq_msg_data(&received_), zmq_msg_size(&received_), joints(),
-                                            contract_.action_dim, message_);
+            Refusal refusal = decodeCommand(data, size, joints(), contract_.action_dim, message_);
             if (refusal == Refusal::None) refusal = latch_.offer(message_, now_ns);
             if (refusal == Refusal::None && message_.mode == Mode::Active) account_.commandInForce(now_ns);
             ++counters_.refused[static_cast<std::size_t>(refusal)];
-        }
+        });
     }
 
     const Config config_;
@@ -403,10 +391,9 @@ private:
     std::vector<std::string> warnings_;
     Contract contract_;
 
-    // In this order: the watchdog ends before the link thread, that before the sockets, these before the context.
+    // In this order: the watchdog ends before the link thread, that before the data path, this before the context.
     std::unique_ptr<zmq::context_t> context_ = std::make_unique<zmq::context_t>();
-    std::unique_ptr<DataSockets> sockets_;
-    zmq_msg_t received_{};
+    std::unique_ptr<DataPath> path_;
     MessagePool pool_;
 
     Latch latch_;
@@ -414,7 +401,7 @@ private:
     CommandMessage message_;
     Counters counters_;
     std::uint64_t last_grant_ = 0;
-    bool distrusts_sockets_ = false;
+    bool distrusts_path_ = false;
 
     std::atomic<std::uint64_t> session_{0};
     std::atomic<bool> release_wanted_{false};

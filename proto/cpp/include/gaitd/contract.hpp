@@ -50,8 +50,12 @@ inline constexpr std::uint64_t kDefaultPort = 9'460;
 inline constexpr std::uint64_t kReconnect_ms = 5;
 /// The same over TCP, where each attempt costs the robot a handshake.
 inline constexpr std::uint64_t kRemoteReconnect_ms = 100;
-/// The only transport of an endpoint today.
+/// An endpoint's transport over ZeroMQ.
 inline constexpr const char* kTransport = "zmq";
+/// An endpoint's transport over shared memory: `state` and `command` name the one Unix socket that hands it out.
+inline constexpr const char* kShmTransport = "shm";
+/// A ring's first word: `gaitdrg1`.
+inline constexpr std::uint64_t kRingMagic = 3'559'939'806'235'025'767;
 /// The only thing that a joint can be told to follow today.
 inline constexpr const char* kJointTarget = "position";
 /// Over TCP: a robot that lost its power does not close its connections.

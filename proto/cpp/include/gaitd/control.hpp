@@ -37,7 +37,7 @@ struct Times {
 /// Where the worker of one slot is reached.
 struct Endpoint {
     std::uint8_t slot = 0;
-    std::string transport;  ///< This client knows kTransport; of others, the names of the channels are not read.
+    std::string transport;  ///< kTransport or kShmTransport; of others, the names of the channels are not read.
     std::string state;      ///< Name of the channel.
     std::string command;
 };
@@ -50,7 +50,7 @@ struct Contract {
     std::size_t policy = 0;               ///< The one that a session begins with.
     std::uint64_t period_ns = 0;          ///< Publish one state this often.
     Times times;
-    std::vector<Endpoint> endpoints;      ///< At least one with a transport that this client knows.
+    std::vector<Endpoint> endpoints;      ///< At least one over ZeroMQ.
     std::vector<std::string> joints;      ///< The policy's order.
     std::vector<std::string> fields;      ///< State fields that the policy reads.
     std::size_t observation_dim = 0;      ///< Length of a raw observation.
@@ -278,7 +278,7 @@ inline std::string channelName(const msgpack::object& endpoint, const char* key)
 inline std::vector<Endpoint> parseEndpoints(const msgpack::object& body) {
     std::vector<Endpoint> endpoints;
     bool usable = false;
-    for (const msgpack::object& entry : entries(body, "endpoints", kMaxSlots)) {
+    for (const msgpack::object& entry : entries(body, "endpoints", 2 * kMaxSlots)) {
         Endpoint endpoint;
         endpoint.slot = value<std::uint8_t>(entry, "slot");
         endpoint.transport = value<std::string>(entry, "transport");
@@ -286,15 +286,15 @@ inline std::vector<Endpoint> parseEndpoints(const msgpack::object& body) {
             throw unusable("`endpoints`: slot " + std::to_string(endpoint.slot) + "; there are " +
                            std::to_string(kMaxSlots));
         }
-        if (endpoint.transport == kTransport) {
+        if (endpoint.transport == kTransport || endpoint.transport == kShmTransport) {
             endpoint.state = channelName(entry, "state");
             endpoint.command = channelName(entry, "command");
-            usable = true;
+            usable = usable || endpoint.transport == kTransport;
         }
         endpoints.push_back(std::move(endpoint));
     }
     if (!usable) throw unusable(std::string("`endpoints` has none with transport ") + kTransport +
-                                ", which is the only one this client knows");
+                                ", which every gaitd serves");
     return endpoints;
 }
 

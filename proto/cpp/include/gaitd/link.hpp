@@ -23,13 +23,13 @@
 #include <gaitd/account.hpp>
 #include <gaitd/codec.hpp>
 #include <gaitd/control.hpp>
+#include <gaitd/data_path.hpp>
 #include <gaitd/errors.hpp>
 #include <gaitd/fork.hpp>
 #include <gaitd/pool.hpp>
 #include <gaitd/posts.hpp>
 #include <gaitd/realtime.hpp>
 #include <gaitd/route.hpp>
-#include <gaitd/sockets.hpp>
 
 namespace gaitd {
 
@@ -63,11 +63,12 @@ public:
 
     /// `renew`: how often hello is said again while nothing moves; 0: never, and another policy is refused.
     /// `account`: what hello tells beside the introduction, and whenever there is something new in it.
-    Link(zmq::context_t& context, Route route, control::Introduction introduction,
+    Link(zmq::context_t& context, Route route, Transport transport, control::Introduction introduction,
          std::chrono::milliseconds request_timeout, std::chrono::milliseconds renew, const Account& account,
          MessagePool& pool)
         : context_(context),
           route_(std::move(route)),
+          transport_(transport),
           introduction_(std::move(introduction)),
           request_timeout_(request_timeout),
           renew_(renew),
@@ -149,8 +150,14 @@ public:
     /// What a renewal has replaced, to be closed and freed on the link thread.
     void giveBack(Renewal* used) noexcept { delete used_.exchange(used); }
 
-    /// The session has ended in damping: the next one gets new sockets.
-    void distrustSockets() noexcept { sockets_wanted_.store(true); }
+    /// The session has ended in damping: the next one gets a new data path.
+    void distrustPath() noexcept { path_wanted_.store(true); }
+
+    /// The first data path's lane; of those that come later the link thread knows.
+    void watch(std::shared_ptr<const Lane> lane) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        lane_ = std::move(lane);
+    }
 
     /// The control loop is watched, as hello says.
     void setWatched() noexcept { watched_.store(true); }
@@ -353,8 +360,10 @@ private:
                 handle(reply);
             } catch (const RefusedError& error) {
                 fail(error);
+            } catch (const UnreachableError& error) {
+                fail(error);
             } catch (const zmq::error_t& error) {
-                fail(UnreachableError(std::string("no new sockets: ") + error.what()));
+                fail(UnreachableError(std::string("no new data path: ") + error.what()));
             }
         }
     }
@@ -402,15 +411,22 @@ private:
         sendStep();
     }
 
-    /// Has the control thread begin its next session with this contract, and with sockets that are not in doubt.
+    /// gaitd has ended, or another one runs: what is published there reaches nobody.
+    [[nodiscard]] bool laneIsGone() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return lane_ != nullptr && lane_->isGone();
+    }
+
+    /// Has the control thread begin its next session with this contract, and with a data path that is not in doubt.
     void renew(Contract contract) {
         const bool another = !contract_ || !control::difference(contract, *contract_).empty();
-        if (another || (step_ == Step::HelloBeforeActivate && sockets_wanted_.load())) {
-            auto sockets = std::make_unique<DataSockets>(context_, route_);
-            sockets->connect(route_, contract.endpoints);
-            sockets_wanted_.store(false);
+        if (another || laneIsGone() || (step_ == Step::HelloBeforeActivate && path_wanted_.load())) {
+            auto path = std::make_unique<DataPath>(context_, route_, transport_);
+            path->connect(route_, contract.endpoints);
+            watch(path->lane());
+            path_wanted_.store(false);
             resizeMessages(contract);
-            delete renewal_.exchange(new Renewal{contract, std::move(sockets)});
+            delete renewal_.exchange(new Renewal{contract, std::move(path)});
         }
         const std::lock_guard<std::mutex> lock(mutex_);
         contract_ = std::move(contract);
@@ -507,6 +523,7 @@ private:
 
     zmq::context_t& context_;
     const Route route_;
+    const Transport transport_;
     const control::Introduction introduction_;
     const std::chrono::milliseconds request_timeout_;
     const std::chrono::milliseconds renew_;
@@ -542,7 +559,7 @@ private:
     std::atomic<std::uint64_t> granted_cancellations_{0};
     std::atomic<Renewal*> renewal_{nullptr};
     std::atomic<Renewal*> used_{nullptr};
-    std::atomic<bool> sockets_wanted_{false};
+    std::atomic<bool> path_wanted_{false};
     std::atomic<bool> moving_{false};
     std::atomic<bool> watched_{false};
     std::mutex mutex_;
@@ -553,6 +570,7 @@ private:
     std::exception_ptr hello_error_;
     std::exception_ptr activation_error_;
     std::string selection_error_;
+    std::shared_ptr<const Lane> lane_;  ///< Of the newest data path.
 
     std::thread thread_;
 };

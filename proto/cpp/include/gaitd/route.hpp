@@ -70,6 +70,9 @@ public:
         return "tcp://" + host_ + ":" + std::to_string(port_ + (found - kChannelNames.begin()));
     }
 
+    /// The file of a Unix socket of gaitd's that is none of ZeroMQ's.
+    [[nodiscard]] std::string socketPath(const std::string& channel) const { return directory_ + "/" + channel + ".sock"; }
+
     /// What to look at when nobody answers.
     [[nodiscard]] std::string advice() const {
         if (secret_key_.empty()) return "is it running, and may this user open its sockets?";
