@@ -43,9 +43,9 @@ def choose_standby(
     mode = config.standby.mode
     if mode != "auto":
         return StandbyChoice(mode == "on", f'standby.mode is "{mode}"')
-    walked = failovers_walked(bundle)
     for why in _obstacles(config, bundle, backends, has_onnx, memory_bytes):
         return StandbyChoice(False, why)
+    walked = failovers_walked(bundle)
     return StandbyChoice(walked.passed, walked.found)
 
 
