@@ -1,4 +1,4 @@
-"""gaitforge latency: C++ client to gaitd and back, against a bare C++ echo, interleaved in one run."""
+"""gaitforge latency: C++ client to gaitd and back over both transports, beside others, in rounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitforge.commands.options import add_bundle
-from gaitforge.stack.latency import Options, measure
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -18,17 +17,31 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "latency",
         help="round trip times through gaitd, as a ratio against a bare ZeroMQ echo",
-        description="Measures publish() to the command that answers it, at the policy's own pace, in short "
-        "blocks that alternate with a bare C++ echo of the same message sizes; idle, and with one busy "
-        "process per core. Only the ratios carry over to another machine.",
+        description="Measures publish() to the command that answers it, over ZeroMQ and shared memory, "
+        "beside a bare C++ echo of the same message sizes and a Python server as people write it: paced and "
+        "in a closed loop, in short blocks that alternate; idle, and with one busy process per core. Only "
+        "the ratios carry over to another machine.",
     )
     add_bundle(parser, "build/bench")
     parser.add_argument("--echo", type=Path, required=True, help="the built echo_bench")
-    parser.add_argument("--blocks", type=int, default=6, help="blocks of each contender under each load")
-    parser.add_argument("--count", type=int, default=400, help="round trips in a block")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="blocks of each contender at each rate and load"
+    )
+    parser.add_argument(
+        "--rate", type=float, action="append",
+        help="in Hz, 0: closed loop; repeatable (default: the policy's own, 500, 1000, 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--load", choices=("idle", "busy"), action="append", help="repeatable (default: both)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the benchmark."""
-    measure(Options(args.bundle, args.echo, args.output, args.blocks, args.count))
+    from gaitforge.stack.latency import Options, measure
+    from gaitforge.stack.latency_report import write_report
+
+    loads = tuple(args.load or ("idle", "busy"))
+    options = Options(args.bundle, args.echo, args.output, args.rounds, tuple(args.rate or ()), loads)
+    write_report(measure(options), args.output)

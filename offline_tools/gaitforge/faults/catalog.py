@@ -517,7 +517,7 @@ SHM_FAULTS = (
             ("every ring overwritten at random, once", rings.scramble(rings.EVERYTHING),
              LOST | INVALID | CLIENT, True),
             ("states overwritten again and again", rings.scramble(rings.STATES, rings.FOR_S),
-             LOST | INVALID | CLIENT, False),
+             LOST | INVALID | CLIENT, True),
             ("commands overwritten again and again", rings.scramble(rings.COMMANDS, rings.FOR_S),
              CLIENT, False),
             ("states never announced", rings.freeze_counter(rings.STATES), LOST | CLIENT, True),

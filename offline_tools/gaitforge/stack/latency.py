@@ -1,28 +1,28 @@
-"""C++ client to gaitd and back, against a bare C++ echo, interleaved in one run."""
+"""Round trips of everything that is measured, interleaved in rounds so that all meet the same noise."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from hdrh.histogram import HdrHistogram
 
 from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
-from gaitd.errors import GaitdError, InputError
+from gaitd.errors import InputError
 from gaitd.system.memory import resident_bytes
+from gaitforge.stack import contenders
+from gaitforge.stack.contenders import CLOSED, CONTENDERS, Contender
 
-PRIORITY = 50
-BUSY_LOOP = "while True: pass"
+MAX_NS, DIGITS = 10_000_000_000, 3
+"""Of a histogram: its largest value, and significant decimal digits."""
+SECONDS = 2.0
+"""Of a block, about."""
 
 
 @dataclass(frozen=True)
@@ -34,123 +34,100 @@ class Options:
     """The built echo_bench."""
     output: Path
     """Directory of the results."""
-    blocks: int
-    """Of each contender under each load."""
-    count: int
-    """Round trips in a block."""
+    rounds: int
+    """Of each rate under each load; each contender has one block in a round."""
+    rates_hz: Sequence[float] = ()
+    """0: closed loop; none: the policy's own rate, 500, 1000 and closed loop."""
+    loads: Sequence[str] = ("idle", "busy")
 
 
-def measure(options: Options) -> None:
-    """Measure and print; writes latency.json and memory.json.
+@dataclass
+class Measured:
+    """One contender at one rate under one load."""
+
+    contender: str
+    load: str
+    rate_hz: float
+    lost: int = 0
+    rounds: list[HdrHistogram] = field(default_factory=list)
+    """Nanoseconds."""
+
+    def add(self, latencies_us: Sequence[float], lost: int) -> None:
+        """One round's block."""
+        histogram = HdrHistogram(1, MAX_NS, DIGITS)
+        for value in latencies_us:
+            histogram.record_value(round(value * 1000))
+        self.rounds.append(histogram)
+        self.lost += lost
+
+    @property
+    def whole(self) -> HdrHistogram:
+        """All rounds together."""
+        histogram = HdrHistogram(1, MAX_NS, DIGITS)
+        for each in self.rounds:
+            histogram.add(each)
+        return histogram
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was measured."""
+
+    measured: list[Measured]
+    memory_mb: dict[str, float]
+    """Resident, of gaitd's hot processes; shared pages count in each."""
+
+
+def measure(options: Options) -> Results:
+    """Measure everything.
 
     Raises InputError without echo_bench, GaitdError when a part does not start or a block fails.
     """
-    bundle, echo, output = options.bundle, options.echo, options.output
-    if not os.access(echo, os.X_OK):
-        raise InputError(f"{echo}: no built echo_bench there; `make cpp` builds it")
-    rate_hz = 1.0 / open_bundle(bundle).manifest.control_period_s
-    output.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="gaitd-") as scratch, contextlib.ExitStack() as stack:
-        directories = {name: Path(scratch) / name for name in ("gaitd", "bare")}
-        directories["bare"].mkdir()
-        gaitd = [sys.executable, "-m", "gaitd.cli", "run", "--bundle", str(bundle)]
-        gaitd += ["--config", os.devnull]  # however this machine's own gaitd is configured
-        runtime = ["--runtime-dir", str(directories["gaitd"]), "--metrics-port", "0"]
-        log = stack.enter_context((output / "gaitd.log").open("wb"))
-        stack.enter_context(_process([*gaitd, *runtime], log))
-        serve = ["serve", "--endpoint-dir", str(directories["bare"]), "--priority", str(PRIORITY)]
-        stack.enter_context(_process([str(echo), *serve], log))
-        with ControlClient(directories["gaitd"], timeout_s=30.0) as client:
-            client.demand("status")
-        for load in ("idle", "busy"):
-            with _load(load, stack):
-                samples = _alternate(options, directories, rate_hz, load)
-            rows += [_row(name, load, rate_hz, *samples[name]) for name in samples]
-        memory = _memory_mb(directories["gaitd"])
-    (output / "latency.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (output / "memory.json").write_text(json.dumps(memory, indent=2) + "\n")
-    _print(rows, memory, output)
+    if not os.access(options.echo, os.X_OK):
+        raise InputError(f"{options.echo}: no built echo_bench there; `make cpp` builds it")
+    own_hz = 1.0 / open_bundle(options.bundle).manifest.control_period_s
+    rates_hz = options.rates_hz or (own_hz, 500.0, 1000.0, CLOSED)
+    options.output.mkdir(parents=True, exist_ok=True)
+    measured: list[Measured] = []
+    memory_mb: dict[str, float] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="gaitd-") as scratch,
+        (options.output / "servers.log").open("wb") as log,
+    ):
+        for number, rate_hz in enumerate(rates_hz):
+            directory = Path(scratch) / f"rate{number}"
+            with contenders.servers(options.bundle, options.echo, directory, rate_hz, log):
+                for load in options.loads:
+                    with contenders.load(load):
+                        measured += _rounds(options, directory, rate_hz, load)
+                if rate_hz != CLOSED:
+                    memory_mb = memory_mb or _memory_mb(directory / "gaitd")
+    print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+    return Results(measured, memory_mb)
 
 
-def _alternate(
-    options: Options, directories: dict[str, Path], rate_hz: float, load: str
-) -> dict[str, tuple[np.ndarray, int]]:
-    """Latencies in microseconds and how many answers were lost, by contender."""
-    samples: dict[str, list[float]] = {"bare": [], "gaitd": []}
-    lost = {"bare": 0, "gaitd": 0}
-    for block in range(options.blocks):
-        print(f"\r{load}: block {block + 1} of {options.blocks} ...", end="", file=sys.stderr, flush=True)
-        for name, values in samples.items():
-            path = options.output / "samples.txt"
-            path.unlink(missing_ok=True)
-            command = [str(options.echo), name, "--endpoint-dir", str(directories[name])]
-            pace = ["--rate", f"{rate_hz:.6f}", "--count", str(options.count), "--priority", str(PRIORITY)]
-            done = subprocess.run(
-                [*command, *pace, "--samples", str(path)], capture_output=True, text=True, timeout=120
-            )
-            if done.returncode != 0:
-                raise GaitdError(f"echo_bench {name} failed: {done.stderr.strip() or done.stdout.strip()}")
-            values += [float(line) for line in path.read_text().split()]
-            lost[name] += int(json.loads(done.stdout)["lost"])
-            path.unlink()
-    print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
-    return {name: (np.array(values), lost[name]) for name, values in samples.items()}
+def _rounds(options: Options, directory: Path, rate_hz: float, load: str) -> list[Measured]:
+    here = [each for each in CONTENDERS if each.closed or rate_hz != CLOSED]
+    found = {each.name: Measured(each.name, load, round(rate_hz, 3)) for each in here}
+    count = 2000 if rate_hz == CLOSED else max(100, round(SECONDS * rate_hz))
+    for number in range(options.rounds):
+        print(f"\r{load}, {rate_hz:g} Hz: round {number + 1} ...", end="", file=sys.stderr, flush=True)
+        for contender in _turned(here, number):
+            block = contenders.run_block(contender, options.echo, directory, rate_hz, count)
+            found[contender.name].add(*block)
+    return list(found.values())
 
 
-def _row(contender: str, load: str, rate_hz: float, latency_us: np.ndarray, lost: int) -> dict[str, Any]:
-    p50, p99, p999, most = np.percentile(latency_us, (50, 99, 99.9, 100))
-    return {
-        "contender": contender,
-        "load": load,
-        "rate_hz": round(rate_hz, 3),
-        "p50_us": round(p50, 1),
-        "p99_us": round(p99, 1),
-        "p999_us": round(p999, 1),
-        "max_us": round(most, 1),
-        "lost": lost,
-    }
-
-
-def _print(rows: list[dict[str, Any]], memory: dict[str, float], output: Path) -> None:
-    print(f"{'contender':10} {'load':5} {'p50':>9} {'p99':>9} {'p99.9':>9} {'max':>9} us  lost")
-    for row in rows:
-        values = " ".join(f"{row[key]:9.1f}" for key in ("p50_us", "p99_us", "p999_us", "max_us"))
-        print(f"{row['contender']:10} {row['load']:5} {values}     {row['lost']:4}")
-    for load in ("idle", "busy"):
-        bare, through = (
-            next(row for row in rows if row["load"] == load and row["contender"] == name)
-            for name in ("bare", "gaitd")
-        )
-        p50, p99 = (through[key] / bare[key] for key in ("p50_us", "p99_us"))
-        print(f"{load}: gaitd / bare echo: p50 {p50:.2f}, p99 {p99:.2f}")
-    parts = ", ".join(f"{name} {value:.0f}" for name, value in memory.items())
-    print(f"resident memory [MB]: {parts}\n{output}/latency.json")
+def _turned(here: list[Contender], number: int) -> list[Contender]:
+    """Another one begins in each round."""
+    first = number % len(here)
+    return here[first:] + here[:first]
 
 
 def _memory_mb(runtime_dir: Path) -> dict[str, float]:
-    """Resident memory of gaitd's processes; shared pages count in each."""
-    with ControlClient(runtime_dir) as client:
+    memory: dict[str, float] = {}
+    with contextlib.closing(ControlClient(runtime_dir)) as client:
         status = client.demand("status")
-    pids = {"guardian": status["guardian_pid"], "worker": status["worker"]["pid"]}
-    memory = {name: resident_bytes(pid) / 1e6 for name, pid in pids.items()}
+    for name, pid in (("guardian", status["guardian_pid"]), ("worker", status["worker"]["pid"])):
+        memory[name] = resident_bytes(pid) / 1e6
     return {**memory, "together": sum(memory.values())}
-
-
-@contextlib.contextmanager
-def _load(load: str, stack: contextlib.ExitStack) -> Iterator[None]:
-    with contextlib.ExitStack() as busy:
-        if load == "busy":
-            for _ in range(os.cpu_count() or 1):
-                busy.enter_context(_process([sys.executable, "-c", BUSY_LOOP], None))
-        yield
-
-
-@contextlib.contextmanager
-def _process(command: list[str], log: Any) -> Iterator[None]:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)

@@ -10,31 +10,24 @@
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
-#include <sys/mman.h>
 #include <time.h>
 
-#include <gaitd/client.hpp>
-#include <gaitd/explain.hpp>
-
-#include "options.hpp"
-#include "remote_options.hpp"
+#include "contenders.hpp"
 
 namespace {
 
-constexpr std::size_t kJoints = 12;
-constexpr std::size_t kStateBytes = gaitd::stateSize(kJoints, false);
-constexpr std::size_t kCommandBytes = gaitd::commandSizeBound(kJoints, kJoints);
-
-const char* const kUsage = R"(usage: echo_bench serve|bare|gaitd [options]
+const char* const kUsage = R"(usage: echo_bench serve|bare|request|gaitd [options]
   serve   answers every message with one of a command's size until it is stopped
   bare    measures against `serve`
+  request measures against a policy server that is asked (REQ) at DIR/policy.sock, with lists of floats
   gaitd   measures against a running gaitd (a Lite3 policy)
   --endpoint-dir DIR   (default /run/gaitd)
   --robot HOST[:PORT]  (role gaitd) over TCP instead, with --server-key FILE and --key FILE
   --transport zmq|shm  (role gaitd) how states and commands travel (default zmq)
-  --rate HZ            round trips per second (default 1 / the control period, 83.3)
+  --rate HZ            round trips per second (default 1 / the control period, 83.3); 0: one right after the other
   --count N            round trips that are measured (default 500)
   --warm-up N          round trips before those (default 50)
   --priority N         SCHED_FIFO priority of this program's threads
@@ -44,51 +37,52 @@ const char* const kUsage = R"(usage: echo_bench serve|bare|gaitd [options]
 
 volatile std::sig_atomic_t stop_requested = 0;
 
-std::string endpoint(const Options& options, const char* name) {
-    return "ipc://" + options.text("--endpoint-dir", "/run/gaitd") + "/" + name + ".sock";
+constexpr std::uint64_t kPatience_ns = 100'000'000;  // Of a round trip that nothing follows at a pace.
+
+/// Goes on in a new session when one has ended.
+template <class Contender>
+std::uint64_t newestOf(Contender& contender, std::uint64_t seq, std::uint64_t& dampings) {
+    if constexpr (std::is_same_v<Contender, GaitdContender>) {
+        try {
+            return contender.newest();
+        } catch (const Damped&) {
+            ++dampings;
+            contender.beginAnew(seq);
+            return 0;
+        }
+    }
+    return contender.newest();
 }
 
-void warn(const std::optional<std::string>& refused) {
-    if (refused) std::cerr << "warning: " << *refused << '\n';
-}
-
-/// Before the first socket of `context`, as gaitd does for its own.
-void setUpThreads(const Options& options, zmq::context_t* context) {
-    const int priority = options.integer("--priority", 0);
-    const int cpu = options.integer("--cpu", -1);
-    if (cpu >= 0) warn(gaitd::realtime::pinTo(cpu));
-    if (priority <= 0) return;
-    const auto refused = gaitd::realtime::useFifo(priority);
-    warn(refused);
-    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) warn("mlockall refused");
-    if (refused || context == nullptr) return;
-    context->set(zmq::ctxopt::thread_sched_policy, SCHED_FIFO);
-    context->set(zmq::ctxopt::thread_priority, priority);
-}
-
-/// Round trips at a fixed pace. A contender has publish(seq), wait(limit) and newest(): the newest seq answered.
+/// Round trips at a fixed pace, or one right after the other.
 template <class Contender>
 int measure(Contender& contender, const char* name, double rate_hz, const Options& options) {
     const auto warm_up = static_cast<std::uint64_t>(options.integer("--warm-up", 50));
     const auto count = static_cast<std::uint64_t>(options.integer("--count", 500));
-    const auto period_ns = static_cast<std::uint64_t>(std::llround(1e9 / rate_hz));
+    const auto period_ns = rate_hz > 0 ? static_cast<std::uint64_t>(std::llround(1e9 / rate_hz)) : 0;
     std::vector<std::uint64_t> sent_ns(warm_up + count + 1);
     std::vector<double> latency_us;
     latency_us.reserve(count);
     std::uint64_t answered = 0;
+    std::uint64_t dampings = 0;
     std::uint64_t next_ns = gaitd::monotonicNow_ns() + period_ns;
     for (std::uint64_t seq = 1; seq <= warm_up + count; ++seq, next_ns += period_ns) {
-        const timespec wake{static_cast<time_t>(next_ns / 1'000'000'000), static_cast<long>(next_ns % 1'000'000'000)};
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr);
+        if (period_ns > 0) {
+            const timespec wake{static_cast<time_t>(next_ns / 1'000'000'000),
+                                static_cast<long>(next_ns % 1'000'000'000)};
+            clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr);
+        }
         sent_ns[seq] = gaitd::monotonicNow_ns();
         contender.publish(seq, sent_ns[seq]);
         // Until the answer, or until shortly before the next one is due; a late answer counts when it comes.
         while (answered < seq) {
             const std::uint64_t now_ns = gaitd::monotonicNow_ns();
-            const std::uint64_t end_ns = next_ns + period_ns - std::min<std::uint64_t>(period_ns / 4, 500'000);
+            const std::uint64_t end_ns =
+                period_ns > 0 ? next_ns + period_ns - std::min<std::uint64_t>(period_ns / 4, 500'000)
+                              : sent_ns[seq] + kPatience_ns;
             if (now_ns >= end_ns) break;
             contender.wait(std::chrono::milliseconds(1));
-            const std::uint64_t newest = contender.newest();
+            const std::uint64_t newest = newestOf(contender, seq, dampings);
             if (newest <= answered || newest > seq) continue;
             answered = newest;
             if (newest > warm_up) {
@@ -105,7 +99,7 @@ int measure(Contender& contender, const char* name, double rate_hz, const Option
     std::cout << "{\"contender\": \"" << name << "\", \"rate_hz\": " << rate_hz << ", \"count\": " << count
               << ", \"p50_us\": " << quantile(0.5) << ", \"p99_us\": " << quantile(0.99)
               << ", \"p999_us\": " << quantile(0.999) << ", \"max_us\": " << quantile(1.0)
-              << ", \"lost\": " << count - latency_us.size() << "}" << std::endl;
+              << ", \"dampings\": " << dampings << ", \"lost\": " << count - latency_us.size() << "}" << std::endl;
     if (options.has("--samples")) {
         std::ofstream file(options.text("--samples", ""), std::ios::app);
         for (const double latency : latency_us) file << latency << '\n';
@@ -117,112 +111,6 @@ int measure(Contender& contender, const char* name, double rate_hz, const Option
 double rate(const Options& options, std::uint64_t period_ns) {
     return options.number("--rate", 1e9 / static_cast<double>(period_ns));
 }
-
-/// The sockets of the client, without anything else of it.
-class BareContender {
-public:
-    explicit BareContender(const Options& options) {
-        setUpThreads(options, &context_);
-        state_ = zmq::socket_t(context_, zmq::socket_type::pub);
-        state_.set(zmq::sockopt::linger, 0);
-        state_.set(zmq::sockopt::sndhwm, 64);
-        state_.connect(endpoint(options, "state"));
-        command_ = zmq::socket_t(context_, zmq::socket_type::sub);
-        command_.set(zmq::sockopt::conflate, true);
-        command_.set(zmq::sockopt::subscribe, "");
-        command_.connect(endpoint(options, "command"));
-        for (int i = 0; newest() == 0; ++i) {
-            if (i == 500) throw std::runtime_error("no answer from `echo_bench serve`");
-            publish(1, 0);
-            wait(std::chrono::milliseconds(10));
-        }
-    }
-
-    void publish(std::uint64_t seq, std::uint64_t) {
-        zmq::message_t message(kStateBytes);
-        std::memcpy(message.data(), &seq, sizeof(seq));
-        state_.send(message, zmq::send_flags::dontwait);
-    }
-
-    void wait(std::chrono::milliseconds limit) {
-        zmq_pollitem_t item{command_.handle(), 0, ZMQ_POLLIN, 0};
-        zmq_poll(&item, 1, static_cast<long>(limit.count()));
-    }
-
-    std::uint64_t newest() {
-        zmq::message_t message;
-        std::uint64_t seq = 0;
-        while (command_.recv(message, zmq::recv_flags::dontwait)) {
-            if (message.size() == kCommandBytes) std::memcpy(&seq, message.data(), sizeof(seq));
-        }
-        return seq;
-    }
-
-private:
-    zmq::context_t context_;
-    zmq::socket_t state_;
-    zmq::socket_t command_;
-};
-
-/// The client in a session; the robot stands and its sensors are a little noisy.
-class GaitdContender {
-public:
-    explicit GaitdContender(const Options& options) : client_(config(options)) {
-        setUpThreads(options, nullptr);
-        const gaitd::Contract& contract = client_.hello(std::chrono::seconds(30));
-        for (const std::string& warning : client_.warnings()) std::cerr << "warning: " << warning << '\n';
-        state_.joint_position = contract.default_joint_position;
-        state_.linear_acceleration = {0.0F, 0.0F, 9.81F};
-        client_.activate();
-    }
-    ~GaitdContender() {
-        client_.requestRelease();
-        client_.command(gaitd::monotonicNow_ns());
-    }
-    GaitdContender(const GaitdContender&) = delete;
-    GaitdContender& operator=(const GaitdContender&) = delete;
-
-    void publish(std::uint64_t seq, std::uint64_t now_ns) {
-        state_.stamp_ns = now_ns;
-        state_.angular_velocity[0] = 0.01F * static_cast<float>(seq % 7);
-        client_.publish(state_);
-    }
-
-    void wait(std::chrono::milliseconds limit) { client_.wait(limit); }
-
-    std::uint64_t newest() {
-        const gaitd::JointCommand& command = client_.command(gaitd::monotonicNow_ns());
-        if (command.mode == gaitd::Mode::Damping) {
-            throw std::runtime_error("damping: " + gaitd::explain(command, joints()));
-        }
-        return command.mode == gaitd::Mode::Active ? command.seq : 0;
-    }
-
-    [[nodiscard]] std::uint64_t period_ns() const { return client_.contract().period_ns; }
-
-private:
-    static gaitd::Config config(const Options& options) {
-        gaitd::Config config;
-        config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
-        config.remote = remoteOf(options);
-        config.transport = transportOf(options);
-        config.controller = "echo_bench";
-        config.io_priority = options.integer("--priority", 0);
-        config.joints = joints();
-        return config;
-    }
-
-    static std::vector<std::string> joints() {
-        std::vector<std::string> names;
-        for (const char* leg : {"FL", "FR", "HL", "HR"}) {
-            for (const char* joint : {"HipX", "HipY", "Knee"}) names.push_back(std::string(leg) + "_" + joint + "_joint");
-        }
-        return names;
-    }
-
-    gaitd::Client client_;
-    gaitd::RobotState state_;
-};
 
 int serve(const Options& options) {
     zmq::context_t context;
@@ -254,6 +142,10 @@ int run(const std::string& role, const Options& options) {
     if (role == "bare") {
         BareContender contender(options);
         return measure(contender, "bare", rate(options, 12'000'000), options);
+    }
+    if (role == "request") {
+        RequestContender contender(options);
+        return measure(contender, "request", rate(options, 12'000'000), options);
     }
     if (role == "gaitd") {
         GaitdContender contender(options);

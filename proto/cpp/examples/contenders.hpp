@@ -1,0 +1,226 @@
+// Who is measured by echo_bench. Each has publish(seq, now_ns), wait(limit) and newest(): the newest seq answered.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <sys/mman.h>
+
+#include <gaitd/client.hpp>
+#include <gaitd/explain.hpp>
+
+#include "options.hpp"
+#include "remote_options.hpp"
+
+inline constexpr std::size_t kJoints = 12;
+inline constexpr std::size_t kStateBytes = gaitd::stateSize(kJoints, false);
+inline constexpr std::size_t kCommandBytes = gaitd::commandSizeBound(kJoints, kJoints);
+
+inline std::string endpoint(const Options& options, const char* name) {
+    return "ipc://" + options.text("--endpoint-dir", "/run/gaitd") + "/" + name + ".sock";
+}
+
+inline void warn(const std::optional<std::string>& refused) {
+    if (refused) std::cerr << "warning: " << *refused << '\n';
+}
+
+/// Before the first socket of `context`, as gaitd does for its own.
+inline void setUpThreads(const Options& options, zmq::context_t* context) {
+    const int priority = options.integer("--priority", 0);
+    const int cpu = options.integer("--cpu", -1);
+    if (cpu >= 0) warn(gaitd::realtime::pinTo(cpu));
+    if (priority <= 0) return;
+    const auto refused = gaitd::realtime::useFifo(priority);
+    warn(refused);
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) warn("mlockall refused");
+    if (refused || context == nullptr) return;
+    context->set(zmq::ctxopt::thread_sched_policy, SCHED_FIFO);
+    context->set(zmq::ctxopt::thread_priority, priority);
+}
+
+/// The sockets of the client, without anything else of it.
+class BareContender {
+public:
+    explicit BareContender(const Options& options) {
+        setUpThreads(options, &context_);
+        state_ = zmq::socket_t(context_, zmq::socket_type::pub);
+        state_.set(zmq::sockopt::linger, 0);
+        state_.set(zmq::sockopt::sndhwm, 64);
+        state_.connect(endpoint(options, "state"));
+        command_ = zmq::socket_t(context_, zmq::socket_type::sub);
+        command_.set(zmq::sockopt::conflate, true);
+        command_.set(zmq::sockopt::subscribe, "");
+        command_.connect(endpoint(options, "command"));
+        for (int i = 0; newest() == 0; ++i) {
+            if (i == 500) throw std::runtime_error("no answer from `echo_bench serve`");
+            publish(1, 0);
+            wait(std::chrono::milliseconds(10));
+        }
+    }
+
+    void publish(std::uint64_t seq, std::uint64_t) {
+        zmq::message_t message(kStateBytes);
+        std::memcpy(message.data(), &seq, sizeof(seq));
+        state_.send(message, zmq::send_flags::dontwait);
+    }
+
+    void wait(std::chrono::milliseconds limit) {
+        zmq_pollitem_t item{command_.handle(), 0, ZMQ_POLLIN, 0};
+        zmq_poll(&item, 1, static_cast<long>(limit.count()));
+    }
+
+    std::uint64_t newest() {
+        zmq::message_t message;
+        std::uint64_t seq = 0;
+        while (command_.recv(message, zmq::recv_flags::dontwait)) {
+            if (message.size() == kCommandBytes) std::memcpy(&seq, message.data(), sizeof(seq));
+        }
+        return seq;
+    }
+
+private:
+    zmq::context_t context_;
+    zmq::socket_t state_;
+    zmq::socket_t command_;
+};
+
+/// A session ended.
+struct Damped {};
+
+/// The client in a session; the robot stands and its sensors are a little noisy.
+class GaitdContender {
+public:
+    explicit GaitdContender(const Options& options) : client_(config(options)) {
+        setUpThreads(options, nullptr);
+        const gaitd::Contract& contract = client_.hello(std::chrono::seconds(30));
+        for (const std::string& warning : client_.warnings()) std::cerr << "warning: " << warning << '\n';
+        state_.joint_position = contract.default_joint_position;
+        state_.linear_acceleration = {0.0F, 0.0F, 9.81F};
+        client_.activate();
+    }
+    ~GaitdContender() {
+        client_.requestRelease();
+        client_.command(gaitd::monotonicNow_ns());
+    }
+    GaitdContender(const GaitdContender&) = delete;
+    GaitdContender& operator=(const GaitdContender&) = delete;
+
+    void publish(std::uint64_t seq, std::uint64_t now_ns) {
+        state_.stamp_ns = now_ns;
+        state_.angular_velocity[0] = 0.01F * static_cast<float>(seq % 7);
+        client_.publish(state_);
+    }
+
+    void wait(std::chrono::milliseconds limit) { client_.wait(limit); }
+
+    /// A new session, whose first state is the next one published; `seq` were published before.
+    void beginAnew(std::uint64_t seq) {
+        before_ = seq;
+        for (int i = 0;; ++i) {
+            try {
+                client_.activate();
+                return;
+            } catch (const gaitd::Error&) {
+                if (i == 100) throw;
+                std::this_thread::sleep_for(std::chrono::milliseconds(50));  // A fresh worker is on its way.
+            }
+        }
+    }
+
+    std::uint64_t newest() {
+        const gaitd::JointCommand& command = client_.command(gaitd::monotonicNow_ns());
+        if (command.mode == gaitd::Mode::Damping && client_.session() != damped_) {
+            // The machine stood still for longer than the deadline: what was under way is lost, and counted.
+            std::cerr << "damping: " << gaitd::explain(command, joints()) << '\n';
+            damped_ = client_.session();
+            throw Damped();
+        }
+        return command.mode == gaitd::Mode::Active ? before_ + command.seq : 0;
+    }
+
+    [[nodiscard]] std::uint64_t period_ns() const { return client_.contract().period_ns; }
+
+private:
+    static gaitd::Config config(const Options& options) {
+        gaitd::Config config;
+        config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
+        config.remote = remoteOf(options);
+        config.transport = transportOf(options);
+        config.controller = "echo_bench";
+        config.io_priority = options.integer("--priority", 0);
+        config.joints = joints();
+        return config;
+    }
+
+    static std::vector<std::string> joints() {
+        std::vector<std::string> names;
+        for (const char* leg : {"FL", "FR", "HL", "HR"}) {
+            for (const char* joint : {"HipX", "HipY", "Knee"}) names.push_back(std::string(leg) + "_" + joint + "_joint");
+        }
+        return names;
+    }
+
+    gaitd::Client client_;
+    gaitd::RobotState state_;
+    std::uint64_t before_ = 0;  ///< Published before the session began.
+    std::uint64_t damped_ = 0;
+};
+
+/// A policy server as people write it: a request with the observation as a list of floats, an answer with the action.
+class RequestContender {
+public:
+    explicit RequestContender(const Options& options) {
+        setUpThreads(options, &context_);
+        socket_ = zmq::socket_t(context_, zmq::socket_type::req);
+        socket_.set(zmq::sockopt::linger, 0);
+        socket_.connect(endpoint(options, "policy"));
+        for (int i = 0; newest() == 0; ++i) {
+            if (i == 2000) throw std::runtime_error("no answer from the policy server");
+            publish(1, 0);
+            wait(std::chrono::milliseconds(10));
+        }
+    }
+
+    /// Nothing while an answer is outstanding: the socket allows no second request.
+    void publish(std::uint64_t seq, std::uint64_t) {
+        if (asked_ != 0) return;
+        buffer_.clear();
+        msgpack::packer<msgpack::sbuffer> packer(buffer_);
+        packer.pack_map(2);
+        packer.pack(std::string("observation"));
+        packer.pack(std::vector<double>(kObservation, 0.01 * static_cast<double>(seq % 7)));
+        packer.pack(std::string("seq"));
+        packer.pack(seq);
+        if (socket_.send(zmq::buffer(buffer_.data(), buffer_.size()), zmq::send_flags::dontwait)) asked_ = seq;
+    }
+
+    void wait(std::chrono::milliseconds limit) {
+        zmq_pollitem_t item{socket_.handle(), 0, ZMQ_POLLIN, 0};
+        zmq_poll(&item, 1, static_cast<long>(limit.count()));
+    }
+
+    std::uint64_t newest() {
+        zmq::message_t message;
+        if (asked_ == 0 || !socket_.recv(message, zmq::recv_flags::dontwait)) return 0;
+        const auto handle = msgpack::unpack(message.data<char>(), message.size());
+        const auto action = handle.get().as<std::map<std::string, std::vector<double>>>().at("action");
+        return action.size() == kJoints ? std::exchange(asked_, 0) : 0;
+    }
+
+private:
+    static constexpr std::size_t kObservation = 45;
+
+    zmq::context_t context_;
+    zmq::socket_t socket_;
+    msgpack::sbuffer buffer_;
+    std::uint64_t asked_ = 0;
+};
