@@ -43,6 +43,8 @@ class Inbox:
         self._lanes = lanes
         self._epoll: select.epoll | None = None
         self._wait_fd = int(socket.FD)
+        self._socket_waits = False
+        """The last turn had states from memory, and did not look at the socket."""
         if lanes is not None:
             self._epoll = select.epoll()
             self._epoll.register(socket.FD, select.EPOLLIN)
@@ -97,6 +99,10 @@ class Inbox:
     def _drain(self, frames: list[Frame]) -> list[Frame]:
         if self._lanes is not None:
             self._lanes.take_into(frames, MAX_FRAMES)
+            # A look at the socket costs more than a state from memory: it has the next turn, at once.
+            self._socket_waits = bool(frames) and not self._socket_waits
+            if self._socket_waits:
+                return frames
         while len(frames) < MAX_FRAMES and self._socket_has_message():
             frames.append(Frame(self._socket.recv(zmq.DONTWAIT), time.monotonic_ns()))
         return frames
