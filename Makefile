@@ -95,7 +95,7 @@ format: $(VENV)/.test  ## lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.demo cpp  ## round trip times against a bare echo, in build/bench/latency.json
+bench: $(VENV)/.demo cpp  ## round trip times over both transports beside a bare echo and others, in build/bench
 	$(BIN)/gaitforge latency --bundle $(BUNDLE) --echo build/cpp/echo_bench --output build/bench
 
 faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md
