@@ -35,7 +35,8 @@ class Drawing:
 
     def __init__(self, height: int, title: str) -> None:
         self._parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+            f'viewBox="0 0 {WIDTH} {height}" role="img">',
             f"<title>{escape(title)}</title><style>{STYLE}</style>",
             '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
             'orient="auto-start-reverse"><path class="tip" d="M0 0 8 4 0 8z"/></marker></defs>',
@@ -75,6 +76,7 @@ class Drawing:
 def house(say: Say) -> str:
     """Who talks to whom."""
     d = Drawing(452, say("The processes", "进程"))
+    d.add('<rect class="frame" x="10" y="138" width="400" height="226" rx="9"/>')
     d.box(
         20,
         16,
@@ -91,7 +93,6 @@ def house(say: Say) -> str:
     d.arrow("M330 82V150", both=True)
     d.text(322, 104, say("session,", "会话、"), "right small")
     d.text(322, 120, say("damping", "阻尼"), "right small")
-    d.add('<rect class="frame" x="10" y="138" width="400" height="226" rx="9"/>')
     d.box(
         24,
         152,
