@@ -79,7 +79,8 @@ def test_check_tells_what_is_in_it(small_bundle_path: Path, capsys: pytest.Captu
     assert text.startswith(f"{small_bundle_path}: good\n")
     for word in ("small 1.0.0", "tripod", "12 ms", "18 values", "projected_gravity", "thigh", "16 recorded"):
         assert word in text
-    assert describe_bundle(open_bundle(small_bundle_path)) + "\n" == text
+    here = "  standby here:  off: the worker itself runs on the CPU\n"
+    assert f"{describe_bundle(open_bundle(small_bundle_path))}\n{here}" == text
 
 
 def keys(*path: Any, to: Any = ...) -> Break:
