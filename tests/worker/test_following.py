@@ -369,6 +369,28 @@ def test_slew_is_judged_against_what_was_sent_and_what_may_have_been() -> None:
     assert pair.follower.step._staged is None
 
 
+def test_what_one_staged_counts_when_another_one_has_the_session_and_fails_at_once() -> None:
+    """The lease moved between staging and marking; the one that got it said nothing, and it comes to us."""
+    pair = Pair(DEPTH + 1)
+    step_both(pair, 10)
+    last = decode_command(pair.sent[-1], 3)
+    frame = pair.frame()
+    outcome = pair.holder.step([frame], frame.received_ns)
+    assert outcome.decision is not None
+    staged = outcome.decision.target = last.joint_position + np.array([SLEW, -SLEW, SLEW], np.float32)
+    pair.answerer._compose(outcome, frame.received_ns, EPOCH)
+    pair.memory.steps.stage()
+    pair.follow(frame)
+    second = WorkerMemory(WorkerMemory.create(3).fd, writable=True)
+    setup = SessionSetup(SESSION, EPOCH + 1, 2, raw=False, policy_from_controller=np.arange(3))
+    pair.follower.follow_other(setup, Other(second.steps))
+    assert pair.words["prepared_epoch"] == EPOCH + 1
+    mine = pair.take_over()
+    assert mine is not None
+    for other in (last.joint_position, staged):
+        assert np.abs(mine.joint_position - other).max() <= SLEW + 1e-6
+
+
 @pytest.mark.parametrize(("first_states", "prepared_after"), [(None, None), (DEPTH + 1, DEPTH + 1)])
 def test_who_joins_late_is_prepared_when_its_history_is_whole(
     first_states: int | None, prepared_after: int | None
@@ -383,6 +405,22 @@ def test_who_joins_late_is_prepared_when_its_history_is_whole(
         pair.answer(frame)
         pair.follow(frame)
         assert pair.prepared == (prepared_after is not None and number >= prepared_after)
+
+
+def test_states_that_the_other_one_refuses_as_a_jump_do_not_wait_for_it() -> None:
+    """One that follows may join anywhere; here the controller's numbers jump, and the session is refused."""
+    pair = Pair(DEPTH + 1)
+    step_both(pair, 20)
+    pair.seq += 300
+    pair.begin_ns -= 300 * PERIOD_NS
+    before_ns = pair.words["prepared_ns"]
+    for _ in range(2 * DEPTH + 2):
+        frame = pair.frame()
+        refused = pair.holder.step([frame], frame.received_ns)
+        assert [cause.kind for cause in refused.refusals] == [CauseKind.SEQUENCE]
+        pair.follow(frame)
+        assert not pair.prepared
+        assert (pair.words["unanswered_ns"], pair.words["prepared_ns"]) == (0, before_ns)
 
 
 def test_an_action_that_was_rejected_was_not_sent() -> None:

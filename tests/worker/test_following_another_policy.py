@@ -230,37 +230,89 @@ def test_the_one_that_had_the_session_follows_it_back() -> None:
     assert back.command.stiffness[0] == pytest.approx(50 + (30 - 50) / policies.holder._blend_steps)
 
 
+class Undone:
+    """The first policy's real worker, and other workers that get its session for a moment."""
+
+    def __init__(self) -> None:
+        self.policies = policies = Policies()
+        gains = Gains(np.full(3, 50.0, np.float32), np.ones(3, np.float32))
+        self.first = LoopedWorker(
+            loop,
+            policies.bundle,
+            Recurrent(),
+            0,
+            policies.guard,
+            policies.memory.fd,
+            lambda op: None,
+            partial(
+                FollowingWorker,
+                others={2: Other(policies.standby_memory.steps, gains)},
+                wake_fd=os.eventfd(0, os.EFD_NONBLOCK),
+            ),
+        )
+        self.worker = self.first.worker
+        self.session(EPOCH, 0)
+        self.worker.turn()
+
+    def session(self, epoch: int, slot: int) -> None:
+        self.policies.guard.write_session(setup_of(epoch, slot))
+        self.policies.lease(epoch, slot)
+
+    def frame(self) -> Frame:
+        """A state that comes now."""
+        time.sleep(PERIOD_NS / 1e9)
+        self.policies.begin_ns = time.monotonic_ns() - (self.policies.seq + 1) * PERIOD_NS
+        return Frame(self.policies.frame().data, time.monotonic_ns())
+
+    def turn(self) -> JointCommand:
+        """A state that comes now; the newest command."""
+        frame = self.frame()
+        self.first._waiting = [frame.data]
+        self.worker.turn()
+        self.policies.follow(frame)
+        return decode_command(self.first.sent[-1], 3)
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_an_undone_change_goes_on_from_what_the_other_one_may_have_sent(marked: bool) -> None:
+    """It died between sending and marking, or noting it; the first one saw nothing of all that."""
+    undone = Undone()
+    for _ in range(12):
+        last = undone.turn()
+    undone.session(EPOCH + 1, 2)
+    policies = undone.policies
+    step = policies.goes_on()
+    frame = undone.frame()
+    outcome = step.step([frame], frame.received_ns)
+    assert outcome.command is not None
+    assert outcome.decision is not None
+    # As far away as the limit lets it: whichever of the two is in force.
+    sent = outcome.decision.target = last.joint_position + np.array([SLEW, -SLEW, SLEW], np.float32)
+    memory = policies.standby_memory
+    answerer = Answerer(
+        policies.guard, memory, TimedModel(Recurrent(), memory.words), PERIOD_NS, lambda data: None
+    )
+    answerer._compose(outcome, frame.received_ns, EPOCH + 1)
+    memory.steps.stage()
+    if marked:
+        memory.steps.mark_sent(frame.received_ns)
+    undone.session(EPOCH + 2, 0)
+    back = undone.turn()
+    assert (back.epoch, back.slot, back.seq) == (EPOCH + 2, 0, policies.seq)
+    for target in (last.joint_position, sent):
+        assert np.abs(back.joint_position - target).max() <= SLEW + 1e-6
+    after = undone.turn()
+    assert np.abs(after.joint_position - back.joint_position).max() <= SLEW + 1e-6
+    step = undone.worker._step
+    assert step is not None
+    assert step._staged is None
+
+
 @pytest.mark.parametrize("noticed", [False, True])
 def test_a_change_that_is_undone_finds_the_first_one_as_it_was(noticed: bool) -> None:
     """The other one got the session and said nothing; whether the first one saw that or not."""
-    policies = Policies()
-    other = Other(policies.standby_memory.steps, Gains(np.full(3, 50.0, np.float32), np.ones(3, np.float32)))
-    first = LoopedWorker(
-        loop,
-        policies.bundle,
-        Recurrent(),
-        0,
-        policies.guard,
-        policies.memory.fd,
-        lambda op: None,
-        partial(FollowingWorker, others={2: other}, wake_fd=os.eventfd(0, os.EFD_NONBLOCK)),
-    )
-    worker = first.worker
-
-    def session(epoch: int, slot: int) -> None:
-        policies.guard.write_session(setup_of(epoch, slot))
-        policies.lease(epoch, slot)
-
-    def turn() -> JointCommand:
-        """A state that comes now; the newest command."""
-        time.sleep(PERIOD_NS / 1e9)
-        policies.begin_ns = time.monotonic_ns() - (policies.seq + 1) * PERIOD_NS
-        first._waiting = [policies.frame().data]
-        worker.turn()
-        return decode_command(first.sent[-1], 3)
-
-    session(EPOCH, 0)
-    worker.turn()
+    undone = Undone()
+    policies, worker, session, turn = undone.policies, undone.worker, undone.session, undone.turn
     for _ in range(5):
         last = turn()
         assert (last.epoch, last.seq) == (EPOCH, policies.seq)
@@ -289,6 +341,7 @@ def test_a_standby_of_the_new_policy_takes_part_in_its_fade() -> None:
     holder = policies.step_with(policies.other, Recurrent(), 1)
     holder._pipeline, holder._admission = follower.step._pipeline, follower.step._admission
     assert follower.follow_other(setup_of(EPOCH + 1, 2), Other(memory.steps)) == []
+    assert policies.words["prepared_epoch"] == EPOCH + 1, "it knows the session as before"
     assert follower.step.is_fading
     first = follower.step._pipeline._fade
     assert first is not None

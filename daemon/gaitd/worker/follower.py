@@ -73,6 +73,9 @@ class Follower:
         self._unanswered: deque[tuple[int, int]] = deque(maxlen=STATE_QUEUE)
         """Number and time of arrival of states that we could answer and the holder is not known to have."""
         self._answered_seq = 0
+        self._joined_seq = 0
+        """The first state after the last gap, or of those that came to us; the holder may refuse it and all
+        after it as such, until it is seen to answer one."""
         self._newest_seq = 0
         self._taken = 0
         self._whole = False
@@ -97,15 +100,16 @@ class Follower:
         self._read_records(unsettled=True)
         if self._records.settled < self._index:  # it may yet have gone out, and nobody will tell
             self._lack_a_step()
-        done = self._apply_sent()
+        done, before = self._apply_sent(), self.step.setup.epoch
         self.step.watch(setup, other.gains)
         self._begin_with(other)
+        if self._words["prepared_epoch"] == before:  # and still is: what is known of the session is the same
+            self._words["prepared_epoch"] = setup.epoch
         return done
 
     def _begin_with(self, other: Other) -> None:
         self._records, self._gains = other.steps, other.gains
         self._index = self._before_first()
-        self._staged = None
 
     def _before_first(self) -> int:
         """Index before the holder's first record of this epoch; of its last few where no older one counts."""
@@ -209,6 +213,11 @@ class Follower:
                 self._lack_a_step()
         return done
 
+    def _has_joined(self) -> bool:
+        """We know as much of the session as one that was there from its beginning."""
+        knows = self._first_states is not None and self._taken >= self._first_states
+        return knows and self._answered_seq >= self._joined_seq
+
     def _lack_a_step(self) -> None:
         """Nobody knows what the model would have answered: no more than nothing, if it remembers."""
         if self.step.is_recurrent:
@@ -225,11 +234,12 @@ class Follower:
             return [outcome]
         done = self.end()
         self._open = outcome
-        if self._newest_seq and state.seq - self._newest_seq > MAX_GAP:
-            self._taken, self._whole = 0, False
+        if state.seq - self._newest_seq > MAX_GAP:
+            self._taken, self._whole, self._joined_seq = 0, False, state.seq
+            self._words["prepared_epoch"] = 0
         self._newest_seq = state.seq
         self._taken += 1
-        self._whole = self._whole or state.seq == 1 or self._taken == self._first_states
+        self._whole = self._whole or state.seq == 1 or self._has_joined()
         if outcome.command is not None and self._whole:
             if state.seq > self._answered_seq:
                 self._unanswered.append((state.seq, frame.received_ns))

@@ -20,7 +20,7 @@ from gaitd.system.config import Config
 from gaitd.worker.follower import Follower, Other
 from gaitd.worker.lanes import Lanes
 from gaitd.worker.loop import Worker
-from gaitd.worker.step import Frame, Outcome, PolicyStep
+from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 
 HEAD_START = 1 / 3
 """Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
@@ -104,9 +104,17 @@ class FollowingWorker(Worker):
         elif follower is not None:
             self._follower = None
             self._take_over(follower, setup)
-        else:  # it is ours again before we saw that it was not: nobody else has answered
-            step.setup = setup
+        else:  # it is ours again before we saw that it was not
+            step.take_back(setup, self._staged_between(step.setup.epoch, setup.epoch))
             self._words["state_interval_epoch"] = setup.epoch
+
+    def _staged_between(self, before: int, epoch: int) -> Staged | None:
+        """What another worker staged when it had the session, unseen by us: it may have gone out."""
+        for other in self._others.values():
+            for record in other.steps.read_since(other.steps.staged - 1, unsettled=True)[0]:
+                if before < record["epoch"] < epoch and not record["cause"]:
+                    return Staged(int(record["seq"]), record["target"])
+        return None
 
     def _follow_from_now(self, word: int) -> None:
         setup = self._named_by(word)

@@ -215,9 +215,13 @@ class PolicyStep:
         self.setup = setup
         self._admission.watch(another=False)
         self._pipeline.watch(None, self._blend_steps)
-        self._staged = staged
+        self._refer_also_to(staged)
+
+    def take_back(self, setup: SessionSetup, staged: Staged | None) -> None:
+        """Commands are ours again, under a new epoch. ``staged``: another worker's, as in ``take_over``."""
+        self.setup = setup
         if staged is not None:
-            self._pipeline.refer_also_to(staged.target)
+            self._refer_also_to(staged)
 
     def answer_again(self, outcome: Outcome) -> Outcome:
         """The same answer of the model to the same, newest state, judged and addressed as things are now."""
@@ -227,6 +231,11 @@ class PolicyStep:
         again.interval_ns, again.observation = outcome.interval_ns, outcome.observation
         self._judge(again, outcome.state, outcome.decision.model_action)
         return again
+
+    def _refer_also_to(self, staged: Staged | None) -> None:
+        self._staged = staged
+        if staged is not None:
+            self._pipeline.refer_also_to(staged.target)
 
     def _judge(self, outcome: Outcome, state: RobotState | RawObservation, action: Float32Array) -> None:
         decision = outcome.decision = self._pipeline.decide(action)
