@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from gaitd.errors import CrashLoopError
+from gaitd.guardian import child as child_module
 from gaitd.guardian.child import UNREAPED_NS, Child
+from gaitd.guardian.children import Children
 from gaitd.guardian.spawner_process import SpawnerProcess
 from gaitd.shared.processes import TELEMETRY, WORKER
 
@@ -240,3 +244,24 @@ def test_a_process_of_other_code_is_not_started_again() -> None:
         hear_until(lambda: child.reap(1051), child, spawner, "how it ended")
     assert child.replaced
     assert not child.is_due(10**18)
+
+
+def test_the_end_takes_its_time_and_nobody_is_blamed(
+    sleeper: Child, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends late, while others were gone at once: no debugger held any of them."""
+    monkeypatch.setattr(logging.getLogger("gaitd"), "propagate", True)
+    monkeypatch.setattr(child_module, "UNREAPED_NS", 50_000_000)
+    quick = Child(replace(SLEEPER, name="quick"), str, [])
+    children = Children([sleeper, quick], select.epoll())
+    for each in (sleeper, quick):
+        children.start(each, time.monotonic_ns())
+    until_s = time.monotonic() + 20.0
+    while not (sleeper.pid and quick.pid and sleeper.read_report()):
+        assert time.monotonic() < until_s, "they do not start"
+        children.hear_news(time.monotonic_ns())
+    monkeypatch.setattr(sleeper, "grace_s", 0.3)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    children.end()
+    assert (sleeper.pid, quick.pid) == (0, 0)
+    assert caplog.text == ""

@@ -70,6 +70,7 @@ class Children:
                 for child in self._children.values():
                     if took_s > child.grace_s:
                         child.send(signal.SIGKILL)
-                    child.reap(time.monotonic_ns())
+                    if child.has_died():
+                        child.reap(time.monotonic_ns())
                 time.sleep(0.005)
         self._spawner.close()
