@@ -303,7 +303,10 @@ STATUS: Mapping[str, Any] = {
     "policy": {"id": "0" * 16, "name": "humanoid_walk", "version": "1.0.0"},
     "worker": {"ready": True, "pid": 4_000_000, "starts": 12, "backend": "rknn", "fallback": ""},
     "standby": {"ready": True, "pid": 4_000_001, "starts": 1, "backend": "onnx"},
+    "policies": [],
+    "holder": 0,
     "failover": "",
+    "last_worker": "",
     "state_interval_s": PERIOD_S,
     "counters": {"late_steps": 5, "missed": 1_000_000},
     "refused": {"old": 3, "frozen": 9},
@@ -367,11 +370,17 @@ def test_a_frame_fills_the_terminal_and_no_more(rows: int, columns: int, joints:
 def test_who_has_the_joints_is_marked() -> None:
     view = busy_view(12)
     assert "▶worker" in "\n".join(line.plain for line in draw(view, 80, 24))
-    moved = replace(view, status={**STATUS, "failover": "on the standby since noon"})
+    told = {"holder": 1, "failover": "it took over at noon", "last_worker": "it is the standby"}
+    moved = replace(view, status={**STATUS, **told})
     frame = "\n".join(line.plain for line in draw(moved, 80, 24))
     assert "▶standby" in frame
     assert "▶worker" not in frame
-    assert "last worker: on the standby since noon" in frame
+    assert "last worker: it is the standby" in frame
+    trot = {**STATUS["worker"], "name": "trot", "walks": True}
+    changed = replace(view, status={**STATUS, "holder": 2, "policies": [{"name": "walk"}, trot]})
+    frame = "\n".join(line.plain for line in draw(changed, 80, 24))
+    assert "▶trot" in frame
+    assert "▶worker" not in frame
 
 
 def test_the_nearest_limit_is_first() -> None:

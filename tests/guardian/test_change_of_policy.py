@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import select
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -240,15 +242,87 @@ def test_there_and_back_and_the_standby_is_still_there_once(scene: Scene) -> Non
     scene.dies(0)
     assert scene.holder() == 1
     scene.walks(1)
-    # To the other policy and back to the first one's fresh worker: the lease has failed over already.
+    # The lease has failed over: that the policy changes does not bring that back.
+    for policy, slot in (("trot", TROT), ("walk", 1)):
+        assert scene.ask("switch", policy=policy).ok
+        scene.walks(slot)
+        assert scene.holder() == slot
+    scene.dies(1)
+    assert (scene.state.mode, scene.state.reason) == (Mode.DAMPING, Reason.WORKER_DIED)
+
+
+@pytest.mark.parametrize("fresh_is_ready", [True, False])
+def test_after_a_failover_the_first_policy_is_the_standbys_for_the_session(
+    scene: Scene, fresh_is_ready: bool
+) -> None:
+    """A fresh worker gets the next one, whether it is ready meanwhile or not."""
+    scene.dies(0)
+    scene.walks(1)
+    scene.real._workers.by_slot[0].ready = fresh_is_ready
     assert scene.ask("switch", policy="trot").ok
     scene.walks(TROT)
+    status = scene.real._status()
+    walk, trot = status["policies"]
+    assert (walk["pid"], walk["standby"]) == (status["standby"]["pid"], False)
+    assert trot["walks"]
+    assert scene.ask("switch", policy="walk").ok
+    assert scene.holder() == 1
+    scene.dies(1)
+    assert scene.holder() == TROT, "the change is undone, to the worker that it came from"
+    scene.walks(TROT)
+    scene.ask("release", session=scene.state.session)
     scene.real._workers.by_slot[0].ready = True
+    scene.wake()
+    assert scene.ask("activate").body["slot"] == 0
+
+
+def test_the_standby_hears_at_once_for_whom_it_stands_by(scene: Scene) -> None:
+    """Until it has seen that, a death of the one that it stands by for is damping."""
+    wake_fd = scene.real._workers._wake_fds[1]
+    assert scene.ask("switch", policy="trot").ok
+    scene.walks(TROT)
+    assert not select.select([wake_fd], [], [], 0)[0]
+    assert scene.ask("switch", policy="walk").ok
+    assert select.select([wake_fd], [], [], 0)[0]
+
+
+def last_worker(scene: Scene) -> tuple[str, str, int]:
+    status = scene.real._status()
+    return status["last_worker"], status["failover"], scene.guardian.memory.words["last_worker"]
+
+
+def test_people_hear_of_the_last_worker_where_it_walks(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the journal, the status, the metrics' memory and systemd's line: it is decided once."""
+    monkeypatch.setattr(logging.getLogger("gaitd"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    say = scene.real._service.say_status = mock.Mock()
+    assert last_worker(scene) == ("", "", 0)
+    assert scene.ask("switch", policy="trot").ok
+    scene.walks(TROT)
+    assert last_worker(scene) == ("its policy has no standby", "", 1)
+    assert scene.real._status()["holder"] == TROT
+    assert 'ON THE LAST WORKER why="its policy has no standby"' in caplog.text
+    assert say.call_args.args[0].endswith(
+        "; policy trot 1.0.0 on onnx; LAST WORKER: its policy has no standby"
+    )
     assert scene.ask("switch", policy="walk").ok
     scene.walks(0)
-    assert scene.holder() == 0
+    assert last_worker(scene) == ("", "", 0)
+    assert "is ready again" not in caplog.text, "it never was not"
+    assert "LAST WORKER" not in say.call_args.args[0]
     scene.dies(0)
-    assert (scene.state.mode, scene.state.reason) == (Mode.DAMPING, Reason.WORKER_DIED)
+    scene.walks(1)
+    alone, failover, word = last_worker(scene)
+    assert (alone, word) == ("it is the standby", 1)
+    assert "a fresh worker is not ready yet, for the next session" in failover
+    assert scene.ask("switch", policy="trot").ok
+    scene.walks(TROT)
+    alone, failover, word = last_worker(scene)
+    assert (alone, word) == ("its policy has no standby", 1)
+    assert failover.startswith("the standby (CPU) took over at")
+    assert "not ready (start" not in say.call_args.args[0], "trot's worker is"
 
 
 def test_the_death_of_the_new_one_is_damping_and_that_of_the_old_one_nothing(scene: Scene) -> None:
@@ -348,6 +422,25 @@ def test_a_worker_that_is_silent_keeps_the_session(scene: Scene) -> None:
 def test_ready_made_observations_are_of_one_policy(make: Callable[..., Scene]) -> None:
     scene = make(message="raw_observation")
     assert "builds the observations" in scene.ask("switch", policy="trot").body["error"]
+
+
+def test_observations_are_of_the_policy_that_the_hello_agreed_on(make: Callable[..., Scene]) -> None:
+    scene = make(message="raw_observation")
+    hello = {"controller": "scene", "joints": ["hip", "thigh", "knee"], "fields": []}
+    scene.ask("release", session=scene.state.session)
+    assert scene.ask("switch", policy="trot").ok
+    refused = scene.ask("activate")
+    assert (
+        "agreed on those of policy walk; sessions begin with trot by now: say hello" in refused.body["error"]
+    )
+    assert scene.state.mode is Mode.IDLE
+    assert scene.ask("hello", message="raw_observation", **hello).ok
+    assert scene.ask("activate").body["slot"] == TROT
+    # Who sends states is told nothing that is another policy's.
+    assert scene.ask("hello", **{**hello, "fields": ALL_FIELDS}).ok
+    scene.ask("release", session=scene.state.session)
+    assert scene.ask("switch", policy="walk").ok
+    assert scene.ask("activate").body["slot"] == 0
 
 
 def test_while_idle_it_is_what_the_next_session_begins_with(scene: Scene) -> None:

@@ -133,7 +133,7 @@ def test_a_death_moves_the_lease_at_once_under_a_new_epoch(scene: Scene) -> None
     assert scene.state.fed_ns == scene.worker.words["last_command_ns"]
     assert scene.failovers() == [kind is FailoverKind.DIED for kind in FailoverKind]
     assert not any(command.mode is Mode.DAMPING for command in scene.heard)
-    assert "on the standby (CPU) since" in announce.on_standby(scene.state, worker_ready=False)
+    assert "the standby (CPU) took over at" in announce.failed_over(scene.state, worker_ready=False)
 
 
 def test_the_standbys_commands_feed_the_timer_then(scene: Scene) -> None:

@@ -46,6 +46,23 @@ def test_it_is_not_possible(state: GuardState, worker: WorkerView, second: Worke
     assert not failover.is_possible(state, worker, second, LIMITS, NOW)
 
 
+@pytest.mark.parametrize(
+    ("kind", "possible"),
+    [(CauseKind.START_POSTURE, False), (CauseKind.SEQUENCE, False), (CauseKind.BACKEND_ERROR, True)],
+)
+def test_states_with_which_no_session_begins_are_bad_for_the_standby_too(
+    kind: CauseKind, possible: bool
+) -> None:
+    """It joins sessions anywhere, so it does not look at where the joints are at first."""
+    begun, refusal = rules.activate(7, EPOCH, NOW - 2 * PERIOD), refused(kind, NOW - PERIOD)
+    assert failover.is_possible(begun, view(), standby(), LIMITS, NOW)
+    assert failover.is_possible(begun, view(refusal=refusal), standby(), LIMITS, NOW) == possible
+    walks = view(NOW - PERIOD, refusal=refusal)
+    assert failover.is_possible(begun, walks, standby(), LIMITS, NOW), (
+        "bad ones among good ones are no matter"
+    )
+
+
 def test_the_deadline_goes_on_from_the_last_command_of_the_one_before() -> None:
     before = walking(NOW - 3 * PERIOD)
     last_ns = NOW - 2 * PERIOD

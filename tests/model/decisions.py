@@ -207,7 +207,7 @@ def _failover(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         return replace(view, prepared_ns=prepared_ns, prepared_epoch=epoch)
 
     def movable(moved: bool, tripped: bool, by: bool, fed: int, command: int, lag: int, kind: int) -> int:
-        # A session that has moved may be back in the first slot, by a change of policies.
+        # Once only, wherever the session is by then.
         places = [(STANDBY_SLOT, NOW), (WORKER_SLOT, NOW)] if moved else [(WORKER_SLOT, 0)]
         now_ns = NOW - lag * unit
         prepared_ns = now_ns - 2 * bounds.deadline * unit if kind == 1 else now_ns
@@ -294,6 +294,19 @@ class _Switchable:
         assert (setup.epoch, setup.slot) == (after.epoch, after.slot) == (epoch + 1, WORKER_SLOT)
         return after
 
+    def returns(self, *, moved: bool) -> int:
+        """Who gets the session when it comes back to the first policy; each worker is ready, and answers."""
+        real, slots = self._real, (WORKER_SLOT, STANDBY_SLOT, POLICY_SLOTS[1])
+        idle = next(_views(self._bounds, NONE, tripped=False))
+        answers = replace(idle, last_command_ns=NOW, last_command_epoch=EPOCH)
+        self.views = dict.fromkeys(slots, replace(answers, prepared_ns=NOW, prepared_epoch=EPOCH))
+        before = _guard(Mode.ACTIVE, NOW, by_command=True)
+        real.state = replace(before, slot=POLICY_SLOTS[1], moved_ns=NOW if moved else 0)
+        real.joint_order = self._order
+        assert self._ask(b"me", "switch", policy="a").ok
+        assert real.state.slot == real.joint_order.setup.slot
+        return int(real.state.slot)
+
     def switch(self, before: GuardState, view: WorkerView, lag: int, peer: bytes = b"me") -> int | None:
         """16 * by command + age of feeding, when the session goes on with the other policy."""
         real, self.views[WORKER_SLOT] = self._real, view
@@ -318,7 +331,8 @@ def _switch(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     switched [by command][age of feeding][age of the last command or NONE][clock]: 16 * by command + age of
     feeding. undoable [tripped][by command][age of feeding][clock]: 1 a change may be undone; undone [as
     switched]: the same of it. selects [the session's owner asks][its hello agreed to others][both workers
-    ready, the next one not, the holder not]: 1 granted.
+    ready, the next one not, the holder not]: 1 granted. returns [the lease has failed over]: 1 the way back
+    to the first policy leads to the standby, not to the first slot.
     """
     unit, ages = bounds.unit_ns, bounds.guard_ages
     sessions = _Switchable(code, bounds)
@@ -374,6 +388,7 @@ def _switch(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         "undone": [undone(*each) for each in inputs],
         "switchable": [switchable(t, *each, kind) for t in yes_no for each in inputs for kind in range(3)],
         "switched": [switched(*each) for each in inputs],
+        "returns": [int(sessions.returns(moved=moved) == STANDBY_SLOT) for moved in yes_no],
         "selects": [selects(o, a, m) for o in yes_no for a in yes_no for m in range(3)],
     }
 

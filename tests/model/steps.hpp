@@ -120,6 +120,7 @@ inline bool guardSwitches(State& s, int lag) {
                                                    {command, guardAge + 2}, {lag, 2}, {0, 3}});
     if (!switchable) return false;
     require(s[kCommandAge] != kNone, "the policy changes only from a worker that answers");
+    require(!s[kMoved] || decided("returns", {{1, 2}}), "a fresh worker in the first slot gets the next session, not this one");
     handOver(s, "switched", lag);
     return true;
 }

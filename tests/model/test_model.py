@@ -217,6 +217,13 @@ BUGS = [
         workers="switch",
     ),
     Bug(
+        "a change of policies falls back to the first slot after a failover",
+        failover,
+        {"return STANDBY_SLOT if policy == 0 and state.moved_ns else POLICY": "return POLICY"},
+        "a fresh worker in the first slot gets the next session",
+        workers="switch",
+    ),
+    Bug(
         "a limit is lost in a change of policies",
         switching,
         {"if rules.trip_in(state, holder) is not None:": "if False:"},
@@ -282,7 +289,7 @@ BUGS = [
     Bug(
         "anybody changes the policy",
         sessions,
-        {"if peer != self._owner and not (owner is not None and owner.switchable):": "if False:"},
+        {"if peer != self._owner and not (owner is not None and owner.hello.switchable):": "if False:"},
         "only the session's owner",
         workers="switch",
     ),
@@ -416,6 +423,7 @@ QUICK = (
     "the lease moves again and again",
     "the change of workers restarts the deadline",
     "a change of policies restarts the deadline",
+    "a change of policies falls back to the first slot after a failover",
 )
 """Of the client's, the standby's and those of a change of policies, the ones of the normal run: each needs a
 build or tables of its own."""

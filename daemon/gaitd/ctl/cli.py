@@ -142,7 +142,8 @@ def _in_words(status: dict[str, Any]) -> str:
         f"session     {session if status['session'] else 'none'}",
         f"gaitd       {status['gaitd']}, pid {status['guardian_pid']}",
         f"policy      {policy['name']} {policy['version']} ({policy['id']})",
-        f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}",
+        f"worker      {ready}, pid {worker['pid']}, start {worker['starts']}, {worker['backend']} {versions}"
+        f"{_of_first(status)}",
         *([f"ON THE CPU  {worker['fallback']}"] if worker.get("fallback") else []),
         *_standby(status),
         *_policies(status),
@@ -161,12 +162,21 @@ def _standby(status: dict[str, Any]) -> list[str]:
     standby = status.get("standby")
     if not standby:
         return [f"standby     {status.get('standby_choice', 'none')}"]
-    ready = "ready" if standby["ready"] else "NOT READY: a failure of the worker ends in damping"
-    lines = [
-        f"standby     {ready}, pid {standby['pid']}, start {standby['starts']}, {standby['backend']}; "
-        f"{status['standby_choice']}"
+    alone = status["last_worker"]
+    ready = "runs" if alone else "ready"
+    if not standby["ready"]:
+        ready = "NOT READY: a failure of the worker ends in damping"
+    return [
+        f"standby     {ready}, pid {standby['pid']}, start {standby['starts']}, {standby['backend']}"
+        f"{_of_first(status)}; {status['standby_choice']}",
+        *([f"failover    {status['failover']}"] if status["failover"] else []),
+        *([f"LAST WORKER {alone}"] if alone else []),
     ]
-    return [*lines, f"LAST WORKER {status['failover']}"] if status["failover"] else lines
+
+
+def _of_first(status: dict[str, Any]) -> str:
+    """Whose worker and standby those are, where there are several policies."""
+    return f", of policy {status['policies'][0]['name']}" if status.get("policies") else ""
 
 
 def _policies(status: dict[str, Any]) -> list[str]:

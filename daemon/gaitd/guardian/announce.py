@@ -46,20 +46,17 @@ class LastWorker:
     """Says it when the robot walks and no other worker could go on for the one that it walks on."""
 
     def __init__(self) -> None:
-        self._alone = False
+        self.why = ""
+        """Empty: another one could, or nobody walks."""
 
-    def look(self, state: GuardState, standby_ready: bool, standby_runs: bool) -> None:
-        """``standby_ready``: it could take over, if it has not. ``standby_runs``: its process is ready."""
-        walks_on_another = policy_in(state.slot) != 0
-        alone = state.mode is Mode.ACTIVE and (state.moved_ns > 0 or not standby_ready or walks_on_another)
-        if alone and not self._alone:
-            standby = "does not keep up with the session" if standby_runs else "is not ready"
-            why = "it is the standby" if state.moved_ns else f"the standby {standby}"
-            why = "its policy has no standby" if walks_on_another else why
+    def look(self, state: GuardState, why: str) -> bool:
+        """``why``: as gaitd.guardian.readiness.why_alone has it. Whether it has changed."""
+        before, self.why = self.why, why
+        if why and not before:
             log.warning("ON THE LAST WORKER", why=why, session=state.session)
-        elif self._alone and not alone and state.mode is Mode.ACTIVE:
-            log.info("the standby is ready again", session=state.session)
-        self._alone = alone
+        elif before and not why and state.mode is Mode.ACTIVE:
+            log.info("NO LONGER ON THE LAST WORKER", before=before, session=state.session)
+        return why != before
 
 
 def log_failover(state: GuardState, kind: FailoverKind, pid: int) -> None:
@@ -128,13 +125,13 @@ def switch_event(
     )
 
 
-def on_standby(state: GuardState, worker_ready: bool) -> str:
-    """Since when and why the standby has the session, and how its predecessor's successor is."""
-    since_s = time.time() - (time.monotonic_ns() - state.moved_ns) / 1e9
-    since = time.strftime("%H:%M:%S UTC", time.gmtime(since_s))  # local time may read a file
+def failed_over(state: GuardState, worker_ready: bool) -> str:
+    """When and why the standby took over, and how its predecessor's successor is."""
+    moved_s = time.time() - (time.monotonic_ns() - state.moved_ns) / 1e9
+    at = time.strftime("%H:%M:%S UTC", time.gmtime(moved_s))  # local time may read a file
     fresh = "ready" if worker_ready else "not ready yet"
     return (
-        f"on the standby (CPU) since {since}, because: {state.moved_why or 'the worker died'}; "
+        f"the standby (CPU) took over at {at}, because: {state.moved_why or 'the worker died'}; "
         f"a fresh worker is {fresh}, for the next session"
     )
 

@@ -13,7 +13,7 @@ from gaitd.guardian import rules
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.shared.findings import Finding
 from gaitd.shared.guard_memory import FailoverKind
-from gaitd.shared.processes import WORKER_SLOT
+from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT, WORKER_SLOT
 from gaitd.wire.causes import INFERENCE_FAILED
 from gaitd.wire.generated import Mode
 
@@ -35,6 +35,7 @@ def is_possible(
         and not state.moved_ns
         and rules.trip_in(state, worker) is None
         and not rules.is_overdue(state, worker, limits, now_ns)
+        and not _is_refused(state, worker, now_ns)
         and standby.prepared_epoch == state.epoch
         and 0 <= now_ns - standby.prepared_ns <= limits.deadline_ns * FRESH
     )
@@ -84,6 +85,20 @@ def waiting_ns(state: GuardState, other: WorkerView, now_ns: int) -> int | None:
     return now_ns - max(state.fed_ns, other.unanswered_ns)
 
 
+def _is_refused(state: GuardState, worker: WorkerView, now_ns: int) -> bool:
+    """Whether the session has not begun to walk, and the worker has refused a state of it.
+
+    A standby, which may join a session anywhere, does not judge where the joints are when it begins.
+    """
+    refusal = worker.refusal
+    return (
+        not rules.fed(state, worker, now_ns).fed_by_command
+        and refusal is not None
+        and refusal.epoch == state.epoch
+        and refusal.cause.reason not in INFERENCE_FAILED
+    )
+
+
 def _failed_inference(state: GuardState, worker: WorkerView, now_ns: int) -> Finding | None:
     """Of the newest state that was not answered."""
     refusal = worker.refusal
@@ -100,6 +115,14 @@ def _silence_of(worker: WorkerView, silence: str, limits: GuardLimits, now_ns: i
     if still_ns > limits.deadline_ns * STILL:
         return f"{silence}: the worker has not moved for {still_ns / 1e6:.0f} ms"
     return silence
+
+
+def slot_of(state: GuardState, policy: int) -> int:
+    """Of the worker that runs a policy in this session, by the policy's index.
+
+    Once the standby has taken over, the first policy's is the standby: a fresh worker gets the next session.
+    """
+    return STANDBY_SLOT if policy == 0 and state.moved_ns else POLICY_SLOTS[policy]
 
 
 def explain(state: GuardState, slot: int, how: str) -> GuardState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -11,9 +11,10 @@ from gaitd.backends import BackendName
 from gaitd.bundle import Bundle
 from gaitd.bundle.read import MANIFEST
 from gaitd.errors import printable
+from gaitd.guardian.policies import title_of
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.lanes import LanesLaunch
-from gaitd.shared.launch import FollowLaunch, TelemetryLaunch, WorkerLaunch
+from gaitd.shared.launch import Beside, FollowLaunch, TelemetryLaunch, WorkerLaunch
 from gaitd.shared.memory import create_memory, read_only
 from gaitd.shared.processes import policy_in
 from gaitd.shared.telemetry_memory import TelemetryMemory
@@ -67,24 +68,24 @@ def telemetry_launch(
     config: Config,
     guard: GuardMemory,
     memories: Mapping[int, WorkerMemory],
+    beside: Sequence[Bundle] = (),
 ) -> Launch:
     """Telemetry reads the others' memory and has its own; it has nothing to report. ``memories``: by slot."""
     manifest, realtime = bundle.manifest, config.realtime
     own = TelemetryMemory.create(len(manifest.joints))
-    text = bundle.files[MANIFEST]
-    manifest_fd = read_only(create_memory("gaitd-manifest", len(text), text))
     launch = TelemetryLaunch(
         guard_memory_fd=read_only(guard.fd),
         worker_memory_fds=[read_only(memory.fd) for memory in memories.values()],
         slots=tuple(memories),
         telemetry_memory_fd=own.fd,
-        manifest_fd=manifest_fd,
+        manifest_fd=_manifest_fd(bundle),
         metrics=config.metrics,
         recorder=config.recorder,
         period_s=manifest.control_period_s,
         deadline_s=manifest.control_period_s * config.guard.deadline_periods,
         state_max_age_s=manifest.control_period_s * config.guard.state_max_age_periods,
-        policy={"id": bundle.policy_id, "name": manifest.name, "version": manifest.version},
+        policy=title_of(bundle),
+        beside=[Beside(policy=title_of(each), manifest_fd=_manifest_fd(each)) for each in beside],
         backends=backends,
         bundle=printable(bundle.path.name),
         joints=manifest.joints,
@@ -92,5 +93,11 @@ def telemetry_launch(
         hot_cpus=sorted({*realtime.worker_cpus, *realtime.guardian_cpus, *realtime.standby_cpus}),
     )
     argument = msgspec.json.encode(launch).decode()
-    inherited = [launch.guard_memory_fd, *launch.worker_memory_fds, own.fd, manifest_fd]
+    manifests = [launch.manifest_fd, *(each.manifest_fd for each in launch.beside)]
+    inherited = [launch.guard_memory_fd, *launch.worker_memory_fds, own.fd, *manifests]
     return lambda report_fd: argument, inherited
+
+
+def _manifest_fd(bundle: Bundle) -> int:
+    text = bundle.files[MANIFEST]
+    return read_only(create_memory("gaitd-manifest", len(text), text))

@@ -25,7 +25,7 @@ from gaitd.guardian.degradation import Degradation
 from gaitd.guardian.event_log import keep_events_of
 from gaitd.guardian.lanes import Lanes
 from gaitd.guardian.launches import telemetry_launch
-from gaitd.guardian.readiness import StandbyReadiness
+from gaitd.guardian.readiness import StandbyReadiness, why_alone
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.standby_choice import choose_standby
@@ -46,7 +46,6 @@ from gaitd.shared.processes import (
     WORKER,
     WORKER_SLOT,
     ChildProcess,
-    policy_in,
 )
 from gaitd.system.access import AccessControl
 from gaitd.system.config import Config
@@ -149,7 +148,8 @@ class Guardian:
         """The last command to the controllers was the default stance."""
         workers = self._workers.all
         memories = {each.slot: each.memory for each in workers}
-        self._telemetry = Child(TELEMETRY, *telemetry_launch(bundle, backends, config, self._guard, memories))
+        launch = telemetry_launch(bundle, backends, config, self._guard, memories, beside)
+        self._telemetry = Child(TELEMETRY, *launch)
         self._poll = select.epoll()
         self._children = Children([*(each.child for each in workers), self._telemetry], self._poll)
         self._standby_readiness = StandbyReadiness(self._limits)
@@ -320,15 +320,19 @@ class Guardian:
         self._note_readiness()
 
     def _say_status(self) -> None:
-        state = self._sessions.state
-        policy = policy_in(state.slot) if state.session else self._sessions.first
-        title, choice = self._sessions.titles[policy], self._workers.by_slot[POLICY_SLOTS[policy]].choice
-        starting = 0 if self._worker.ready else self._worker.child.starts
+        state, holder = self._sessions.state, self._succession.holder
+        begins = self._workers.by_slot[POLICY_SLOTS[self._sessions.first]]
+        worker = holder if state.session else begins
+        title, choice = self._sessions.title(worker.slot), worker.choice
         running = f"policy {title['name']} {title['version']} on {choice.current}"
         if choice.fallback:
             running += f", on the CPU because {choice.fallback}"
         if state.moved_ns:
-            running += f"; {announce.on_standby(state, self._worker.ready)}"
+            running += f"; {announce.failed_over(state, self._worker.ready)}"
+        if self._last_worker.why:
+            running += f"; LAST WORKER: {self._last_worker.why}"
+        needed = holder if state.mode is Mode.ACTIVE else begins
+        starting = 0 if needed.ready else needed.child.starts
         self._service.say_status(announce.status_line(state, self._joints, starting, running))
 
     def _note_readiness(self) -> None:
@@ -353,16 +357,17 @@ class Guardian:
         self._workers.standby_is_ready = self._standby_readiness.look(
             state, worker, standby.view(), process_ready=ready, now_ns=now_ns
         )
-        self._last_worker.look(state, self._workers.standby_is_ready, ready)
+        why = why_alone(state, ready=self._workers.standby_is_ready, process_ready=ready)
+        self._words["last_worker"] = why != ""
+        if self._last_worker.look(state, why):
+            self._say_status()
 
     def _look_after_worker(self, worker: WorkerProcess, now_ns: int) -> None:
         before, was_ever_ready = (worker.ready, worker.child.starts), worker.ever_ready
         how_it_died = worker.look(now_ns, self._fifo_priority)
         if how_it_died is not None:
             self._succession.hear_of_death(worker, how_it_died, now_ns)
-        if worker is not self._worker:
-            return
-        if worker.ever_ready and not was_ever_ready:
+        if worker is self._worker and worker.ever_ready and not was_ever_ready:
             self._service.say_ready()
         if (worker.ready, worker.child.starts) != before or how_it_died:
             self._say_status()
@@ -413,6 +418,7 @@ class Guardian:
         return {
             **describe(self._bundle, self._sessions, self._workers),
             "standby_choice": self._standby_choice.text,
+            "last_worker": self._last_worker.why,
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
             "missing_realtime": {

@@ -40,13 +40,19 @@ class JointOrder:
     """The policy's default stance, with its own gains."""
 
 
+def title_of(bundle: Bundle) -> dict[str, str]:
+    """``id``, ``name`` and ``version``."""
+    manifest = bundle.manifest
+    return {"id": bundle.policy_id, "name": manifest.name, "version": manifest.version}
+
+
 class Policy:
     """One of the policies that a session may be with."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Raises InputError when its manifest contradicts itself."""
         self.manifest = manifest = bundle.manifest
-        self.title = {"id": bundle.policy_id, "name": manifest.name, "version": manifest.version}
+        self.title = title_of(bundle)
         """As hello's reply has it."""
         self.fields = required_fields(manifest)
         """Of a state, that its observation is made from."""

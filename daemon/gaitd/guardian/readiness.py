@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gaitd.guardian.failover import FRESH
 from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
-from gaitd.shared.processes import WORKER_SLOT
+from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT, policy_in
 from gaitd.wire.generated import Mode
 
 STEADY_NS = 250_000_000
@@ -43,6 +43,22 @@ class StandbyReadiness:
         elif now_ns - self._otherwise_since_ns >= STEADY_NS:
             self._keeps_up, self._otherwise_since_ns = not self._keeps_up, None
         return process_ready and self._keeps_up
+
+
+def why_alone(state: GuardState, *, ready: bool, process_ready: bool) -> str:
+    """Why no other worker could go on for the one that the robot walks on, where there is a standby.
+
+    Empty: it could, or nobody walks. ``ready``: as StandbyReadiness has it.
+    """
+    if state.mode is not Mode.ACTIVE:
+        return ""
+    if policy_in(state.slot) != 0:
+        return "its policy has no standby"
+    if state.slot == STANDBY_SLOT:
+        return "it is the standby"
+    if ready:
+        return ""
+    return "the standby does not keep up with the session" if process_ready else "the standby is not ready"
 
 
 def keeps_up(state: GuardState, worker: WorkerView, standby: WorkerView, limits: GuardLimits) -> bool:

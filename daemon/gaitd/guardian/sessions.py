@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -41,6 +41,14 @@ class RefusedError(Exception):
     def __init__(self, reason: Reason, error: str) -> None:
         super().__init__(error)
         self.reason = reason
+
+
+class _Greeted(NamedTuple):
+    """What was agreed on in a hello."""
+
+    hello: Hello
+    policy: int
+    """Index of the policy that sessions began with then."""
 
 
 def one_line(text: str, length: int = 120) -> str:
@@ -94,7 +102,7 @@ class Sessions:
         if shared_memory:
             at = {"transport": SHM_TRANSPORT, "state": SHM_CHANNEL, "command": SHM_CHANNEL}
             self._endpoints += [{"slot": slot, **at} for slot in slots]
-        self._hellos: OrderedDict[bytes, Hello] = OrderedDict()
+        self._hellos: OrderedDict[bytes, _Greeted] = OrderedDict()
         self._owner: bytes = b""
         self._damped_by = ""
         self.worker_ready = False
@@ -130,7 +138,7 @@ class Sessions:
 
     def _name_of(self, peer: bytes) -> str:
         """The name that it gave in its hello; empty without one."""
-        return one_line(self._hellos[peer].controller, 40) if peer in self._hellos else ""
+        return one_line(self._hellos[peer].hello.controller, 40) if peer in self._hellos else ""
 
     def fail_over(self, worker: WorkerView, why: str, now_ns: int) -> None:
         """The standby goes on with the session of ``worker``, under a new epoch."""
@@ -183,7 +191,7 @@ class Sessions:
                     f"the policy needs the state field {field!r}, which controller {hello.controller[:40]!r} "
                     "does not fill",
                 )
-        self._hellos[peer] = hello
+        self._hellos[peer] = _Greeted(hello, self.first)
         self._hellos.move_to_end(peer)
         while len(self._hellos) > MAX_CONTROLLERS:
             del self._hellos[next(each for each in self._hellos if each != self._owner)]
@@ -199,8 +207,7 @@ class Sessions:
 
     def _activate(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         read_body(request, Activate)
-        hello = self._hellos.get(peer)
-        if hello is None:
+        if peer not in self._hellos:
             raise RefusedError(Reason.CONTRACT, "activate needs a hello on the same connection first")
         if self.state.mode is Mode.ACTIVE and peer != self._owner:
             raise RefusedError(
@@ -209,12 +216,20 @@ class Sessions:
             )
         if not self.worker_ready:
             raise RefusedError(Reason.BACKEND_ERROR, "the worker is not ready yet; try again in a moment")
+        hello, policy = self._hellos[peer]
+        raw, first = hello.message == "raw_observation", self._policies[self.first]
+        if raw and policy != self.first:
+            agreed = self._policies[policy].title["name"]
+            raise RefusedError(
+                Reason.CONTRACT,
+                f"the controller builds the observations, and its hello agreed on those of policy {agreed}; "
+                f"sessions begin with {first.title['name']} by now: say hello again",
+            )
         session = self._next_session
         self._next_session += 1
         self._epoch += 1
         self._owner, self._damped_by = peer, ""
-        slot, raw = POLICY_SLOTS[self.first], hello.message == "raw_observation"
-        first = self._policies[self.first]
+        slot = POLICY_SLOTS[self.first]
         self.joint_order = first.joint_order(hello.joints, session, self._epoch, slot, raw=raw)
         self.state = rules.activate(session, self._epoch, now_ns, slot)
         return {"session": session, "epoch": self._epoch, "slot": slot}
@@ -222,13 +237,14 @@ class Sessions:
     def _switch(self, peer: bytes, request: Request, now_ns: int) -> dict[str, Any]:
         policy = self._policy_named(read_body(request, Switch).policy)
         title = self._policies[policy].title
-        view = self._view(POLICY_SLOTS[policy])
+        slot = failover.slot_of(self.state, policy)
+        view = self._view(slot)
         if self.state.mode is Mode.DAMPING:
             raise RefusedError(
                 Reason.CONTRACT, "gaitd is in damping: release the session or activate anew first"
             )
         if self.state.mode is Mode.ACTIVE:
-            self._switch_session(peer, policy, view, now_ns)
+            self._switch_session(peer, slot, view, now_ns)
         elif view is None:
             raise RefusedError(Reason.BACKEND_ERROR, f"policy {title['name']}: its worker is not ready")
         else:
@@ -236,10 +252,10 @@ class Sessions:
         state = self.state
         return {"policy": policy, "session": state.session, "epoch": state.epoch, "slot": state.slot, **title}
 
-    def _switch_session(self, peer: bytes, policy: int, view: WorkerView | None, now_ns: int) -> None:
-        """The session goes on with another policy, under a new epoch."""
+    def _switch_session(self, peer: bytes, slot: int, view: WorkerView | None, now_ns: int) -> None:
+        """The session goes on with the policy of the worker in ``slot``, under a new epoch."""
         state, owner = self.state, self._hellos.get(self._owner)
-        if peer != self._owner and not (owner is not None and owner.switchable):
+        if peer != self._owner and not (owner is not None and owner.hello.switchable):
             raise RefusedError(
                 Reason.CONTRACT,
                 f"session {state.session} of controller {self.owner or 'another'!r} is active, and its hello "
@@ -249,14 +265,14 @@ class Sessions:
             raise RefusedError(
                 Reason.CONTRACT, "the controller builds the observations, and those of one policy"
             )
-        if policy == policy_in(state.slot):
+        if slot == state.slot:
             return
-        slot, holder = POLICY_SLOTS[policy], self._view(state.slot)
+        holder = self._view(state.slot)
         why_not = "the worker that has the session is not ready"
         if holder is not None:
             why_not = switching.obstacle(state, holder, view, self._limits, now_ns, self._joints)
         if holder is None or why_not:
-            name = self._policies[policy].title["name"]
+            name = self.title(slot)["name"]
             raise RefusedError(Reason.BACKEND_ERROR, f"no change to policy {name}: {why_not}")
         self._hand_over(slot)
         self.state = switching.move(state, holder, self._epoch, slot, now_ns)
@@ -315,7 +331,7 @@ class Sessions:
             "controllers": [self._name_of(peer) for peer in self._hellos],
             "accounts": [
                 {"controller": self._name_of(peer), "owns": peer == self._owner, **msgspec.to_builtins(told)}
-                for peer, hello in self._hellos.items()
+                for peer, (hello, _) in self._hellos.items()
                 if (told := hello.account) is not msgspec.UNSET
             ],
             "deadline_s": self._times["deadline_ns"] / 1e9,

@@ -6,11 +6,11 @@ from typing import Any
 
 import gaitd
 from gaitd.bundle import Bundle
-from gaitd.guardian import announce
+from gaitd.guardian import announce, failover
 from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.worker_process import WorkerProcess
 from gaitd.guardian.workers import Workers
-from gaitd.shared.processes import POLICY_SLOTS, WORKER_SLOT, policy_in
+from gaitd.shared.processes import WORKER_SLOT, policy_in
 from gaitd.wire.generated import CauseKind, Mode
 
 COUNTERS = ("received", "standby", "followed", "steps", "late_steps", "missed", "superseded", "withheld")
@@ -30,7 +30,8 @@ def describe(bundle: Bundle, sessions: Sessions, workers: Workers) -> dict[str, 
         "policies": _policies(sessions, workers),
         "worker": _worker(worker),
         "standby": None if standby is None else _standby(standby, workers),
-        "failover": announce.on_standby(state, worker.ready) if state.moved_ns else "",
+        "holder": state.slot,
+        "failover": announce.failed_over(state, worker.ready) if state.moved_ns else "",
         "state_interval_s": holder["state_interval_ns"] / 1e9,
         "counters": {name: sum(each[name] for each in words) for name in COUNTERS},
         "refused": {kind.name.lower(): count for kind, count in refused.items() if count},
@@ -47,10 +48,10 @@ def _policies(sessions: Sessions, workers: Workers) -> list[dict[str, Any]]:
             **title,
             "first": index == sessions.first,
             "walks": state.mode is Mode.ACTIVE and index == policy_in(state.slot),
-            "standby": index == 0 and workers.standby is not None,
-            **_worker(workers.by_slot[slot]),
+            "standby": index == 0 and workers.standby is not None and not state.moved_ns,
+            **_worker(workers.by_slot[failover.slot_of(state, index)]),
         }
-        for index, (title, slot) in enumerate(zip(titles, POLICY_SLOTS, strict=False))
+        for index, title in enumerate(titles)
     ]
 
 

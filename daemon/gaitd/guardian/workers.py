@@ -98,8 +98,10 @@ class Workers:
         return self.by_slot.get(STANDBY_SLOT)
 
     def wake(self, slot: int) -> None:
-        """The lease has come to it."""
+        """The lease has come to it. Its standby, if it has one, hears of that, too, and stands by for it."""
         os.eventfd_write(self._wake_fds[slot], 1)
+        if slot == WORKER_SLOT and self.standby is not None:
+            os.eventfd_write(self._wake_fds[STANDBY_SLOT], 1)
 
     def _follow(
         self, slot: int, plans: Mapping[int, Plan], memories: Mapping[int, WorkerMemory]

@@ -34,6 +34,7 @@ GUARD_WORDS = {
     "backend": len(WORKERS),
     "holder": 1,
     "failovers": len(FailoverKind),
+    "last_worker": 1,
     "switches": 1,
     "control_requests": 1,
     "control_refused": 1,
@@ -42,8 +43,8 @@ GUARD_WORDS = {
     "lanes": LANES,
 }
 """Name and number of 8-byte words; of workers by slot. ``holder``: the slot that the session is with.
-``switches``: changes of policy within a session. ``lanes``: of each, the number of the connection that has
-it, counted from 1; 0: it is free."""
+``last_worker``: no other one could go on for it. ``switches``: changes of policy within a session.
+``lanes``: of each, the number of the connection that has it, counted from 1; 0: it is free."""
 
 _SESSION = np.dtype(
     [

@@ -57,6 +57,14 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """None: there is no shared-memory transport."""
 
 
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy beside the first one, as telemetry is told of it."""
+
+    policy: dict[str, str]
+    manifest_fd: int
+    """Its bundle's manifest.yaml."""
+
+
 class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """Telemetry's one argument, as JSON; others' descriptors are read-only."""
 
@@ -75,6 +83,9 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     state_max_age_s: float
     """An older state is not answered."""
     policy: dict[str, str]
+    """Of the first policy: ``id``, ``name``, ``version``."""
+    beside: list[Beside] = []
+    """Further policies, in their order."""
     backends: list[BackendName]
     """As the worker's."""
     bundle: str
@@ -85,6 +96,10 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """Its path."""
     hot_cpus: list[int]
     """Those that guardian and workers are pinned to; empty: they are not."""
+
+    def place_of(self, slot: int) -> int:
+        """Of a slot's memory among those of the workers; the first one's where there is no such worker."""
+        return self.slots.index(slot) if slot in self.slots else 0
 
 
 class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from gaitd.ctl.top.inside import Inside
 from gaitd.ctl.top.panels import BAD, GOOD, QUIET, WARN, brief, duration
 from gaitd.ctl.top.watch import View
 from gaitd.errors import printable
+from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 
 LEAST_WIDTH = 80
 _LEAST_CHART, _MOST_CHART = 3, 14
@@ -101,7 +102,9 @@ def _warnings(status: Mapping[str, Any]) -> Iterable[str]:
     if status["reason"] != "none" and status["detail"]:
         yield str(status["detail"])
     if status["failover"]:
-        yield f"last worker: {status['failover']}"
+        yield str(status["failover"])
+    if status["last_worker"]:
+        yield f"last worker: {status['last_worker']}"
     if status["worker"].get("fallback"):
         yield f"on the CPU: {status['worker']['fallback']}"
     if status["standby"] is not None and not status["standby"]["ready"]:
@@ -118,12 +121,12 @@ def _warnings(status: Mapping[str, Any]) -> Iterable[str]:
 def _workers(status: Mapping[str, Any]) -> Text:
     """The holder of the joints is marked."""
     line = Text(" workers  ", QUIET)
-    on_standby = bool(status["failover"])
-    for name, holds in (("worker", not on_standby), ("standby", on_standby)):
-        worker = status[name]
+    rows = [(each["name"], status["holder"], each) for each in status["policies"][1:] if each["walks"]]
+    rows += [("worker", WORKER_SLOT, status["worker"]), ("standby", STANDBY_SLOT, status["standby"])]
+    for name, slot, worker in rows:
         if worker is None:
             continue
-        line.append("▶" if holds and status["mode"] == "active" else " ", GOOD)
+        line.append("▶" if slot == status["holder"] and status["mode"] == "active" else " ", GOOD)
         line.append(name, GOOD if worker["ready"] else BAD)
         line.append("" if worker["ready"] else " NOT READY", BAD)
         again = f", start {worker['starts']}" if worker["starts"] > 1 else ""
