@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from gaitd.bundle.read import Bundle, open_bundle
-from gaitd.shared.launch import TelemetryLaunch
+from gaitd.shared.launch import Beside, TelemetryLaunch
 from gaitd.shared.memory import create_memory
 from gaitd.shared.processes import WORKERS
 from gaitd.shared.telemetry_memory import TelemetryMemory
@@ -25,7 +25,7 @@ from gaitd.telemetry.metrics import LabelledRegistry, MemoryCollector, StepHisto
 from gaitd.telemetry.npu import NpuCollector
 from gaitd.telemetry.shadow_desk import ShadowDesk
 from gaitd.telemetry.shadow_metrics import ShadowCollector
-from support.bundles import small_manifest, write_small_bundle
+from support.bundles import contract, small_manifest, write_small_bundle
 from support.daemon import samples
 from support.shadows import REPORT
 from support.tape import Tape, walking
@@ -90,6 +90,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
         deadline_s=5 * manifest.control_period_s,
         state_max_age_s=2 * manifest.control_period_s,
         policy={"id": tape.bundle.policy_id, "name": manifest.name, "version": manifest.version},
+        beside=[Beside(policy={"id": "b" * 16, "name": "trot", "version": "1.0.0"}, manifest_fd=-1)],
         backends=["onnx"],
         bundle="small.gaitd",
         joints=manifest.joints,
@@ -99,8 +100,8 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
     for slot in range(len(WORKERS)):
         tape.guard.words.row("worker_pid")[slot] = WORKER
     registry = CollectorRegistry()
-    headroom = Headroom(manifest, launch.deadline_s)
-    histograms = StepHistograms(registry, launch.period_s, headroom.feed)
+    headroom = Headroom([manifest, manifest], launch.deadline_s)
+    histograms = StepHistograms(registry, launch.period_s)
     registry.register(headroom)
     workers = [tape.memory, *(WorkerMemory.create(*tape.memory.shape) for _ in range(2))]
     progress = TelemetryMemory.create(len(manifest.joints)).words
@@ -110,7 +111,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
     desk = ShadowDesk(launch, deque())
     desk.report = REPORT
     registry.register(ShadowCollector(desk))
-    histograms.feed(tape.memory.steps, 0)
+    histograms.feed(tape.memory.steps, 0, headroom.feed)
     return LabelledRegistry(registry, {"robot": manifest.robot, "policy": manifest.name})
 
 
@@ -172,3 +173,34 @@ def test_how_near_each_limit_is(limited_bundle: Bundle, board: Path) -> None:
     assert strained["joint_velocity"] == pytest.approx(0.2, abs=1e-3)
     assert strained["deadline"] == pytest.approx(1 - 20.8 / 60, abs=0.01)
     assert strained["position"] <= calm["position"] < 1.0
+
+
+def test_which_policy_walks_is_told(limited_bundle: Bundle, board: Path) -> None:
+    with walking(limited_bundle, 30) as tape:
+        for mode, holder, expected in ((1, 0, [1, 0]), (1, 1, [1, 0]), (1, 2, [0, 1]), (2, 2, [0, 0])):
+            words = tape.guard.words
+            words["mode"], words["holder"] = mode, holder
+            found = samples(generate_latest(registry_of(tape, board)).decode())
+            walks = {name: value for name, value in found.items() if name.startswith("gaitd_policy_walks")}
+            assert list(walks.values()) == expected
+            assert 'number="1"' in list(walks)[1]
+            assert 'name="trot"' in list(walks)[1]
+
+
+def test_each_policy_has_its_own_limits(limited_bundle: Bundle) -> None:
+    """And what one of them did before and after another one had the session is no motion of its own."""
+    wide = small_manifest()
+    wide["limits"] |= {"slew": {"max_rad_per_step": 2.0}}
+    headroom = Headroom([limited_bundle.manifest, contract(wide)], 0.06)
+    with walking(limited_bundle, 50) as tape:
+        records = tape.memory.steps.read_since(0)[0].copy()
+    records["target"] = 0.5
+    records["target"][::2, 0] += 0.4
+    for policy, expected in ((1, 1 - 0.4 / 2.0), (0, 1 - 0.4 / 0.5)):
+        headroom.feed(records, policy)
+        assert headroom.least()["slew"] == pytest.approx(expected, abs=1e-6)
+    headroom = Headroom([limited_bundle.manifest], 0.06)
+    apart = records[:2].copy()
+    apart["epoch"][1] += 2
+    headroom.feed(apart)
+    assert "slew" not in headroom.least()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,26 +23,18 @@ Records = npt.NDArray[Any]
 class Headroom(Collector):
     """Fed with step records; 1 is far from the limit, 0 at it or beyond."""
 
-    def __init__(self, manifest: Manifest, deadline_s: float) -> None:
-        limits = manifest.limits
-        mapper = ActionMapper(manifest)
-        self._bounds = TargetBounds.of(manifest, mapper)
-        self._deadline_s = deadline_s
-        self._tilt = None if limits.posture is None else limits.posture.max_tilt_rad
-        self._velocity = None
-        if limits.state is not None:
-            self._velocity = positive_joint_array(
-                limits.state.max_velocity_rad_per_s, manifest.joints, "limits.state.max_velocity_rad_per_s"
-            )
+    def __init__(self, manifests: Sequence[Manifest], deadline_s: float) -> None:
+        """``manifests``: of the policies, in their order."""
+        self._limits = [_Limits(manifest, deadline_s) for manifest in manifests]
         self._least: deque[tuple[int, dict[str, float]]] = deque()
 
-    def feed(self, records: Records) -> None:
-        """Take the commands that were sent."""
+    def feed(self, records: Records, policy: int = 0) -> None:
+        """Take the commands that were sent of the policy with that index."""
         sent = records[records["sent_ns"] != 0]
         if not len(sent):
             return
         now_ns = int(sent["sent_ns"][-1])
-        self._least.append((now_ns, dict(self._of(sent))))
+        self._least.append((now_ns, dict(self._limits[policy].headroom_of(sent))))
         while self._least[0][0] < now_ns - WINDOW_NS:
             self._least.popleft()
 
@@ -65,11 +57,28 @@ class Headroom(Collector):
                 found[limit] = max(0.0, min(value, found.get(limit, 1.0)))
         return found
 
-    def _of(self, records: Records) -> Iterator[tuple[str, float]]:
+
+class _Limits:
+    """Of one policy."""
+
+    def __init__(self, manifest: Manifest, deadline_s: float) -> None:
+        limits = manifest.limits
+        mapper = ActionMapper(manifest)
+        self._bounds = TargetBounds.of(manifest, mapper)
+        self._deadline_s = deadline_s
+        self._tilt = None if limits.posture is None else limits.posture.max_tilt_rad
+        self._velocity = None
+        if limits.state is not None:
+            self._velocity = positive_joint_array(
+                limits.state.max_velocity_rad_per_s, manifest.joints, "limits.state.max_velocity_rad_per_s"
+            )
+
+    def headroom_of(self, records: Records) -> Iterator[tuple[str, float]]:
+        """By limit, of these commands."""
         bounds, target = self._bounds, records["target"]
         half = (bounds.high - bounds.low) / 2
         yield "position", float((np.minimum(target - bounds.low, bounds.high - target) / half).min())
-        same = records["session"][1:] == records["session"][:-1]
+        same = records["epoch"][1:] == records["epoch"][:-1]
         if np.isfinite(bounds.slew).any() and same.any():
             motion = np.abs(target[1:] - target[:-1])[same]
             yield "slew", 1.0 - float((motion / bounds.slew).max())

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -17,7 +18,7 @@ from gaitd.errors import GaitdError
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, read_launch
 from gaitd.shared.memory import read_all
-from gaitd.shared.processes import TELEMETRY
+from gaitd.shared.processes import TELEMETRY, policy_in
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.command_line import run_command
@@ -76,8 +77,9 @@ def _run() -> int:
             recorder.record_lost(lost)
     registry = CollectorRegistry()
     manifest = decode_manifest(read_all(launch.manifest_fd), launch.bundle)
-    headroom = Headroom(manifest, launch.deadline_s)
-    histograms = StepHistograms(registry, launch.period_s, headroom.feed)
+    beside = [decode_manifest(read_all(each.manifest_fd), each.policy["name"]) for each in launch.beside]
+    headroom = Headroom([manifest, *beside], launch.deadline_s)
+    histograms = StepHistograms(registry, launch.period_s)
     registry.register(headroom)
     registry.register(MemoryCollector(guard, workers, progress, launch))
     registry.register(NpuCollector())
@@ -95,8 +97,9 @@ def _run() -> int:
                 if turn == 0:
                     say(f"{error}; trying again every second")
         counted = progress.row("counted")
-        for slot, worker in enumerate(workers):
-            counted[slot] = histograms.feed(worker.steps, counted[slot])
+        for place, (slot, worker) in enumerate(zip(launch.slots, workers, strict=True)):
+            feed = partial(headroom.feed, policy=policy_in(slot))
+            counted[place] = histograms.feed(worker.steps, counted[place], feed)
         desk.look()
         if recorder is not None:
             if turn % MACHINE_TURNS == 0:

@@ -16,7 +16,7 @@ from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared.guard_memory import FailoverKind, GuardMemory, occasions
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import Words
-from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT
+from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT, policy_in
 from gaitd.shared.step_ring import StepRing
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.memory import resident_bytes
@@ -31,12 +31,7 @@ ACTION_CAUSES = [kind for kind in CauseKind if kind >= CauseKind.ACTION_NOT_FINI
 class StepHistograms:
     """Fed from the ring of step records."""
 
-    def __init__(
-        self, registry: CollectorRegistry, period_s: float, *more: Callable[[npt.NDArray[Any]], None]
-    ) -> None:
-        """``more``: who else wants the records."""
-        self._more = more
-
+    def __init__(self, registry: CollectorRegistry, period_s: float) -> None:
         def histogram(name: str, text: str) -> Histogram:
             buckets = [period_s * factor for factor in BUCKETS_OF_PERIOD]
             return Histogram(name, text, buckets=buckets, registry=registry)
@@ -59,15 +54,20 @@ class StepHistograms:
             "How far the time between two successive states' stamps is from the control period.",
         )
         self._period_s = period_s
-        self._interval = histogram("gaitd_step_interval_seconds", "Between commands of one session.")
+        self._interval = histogram(
+            "gaitd_step_interval_seconds", "Between commands of one session and one worker."
+        )
         self._last = (0, 0, 0, 0)
 
-    def feed(self, steps: StepRing, index: int) -> int:
-        """Observe the commands sent after ``index``; returns the index to go on from."""
+    def feed(self, steps: StepRing, index: int, more: Callable[[npt.NDArray[Any]], None]) -> int:
+        """Observe the commands sent after ``index``; returns the index to go on from.
+
+        ``more``: who else wants the records.
+        """
         records, newest = steps.read_since(index)
         for record in records[records["sent_ns"] != 0]:
             stamp, sent = int(record["state_stamp_ns"]), int(record["sent_ns"])
-            session = int(record["session"])
+            epoch = int(record["epoch"])  # of one session and one worker
             self._age.observe((sent - stamp) / 1e9)
             received, seq = int(record["receive_ns"]), int(record["seq"])
             begun, ended = int(record["infer_start_ns"]), int(record["infer_end_ns"])
@@ -75,14 +75,13 @@ class StepHistograms:
             self._waiting.observe((begun - received) / 1e9)
             self._inference.observe((ended - begun) / 1e9)
             self._answer.observe((sent - ended) / 1e9)
-            last_session, last_sent, last_seq, last_stamp = self._last
-            if session == last_session:
+            last_epoch, last_sent, last_seq, last_stamp = self._last
+            if epoch == last_epoch:
                 self._interval.observe((sent - last_sent) / 1e9)
                 if seq == last_seq + 1:
                     self._jitter.observe(abs((stamp - last_stamp) / 1e9 - self._period_s))
-            self._last = (session, sent, seq, stamp)
-        for feed in self._more:
-            feed(records)
+            self._last = (epoch, sent, seq, stamp)
+        more(records)
         return newest
 
 
@@ -109,8 +108,7 @@ class MemoryCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
         workers, guard = self._workers, self._guard
-        slots = self._launch.slots
-        holder = workers[slots.index(guard["holder"]) if guard["holder"] in slots[: len(workers)] else 0]
+        slots, holder = self._launch.slots, workers[self._launch.place_of(guard["holder"])]
         yield InfoMetricFamily(
             "gaitd",
             "What runs.",
@@ -205,7 +203,7 @@ class MemoryCollector(Collector):
         yield GaugeMetricFamily("gaitd_worker_ready", "The worker is ready.", value=guard["worker_ready"])
         if STANDBY_SLOT in slots[: len(workers)]:
             yield from self._standby()
-        if set(slots) & set(POLICY_SLOTS[1:]):
+        if self._launch.beside:
             yield from self._policies()
 
     def _standby(self) -> Iterable[Metric]:
@@ -221,7 +219,7 @@ class MemoryCollector(Collector):
         for name, text, value in (
             (
                 "ready",
-                "The standby could take over: its process is ready, and it keeps up with the session.",
+                "The standby could take over from the first policy's worker: it is ready, and keeps up.",
                 guard.row("worker_ready")[STANDBY_SLOT],
             ),
             (
@@ -231,6 +229,11 @@ class MemoryCollector(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"gaitd_standby_{name}", text, value=value)
+        yield GaugeMetricFamily(
+            "gaitd_last_worker",
+            "1 while the robot walks and no other worker could go on: a failure ends in damping.",
+            value=guard["last_worker"],
+        )
         if (resident := _resident_bytes(guard.row("worker_pid")[STANDBY_SLOT])) is not None:
             yield GaugeMetricFamily(
                 "gaitd_standby_resident_bytes", "Memory of the standby process.", value=resident
@@ -245,10 +248,15 @@ class MemoryCollector(Collector):
         ready = GaugeMetricFamily(
             "gaitd_policy_ready", "A policy's worker is ready; the first one has number 0.", labels=["number"]
         )
-        for number, slot in enumerate(POLICY_SLOTS):
-            if slot in self._launch.slots:
-                ready.add_metric([str(number)], float(guard.row("worker_ready")[slot]))
-        yield ready
+        walks = GaugeMetricFamily(
+            "gaitd_policy_walks", "1 for the policy that the robot walks on.", labels=["number", "name", "id"]
+        )
+        walking = policy_in(guard["holder"]) if guard["mode"] == Mode.ACTIVE else None
+        titles = [self._launch.policy, *(each.policy for each in self._launch.beside)]
+        for number, (title, slot) in enumerate(zip(titles, POLICY_SLOTS, strict=False)):
+            ready.add_metric([str(number)], float(guard.row("worker_ready")[slot]))
+            walks.add_metric([str(number), title["name"], title["id"]], float(number == walking))
+        yield from (ready, walks)
 
     def _recorder(self) -> Iterator[Metric]:
         words = self._progress

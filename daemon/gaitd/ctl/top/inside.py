@@ -16,11 +16,12 @@ from gaitd.bundle.read import decode_manifest
 from gaitd.errors import GaitdError, ReplacedError
 from gaitd.policy.joints import joint_array
 from gaitd.policy.limits import LIMIT_NAMES, position_range
+from gaitd.policy.manifest import Manifest
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, read_launch
 from gaitd.shared.memory import read_all
-from gaitd.shared.processes import TELEMETRY
+from gaitd.shared.processes import TELEMETRY, policy_in
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.telemetry.headroom import WINDOW_NS as HEADROOM_NS
 from gaitd.telemetry.headroom import Headroom
@@ -96,21 +97,19 @@ class Memory:
         try:
             self._guard = _map(telemetry_pid, launch.guard_memory_fd, GuardMemory)
             self._workers = [_map(telemetry_pid, fd, WorkerMemory) for fd in launch.worker_memory_fds]
-            fd = _open(telemetry_pid, launch.manifest_fd)
-            try:
-                manifest = decode_manifest(read_all(fd), launch.bundle)
-            finally:
-                os.close(fd)
+            fds = [launch.manifest_fd, *(each.manifest_fd for each in launch.beside)]
+            manifests = [_manifest(telemetry_pid, fd, launch.bundle) for fd in fds]
         except PermissionError:
             raise
         except (OSError, TypeError, ValueError) as error:
             raise GaitdError(f"gaitd's memory cannot be mapped: {error}") from None
-        self._manifest = manifest
-        self._low, self._high = position_range(manifest)
-        self._default = joint_array(
-            manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
-        )
-        self._headroom = Headroom(manifest, launch.deadline_s)
+        self._ranges = [position_range(manifest) for manifest in manifests]
+        self._defaults = [
+            joint_array(each.default_joint_position_rad, each.joints, "default_joint_position_rad")
+            for each in manifests
+        ]
+        """Both of each policy, (n,) rad."""
+        self._headroom = Headroom(manifests, launch.deadline_s)
         self._steps = [0] * len(self._workers)
         self._frames = [0] * len(self._workers)
         nothing = np.zeros(0, np.int64)
@@ -120,23 +119,25 @@ class Memory:
     def look(self, now_ns: int) -> Inside:
         """What is new, and what has come of it."""
         words = self._guard.words
-        holder = min(words["holder"], len(self._workers) - 1)
-        for slot, worker in enumerate(self._workers):
-            records, self._steps[slot] = worker.steps.read_since(self._steps[slot])
-            self._headroom.feed(records[records["sent_ns"] > max(0, now_ns - HEADROOM_NS)])
+        holder, policy = words["holder"], policy_in(words["holder"])
+        for place, (slot, worker) in enumerate(zip(self._launch.slots, self._workers, strict=True)):
+            records, self._steps[place] = worker.steps.read_since(self._steps[place])
+            recent = records[records["sent_ns"] > max(0, now_ns - HEADROOM_NS)]
+            self._headroom.feed(recent, policy_in(slot))
             self._take_steps(records[records["sent_ns"] != 0])
-            frames, self._frames[slot] = worker.frames.read_since(self._frames[slot])
+            frames, self._frames[place] = worker.frames.read_since(self._frames[place])
             if slot == holder:
-                self._take_unanswered(frames, worker.shape.observation_dim)
-        recent = self._ages.sent_ns > now_ns - WINDOW_NS
-        self._ages = Ages(self._ages.sent_ns[recent], self._ages.age_ns[recent])
+                self._take_unanswered(frames, worker.shape.observation_dim, self._defaults[policy])
+        shown = self._ages.sent_ns > now_ns - WINDOW_NS
+        self._ages = Ages(self._ages.sent_ns[shown], self._ages.age_ns[shown])
+        low, high = self._ranges[policy]
         return Inside(
             now_ns=now_ns,
             period_s=self._launch.period_s,
             deadline_s=self._launch.deadline_s,
             joints=self._launch.joints,
-            low=self._low,
-            high=self._high,
+            low=low,
+            high=high,
             pose=self._pose,
             ages=self._ages,
             steps_per_s=float(np.count_nonzero(self._ages.sent_ns > now_ns - _RATE_NS)) / (_RATE_NS / 1e9),
@@ -164,17 +165,17 @@ class Memory:
         if self._pose is None or at_ns >= self._pose.at_ns:
             self._pose = Pose(at_ns, newest["target"].copy(), newest["joint_position"].copy(), True)
 
-    def _take_unanswered(self, frames: npt.NDArray[Any], observation_dim: int) -> None:
+    def _take_unanswered(self, frames: npt.NDArray[Any], observation_dim: int, default: Float32Array) -> None:
         """The newest state, where there is no session for it: how far is it from where one may begin?"""
         setup = self._guard.read_session()
         if not len(frames) or frames[-1]["step_ns"] != 0 or setup is None:
             return
         try:
-            state = decode_either(message_of(frames[-1]), observation_dim, len(self._default))
+            state = decode_either(message_of(frames[-1]), observation_dim, len(default))
         except WireError:
             return
         measured = state.joint_position[setup.policy_from_controller]
-        self._pose = Pose(int(frames[-1]["received_ns"]), self._default, measured, False)
+        self._pose = Pose(int(frames[-1]["received_ns"]), default, measured, False)
 
 
 def _some(counts: Any) -> dict[str, int]:
@@ -205,6 +206,14 @@ def _open(pid: int, fd: int) -> int:
         os.close(own)
         raise OSError("it is no memory file")
     return own
+
+
+def _manifest(pid: int, fd: int, what: str) -> Manifest:
+    own = _open(pid, fd)
+    try:
+        return decode_manifest(read_all(own), what)
+    finally:
+        os.close(own)
 
 
 def _map(pid: int, fd: int, kind: Any) -> Any:
