@@ -198,9 +198,13 @@ def test_several_policies_run_beside_each_other(shelf: Shelf) -> None:
     shelf("activate", second)
     written = (shelf.store / "selection.json").read_text()
     assert "beside" not in written, "an earlier release could not read it"
-    code, said, _ = shelf("activate", first[:8], second[:8])
+    code, said, told = shelf("activate", first[:8], second[:8])
     assert code == 0
     assert f"active {first[:16]}, beside it {second[:16]}, " in said
+    assert (
+        f"2 of these policies are called small: change between them by id, gaitctl switch {second[:6]}"
+        in told
+    )
     assert [bundle.id for bundle in PolicyStore(shelf.store).open_selected()] == [first, second]
     marks = dict(line.split()[:2] for line in shelf("list")[1].splitlines())
     assert marks == {first[:16]: "active", second[:16]: "beside"}

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.ctl.cli import main as gaitctl
@@ -453,6 +454,36 @@ def test_a_change_of_workers_and_then_the_standbys_end_are_told(small_bundle: Bu
     )
 
 
+@pytest.mark.parametrize(
+    ("there_and_back", "who"), [((1, 0), "standby"), ((1,), "policy-1"), ((), "standby")]
+)
+def test_who_answered_after_a_failover_and_changes_of_policy(
+    small_bundle: Bundle, there_and_back: tuple[int, ...], who: str
+) -> None:
+    """The first policy is the standby's by then."""
+    title = {"id": "b" * 16, "name": "trot", "version": "1.0.0"}
+    with walking(small_bundle) as tape:
+        moved = replace(tape.state, epoch=tape.epoch + 1, slot=1, moved_ns=tape.now_ns)
+        tape.guard.events.write(announce.failover_event(moved, FailoverKind.DIED, tape.setup))
+        for policy in there_and_back:
+            moved = replace(moved, epoch=moved.epoch + 1, slot=2 if policy else 1)
+            tape.guard.events.write(announce.switch_event(moved, tape.setup, title, 10, tape.now_ns))
+        tape.become(moved)
+        tape.damp(Reason.WORKER_DIED)
+        assert account(tape).facts.holder == who
+
+
+@pytest.mark.parametrize(("backend", "advised"), [("rknn", True), ("onnx", False)])
+def test_the_npu_is_looked_at_where_it_inferred(small_bundle: Bundle, backend: str, advised: bool) -> None:
+    with walking(small_bundle) as tape:
+        kill_worker("killed by SIGSEGV")(tape)
+        recording = tape.recording()
+    made = replace(recording, info=structs.replace(recording.info, backend=backend))
+    then = Account.of(Path("r.mcap"), made).then("en")
+    assert then.startswith("gaitctl selftest")
+    assert ("NPU" in then and "backend" in then) == advised
+
+
 def test_of_another_policys_worker_its_own_end_is_told(small_bundle: Bundle) -> None:
     title = {"id": "b" * 16, "name": "trot", "version": "1.0.0"}
     with walking(small_bundle) as tape:
@@ -485,7 +516,7 @@ def test_the_command_prints_words_json_and_a_page(
     assert text.startswith(
         "What tripped: The inference runtime reported an error: rknn_run: RKNN_ERR_TIMEOUT."
     )
-    assert "What to do next: journalctl -k" in text
+    assert "What to do next: gaitctl selftest." in text
     assert gaitctl(["explain", str(path), "--language", "zh"]) == 15
     assert capsys.readouterr().out.startswith("触发原因")
     assert gaitctl(["explain", str(path), "--json"]) == 15

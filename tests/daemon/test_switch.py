@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from gaitd.ctl.cli import main as gaitctl
+from gaitd.ctl.client import ControlClient
 from gaitd.wire.control import Reply
 from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand
@@ -127,6 +130,24 @@ def test_status_names_the_policies_and_who_has_no_standby(
     said = capsys.readouterr().out
     assert "trot 1.0.0" in said
     assert "no standby: a failure of its worker ends in damping" in said
+    assert re.search(r"^standby +ready, pid \d+, start 1, onnx, of policy walk;", said, re.MULTILINE)
+    assert re.search(r"^states .*, before activate \d+,", said, re.MULTILINE)
+    assert "LAST WORKER" not in said
+
+
+def test_a_policy_without_a_standby_walks_on_the_last_worker(
+    gaitd: Gaitd, walker: Controller, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed(walker, "trot", 1)
+    status = gaitd.status()
+    assert (status["holder"], status["last_worker"]) == (2, "its policy has no standby")
+    walk_on(walker, 1)
+    assert gaitd.metrics()["gaitd_last_worker"] == 1
+    with mock.patch.object(ControlClient, "demand", return_value=status):
+        assert gaitctl(["--runtime-dir", str(gaitd.runtime_dir), "status"]) == 0
+    said = capsys.readouterr().out
+    assert "LAST WORKER its policy has no standby" in said
+    assert re.search(r"^standby +runs, ", said, re.MULTILINE)
 
 
 def test_while_idle_the_next_session_begins_with_it(
@@ -176,8 +197,11 @@ def test_gaitctl_needs_the_controllers_consent_in_mid_walk(
     walker.hello(switchable=True)
     walker.walk(3)
     assert gaitctl(command) == 0
-    assert "trot 1.0.0" in capsys.readouterr().out
+    assert "trot 1.0.0" in (said := capsys.readouterr().out)
+    assert "walks from now on" in said
     walk_on(walker, 1)
+    assert gaitctl(command) == 0
+    assert "walks already" in capsys.readouterr().out
     assert gaitd.status()["policy"]["name"] == "trot"
     assert gaitd.metrics()["gaitd_policy_switches_total"] >= 1
 

@@ -388,6 +388,11 @@ def test_a_connection_that_is_gone_is_forgotten_but_not_its_walk(
         sessions.forget(identity)
     status = peer.ask("status").body
     assert (status["mode"], status["controllers"], status["owner"]) == ("active", ["walker"], "walker")
+    peer.ask("damp", session=0, reason=int(Reason.OPERATOR))
+    for identity in sessions.peers:
+        sessions.forget(identity)
+    status = other.ask("status").body
+    assert (status["controllers"], status["owner"]) == ([], "walker"), "its session is still that of somebody"
 
 
 def test_only_so_many_hellos_are_remembered_and_the_owner_keeps_its_session(

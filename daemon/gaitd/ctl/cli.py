@@ -22,6 +22,8 @@ from gaitd.errors import InputError, printable
 from gaitd.system.command_line import confirm, run_command
 from gaitd.wire.generated import Mode, Reason
 
+_COUNTED = {"standby": "before activate", "followed": "followed by others"}
+"""Counters that people would take for something else."""
 MAX_DETAIL = 120
 """Characters; more, or some that are none, must not keep a request to damp from gaitd."""
 
@@ -150,7 +152,7 @@ def _in_words(status: dict[str, Any]) -> str:
         *(["rehearsal   daemon.rehearsal is on: not for walking"] if status.get("rehearsal") else []),
         f"controllers {', '.join(status['controllers']) or 'none connected'}",
         f"interval    {_interval(status)}",
-        "states      " + ", ".join(f"{name} {count}" for name, count in counters.items()),
+        "states      " + ", ".join(f"{_COUNTED.get(name, name)} {count}" for name, count in counters.items()),
         f"refused     {_refusals(status)}",
         f"real time   {_realtime(status['missing_realtime'])}",
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gaitd.bundle.fit import check_fit
-from gaitd.bundle.read import open_bundle
+from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.bundle.store import DEFAULT_ROOT, SHORT_ID, PolicyStore, Selection
 from gaitd.bundle.store_change import StoreChange, change_store
 from gaitd.bundle.together import check_together
@@ -109,6 +110,7 @@ def _switch(wanted: list[str] | None, options: argparse.Namespace) -> int:
         for bundle in bundles:
             check_fit(bundle, config)
         check_together(bundles, config)
+        _note_same_names(bundles)
         restarts = not options.no_restart and service.is_wanted()
         if not options.no_restart:
             robot.refuse_while_walking(options, RESTARTS if restarts else CHANGES, FROM_NEXT_START)
@@ -127,6 +129,18 @@ def _switch(wanted: list[str] | None, options: argparse.Namespace) -> int:
     with_them = f", beside it {', '.join(beside)}" if beside else ""
     confirm(f"active {first}{with_them}, {then}")
     return 0
+
+
+def _note_same_names(bundles: Sequence[Bundle]) -> None:
+    """Two versions of one policy, say; by its name a session could not change to either."""
+    names = [bundle.manifest.name for bundle in bundles]
+    for name in dict.fromkeys(names):
+        ids = [bundle.policy_id for bundle in bundles if bundle.manifest.name == name]
+        if len(ids) > 1:
+            tell(
+                f"gaitctl: note: {len(ids)} of these policies are called {name}: change between them by id, "
+                f'gaitctl switch {ids[1][:6]} and select("{ids[1][:6]}")'
+            )
 
 
 def _restart_with(change: StoreChange, before: Selection, ids: list[str]) -> None:

@@ -23,7 +23,11 @@ def add_parser(commands: Any) -> None:
 
 def _switch(options: argparse.Namespace) -> int:
     with ControlClient(route.of_options(options)) as client:
+        before = client.demand("status")["policies"]
         reply = client.demand("switch", policy=options.policy)
-    then = "walks from now on" if reply["session"] else "is what the next session begins with"
+    walked = any(policy["walks"] and policy["id"] == reply["id"] for policy in before)
+    then = "is what the next session begins with"
+    if reply["session"]:
+        then = "walks already" if walked else "walks from now on"
     confirm(f"policy {reply['name']} {reply['version']} ({reply['id']}) {then}")
     return 0

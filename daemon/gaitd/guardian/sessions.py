@@ -104,6 +104,7 @@ class Sessions:
             self._endpoints += [{"slot": slot, **at} for slot in slots]
         self._hellos: OrderedDict[bytes, _Greeted] = OrderedDict()
         self._owner: bytes = b""
+        self._owner_name = ""
         self._damped_by = ""
         self.worker_ready = False
 
@@ -128,8 +129,11 @@ class Sessions:
 
     @property
     def owner(self) -> str:
-        """Name of the controller that has, or had, the latest session; empty before the first."""
-        return self._name_of(self._owner)
+        """Name of the controller that has, or had, the latest session; empty before the first.
+
+        Its connection may be gone: after damping a client makes new ones.
+        """
+        return self._owner_name
 
     def forget(self, peer: bytes) -> None:
         """The connection is gone. Its session is not: the timer ends that."""
@@ -228,7 +232,7 @@ class Sessions:
         session = self._next_session
         self._next_session += 1
         self._epoch += 1
-        self._owner, self._damped_by = peer, ""
+        self._owner, self._owner_name, self._damped_by = peer, self._name_of(peer), ""
         slot = POLICY_SLOTS[self.first]
         self.joint_order = first.joint_order(hello.joints, session, self._epoch, slot, raw=raw)
         self.state = rules.activate(session, self._epoch, now_ns, slot)

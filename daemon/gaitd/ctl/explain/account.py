@@ -46,7 +46,8 @@ class Account:
 
     def then(self, language: Language) -> str:
         """What to do next."""
-        return fill(KINDS[self.verdict.kind].then, language, self.verdict.values)
+        npu = {"npu": "NPU"} if self.facts.on_npu else {}
+        return fill(KINDS[self.verdict.kind].then, language, {**self.verdict.values, **npu})
 
     def led(self, language: Language) -> list[str]:
         """What led to it."""

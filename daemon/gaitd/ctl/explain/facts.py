@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
-from gaitd.shared.processes import POLICY_SLOTS, WORKERS
+from gaitd.shared.processes import POLICY_SLOTS, STANDBY, WORKER, WORKERS
 from gaitd.telemetry.files import FAILOVER, GUARDIAN_DIED, LOST
 from gaitd.telemetry.recording import Recording
 from gaitd.wire.codec import decode_either
@@ -102,15 +102,19 @@ class Facts:
     @property
     def holder(self) -> str:
         """The process that answered until then."""
+        if self.failover is not None:
+            return WORKER.name
         session = None if self.damping is None else self.damping.session
-        changes = [
-            event
-            for event in self.recording.events
-            if event.kind in (EventKind.FAILOVER, EventKind.SWITCH) and session in (None, event.session)
-        ]
-        if changes and changes[-1].kind is EventKind.SWITCH:
-            return WORKERS[POLICY_SLOTS[min(changes[-1].code, len(POLICY_SLOTS) - 1)]].name
-        return "standby" if changes and self.failover is None else "worker"
+        events = [event for event in self.recording.events if session in (None, event.session)]
+        policy = next((event.code for event in reversed(events) if event.kind is EventKind.SWITCH), 0)
+        if policy == 0 and any(event.kind is EventKind.FAILOVER for event in events):
+            return STANDBY.name
+        return WORKERS[POLICY_SLOTS[min(policy, len(POLICY_SLOTS) - 1)]].name
+
+    @property
+    def on_npu(self) -> bool:
+        """Whether that process may have inferred on the NPU: all others are on the CPU."""
+        return self.holder == WORKER.name and self.recording.info.backend != "onnx"
 
     @property
     def period_s(self) -> float:

@@ -73,8 +73,10 @@ _SLOW_THEN = Text(
     "gaitctl doctor 检查时钟、温度与实时设置;gaitctl bench 测量模型在此处的耗时。",
 )
 _RUNTIME_THEN = Text(
-    'journalctl -k for the NPU\'s driver; gaitctl selftest; try backend = "onnx" in gaitd.toml meanwhile.',
-    '用 journalctl -k 查看 NPU 驱动日志;运行 gaitctl selftest;期间可在 gaitd.toml 中设 backend = "onnx"。',
+    'gaitctl selftest[; journalctl -k for the {npu}\'s driver; try backend = "onnx" in gaitd.toml '
+    "meanwhile].",
+    "运行 gaitctl selftest[;用 journalctl -k 查看 {npu} 驱动日志;"
+    '期间可在 gaitd.toml 中设 backend = "onnx"]。',
 )
 
 KINDS: Mapping[str, Kind] = {
