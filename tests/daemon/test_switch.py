@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -239,11 +240,12 @@ def test_the_old_policys_worker_dies_in_mid_fade(gaitd: Gaitd, walker: Controlle
 
 
 def test_a_change_takes_nothing_from_the_standby(gaitd: Gaitd, walker: Controller) -> None:
-    """There and back; then the first policy's worker is killed, and its standby goes on."""
+    """There and back; then the first policy's worker is killed at its first command; its standby goes on."""
+    first = pids(gaitd)[0]
     changed(walker, "trot", 1)
-    changed(walker, "walk", 0)
-    walker.walk(3)
-    os.kill(pids(gaitd)[0], signal.SIGKILL)
+    assert switch(walker, "walk").ok
+    walk_on(walker, 0, settled=False)
+    os.kill(first, signal.SIGKILL)
     for _ in range(400):
         answer = walker.step()
         assert answer is None or answer.mode is Mode.ACTIVE
@@ -254,6 +256,12 @@ def test_a_change_takes_nothing_from_the_standby(gaitd: Gaitd, walker: Controlle
     # From the standby, too, the session goes on with the other policy.
     walker.walk(3)
     changed(walker, "trot", 1)
+    # And the way back is to the standby, though there is a fresh worker: that one gets the next session.
+    until_s = time.monotonic() + 30.0
+    while not gaitd.status()["worker"]["ready"]:
+        assert time.monotonic() < until_s
+        walker.walk(5)
+    assert changed(walker, "walk", 0)[-1].slot == 1
 
 
 def test_the_new_policys_worker_dies(gaitd: Gaitd, walker: Controller) -> None:
