@@ -36,6 +36,7 @@ REPORT = ShadowReport(
     refused={"slew_limit": 9, "torque_limit": 1},
     clamped={"slew": 11},
     step_s=[0.001, 0.002, 0.003, 0.004],
+    cpu_s=[0.0005, 0.0006, 0.0007, 0.0008],
     joints={"hip": [0.1, 0.2, 0.3, 0.4], "knee": [0.5, 0.6, 0.7, 0.8]},
     mean_rad={"hip": 0.15, "knee": 0.55},
 )

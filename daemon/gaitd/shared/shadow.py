@@ -26,7 +26,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Number = Annotated[float, msgspec.Meta(ge=0)]
 ByQuantile = Annotated[list[Number], msgspec.Meta(min_length=len(QUANTILES), max_length=len(QUANTILES))]
 """In the order of QUANTILES."""
-Verdict: TypeAlias = Literal["too few", "equivalent", "as simulated", "different", "faulty"]
+Verdict: TypeAlias = Literal[
+    "too few", "equivalent", "as simulated", "different", "faulty", "too slow", "inconclusive"
+]
 
 
 class ShadowReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,7 +50,7 @@ class ShadowReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     missed: Count
     """Steps that were overwritten, or came too late to be compared."""
     left_out: Count
-    """Steps before which not all is known that the candidate observes."""
+    """Steps whose messages are not known, or not all that the candidate observes of the steps before."""
     another_policy: Count = 0
     """Steps in which another policy walked than the one that it is compared with: of no account."""
     one_only: Count
@@ -57,11 +59,13 @@ class ShadowReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     errors: Count
     """Inferences that failed."""
     refused: Mapping[Name, Count]
-    """States and actions that the candidate's own limits refuse, by cause."""
+    """Steps in which the candidate's own limits refuse the state or the action, by cause."""
     clamped: Annotated[Mapping[Name, Count], msgspec.Meta(max_length=len(LIMIT_NAMES))]
     """Joints that its own limits would have held back, by limit."""
     step_s: ByQuantile
     """From a state to the target."""
+    cpu_s: ByQuantile
+    """So much of it was computed; the rest the shadow waited, on a busy machine for the CPU."""
     joints: Annotated[Mapping[Name, ByQuantile], msgspec.Meta(max_length=MAX_JOINTS)]
     """Difference of the two targets, rad, by joint."""
     mean_rad: Annotated[Mapping[Name, Number], msgspec.Meta(max_length=MAX_JOINTS)]

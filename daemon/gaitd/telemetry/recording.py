@@ -127,7 +127,7 @@ class ShadowSample:
             values[name] = str(getattr(report, name))
         for kind, by_name in (("refused", report.refused), ("clamped", report.clamped)):
             values |= {f"{kind}_{name}": str(count) for name, count in by_name.items()}
-        for name, numbers in (("step_s", report.step_s), *_differences(report)):
+        for name, numbers in (("step_s", report.step_s), ("cpu_s", report.cpu_s), *_differences(report)):
             pairs = zip(QUANTILES, numbers, strict=True)
             values |= {f"{name}_{quantile:g}": f"{value:.4g}" for quantile, value in pairs}
         return cls(at_ns, f"{report.verdict}: {report.why}", values)

@@ -35,14 +35,15 @@ def _of(report: ShadowReport) -> Iterator[Metric]:
     )
     for name, text, count in (
         ("gaitd_shadow_steps", "Steps compared.", report.compared),
-        ("gaitd_shadow_steps_missed", "Steps that the shadow was too slow for.", report.missed),
-        ("gaitd_shadow_steps_left_out", "Steps whose past it did not know.", report.left_out),
+        ("gaitd_shadow_steps_missed", "Steps that the shadow came too late for.", report.missed),
+        ("gaitd_shadow_steps_left_out", "Steps whose messages or past it did not know.", report.left_out),
+        ("gaitd_shadow_another_policy", "Steps in which another policy walked.", report.another_policy),
         ("gaitd_shadow_one_only", "Steps in which only one of the two had a target.", report.one_only),
         ("gaitd_shadow_not_finite", "Actions of the shadow that were not finite.", report.not_finite),
         ("gaitd_shadow_errors", "Inferences of the shadow that failed.", report.errors),
         (
             "gaitd_shadow_refused",
-            "States and actions that the shadow's own limits refuse.",
+            "Steps in which the shadow's own limits refuse the state or the action.",
             sum(report.refused.values()),
         ),
     ):
@@ -53,12 +54,14 @@ def _of(report: ShadowReport) -> Iterator[Metric]:
     for limit in LIMIT_NAMES:
         clamped.add_metric([limit], report.clamped.get(limit, 0))
     yield clamped
-    step = GaugeMetricFamily(
-        "gaitd_shadow_step_seconds", "From a state to the shadow's target.", labels=["quantile"]
-    )
-    for quantile, value in zip(QUANTILES, report.step_s, strict=True):
-        step.add_metric([f"{quantile:g}"], value)
-    yield step
+    for name, text, durations_s in (
+        ("gaitd_shadow_step_seconds", "From a state to the shadow's target.", report.step_s),
+        ("gaitd_shadow_cpu_seconds", "So much of a step the shadow computed.", report.cpu_s),
+    ):
+        duration = GaugeMetricFamily(name, text, labels=["quantile"])
+        for quantile, value in zip(QUANTILES, durations_s, strict=True):
+            duration.add_metric([f"{quantile:g}"], value)
+        yield duration
     difference = GaugeMetricFamily(
         "gaitd_shadow_target_difference_radians",
         "Between the shadow's target and the one that was sent.",

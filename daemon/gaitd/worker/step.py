@@ -155,6 +155,12 @@ class PolicyStep:
         self._pipeline.builder.resume(seq)
         self._pipeline.commit(decision)
 
+    def pass_over(self, seq: int, stamp_ns: int) -> None:
+        """The state of that number was refused here and answered all the same, by whom is replayed: the next
+        one follows it."""
+        if self._admission.last_seq < seq:
+            self._admission.resume(seq, stamp_ns)
+
     def commit(self, outcome: Outcome) -> None:
         """The outcome's command went out."""
         assert outcome.decision is not None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle
+from gaitd.ctl.replay.took import Stopwatch
 from gaitd.ctl.shadow.reporting import Pair, report_of
 from gaitd.ctl.shadow.tally import JudgedStep, Tally
 from gaitd.ctl.shadow.terms import TermComparison
@@ -48,24 +48,22 @@ class Beside:
             name: getattr(step.state, name)[order]
             for name in ("joint_position", "joint_velocity", "joint_torque")
         }
-        began_s = time.perf_counter()
+        watch = Stopwatch()
         pipeline.observe(replace(step.state, **joints))
         observation = pipeline.raw_observation()
         applied, target = step.applied[order], step.target[order]
         try:
             decision = pipeline.decide(self._backend.infer(pipeline.normalize(observation)))
         except BackendError:
-            self.tally.refuse({CauseKind.BACKEND_ERROR: 1})
+            self.tally.add(JudgedStep(None, step.target, CauseKind.BACKEND_ERROR, {}, None))
             pipeline.follow(applied, target)
             return
-        took_s = time.perf_counter() - began_s
+        took = watch.read()
         self.terms.add(observation, step.observation)
         cause = CauseKind.NONE if decision.cause is None else decision.cause.kind
-        if cause is not CauseKind.NONE:
-            self.tally.refuse({cause: 1})
         own = decision.target[self._back] if decision.accepted else None
         told = step.target if step.accepted else None
-        self.tally.add(JudgedStep(own, told, cause, dict(decision.clamped), took_s))
+        self.tally.add(JudgedStep(own, told, cause, dict(decision.clamped), took))
         if not (decision.accepted and step.accepted):
             pipeline.follow(applied, target)
             return

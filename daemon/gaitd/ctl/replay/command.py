@@ -65,7 +65,8 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps({**found, **comparison.as_map()}, indent=2))
     else:
         print(_in_words(comparison, recording, bundle, same_policy=same_policy))
-    exact = bool(comparison.exact.all()) and not comparison.causes_differ
+    differs = comparison.causes_differ or comparison.unanswered
+    exact = bool(comparison.exact.all()) and not differs
     return 0 if exact or not same_policy else GateError.exit_code
 
 
@@ -88,7 +89,7 @@ def _in_words(comparison: Comparison, recording: Recording, bundle: Bundle, *, s
     steps, exact = len(comparison.seqs), int(comparison.exact.sum())
     who = "the recorded policy" if same_policy else f"{bundle.manifest.name} {bundle.manifest.version}"
     lines = [f"{steps} steps computed again with {who}; {_left_out(comparison)}"]
-    if exact == steps:
+    if exact == steps and not comparison.unanswered:
         lines.append("all of them are the same, bit for bit: observation, raw action and target")
         return "\n".join(lines)
     lines.append(f"{exact} are the same, bit for bit")
@@ -104,6 +105,9 @@ def _in_words(comparison: Comparison, recording: Recording, bundle: Bundle, *, s
             f"{comparison.joints[joint]}: recorded "
             f"{comparison.recorded[first, joint]:.6g} rad, now {comparison.computed[first, joint]:.6g} rad"
         )
+    if comparison.unanswered:
+        refused = ", ".join(f"{name} {count}" for name, count in comparison.refused.items())
+        lines.append(f"{comparison.unanswered} have no answer now; refused: {refused}")
     if comparison.causes_differ:
         lines.append(f"{comparison.causes_differ} actions are accepted by one and rejected by the other")
     lines.append("largest difference by joint: target in rad, raw action")

@@ -36,6 +36,8 @@ class Comparison:
     """(steps,) whether observation, raw action and target are the same, bit for bit."""
     causes_differ: int
     """Steps accepted by one and rejected by the other."""
+    unanswered: int
+    """Steps whose state the replaying policy refuses, or whose inference failed."""
     unknown_past: int
     missing: int
     refused: dict[str, int]
@@ -57,6 +59,7 @@ class Comparison:
         return {
             "steps": steps,
             "exact": int(self.exact.sum()),
+            "unanswered": self.unanswered,
             "unknown_past": self.unknown_past,
             "missing": self.missing,
             "accepted_by_one_only": self.causes_differ,
@@ -105,6 +108,7 @@ def compare(recording: Recording, replayed: Replayed, joints: list[str]) -> Comp
         observation_difference=largest,
         exact=exact,
         causes_differ=int(np.count_nonzero((causes == 0) != (records["cause"] == 0))),
+        unanswered=len(replayed.unanswered),
         unknown_past=replayed.unknown_past,
         missing=replayed.missing,
         refused={CauseKind(kind).name.lower(): count for kind, count in replayed.refused.items()},

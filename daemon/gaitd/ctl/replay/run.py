@@ -6,7 +6,6 @@ what was recorded of it, so that one difference is counted once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,13 +16,13 @@ import numpy.typing as npt
 
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle
-from gaitd.ctl.replay.session import Replayable, SessionReplay
+from gaitd.ctl.replay.session import Judged, Replayable, SessionReplay
+from gaitd.ctl.replay.took import Stopwatch, Took
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.telemetry.recording import Recording
-from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.generated import CauseKind, Mode
 from gaitd.worker.step import Frame
 
@@ -43,8 +42,10 @@ class Replayed:
     """Why an action was rejected, as a CauseKind; 0 when it was accepted."""
     clamped: list[dict[str, int]] = field(default_factory=list)
     """Joints that a limit of the replaying policy held back, by limit."""
-    took_ns: list[int] = field(default_factory=list)
+    took: list[Took] = field(default_factory=list)
     """From the messages to the target, on this machine."""
+    unanswered: list[tuple[int, CauseKind]] = field(default_factory=list)
+    """Indices of steps whose state the replaying policy refuses, or whose inference failed, and why."""
     refused: dict[CauseKind, int] = field(default_factory=dict)
     """States refused and actions rejected."""
     unknown_past: int = 0
@@ -52,7 +53,7 @@ class Replayed:
     of_others: int = 0
     """Recorded steps of another policy than the recording's first one, which are left out."""
     missing: int = 0
-    """Recorded steps whose messages are not in the recording, or that were answered by nothing now."""
+    """Recorded steps whose messages are not in the recording, or make it answer another state now."""
 
 
 class Replayer:
@@ -69,7 +70,7 @@ class Replayer:
             else AdmissionLimits.for_period(bundle.manifest.period_ns)
         )
         self._records = {
-            (int(record["epoch"]), int(record["seq"])): index
+            (int(record["epoch"]), int(record["step_ns"])): index
             for index, record in enumerate(recording.records)
         }
 
@@ -98,7 +99,7 @@ class Replayer:
             ]
             if known:
                 self._run_session(known[0], frames, result)
-        accounted = len(result.indices) + result.unknown_past + result.of_others
+        accounted = len(result.indices) + len(result.unanswered) + result.unknown_past + result.of_others
         result.missing = len(self._records) - accounted
         return result
 
@@ -130,29 +131,31 @@ class Replayer:
         self, replay: SessionReplay, event: Event, group: Sequence[Any], result: Replayed, *, known: bool
     ) -> bool:
         messages = [Frame(message_of(frame), int(frame["received_ns"])) for frame in group]
-        began_ns = time.perf_counter_ns()
-        outcome = replay.answer(messages, int(group[0]["step_ns"]))
-        took_ns = time.perf_counter_ns() - began_ns
+        step_ns = int(group[0]["step_ns"])
+        watch = Stopwatch()
+        outcome = replay.answer(messages, step_ns)
+        took = watch.read()
         for cause in outcome.refusals:
             result.refused[cause.kind] = result.refused.get(cause.kind, 0) + 1
-        if outcome.state is None:
-            return False
-        index = self._records.get((event.epoch, outcome.state.seq))
+        index = self._records.get((event.epoch, step_ns))
         if index is None:
             return False
-        decision, observation = outcome.decision, outcome.observation
+        record, observation = self._recording.records[index], outcome.observation
+        decision, cause = Judged.of(outcome, record)
         if decision is not None and known:
             assert observation is not None
             result.indices.append(index)
             result.observation.append(observation.copy())
             result.model_action.append(decision.model_action.copy())
             result.target.append(decision.target.copy())
-            result.causes.append(int((decision.cause or NO_CAUSE).kind))
+            result.causes.append(int(cause))
             result.clamped.append(decision.clamped)
-            result.took_ns.append(took_ns)
+            result.took.append(took)
         elif decision is not None:
             result.unknown_past += 1
-        replay.apply(outcome, self._recording.records[index])
+        elif cause is not CauseKind.NONE:
+            result.unanswered.append((index, cause))
+        replay.apply(outcome, record)
         return decision is not None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle
@@ -19,6 +19,7 @@ from gaitd.policy.limits import Decision
 from gaitd.policy.observation import required_fields
 from gaitd.policy.terms import compile_term
 from gaitd.shared.guard_memory import SessionSetup
+from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import RobotState
 from gaitd.worker.step import Frame, Outcome, PolicyStep
 
@@ -44,6 +45,25 @@ class Replayable:
         """States that it remembers."""
         self.fields = required_fields(manifest)
         """Of a state message."""
+
+
+class Judged(NamedTuple):
+    """What became of a recorded step's state now."""
+
+    decision: Decision | None
+    """None: the state is refused, or the inference failed."""
+    cause: CauseKind
+    """Why there is no target; NONE also where another state was answered."""
+
+    @classmethod
+    def of(cls, outcome: Outcome, record: Any) -> Judged:
+        """``record``: the step that was made of the same messages."""
+        decision, state = outcome.decision, outcome.state
+        if decision is not None and state is not None and state.seq == int(record["seq"]):
+            return cls(decision, CauseKind.NONE if decision.cause is None else decision.cause.kind)
+        older = None if decision is None else decision.cause  # that of a state before the one that is refused
+        causes = [cause.kind for cause in outcome.refusals if cause is not older]
+        return cls(None, causes[-1] if causes else CauseKind.NONE)
 
 
 class SessionReplay:
@@ -82,6 +102,9 @@ class SessionReplay:
         if not record["sent_ns"]:
             return
         decision = self._decision(record)
+        judged = Judged.of(outcome, record)
+        if judged.decision is None and judged.cause is not CauseKind.START_POSTURE:  # it has not begun yet
+            self._step.pass_over(int(record["seq"]), int(record["state_stamp_ns"]))
         if outcome.decision is None or outcome.decision.cause is not None:  # no hidden state to adopt
             self._step.follow(decision.action, decision.target)
             return

@@ -1,7 +1,7 @@
 """The steps of the policy that walks, from the processes' memory, one by one through the candidate.
 
 It reads and nothing else: the memory is mapped read-only, and no message goes to anybody. What it is too slow
-for it leaves out, and counts.
+for it misses, and counts.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gaitd.ctl.replay.session import Replayable, SessionReplay
-from gaitd.ctl.shadow.tally import JudgedStep, Tally
+from gaitd.ctl.replay.session import Judged, Replayable, SessionReplay
+from gaitd.ctl.replay.took import Stopwatch, Took
+from gaitd.ctl.shadow.tally import JudgedStep, Tally, applied_in
 from gaitd.ctl.shadow.terms import TermComparison
 from gaitd.policy.admission import AdmissionLimits
+from gaitd.shared.events import EventKind
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.processes import policy_in
@@ -147,24 +149,22 @@ class MemoryFollower:
         if (self._replay is None or step.epoch != self._epoch) and not self._begin(step):
             return
         assert self._replay is not None
-        began_s = time.perf_counter()
+        watch = Stopwatch()
         outcome = self._replay.answer(step.frames, at_ns)
-        took_s = time.perf_counter() - began_s
+        took = watch.read()
         if step.record is None:
             return  # refused by the worker, or it died
-        if self._unknown > 0:
-            self._unknown -= 1
-            self._tally.left_out += 1
-        else:
-            self._judge(outcome, step.record, took_s)
+        self._judge(outcome, step.record, took)
         self._replay.apply(outcome, step.record)
 
     def _begin(self, step: _Waiting) -> bool:
         """Take up the step's session; False when this step itself cannot be compared."""
         setup = self._guard.read_session()
         if setup is None or setup.epoch != step.epoch:
-            self._tally.left_out += step.record is not None
-            return False  # it is over, or another worker's by now
+            if step.record is not None:  # it is over, or another worker's by now
+                self._tally.left_out += 1
+                self._replay, self._joined = None, int(step.record["session"])
+            return False
         if policy_in(setup.slot) != WALKING:
             self._tally.another_policy += step.record is not None
             self._replay, self._joined = None, setup.session  # on the way back not all is known
@@ -179,26 +179,32 @@ class MemoryFollower:
         self._tally.left_out += step.record is not None
         if self._recurrent or step.record is None or not step.record["sent_ns"]:
             return False  # without its past, a hidden state means nothing: the next session will do
-        self._replay, self._unknown = SessionReplay(self._policy, setup, self._limits), self._policy.depth
+        self._replay = SessionReplay(self._policy, setup, self._limits)
         self._replay.resume(step.record)
+        self._unknown = max(self._policy.depth, self._blend_steps(setup.epoch))
         return False
 
-    def _judge(self, outcome: Outcome, record: Any, took_s: float) -> None:
-        tally, decision = self._tally, outcome.decision
-        for refusal in outcome.refusals:
-            tally.refuse({refusal.kind: 1})
-        if decision is None or outcome.state is None or outcome.state.seq != int(record["seq"]):
-            return  # it failed, or refuses the state that was answered
-        cause = CauseKind.NONE if decision.cause is None else decision.cause.kind
-        tally.add(
-            JudgedStep(
-                target=decision.target[self._policy.to_record] if decision.cause is None else None,
-                applied=record["target"] if not record["cause"] else None,
-                cause=cause,
-                clamped=decision.clamped,
-                took_s=took_s,
-            )
-        )
+    def _blend_steps(self, epoch: int) -> int:
+        """In so many steps of that epoch a target is on its way from that of another policy."""
+        events = self._guard.events.read_since(0)[0]
+        of_it = (event for event in events if event.kind is EventKind.SWITCH and event.epoch == epoch)
+        return max((event.seq for event in of_it), default=0)
+
+    def _judge(self, outcome: Outcome, record: Any, took: Took) -> None:
+        decision, cause = Judged.of(outcome, record)
+        applied = applied_in(record)
+        if decision is None:  # what it refuses needs no past
+            if cause is CauseKind.NONE:
+                self._tally.left_out += 1
+            else:
+                self._tally.add(JudgedStep(None, applied, cause, {}, None))
+            return
+        if self._unknown > 0:
+            self._unknown -= 1
+            self._tally.left_out += 1
+            return
+        target = decision.target[self._policy.to_record] if cause is CauseKind.NONE else None
+        self._tally.add(JudgedStep(target, applied, cause, decision.clamped, took))
         if outcome.observation is not None:
             self._terms.add(outcome.observation, np.asarray(record["observation"]))
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gaitd.backends.base import Backend
 from gaitd.bundle.read import Bundle, decode_manifest
 from gaitd.ctl.replay.run import Replayer
-from gaitd.ctl.shadow.tally import JudgedStep, Tally
+from gaitd.ctl.shadow.tally import JudgedStep, Tally, applied_in
 from gaitd.ctl.shadow.terms import TermComparison
 from gaitd.policy.joints import order_from
 from gaitd.telemetry.recording import Recording
@@ -19,22 +17,17 @@ def tally_recording(recording: Recording, bundle: Bundle, backend: Backend) -> t
     replayed = Replayer(recording, bundle, backend).run()
     joints = recording.info.joints
     back = order_from(bundle.manifest.joints, joints)
-    tally = Tally(joints, missed=replayed.missing, left_out=replayed.unknown_past)
-    tally.refuse(replayed.refused)
+    left_out = replayed.unknown_past + replayed.missing
+    tally = Tally(joints, left_out=left_out, another_policy=replayed.of_others)
     walking = decode_manifest(recording.manifest, "the recording's manifest")
     terms = TermComparison(bundle.manifest, walking)
     for row, index in enumerate(replayed.indices):
         record = recording.records[index]
         cause = CauseKind.received(replayed.causes[row])
-        accepted = cause is CauseKind.NONE
-        tally.add(
-            JudgedStep(
-                target=replayed.target[row][back] if accepted else None,
-                applied=np.asarray(record["target"]) if record["cause"] == 0 else None,
-                cause=cause,
-                clamped=replayed.clamped[row],
-                took_s=replayed.took_ns[row] / 1e9,
-            )
-        )
+        target = replayed.target[row][back] if cause is CauseKind.NONE else None
+        took, clamped = replayed.took[row], replayed.clamped[row]
+        tally.add(JudgedStep(target, applied_in(record), cause, clamped, took))
         terms.add(replayed.observation[row], record["observation"])
+    for index, cause in replayed.unanswered:
+        tally.add(JudgedStep(None, applied_in(recording.records[index]), cause, {}, None))
     return tally, terms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gaitd.bundle.read import Bundle
@@ -46,6 +46,7 @@ def report_of(pair: Pair, tally: Tally, terms: TermComparison) -> ShadowReport:
     """All that is known."""
     verdict, why = judge(tally, pair.bound)
     differences, mean = tally.differences.quantiles, tally.differences.mean
+    step_s, cpu_s = tally.durations.quantiles.tolist()
     return ShadowReport(
         policy=pair.name,
         policy_id=pair.candidate.policy_id,
@@ -63,7 +64,8 @@ def report_of(pair: Pair, tally: Tally, terms: TermComparison) -> ShadowReport:
         errors=tally.errors,
         refused=dict(tally.refused),
         clamped=dict(tally.clamped),
-        step_s=tally.durations.quantiles[0].tolist(),
+        step_s=step_s,
+        cpu_s=cpu_s,
         joints={joint: differences[place].tolist() for place, joint in enumerate(tally.joints)},
         mean_rad={joint: float(mean[place]) for place, joint in enumerate(tally.joints)},
         term=printable(terms.describe()),
@@ -93,22 +95,26 @@ def _lines(report: ShadowReport, period_s: float) -> Iterator[str]:
     if report.term and report.verdict not in ("equivalent", "too few"):
         yield f"  {report.term}"
     yield (
-        f"steps        {report.compared} compared, {report.missed} missed, {report.left_out} left out (what "
-        f"came before them is not known), {report.one_only} in which only one of the two has a target"
+        f"steps        {report.compared} compared, {report.missed} missed, {report.left_out} left out (their "
+        f"messages or their past are not known), {report.one_only} in which only one of the two has a target"
     )
     if report.another_policy:
-        yield f"             {report.another_policy} more, in which another policy than {report.of} walked"
+        yield f"             {report.another_policy} more left out, in which another policy than {report.of} walked"
     yield f"failures     {report.not_finite} actions not finite, {report.errors} inferences failed"
     refused = ", ".join(f"{name} {count}" for name, count in sorted(report.refused.items()))
     yield f"refused      {refused or 'nothing'} (by the candidate's own limits)"
     clamped = ", ".join(f"{name} {count}" for name, count in sorted(report.clamped.items()) if count)
     yield f"clamped      {clamped or 'nothing'} (joints that its own limits would have held back)"
-    times = " ".join(f"{value * 1e3:8.3f}" for value in report.step_s)
-    yield f"one step     {times} ms here, of {period_s * 1e3:g} ms ({_quantile_names()})"
+    yield f"one step     {_times(report.step_s)} ms here, of {period_s * 1e3:g} ms ({_quantile_names()})"
+    yield f"  computing  {_times(report.cpu_s)} ms of it; the rest it waited for the CPU"
     yield f"difference of the targets, rad: mean, {_quantile_names()}"
     for joint, values in report.joints.items():
         numbers = " ".join(f"{value:10.4g}" for value in (report.mean_rad[joint], *values))
         yield f"  {joint:20} {numbers}"
+
+
+def _times(durations_s: Sequence[float]) -> str:
+    return " ".join(f"{value * 1e3:8.3f}" for value in durations_s)
 
 
 def _quantile_names() -> str:

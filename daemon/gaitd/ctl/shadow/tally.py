@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gaitd.ctl.replay.took import Took
 from gaitd.policy.manifest import Float32Array
 from gaitd.shared.shadow import QUANTILES
 from gaitd.wire.generated import CauseKind
@@ -22,15 +24,21 @@ class JudgedStep:
     """One step in which the candidate was asked, joints in the order of the policy that walks."""
 
     target: Float32Array | None
-    """(n,) rad, what the candidate would have sent; None where its own limits reject the action."""
+    """(n,) rad, what the candidate would have sent; None where its own limits refuse the state or the action,
+    or its inference failed."""
     applied: Float32Array | None
     """(n,) rad, what was sent; None where it was rejected."""
     cause: CauseKind
     """Why the candidate has no target."""
     clamped: Mapping[str, int]
     """Joints that its own limits held back, by limit."""
-    took_s: float
-    """From the messages to the target."""
+    took: Took | None
+    """From the messages to the target; None where the state was refused."""
+
+
+def applied_in(record: Any) -> Float32Array | None:
+    """What was sent in a recorded step, (n,) rad; None where it was rejected."""
+    return None if record["cause"] else np.asarray(record["target"])
 
 
 @dataclass
@@ -51,16 +59,22 @@ class Tally:
 
     def __post_init__(self) -> None:
         self.differences = Spread(len(self.joints))
-        self.durations = Spread(1)
+        self.durations = Spread(len(Took._fields))
 
     @property
     def judged(self) -> int:
-        """Steps in which the candidate was asked."""
+        """Steps in which one of the two has a target, or both, and the candidate did not fail."""
         return self.compared + self.one_only
 
     def add(self, step: JudgedStep) -> None:
         """Count a step."""
-        self.durations.add(np.array([step.took_s]))
+        if step.cause is CauseKind.BACKEND_ERROR:
+            self.errors += 1
+            return
+        if step.took is not None:
+            self.durations.add(np.array(step.took))
+        if step.cause is not CauseKind.NONE:
+            self.refused[step.cause.name.lower()] += 1
         self.clamped.update(step.clamped)
         self.not_finite += step.cause is CauseKind.ACTION_NOT_FINITE
         if step.target is not None and step.applied is not None:
@@ -68,14 +82,6 @@ class Tally:
             self.differences.add(np.abs(step.target.astype(float) - step.applied.astype(float)))
         elif step.target is not None or step.applied is not None:
             self.one_only += 1
-
-    def refuse(self, kinds: Mapping[CauseKind, int]) -> None:
-        """Count states and actions that the candidate's own limits refuse, and its failures."""
-        for kind, count in kinds.items():
-            if kind is CauseKind.BACKEND_ERROR:
-                self.errors += count
-            else:
-                self.refused[kind.name.lower()] += count
 
 
 class Spread:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from gaitd.ctl.replay.took import Took
 from gaitd.ctl.shadow.tally import Tally
 from gaitd.shared.shadow import QUANTILES, Verdict
 
@@ -17,6 +19,8 @@ MARGIN = 1.5
 """The robot is no simulation: so much more than there is allowed."""
 FEW = 0.001
 """A part of the steps in which only one of the two may have a target, as at the edge of a limit."""
+MOST_MISSED = 0.01
+"""A part of the steps: of more unknown ones, nothing can be said of 99 of 100."""
 _TAIL = QUANTILES.index(0.99)
 
 
@@ -45,6 +49,8 @@ class Bound:
     """Of equal policies."""
     joints: Mapping[str, Allowed] = field(default_factory=dict)
     """What was seen of these two in simulation, by joint."""
+    period_s: float = math.inf
+    """A step may compute for so long; over a recording there is no hurry."""
 
     def of(self, joint: str) -> Allowed:
         """Of one joint: never less than of equal policies."""
@@ -76,7 +82,8 @@ def judge(tally: Tally, bound: Bound) -> Judgement:
             "faulty", f"{tally.not_finite} actions are not finite and {tally.errors} inferences failed"
         )
     if steps < MIN_STEPS:
-        return Judgement("too few", f"{steps} steps so far, {MIN_STEPS} are needed")
+        missed = f"; {tally.missed} missed" if tally.missed else ""
+        return Judgement("too few", f"{steps} steps so far, {MIN_STEPS} are needed{missed}")
     if tally.one_only > FEW * steps:
         refused = ", ".join(f"{name} {count}" for name, count in tally.refused.most_common(3))
         return Judgement(
@@ -94,6 +101,29 @@ def judge(tally: Tally, bound: Bound) -> Judgement:
     )
     if shares[worst] > 1.0:
         return Judgement("different", numbers)
+    hurry = _judge_hurry(tally, bound, steps + tally.missed)
+    if hurry is not None:
+        return hurry
     if (mean <= bound.equal.mean).all() and (tail <= bound.equal.tail).all():
         return Judgement("equivalent", numbers)
     return Judgement("as simulated", numbers)
+
+
+def _judge_hurry(tally: Tally, bound: Bound, steps: int) -> Judgement | None:
+    """Whether all of the ``steps`` could be computed in time; None if so.
+
+    By the time that the candidate itself computes: what it waits for the CPU is the machine's doing, and the
+    shadow's low priority.
+    """
+    cpu_s = float(tally.durations.quantiles[Took._fields.index("cpu_s"), _TAIL])
+    computes = f"99 of 100 steps compute for {cpu_s * 1e3:.3g} ms here at most"
+    missed = f"{tally.missed} of {steps} steps missed"
+    if cpu_s > bound.period_s:
+        return Judgement("too slow", f"{computes}, the control period is {bound.period_s * 1e3:g} ms; {missed}")
+    if tally.missed > MOST_MISSED * steps:
+        return Judgement(
+            "inconclusive",
+            f"{missed}, although {computes}: the shadow was not given the CPU; try a less busy machine, or a "
+            "recording of the walk",
+        )
+    return None
