@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import random
 import socket
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import msgspec
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -20,10 +24,17 @@ from gaitd.shared import shadow
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import create_memory, read_all, read_only
-from gaitd.shared.shadow import Ask, News, Refused, Told
+from gaitd.shared.shadow import Ask, Follow, Memory, News, Refused, ShadowReport, Stop, Told, Verdict
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
-from gaitd.telemetry.recording import ShadowSample
+from gaitd.telemetry.channels import recorded_dtype
+from gaitd.telemetry.recording import (
+    Recording,
+    RecordingInfo,
+    ShadowSample,
+    read_recording,
+    write_recording,
+)
 from gaitd.telemetry.shadow_desk import MAX_CONNECTIONS, ShadowDesk
 from gaitd.telemetry.shadow_metrics import ShadowCollector
 from support.daemon import samples
@@ -171,6 +182,8 @@ def test_joints_of_another_policy_become_no_labels(office: Office) -> None:
         b"{}",
         b"\xff" * 100,
         b'{"type": "Told", "report": {}}',
+        b'{"type": "Follow", "policy": "\xff"}',
+        b'{"type": "\xff"}',
         shadow.encode(Told(report=REPORT)).replace(b"300", b"-3"),
         shadow.encode(Told(report=REPORT)).replace(b'"hip"', b'"' + b"x" * 101 + b'"'),
         b'{"type": "Ask", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
@@ -208,6 +221,147 @@ def test_a_crowd_and_one_who_does_not_read(office: Office) -> None:
         assert link.ask() == News(runs=True, report=REPORT)
         for peer in crowd:
             peer.close()
+
+
+def test_a_shadow_ends_itself_or_is_ended_by_one_who_was_there_before(office: Office) -> None:
+    with office.peer() as guest, office.peer() as own:
+        office.desk.look()
+        office.desk.look()
+        own.send(shadow.encode(Follow(policy="small")))
+        office.desk.look()
+        guest.send(shadow.encode(Stop()))
+        office.desk.look()
+        assert received(guest) == News(runs=True, report=None)
+        assert isinstance(received(own), Memory)
+        assert own.recv(1) == b""
+    with office.peer() as own:
+        for request in (Follow(policy="small"), Stop()):
+            own.send(shadow.encode(request))
+        office.desk.look()
+        assert isinstance(received(own), Memory)
+        assert received(own) == News(runs=True, report=None)
+        assert own.recv(1) == b""
+
+
+def received(peer: socket.socket) -> shadow.Reply:
+    return shadow.decode_reply(peer.recv(shadow.MAX_MESSAGE_BYTES))
+
+
+def test_one_that_never_compares_leaves_no_trace(office: Office, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its bundle was none, say: what the one before told is kept, and no line says that one began."""
+    with office.link() as link:
+        link.follow("small")
+        assert "begins" not in capfd.readouterr().err
+        link.tell(REPORT)
+        assert "small begins as a shadow" in capfd.readouterr().err
+    office.desk.look()
+    assert "small ends as a shadow" in capfd.readouterr().err
+    with office.link() as link:
+        link.follow("typo")
+        assert link.ask() == News(runs=True, report=None)
+        assert metrics(office)["gaitd_shadow_runs"] == 0
+    office.desk.look()
+    with office.link() as link:
+        assert link.ask() == News(runs=False, report=REPORT)
+    assert metrics(office)["gaitd_shadow_steps_total"] == 300
+    assert capfd.readouterr().err == ""
+
+
+class Crowd:
+    """Peers that say and do anything, in any order."""
+
+    def __init__(self, office: Office, seed: int) -> None:
+        self._office, self._random = office, random.Random(seed)
+        self._peers: list[socket.socket] = []
+        self._actions = [self._send] * 6 + [self._come, self._go, self._half_close, self._give, self._read]
+
+    def act(self) -> None:
+        """One of them does something, or telemetry looks."""
+        if not self._peers:
+            self._come()
+        self._random.choice([*self._actions, self._office.desk.look])()
+
+    def leave(self) -> None:
+        while self._peers:
+            self._go()
+
+    def _one(self) -> socket.socket:
+        return self._random.choice(self._peers)
+
+    def _message(self) -> bytes:
+        messages = [shadow.encode(each) for each in (Follow(policy="x\0\n\u00e9"), Ask(), Stop())]
+        messages += 3 * [shadow.encode(Told(report=self._report()))] + [b"", b"{}"]
+        message = bytearray(self._random.choice(messages))
+        if message and self._random.random() < 0.2:
+            message[self._random.randrange(len(message))] = self._random.randrange(256)
+        return bytes(message)
+
+    def _report(self) -> ShadowReport:
+        verdict = self._random.choice(get_args(Verdict))
+        text = "".join(chr(self._random.choice([0, 10, 34, 0x7F, 0xE9, 0x1F600])) for _ in range(9))
+        changes: dict[str, Any] = {"verdict": verdict, "why": text, "policy": text, "refused": {text: 1}}
+        return msgspec.structs.replace(REPORT, **changes)
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):
+            self._one().send(self._message())
+
+    def _come(self) -> None:
+        self._peers.append(self._office.peer())
+        self._peers[-1].setblocking(False)
+        self._office.desk.look()  # it takes one at a time
+
+    def _go(self) -> None:
+        self._peers.pop(self._random.randrange(len(self._peers))).close()
+
+    def _half_close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._one().shutdown(self._random.choice([socket.SHUT_RD, socket.SHUT_WR]))
+
+    def _give(self) -> None:
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._one(), [self._message()], [0, 1, 2])
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            _, fds, *_ = socket.recv_fds(self._one(), shadow.MAX_MESSAGE_BYTES, 16)
+            for fd in fds:
+                os.close(fd)
+
+
+def recording_of(office: Office) -> Recording:
+    """What a recorder would write of what was told."""
+    info = RecordingInfo(
+        policy_id="def",
+        policy="small 1.0.0",
+        bundle="small.gaitd",
+        period_s=0.012,
+        joints=["hip", "knee"],
+        cause="request",
+        clock_offset_ns=0,
+    )
+    return Recording(info=info, records=np.zeros(0, recorded_dtype(2, 0)), shadow=list(office.told))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_peers_do_in_any_order_telemetry_goes_on(office: Office, seed: int, tmp_path: Path) -> None:
+    gc.collect()  # desks of other tests
+    before = len(os.listdir("/proc/self/fd"))
+    crowd = Crowd(office, seed)
+    for number in range(200):
+        crowd.act()
+        if number % 10 == 0:
+            metrics(office)
+    crowd.leave()
+    office.desk.look()
+    assert len(os.listdir("/proc/self/fd")) == before, "of nobody who is gone"
+    with office.link() as link:
+        link.follow("small")
+        link.tell(REPORT)
+        assert link.ask() == News(runs=True, report=REPORT)
+    with (tmp_path / "walk.mcap").open("wb") as stream:
+        write_recording(stream, recording_of(office))
+    assert len(read_recording(tmp_path / "walk.mcap").shadow) == len(office.told)
 
 
 def test_another_telemetry_process_takes_the_desk(office: Office, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def failovers_walked(bundle: Bundle) -> Walked:
         return Walked(False, f"the bundle has no {REPORT} in which the gate walked its failovers")
     try:
         report = msgspec.json.decode(bundle.read_bytes(REPORT), type=_Report)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return Walked(False, printable(f"the bundle's {REPORT} is unreadable: {error}"))
     if precision not in report.failovers:
         return Walked(

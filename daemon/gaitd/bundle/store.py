@@ -72,7 +72,7 @@ class PolicyStore:
             return msgspec.json.decode(read_plain(file, MAX_TEXT_BYTES), type=Selection)
         except OSError as error:
             raise error_of(error.errno, f"{file}: cannot be read: {error.strerror}") from None
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{file}: damaged ({error}); delete it, then activate the policy that shall run"
             ) from None

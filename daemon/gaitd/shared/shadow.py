@@ -153,5 +153,5 @@ def decode_reply(data: bytes) -> Reply:
 def _decode(data: bytes, decoder: msgspec.json.Decoder[M]) -> M:
     try:
         return decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{SOCKET}: not a message of this version of gaitd: {error}") from None

@@ -49,7 +49,7 @@ class SessionNote:
             say(f"{error}; it goes, as it is no note of gaitd's")
             self._put(0)
             return None
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             note = Note(0, "an unknown policy", "an unknown time")
         latest = self._guard.read_session()
         if latest is not None and latest.session >> _RUN_BITS == note.session >> _RUN_BITS:

@@ -31,8 +31,10 @@ class ShadowDesk:
 
     def __init__(self, launch: TelemetryLaunch, samples: deque[ShadowSample]) -> None:
         """``samples``: where it goes what is told, for the recordings."""
+        self.runs = False
+        """Whether there is a shadow now, and it has told something."""
         self.report: ShadowReport | None = None
-        """The newest, also of a shadow that has ended."""
+        """The newest, also of a shadow that has ended; kept until the next one has told something."""
         self._samples = samples
         self._launch = launch
         self._fds = [launch.guard_memory_fd, launch.manifest_fd, *launch.worker_memory_fds]
@@ -41,11 +43,6 @@ class ShadowDesk:
         self._name = self._said = ""
         self._said_s = 0.0
         self._listener = self._listen()
-
-    @property
-    def runs(self) -> bool:
-        """Whether there is a shadow now."""
-        return self._shadow is not None
 
     def look(self) -> None:
         """Answer who has asked; a bounded number."""
@@ -102,13 +99,18 @@ class ShadowDesk:
             if peer is self._shadow:
                 self._note(request.report)
         elif isinstance(request, Ask):
-            peer.send(shadow.encode(News(runs=self.runs, report=self.report)))
+            peer.send(shadow.encode(self._news()))
         elif isinstance(request, Stop):
-            peer.send(shadow.encode(News(runs=self.runs, report=self.report)))
+            peer.send(shadow.encode(self._news()))
             if self._shadow is not None:
                 self._close(self._shadow)
         elif isinstance(request, Follow):
             self._begin(peer, request)
+
+    def _news(self) -> News:
+        """Of a shadow that has told nothing yet there is no report."""
+        begins = self._shadow is not None and not self.runs
+        return News(runs=self._shadow is not None, report=None if begins else self.report)
 
     def _begin(self, peer: socket.socket, request: Follow) -> None:
         if self._shadow is not None:
@@ -127,14 +129,16 @@ class ShadowDesk:
             hot_cpus=launch.hot_cpus,
         )
         socket.send_fds(peer, [shadow.encode(memory)], self._fds)
-        self._shadow, self._name, self.report = peer, request.policy, None
-        self._said = "too few"  # needs no line
-        say(f"{request.policy} begins as a shadow", policy=request.policy)
+        self._shadow, self._name = peer, request.policy
 
     def _note(self, report: ShadowReport) -> None:
         known = set(self._launch.joints)
         if not set(report.joints) | set(report.mean_rad) <= known:
             return  # labels of the metrics are this policy's joints and no others
+        if not self.runs:
+            self.runs = True
+            self._said = "too few"  # needs no line
+            say(f"{self._name} begins as a shadow", policy=self._name)
         now_s = time.monotonic()
         if report.verdict != self._said and now_s - self._said_s > SAY_AGAIN_S:
             self._said, self._said_s = report.verdict, now_s
@@ -143,8 +147,12 @@ class ShadowDesk:
         self._samples.append(ShadowSample.of(time.monotonic_ns(), report))
 
     def _close(self, peer: socket.socket) -> None:
+        if peer not in self._peers:
+            return  # a Stop has closed it meanwhile, perhaps its own
         self._peers.remove(peer)
         peer.close()
         if peer is self._shadow:
             self._shadow = None
-            say(f"{self._name} ends as a shadow", policy=self._name)
+            if self.runs:
+                self.runs = False
+                say(f"{self._name} ends as a shadow", policy=self._name)

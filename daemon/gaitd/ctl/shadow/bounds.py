@@ -26,7 +26,7 @@ def simulated_bound(path: Path, policy_id: str, of_id: str, backend: str) -> Bou
         found = msgspec.json.decode(read_plain(path, MAX_BYTES), type=ShadowReport)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: not what gaitctl shadow --output or gaitforge shadow writes: {error}"
         ) from None
@@ -68,7 +68,7 @@ def report_bound(bundle: Bundle, walking: Manifest, backend: str) -> Bound:
         return default
     try:
         report = msgspec.json.decode(bundle.read_bytes(REPORT), type=_Report)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return default  # one that another tool wrote
     precision = npu_precision(walking)
     if precision not in report.joints:

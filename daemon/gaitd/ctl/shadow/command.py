@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from gaitd.backends.base import Backend
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.read import Bundle, decode_manifest, open_bundle
 from gaitd.ctl import robot
-from gaitd.ctl.replay.command import bundle_for
 from gaitd.ctl.shadow import bounds, live
 from gaitd.ctl.shadow.link import ShadowLink
 from gaitd.ctl.shadow.recorded import tally_recording
@@ -46,7 +46,20 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(command=_run)
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Raise InputError for an option that would be ignored beside the others."""
+    given = [name for name in ("recording", "seconds", "simulated", "output") if getattr(options, name)]
+    if options.stop and (given or options.bundle is not None):
+        other = f"--{given[0]}" if given else options.bundle
+        raise InputError(f"--stop ends the shadow that runs, whichever it is: leave out {other}")
+    if given and options.bundle is None:
+        raise InputError(f"--{given[0]}: name the candidate's bundle, too")
+    if options.recording is not None and options.seconds is not None:
+        raise InputError("--seconds: a recording is compared as a whole, leave it out with --recording")
+
+
 def _run(options: argparse.Namespace) -> int:
+    _check(options)
     if options.recording is not None:
         return _end(*_over_recording(options), options)
     if options.bundle is not None:
@@ -83,7 +96,7 @@ def _end(report: ShadowReport, period_s: float, options: argparse.Namespace) -> 
 
 def _over_recording(options: argparse.Namespace) -> tuple[ShadowReport, float]:
     recording = read_recording(options.recording)
-    bundle = bundle_for(options.bundle, recording)
+    bundle = open_bundle(options.bundle)
     info = recording.info
     walking = decode_manifest(recording.manifest, f"{options.recording}: its manifest")
     check_pair(bundle, walking)
@@ -106,6 +119,7 @@ def _beside(options: argparse.Namespace) -> tuple[ShadowReport, float]:
         bundle = open_bundle(options.bundle)
         check_pair(bundle, walking.manifest)
         bound = _bound(options, bundle, about.policy["id"], walking.manifest, walking.backend)
+        bound = replace(bound, period_s=about.period_s)
         pair = Pair(bundle, f"{about.policy['name']} {about.policy['version']}", about.policy["id"], bound)
         backend = _open(bundle)
         try:
