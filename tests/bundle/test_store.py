@@ -209,7 +209,7 @@ def test_a_copy_that_followed_its_links_is_taken_over(
     ]
 
 
-@pytest.mark.parametrize("what", ["another link", "an empty directory", "damaged", "no json", "a bad id"])
+@pytest.mark.parametrize("what", ["another link", "an empty directory", "damaged", "no text", "no json", "a bad id"])
 def test_a_selection_that_says_nothing_is_named(store: PolicyStore, what: str) -> None:
     if what == "another link":
         store.selection_file.unlink()
@@ -218,8 +218,13 @@ def test_a_selection_that_says_nothing_is_named(store: PolicyStore, what: str) -
         store.selection_file.unlink()
         (store.root / "active").mkdir()
     else:
-        texts = {"damaged": '{"active"', "no json": "[]", "a bad id": '{"active": "../../etc"}'}
-        store.selection_file.write_text(texts[what])
+        contents = {
+            "damaged": b'{"active"',
+            "no text": b'{"active": "\xff"}',
+            "no json": b"[]",
+            "a bad id": b'{"active": "../../etc"}',
+        }
+        store.selection_file.write_bytes(contents[what])
     with pytest.raises(InputError, match=rf"{store.root}/(active|selection\.json): .*delete it"):
         store.open_active()
     with pytest.raises(InputError, match="delete it"), change_store(store) as change:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ from gaitd.ctl.shadow.follow import MemoryFollower
 from gaitd.ctl.shadow.reporting import Pair, in_words, one_line, report_of
 from gaitd.ctl.shadow.tally import Spread, Tally
 from gaitd.ctl.shadow.terms import TermComparison
-from gaitd.ctl.shadow.verdict import HALF, default_bound, judge
+from gaitd.ctl.shadow.verdict import HALF, Judgement, default_bound, judge
 from gaitd.errors import BackendError
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.memory import read_only
@@ -32,7 +34,9 @@ from gaitd.shared.processes import POLICY_SLOTS, STANDBY_SLOT, WORKER_SLOT
 from gaitd.shared.shadow import QUANTILES, ShadowReport
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.telemetry.recording import write_recording
+from gaitd.wire.codec import encode_state
 from gaitd.wire.generated import Reason
+from gaitd.worker.step import Frame
 from support.bundles import npz, observation_dim, recurrent_onnx, small_manifest, write_small_bundle
 from support.shadows import another_policy, exported_again, move, one_scale_off
 from support.tape import PERIOD_NS, Tape
@@ -127,7 +131,7 @@ def test_what_the_two_showed_in_simulation_is_the_bound(
     assert "make one of these two" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", [b"{}", b"not JSON", b'{"verdict": "equivalent"}'])
+@pytest.mark.parametrize("content", [b"{}", b"not JSON", b'{"verdict": "equivalent"}', b'{"policy": "\xff"}'])
 def test_a_file_that_is_no_comparison_is_refused(
     recording: Path, tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +176,24 @@ def test_json_is_the_report_alone(
     candidate = exported_again(tmp_path / "again.gaitd")
     assert gaitctl(["shadow", "--recording", str(recording), str(candidate), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "equivalent"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--stop", "c.gaitd"], "--stop ends the shadow that runs, whichever it is: leave out c.gaitd"),
+        (["--stop", "--output", "o.json"], "leave out --output"),
+        (["--output", "o.json"], "--output: name the candidate's bundle, too"),
+        (["--simulated", "s.json"], "--simulated: name the candidate's bundle, too"),
+        (["--recording", "r.mcap"], "--recording: name the candidate's bundle, too"),
+        (["--recording", "r.mcap", "c.gaitd", "--seconds", "3"], "leave it out with --recording"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gaitctl(["--runtime-dir", str(tmp_path), "shadow", *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_without_a_gaitd_there_is_nothing_to_follow(
@@ -251,7 +273,10 @@ class Beside:
 
     @property
     def verdict(self) -> str:
-        return judge(self.tally, default_bound("onnx")).verdict
+        return self.judge(PERIOD_NS / 1e9).verdict
+
+    def judge(self, period_s: float) -> Judgement:
+        return judge(self.tally, replace(default_bound("onnx"), period_s=period_s))
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +323,9 @@ def test_one_that_is_joined_is_compared_when_all_is_known(remembering: Bundle, a
     assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
 
 
-def test_what_another_policy_does_meanwhile_is_of_no_account(remembering: Bundle, again: Path) -> None:
+def test_what_another_policy_does_meanwhile_is_of_no_account(
+    remembering: Bundle, again: Path, tmp_path: Path
+) -> None:
     """A change in mid-walk and back; the steps of the policy in slot 2 are not held against the candidate."""
     with Tape(remembering) as tape:
         beside = Beside.of(tape, again)
@@ -309,19 +336,41 @@ def test_what_another_policy_does_meanwhile_is_of_no_account(remembering: Bundle
         beside.follow(60)
         assert counts(beside.tally) == (100, 0, 0)
         assert beside.tally.another_policy == 60
-        tape.go_on_with(WORKER_SLOT)
+        tape.go_on_with(WORKER_SLOT, blend_steps=10)
+        beside.follow(11)  # targets are on their way from those of the other one
         tape.backend.answer = None
-        beside.follow(200)
+        beside.follow(189)
+        recording = tape.save(tmp_path / "walk.mcap", "request")
         tape.go_on_with(STANDBY_SLOT)
         beside.follow(50)
-    # The first one tells where it goes on, and three more fill the history. The standby runs the same policy.
-    assert counts(beside.tally) == (346, 0, 4)
+    # The first one tells where it goes on. The standby runs the same policy.
+    assert counts(beside.tally) == (339, 0, 11)
     assert beside.verdict == "equivalent"
+    code, over_recording = judged(recording, again, tmp_path)
+    assert (code, over_recording.verdict) == (0, "equivalent")
+    assert (over_recording.another_policy, over_recording.left_out, over_recording.missed) == (60, 11, 0)
     pair = Pair(open_bundle(again), "small", "abc", default_bound("onnx"))
     terms = TermComparison(pair.candidate.manifest, remembering.manifest)
     report = report_of(pair, beside.tally, terms)
-    assert "60 more, in which another policy than small walked" in in_words(report, 0.012)
-    assert "346 steps compared, 60 of another policy" in one_line(report)
+    assert "60 more left out, in which another policy than small walked" in in_words(report, 0.012)
+    assert "339 steps compared, 60 of another policy" in one_line(report)
+
+
+def test_a_change_and_back_before_it_looks_leaves_a_hole_in_what_it_knows(
+    remembering: Bundle, again: Path
+) -> None:
+    with Tape(remembering) as tape:
+        beside = Beside.of(tape, again)
+        tape.activate()
+        beside.follow(100)
+        tape.go_on_with(POLICY_SLOTS[1])
+        tape.backend.answer = lambda action: 1.5 * action
+        move(tape, 60)
+        tape.go_on_with(WORKER_SLOT)
+        tape.backend.answer = None
+        beside.follow(200)
+    assert counts(beside.tally) == (296, 0, 64)
+    assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
 
 
 def test_states_of_which_none_came_or_several_at_once(remembering: Bundle, again: Path) -> None:
@@ -337,18 +386,76 @@ def test_states_of_which_none_came_or_several_at_once(remembering: Bundle, again
     assert beside.tally.differences.quantiles[:, -1].max() < 1e-5
 
 
-def test_states_that_only_its_own_limits_refuse(remembering: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [3.99, 0.1], ids=["some", "nearly all"])
+def test_states_that_only_its_own_limits_refuse_are_no_target_of_its(
+    small_bundle: Bundle, tmp_path: Path, most: float
+) -> None:
+    """Beside the walk and over its recording the same is said, and what follows them differs no more."""
+    manifest = small_manifest()
+    manifest["limits"]["state"]["max_velocity_rad_per_s"] = most
+    strict = exported_again(tmp_path / "strict.gaitd", manifest)
+    with Tape(small_bundle) as tape:
+        beside = Beside.of(tape, strict)
+        tape.activate()
+        beside.follow(STEPS)
+        recording = tape.save(tmp_path / "walk.mcap", "request")
+    refused = beside.tally.one_only
+    assert refused > 30
+    assert dict(beside.tally.refused) == {"velocity_out_of_range": refused}
+    assert counts(beside.tally) == (STEPS - refused, 0, 0)
+    assert beside.judge(1.0) == (
+        "different",
+        f"in {refused} of {STEPS} steps only one of the two has a target; the candidate refuses: "
+        f"velocity_out_of_range {refused}",
+    )
+    code, report = judged(recording, strict, tmp_path)
+    assert (code, report.verdict, report.why) == (3, *beside.judge(1.0))
+    assert (report.compared, report.missed, report.left_out) == (STEPS - refused, 0, 0)
+    assert max(report.joints["knee"]) < 1e-5
+
+
+def test_one_state_in_a_thousand_may_be_at_the_edge_of_a_limit(
+    remembering: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = small_manifest()
     manifest["observation"]["history"] = {"length": 3}
     manifest["limits"]["state"]["max_velocity_rad_per_s"] = 20.0
+    strict = exported_again(tmp_path / "strict.gaitd", manifest)
     with Tape(remembering) as tape:
-        beside = Beside.of(tape, exported_again(tmp_path / "strict.gaitd", manifest))
+        beside = Beside.of(tape, strict)
         tape.activate()
-        beside.follow(50)
+        beside.follow(500)
         tape.step(joint_velocity=np.array([0, 40, 0], np.float32))
-        beside.follow(50)
-    assert dict(beside.tally.refused) == {"velocity_out_of_range": 1}
-    assert counts(beside.tally) == (100, 0, 0)
+        beside.follow(20)
+        assert beside.verdict == "different"
+        beside.follow(500)
+        recording = tape.save(tmp_path / "walk.mcap", "request")
+    assert (beside.tally.one_only, dict(beside.tally.refused)) == (1, {"velocity_out_of_range": 1})
+    assert counts(beside.tally) == (1020, 0, 0)
+    assert beside.verdict == "equivalent"
+    # The state is not in its history either: three targets differ by that.
+    assert beside.tally.differences.quantiles[:, QUANTILES.index(0.99)].max() < 1e-5
+    assert gaitctl(["replay", str(recording), "--bundle", str(strict)]) == 0
+    said = capsys.readouterr().out
+    assert "1 have no answer now; refused: velocity_out_of_range 1" in said
+    assert "0 without their message" in said
+
+
+def test_what_any_policy_refuses_is_not_told_as_the_candidates(small_bundle: Bundle, tmp_path: Path) -> None:
+    again = exported_again(tmp_path / "again.gaitd")
+    with Tape(small_bundle) as tape:
+        beside = Beside.of(tape, again)
+        tape.activate()
+        beside.follow(150)
+        foreign = Frame(encode_state(tape.next_state(session=7, seq=1)), tape.now_ns)
+        own = Frame(encode_state(tape.next_state(seq=tape.seq)), tape.now_ns)
+        tape.answerer.answer(tape.step_of, [foreign, own])
+        tape.now_ns += PERIOD_NS
+        beside.follow(150)
+        recording = tape.save(tmp_path / "walk.mcap", "request")
+    assert (counts(beside.tally), dict(beside.tally.refused)) == ((301, 0, 0), {})
+    _, report = judged(recording, again, tmp_path)
+    assert (report.compared, report.refused) == (301, {})
 
 
 def test_a_recurrent_candidate_waits_for_a_session_that_it_sees_begin(tmp_path: Path) -> None:
@@ -404,8 +511,54 @@ def test_too_far_behind_it_goes_on_with_what_is_new(remembering: Bundle, again: 
         move(tape, 400)  # nearly 5 s
         beside.follower.look()
         assert counts(beside.tally) == (0, 400, 0)
-        beside.follow(20)
-    assert counts(beside.tally) == (16, 400, 4)
+        beside.follow(220)
+    assert counts(beside.tally) == (216, 400, 4)
+    assert beside.judge(1.0).verdict == "inconclusive"
+    assert "400 of 616 steps missed, although 99 of 100 steps compute for" in beside.judge(1.0).why
+
+
+class _Changed:
+    def __init__(self, real: Any) -> None:
+        self.real, self.calls = real, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class Waiting(_Changed):
+    """It sleeps for 3 ms in each inference, as one that is not given the CPU."""
+
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        time.sleep(0.003)
+        answer: np.ndarray = self.real.infer(observation)
+        return answer
+
+
+class Computing(_Changed):
+    """It computes for 3 ms in each inference."""
+
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        until_s = time.thread_time() + 0.003
+        while time.thread_time() < until_s:
+            pass
+        answer: np.ndarray = self.real.infer(observation)
+        return answer
+
+
+@pytest.mark.parametrize(("change", "verdict"), [(Waiting, "equivalent"), (Computing, "too slow")])
+def test_one_that_computes_for_longer_than_the_period_is_too_slow_and_one_that_waits_is_not(
+    small_bundle: Bundle, tmp_path: Path, change: Any, verdict: str
+) -> None:
+    with Tape(small_bundle) as tape:
+        beside = Beside.of(tape, exported_again(tmp_path / "again.gaitd"), change)
+        tape.activate()
+        beside.follow(220)
+    assert counts(beside.tally) == (220, 0, 0)
+    found = beside.judge(period_s=0.0029)
+    assert found.verdict == verdict, found
+    if verdict == "too slow":
+        assert "the control period is 2.9 ms; 0 of 220 steps missed" in found.why
+    assert beside.judge(period_s=math.inf).verdict == "equivalent", "a recording has no hurry"
 
 
 def test_what_was_applied_is_its_last_action_not_what_it_asked_for(
@@ -423,14 +576,6 @@ def test_what_was_applied_is_its_last_action_not_what_it_asked_for(
     differences = beside.tally.differences
     assert differences.quantiles[:, QUANTILES.index(0.99)].max() < 1e-5
     assert differences.quantiles[:, -1] == pytest.approx(0.125, rel=1e-4)
-
-
-class _Changed:
-    def __init__(self, real: Any) -> None:
-        self.real, self.calls = real, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
 
 
 class Spoiled(_Changed):

@@ -22,6 +22,7 @@ from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared import lease
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
+from gaitd.shared.processes import STANDBY_SLOT
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.telemetry.recording import MachineSample, Recording, RecordingInfo, write_recording
 from gaitd.wire.codec import encode_state
@@ -108,12 +109,19 @@ class Tape:
         self.step_of = PolicyStep(self.bundle, self.setup, limits, self.model.infer, self.model.commit)
         self.memory.words["heartbeat_ns"] = self.now_ns
 
-    def go_on_with(self, slot: int) -> None:
-        """The session goes to the worker in that slot; its steps come into the same memory."""
+    def go_on_with(self, slot: int, blend_steps: int = 1) -> None:
+        """The session goes to the worker in that slot; its steps come into the same memory.
+
+        ``blend_steps``: so many a change of policies takes.
+        """
         self.epoch += 1
         self.setup = replace(self.setup, epoch=self.epoch, slot=slot)
         self.guard.write_session(self.setup)
         self.become(replace(self.state, epoch=self.epoch, slot=slot))
+        if slot != STANDBY_SLOT:
+            title = {"name": f"policy {slot}", "version": "1", "id": "abc"}
+            event = announce.switch_event(self.state, self.setup, title, blend_steps, self.now_ns)
+            self.guard.events.write(event)
         self.step_of.setup = self.setup
 
     def become(self, state: GuardState) -> None:

@@ -374,6 +374,14 @@ def test_a_pipe_is_no_note_of_a_gaitd_that_died(tmp_path: Path, capfd: pytest.Ca
     assert not place.exists()
 
 
+@pytest.mark.parametrize("content", [b"", b'{"session": "\xff"}'])
+def test_a_note_that_was_half_written_still_tells_that_gaitd_died(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "active-session.json").write_bytes(content)
+    lost = SessionNote(Board().guard, tmp_path, "policy small").report_lost()
+    assert lost is not None
+    assert "the last gaitd died in session 0 of an unknown policy" in str(lost)
+
+
 def test_seconds_after_the_damping_are_in_the_file(tmp_path: Path) -> None:
     board = Board()
     recorder = board.recorder(tmp_path, after_s=0.3)
