@@ -209,7 +209,9 @@ def test_a_copy_that_followed_its_links_is_taken_over(
     ]
 
 
-@pytest.mark.parametrize("what", ["another link", "an empty directory", "damaged", "no text", "no json", "a bad id"])
+@pytest.mark.parametrize(
+    "what", ["another link", "an empty directory", "damaged", "no text", "no json", "a bad id"]
+)
 def test_a_selection_that_says_nothing_is_named(store: PolicyStore, what: str) -> None:
     if what == "another link":
         store.selection_file.unlink()

@@ -24,7 +24,7 @@ from gaitd.telemetry.recording import read_recording
 from support.bundles import small_manifest, write_small_bundle
 from support.daemon import PATIENT, Gaitd, wait_until
 from support.pacer import Pacer
-from support.shadows import exported_again, one_scale_off
+from support.shadows import another_policy, exported_again, one_scale_off
 
 CPUS = sorted(os.sched_getaffinity(0))
 
@@ -147,7 +147,9 @@ def test_it_is_in_nobodys_way(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> No
         assert not any("w" in rights for rights in mapped)
 
 
-def test_a_candidate_that_is_none_leaves_the_place_free(gaitd: Gaitd, walker: Pacer, tmp_path: Path) -> None:
+def test_a_candidate_that_is_none_leaves_the_place_free(
+    gaitd: Gaitd, walker: Pacer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What cannot be compared says why; a second one is refused while one runs."""
 
     def refused(candidate: Path) -> tuple[int, str]:
@@ -155,6 +157,9 @@ def test_a_candidate_that_is_none_leaves_the_place_free(gaitd: Gaitd, walker: Pa
             _, error = process.communicate(timeout=30)
             return process.returncode, error.decode()
 
+    with shadow(gaitd, exported_again(tmp_path / "before.gaitd", version="1.0.9")):
+        until(walker, lambda: compared(gaitd) >= 0, "the shadow")
+    until(walker, lambda: compared(gaitd) < 0, "its end")
     broken = tmp_path / "broken.gaitd"
     broken.write_bytes(b"no bundle")
     assert refused(broken)[0] == 2
@@ -162,6 +167,9 @@ def test_a_candidate_that_is_none_leaves_the_place_free(gaitd: Gaitd, walker: Pa
     code, error = refused(other)
     assert code == 2
     assert "is for robot 'biped' with a control period of 0.012 s, small is for 'tripod'" in error
+    assert "broken.gaitd" not in gaitd.log
+    assert gaitctl(["--runtime-dir", str(gaitd.runtime_dir), "shadow"]) == 0
+    assert "small 1.0.9 ran: " in capsys.readouterr().out, "what the one before said is kept"
     candidate = exported_again(tmp_path / "again.gaitd")
     with shadow(gaitd, candidate):
         until(walker, lambda: compared(gaitd) >= 0, "the shadow")
@@ -259,9 +267,10 @@ def test_one_that_was_stopped_says_what_it_missed(gaitd: Gaitd, walker: Pacer, t
         until(walker, lambda: compared(gaitd) >= before + 200, "200 steps more")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
-        assert process.returncode == 0
+        assert process.returncode == 3
     report = msgspec.json.decode(output.read_bytes(), type=ShadowReport)
-    assert report.verdict == "equivalent"
+    assert report.verdict == "inconclusive"
+    assert "the shadow was not given the CPU" in report.why
     assert report.missed >= 400
     assert report.left_out >= 1
 
@@ -299,3 +308,39 @@ def test_it_goes_on_when_the_standby_does(small_bundle_path: Path, tmp_path: Pat
     assert report.verdict == "equivalent", report
     assert max(report.joints["knee"]) < 1e-5
     assert report.one_only == 0
+
+
+def test_only_steps_of_the_policy_that_it_is_beside_count(tmp_path: Path) -> None:
+    """Walk, trot, walk: of a candidate that is the first policy again, neither trot nor the way back is held
+    against it; nor over the recording of that walk."""
+    walk = write_small_bundle(tmp_path / "walk.gaitd", small_manifest(name="walk"))
+    trot = another_policy(tmp_path / "trot.gaitd", name="trot")
+    candidate = exported_again(tmp_path / "again.gaitd", small_manifest(name="walk"))
+    output, recordings = tmp_path / "report.json", tmp_path / "recordings"
+    config = f'{PATIENT}[switch]\nblend_steps = 40\n[recorder]\ndirectory = "{recordings}"\nwindow_s = 30\n'
+    with Gaitd(walk, "--bundle", str(trot), config=config) as gaitd:
+        gaitd.wait_ready()
+        wait_until(lambda: all(policy["ready"] for policy in gaitd.status()["policies"]), 30, "both workers")
+        ctl = ["--runtime-dir", str(gaitd.runtime_dir)]
+        with (
+            Pacer(gaitd.runtime_dir, tmp_path) as walker,
+            shadow(gaitd, candidate, "--json", "--output", str(output)) as process,
+        ):
+            until(walker, lambda: compared(gaitd) >= 110, "110 steps")
+            assert gaitctl([*ctl, "switch", "trot"]) == 0
+            walker.walk(60)
+            assert gaitctl([*ctl, "switch", "walk"]) == 0
+            before = compared(gaitd)
+            until(walker, lambda: compared(gaitd) >= before + 100, "100 steps more")
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+        recording = record(gaitd.runtime_dir, RecordingFiles(recordings))
+    report = msgspec.json.decode(output.read_bytes(), type=ShadowReport)
+    assert (process.returncode, report.verdict) == (0, "equivalent"), report
+    assert report.another_policy >= 50
+    assert report.left_out >= 40
+    assert gaitctl(["shadow", "--recording", str(recording), str(candidate), "--output", str(output)]) == 0
+    report = msgspec.json.decode(output.read_bytes(), type=ShadowReport)
+    assert report.verdict == "equivalent", report
+    assert report.another_policy >= 50
+    assert report.missed == 0

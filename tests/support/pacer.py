@@ -61,7 +61,7 @@ def main(runtime_dir: Path, written: Path) -> None:
     done = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: done.set())
     controller = Controller(runtime_dir, ["hip", "thigh", "knee"], name="walker")
-    controller.hello()
+    controller.hello(switchable=True)
     controller.settle()
     with contextlib.suppress(PermissionError):
         for thread in Path("/proc/self/task").iterdir():

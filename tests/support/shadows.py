@@ -59,9 +59,9 @@ def one_scale_off(target: Path, term: int, factor: float = 1.1) -> Path:
     return write_small_bundle(target, manifest)
 
 
-def another_policy(target: Path, seed: int = 9, nudge: float | None = None) -> Path:
+def another_policy(target: Path, seed: int = 9, nudge: float | None = None, name: str = "small") -> Path:
     """One that was trained otherwise; with ``nudge``, the small one but for that part of its weights."""
-    manifest = small_manifest(version="2.0.0")
+    manifest = small_manifest(version="2.0.0", name=name)
     dim = observation_dim(manifest)
     weights = mlp_weights(dim, 3, seed)
     if nudge is not None:

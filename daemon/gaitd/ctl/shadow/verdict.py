@@ -119,7 +119,9 @@ def _judge_hurry(tally: Tally, bound: Bound, steps: int) -> Judgement | None:
     computes = f"99 of 100 steps compute for {cpu_s * 1e3:.3g} ms here at most"
     missed = f"{tally.missed} of {steps} steps missed"
     if cpu_s > bound.period_s:
-        return Judgement("too slow", f"{computes}, the control period is {bound.period_s * 1e3:g} ms; {missed}")
+        return Judgement(
+            "too slow", f"{computes}, the control period is {bound.period_s * 1e3:g} ms; {missed}"
+        )
     if tally.missed > MOST_MISSED * steps:
         return Judgement(
             "inconclusive",
