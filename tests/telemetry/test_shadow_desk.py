@@ -41,6 +41,7 @@ from support.daemon import samples
 from support.shadows import REPORT
 
 MANIFEST = b"name: small\n"
+OPEN = Path("/proc/self/fd")
 
 
 class Office:
@@ -346,7 +347,7 @@ def recording_of(office: Office) -> Recording:
 @pytest.mark.parametrize("seed", range(10))
 def test_whatever_peers_do_in_any_order_telemetry_goes_on(office: Office, seed: int, tmp_path: Path) -> None:
     gc.collect()  # desks of other tests
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(OPEN.iterdir()))
     crowd = Crowd(office, seed)
     for number in range(200):
         crowd.act()
@@ -354,7 +355,7 @@ def test_whatever_peers_do_in_any_order_telemetry_goes_on(office: Office, seed: 
             metrics(office)
     crowd.leave()
     office.desk.look()
-    assert len(os.listdir("/proc/self/fd")) == before, "of nobody who is gone"
+    assert len(list(OPEN.iterdir())) == before, "of nobody who is gone"
     with office.link() as link:
         link.follow("small")
         link.tell(REPORT)

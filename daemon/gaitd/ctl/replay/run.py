@@ -135,8 +135,8 @@ class Replayer:
         watch = Stopwatch()
         outcome = replay.answer(messages, step_ns)
         took = watch.read()
-        for cause in outcome.refusals:
-            result.refused[cause.kind] = result.refused.get(cause.kind, 0) + 1
+        for refusal in outcome.refusals:
+            result.refused[refusal.kind] = result.refused.get(refusal.kind, 0) + 1
         index = self._records.get((event.epoch, step_ns))
         if index is None:
             return False

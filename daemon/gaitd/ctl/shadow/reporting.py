@@ -99,7 +99,8 @@ def _lines(report: ShadowReport, period_s: float) -> Iterator[str]:
         f"messages or their past are not known), {report.one_only} in which only one of the two has a target"
     )
     if report.another_policy:
-        yield f"             {report.another_policy} more left out, in which another policy than {report.of} walked"
+        another = f"another policy than {report.of} walked"
+        yield f"             {report.another_policy} more left out, in which {another}"
     yield f"failures     {report.not_finite} actions not finite, {report.errors} inferences failed"
     refused = ", ".join(f"{name} {count}" for name, count in sorted(report.refused.items()))
     yield f"refused      {refused or 'nothing'} (by the candidate's own limits)"
