@@ -52,7 +52,8 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         backend.close()
     if not replayed.indices:
-        raise InputError(f"{path}: no step can be computed again: {_left_out(replayed)}")
+        refused = f"{len(replayed.unanswered)} have no answer now"
+        raise InputError(f"{path}: no step can be computed again: {_left_out(replayed)}; {refused}")
     comparison = compare(recording, replayed, bundle.manifest.joints)
     if options.svg is not None:
         try:
