@@ -145,3 +145,23 @@ def test_damp_that_no_controller_hears_of_is_no_success(
     assert main(["--runtime-dir", str(tmp_path), "damp"]) == 5
     assert "the robot may be walking" in capsys.readouterr().err
     thread.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["status", "--runtime-dir", "run"],
+            "--runtime-dir stands before the command: gaitctl --runtime-dir DIR",
+        ),
+        (["explain", "--runtime-dir=run"], "--runtime-dir stands before the command"),
+        (["status", "--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_an_option_in_the_wrong_place_says_where_it_stands(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

@@ -151,6 +151,7 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
     [
         ("[daemon]\ncolour = 1", r"unknown field `colour` - at `\$\.daemon`; known: runtime_dir, backend, "),
         ("[colour]\nred = 1", r"unknown field `colour`; known: daemon, guard, "),
+        ("deadline_periods = 3", r"`deadline_periods`; known: .*; deadline_periods belongs below guard"),
         ("daemon = 1", r"`\$\.daemon`"),
         ('[daemon]\nbackend = "gpu"', r"'gpu' - at `\$\.daemon\.backend`"),
         ("[daemon]\nnpu_core = 0", r"at `\$\.daemon\.npu_core`"),

@@ -30,7 +30,12 @@ MAX_DETAIL = 120
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (gaitd.errors)."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if any(word.partition("=")[0] == "--runtime-dir" for word in unknown):
+        parser.error("--runtime-dir stands before the command: gaitctl --runtime-dir DIR COMMAND ...")
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return run_command("gaitctl", lambda: options.command(options))
 
 

@@ -12,7 +12,8 @@ from msgspec import inspect
 def known_names(problem: str, kind: type[msgspec.Struct]) -> str:
     """Text to put behind msgspec's message about a file that should be a ``kind``.
 
-    "; known: ..." for an unknown field or an unknown value of a fixed set; empty for any other message.
+    "; known: ..." for an unknown field or an unknown value of a fixed set, and where a field belongs that
+    stands in the wrong place; empty for any other message.
     """
     path = re.search(r" - at `\$(.*)`$", problem)
     kinds = [inspect.type_info(kind)]
@@ -24,7 +25,19 @@ def known_names(problem: str, kind: type[msgspec.Struct]) -> str:
             known = [field.name for field in there.fields]
         elif isinstance(there, inspect.LiteralType) and problem.startswith("Invalid enum value"):
             known = [str(value) for value in there.values]
-    return f"; known: {', '.join(known)}" if known else ""
+    return f"; known: {', '.join(known)}{_belongs(problem, kind)}" if known else ""
+
+
+def _belongs(problem: str, kind: type[msgspec.Struct]) -> str:
+    """In which part of the file the unknown field would be known."""
+    name = re.search(r"unknown field `(\w+)`", problem)
+    parts = [(part, inspect.type_info(part.type)) for part in msgspec.structs.fields(kind)] if name else []
+    homes = [
+        part.name
+        for part, info in parts
+        if isinstance(info, inspect.StructType) and name and name[1] in {field.name for field in info.fields}
+    ]
+    return f"; {name[1]} belongs below {' or '.join(homes)}" if name and homes else ""
 
 
 def _within(outer: inspect.Type, name: str) -> Iterator[inspect.Type]:

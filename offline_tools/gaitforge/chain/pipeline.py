@@ -98,6 +98,11 @@ def make_bundle(options: Options, directory: Path) -> Places:
     files.existing(options.checkpoint, "the checkpoint")
     if options.capture is not None:
         files.existing(options.capture, "the capture")
+    if not files.found(options.manifest):
+        raise InputError(
+            f"the manifest {options.manifest} does not exist: write the policy's contract there, beginning "
+            "with examples/lite3_walk/manifest.yaml or gaitforge import, or name another file with --manifest"
+        )
     raw = read_manifest(options.manifest)
     contract = checked_manifest(raw, str(options.manifest))
     directory.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from gaitd.bundle.read import open_bundle
 from gaitd.errors import GateError, InputError
+from gaitd.policy.manifest import Manifest
 from gaitforge.common.manifest import load_manifest
 from gaitforge.simulate import body
 from gaitforge.simulate.direct import full_command, run_bundle
@@ -85,6 +86,9 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
         f"policy {bundle.manifest.name} {bundle.manifest.version}, called directly; seed {scenario.seed}",
         flush=True,
     )
+    beyond = _beyond(scenario.script, bundle.manifest)
+    if beyond:
+        print(beyond, flush=True)
     viewer = Viewer(robot) if view else None
     pacer = Pacer()
 
@@ -108,6 +112,18 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
             viewer.close()
     print(summary(result.measures), flush=True)
     outputs.write(result.trace, direct_report(result), robot)
+
+
+def _beyond(script: CommandScript, manifest: Manifest) -> str:
+    """A note where a command is beyond what the policy takes; empty where none is."""
+    least, most = manifest.velocity_command.min, manifest.velocity_command.max
+    for command in script.commands:
+        if any(not low <= value <= high for low, value, high in zip(least, command, most, strict=True)):
+            asked, low, high = (",".join(f"{value:g}" for value in row) for row in (command, least, most))
+            return (
+                f"note: a command of {asked} is beyond the policy's range, {low} to {high}: it is held there"
+            )
+    return ""
 
 
 def walk_over_udp(

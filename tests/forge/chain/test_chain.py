@@ -110,4 +110,5 @@ def test_what_is_missing_is_named(forge: Forge, refused: Refused) -> None:
     Path("manifest.yaml").write_text(yaml.safe_dump(manifest))
     assert "give its model with --mjcf, or an environment with --env" in refused(2, "chain", "demo_policy.pt")
     Path("manifest.yaml").unlink()
-    assert "manifest.yaml does not exist" in refused(2, "chain", "demo_policy.pt")
+    missing = refused(2, "chain", "demo_policy.pt")
+    assert "manifest.yaml does not exist: write the policy's contract there" in missing

@@ -66,3 +66,12 @@ def test_a_taken_command_port_is_refused(capsys):
 def test_a_missing_controller_is_reported(capsys):
     assert main(["simulate", "--command-port", "0", "--wait", "0.1"]) == 3
     assert "did not stand up within 0.1 s; 0 commands came in" in capsys.readouterr().err
+
+
+def test_a_command_beyond_the_policys_range_is_said(capsys):
+    assert main(["simulate", "--bundle", str(EXAMPLE_BUNDLE), "--command", "2,0,0", "--seconds", "0.1"]) == 0
+    assert (
+        "2,0,0 is beyond the policy's range, -1,-1,-1 to 1,1,1: it is held there" in capsys.readouterr().out
+    )
+    assert main(["simulate", "--bundle", str(EXAMPLE_BUNDLE), "--command", "1,0,0", "--seconds", "0.1"]) == 0
+    assert "range" not in capsys.readouterr().out
