@@ -29,6 +29,12 @@ def title_in_chinese(title: str) -> str:
     return TITLES.get(title, title.replace("terminal ", "终端 "))
 
 
+def figures(page: Path) -> set[str]:
+    """The numbers of a page; millions as such."""
+    text = re.sub(r"(\d+) 万", lambda match: f"{int(match[1]) / 100:g}", page.read_text("utf-8"))
+    return set(re.findall(r"(?<![\w.])\d+(?:[.,]\d+)*", text))
+
+
 def bare(block: Block) -> str:
     """Without comments and the words in their place, which each language has of its own."""
     return re.sub(r"\s+", " ", _COMMENT.sub("", block.text)).strip()
@@ -47,6 +53,19 @@ def block_differences(chinese: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in CHINESE])
 def test_the_code_is_the_same_in_both_languages(page: str) -> None:
     assert block_differences(ROOT / page) == []
+
+
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in CHINESE])
+def test_no_figure_is_in_chinese_alone(page: str) -> None:
+    """A page that says less has fewer; none has others."""
+    chinese, english = figures(ROOT / page), figures(english_of(ROOT / page))
+    assert chinese <= english
+
+
+def test_figures_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.zh-CN.md"
+    page.write_text("1230 万步，0.5 m/s，2,000 次，v2.0，model_5", "utf-8")
+    assert figures(page) == {"12.3", "0.5", "2,000"}
 
 
 def test_a_command_that_differs_is_found(tmp_path: Path) -> None:
