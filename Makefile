@@ -70,7 +70,7 @@ test-trainers: $(VENV)/.test build/trainers/.made  ## three minutes of training;
 
 test-monitoring: $(VENV)/.test  ## three gaitd under a real Prometheus, its rules, the dashboard; the page of gaitctl explain in a browser
 	@tools/debian-packages $(MONITORING_PACKAGES)
-	$(BIN)/python -m pytest tests/monitoring -m monitoring --must-run
+	$(BIN)/python -m pytest tests/monitoring tests/quickstart -m monitoring --must-run
 
 rehearse: $(VENV)/.test cpp  ## gaitctl rehearse, unattended, with the simulated robot: every row within its bound
 	$(BIN)/python -m pytest -s tests/forge/stack/test_rehearse.py -m rehearse --must-run

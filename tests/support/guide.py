@@ -191,6 +191,4 @@ def _compare(block: Block, terminal: Terminal, *, is_over: bool) -> None:
         )
         return
     shown = terminal.output()
-    assert pattern.fullmatch(shown if shown.endswith("\n") else f"{shown}\n"), (
-        f"the page shows\n{block.text}\nit was\n{shown}"
-    )
+    assert pattern.fullmatch(f"{shown.rstrip()}\n"), f"the page shows\n{block.text}\nit was\n{shown}"
