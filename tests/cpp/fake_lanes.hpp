@@ -56,6 +56,7 @@ public:
     std::string greeting = "gaitd-shm 1";
     std::vector<int> fds{states.fd.get(), controller.get(), guard.fd.get(), commands.fd.get(), worker.get()};
     std::atomic<int> accepted{0};
+    std::atomic<bool> full{false};  ///< Nothing is handed out.
 
     explicit FakeLanes(const std::string& dir)
         : listener_(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
@@ -76,12 +77,13 @@ public:
         connections_.emplace_back(peer);
         states.clear();
         state_reader_ = states.reader();
-        iovec part{greeting.data(), greeting.size()};
+        std::string said = full ? "all lanes are taken" : greeting;
+        iovec part{said.data(), said.size()};
         alignas(cmsghdr) std::array<char, CMSG_SPACE(16 * sizeof(int))> control{};
         msghdr message{};
         message.msg_iov = &part;
         message.msg_iovlen = 1;
-        if (!fds.empty()) {
+        if (!fds.empty() && !full) {
             message.msg_control = control.data();
             message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
             cmsghdr* head = CMSG_FIRSTHDR(&message);

@@ -193,6 +193,19 @@ CASE(without_shared_memory_in_gaitd_hello_says_what_to_do) {
     CHECK_THROWS(RefusedError, "set transport = \"shm\" in the section [daemon]", client.hello(milliseconds(5000)));
 }
 
+CASE(without_a_lane_hello_says_why_and_activate_tries_again) {
+    const SocketDir dir;
+    FakeGaitd gaitd(dir.path(), true);
+    gaitd.lanes->full = true;
+    Client client(config(dir));
+    Loop loop(client);
+    CHECK_THROWS(RefusedError, "all lanes are taken", client.hello(milliseconds(5000)));
+    CHECK_THROWS(RefusedError, "all lanes are taken", client.activate());
+    gaitd.lanes->full = false;
+    client.activate();
+    CHECK(loop.until(active));
+}
+
 CASE(shared_memory_is_not_for_another_machine) {
     const SocketDir dir;
     Config remote = config(dir);

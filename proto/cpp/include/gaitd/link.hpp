@@ -411,16 +411,17 @@ private:
         sendStep();
     }
 
-    /// gaitd has ended, or another one runs: what is published there reaches nobody.
-    [[nodiscard]] bool laneIsGone() {
+    /// There is none yet, or gaitd has ended, or another one runs: what is published there reaches nobody.
+    [[nodiscard]] bool needsLane() {
+        if (transport_ != Transport::Shm) return false;
         const std::lock_guard<std::mutex> lock(mutex_);
-        return lane_ != nullptr && lane_->isGone();
+        return lane_ == nullptr || lane_->isGone();
     }
 
     /// Has the control thread begin its next session with this contract, and with a data path that is not in doubt.
     void renew(Contract contract) {
         const bool another = !contract_ || !control::difference(contract, *contract_).empty();
-        if (another || laneIsGone() || (step_ == Step::HelloBeforeActivate && path_wanted_.load())) {
+        if (another || needsLane() || (step_ == Step::HelloBeforeActivate && path_wanted_.load())) {
             auto path = std::make_unique<DataPath>(context_, route_, transport_);
             path->connect(route_, contract.endpoints);
             watch(path->lane());
