@@ -54,7 +54,10 @@ needs_valgrind = pytest.mark.skipif(
 
 def the_client_only_thoroughly(tests: tuple[str, ...]) -> list[Any]:
     """Its tests wait for real times, which these tools make long."""
-    return [pytest.param(test, marks=[pytest.mark.thorough] if test == "client" else []) for test in tests]
+    return [
+        pytest.param(test, marks=[pytest.mark.thorough] if test in ("client", "lane") else [])
+        for test in tests
+    ]
 
 
 def run(*command: str | Path, ok: bool = True) -> str:
