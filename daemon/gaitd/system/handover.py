@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,10 +50,10 @@ def hand_over(peer: socket.socket, data: bytes, fds: Sequence[int]) -> bool:
 
 def is_gone(peer: socket.socket) -> bool:
     """Whether a peer that is to say nothing has closed its end, or has said something."""
-    with contextlib.suppress(BlockingIOError):
-        try:
-            peer.recv(1)
-        except ConnectionError:
-            return True
+    try:
+        peer.recv(1)
+    except BlockingIOError:
+        return False
+    except OSError:
         return True
-    return False
+    return True

@@ -14,7 +14,7 @@ from gaitd.errors import InputError
 from gaitd.shared import shadow
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.shadow import Ask, Follow, Memory, News, Refused, ShadowReport, Stop, Told
-from gaitd.system.access import for_owner_and_group
+from gaitd.system.handover import Handover
 from gaitd.telemetry.recording import ShadowSample
 from gaitd.telemetry.say import say
 
@@ -48,9 +48,8 @@ class ShadowDesk:
         """Answer who has asked; a bounded number."""
         if self._listener is None:
             return
-        with contextlib.suppress(OSError):
-            self._peers.append(self._listener.accept()[0])
-            self._peers[-1].setblocking(False)
+        if (newest := self._listener.accept()) is not None:
+            self._peers.append(newest)
         for peer in list(self._peers):
             self._serve(peer)
         guests = [peer for peer in self._peers if peer is not self._shadow]
@@ -62,20 +61,13 @@ class ShadowDesk:
         for peer in list(self._peers):
             self._close(peer)
 
-    def _listen(self) -> socket.socket | None:
+    def _listen(self) -> Handover | None:
         path = Path(os.fsdecode(self._launch.runtime_dir)) / shadow.SOCKET
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            path.unlink(missing_ok=True)  # of a telemetry process before this one: the directory is gaitd's
-            with for_owner_and_group():
-                listener.bind(str(path))
-            listener.listen(MAX_CONNECTIONS)
-            listener.setblocking(False)
+            return Handover(path, MAX_CONNECTIONS)
         except OSError as error:
-            listener.close()
             say(f"{path}: {error.strerror}; gaitctl shadow will not find gaitd")
             return None
-        return listener
 
     def _serve(self, peer: socket.socket) -> None:
         try:
