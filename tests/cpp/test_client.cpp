@@ -524,8 +524,8 @@ CASE(endpoints_that_cannot_be_used_are_refused) {
     CHECK_THROWS(RefusedError, "not a channel's name", client.hello(milliseconds(5000)));
     gaitd.endpoints = {{1, "zmq", "state", ""}};
     CHECK_THROWS(RefusedError, "not a channel's name", client.hello(milliseconds(5000)));
-    gaitd.endpoints.assign(5, {0, "zmq", "state", "command"});
-    CHECK_THROWS(RefusedError, "more than 4", client.hello(milliseconds(5000)));
+    gaitd.endpoints.assign(9, {0, "zmq", "state", "command"});
+    CHECK_THROWS(RefusedError, "more than 8", client.hello(milliseconds(5000)));
 }
 
 CASE(a_second_worker_gets_the_states_and_takes_over) {
