@@ -100,6 +100,38 @@ def test_a_recording_that_begins_in_mid_session_is_known_after_its_history(walke
     assert found.exact.all()
 
 
+def test_a_session_longer_than_the_memory_is_replayed(walked_bundle: Bundle) -> None:
+    """The events outlive the messages: where the session began is known, what it began with is not."""
+    with Tape(walked_bundle, records=100) as tape:
+        tape.activate()
+        tape.walk(400)
+        recording = tape.recording("request")
+    assert len(recording.records) == 100
+    found = replayed(recording, walked_bundle)
+    assert (found.unknown_past, found.missing, found.refused) == (1 + HISTORY, 0, {})
+    assert len(found.exact) == 100 - 1 - HISTORY
+    assert found.exact.all()
+
+
+def test_a_damaged_file_is_replayed_around_its_hole_and_says_so(
+    walked_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with walking(walked_bundle, 900) as tape:
+        path = tape.save(tmp_path / "r.mcap", "request")
+    data = bytearray(path.read_bytes())
+    command = ["replay", str(path), "--bundle", str(walked_bundle.path)]
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert gaitctl(command) == 0
+    text = capsys.readouterr().out
+    assert "1 damaged parts of it are left out" in text
+    assert f"{1 + HISTORY} left out" in text
+    assert "all of them are the same, bit for bit" in text
+    path.write_bytes(data[: len(data) // 3])
+    assert gaitctl(command) == 0
+    assert "its end is missing" in capsys.readouterr().out
+
+
 def test_a_difference_is_named_with_its_step_and_joint(
     walked_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

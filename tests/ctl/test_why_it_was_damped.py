@@ -280,7 +280,7 @@ def test_every_reason_of_the_contract_is_among_them() -> None:
     }
     assert reasons | {Reason.SHUTDOWN, Reason.NONE} == set(Reason)
     assert {kind for _, kind, _ in DEEDS.values()} | {kind.name.lower() for kind in CAUSES} | {
-        "no_damping", "guardian_died", "gaitd_killed", "unknown"
+        "no_damping", "guardian_died", "gaitd_killed", "not_in_file", "unknown"
     } == set(KINDS)  # fmt: skip
 
 
@@ -336,7 +336,7 @@ def test_what_made_the_standby_go_on_is_named(small_bundle: Bundle, name: str) -
     assert found.verdict.kind == expected, found.as_text("en")
     assert words in found.what("en")
     assert found.exit_code == FAMILIES["worker"]
-    assert f"session {tape.session}" in found.when()
+    assert f"session {tape.session}" in found.when("en")
     assert "and the standby went on with the session" in found.as_text("en")
     assert found.what("en").endswith("The standby went on, and so did the robot.")
 
@@ -349,7 +349,7 @@ def test_a_guardian_that_died_and_a_recording_on_request(small_bundle: Bundle) -
         tape.walk(20)
         died = account(tape, "guardian_died")
     assert died.verdict.kind == "guardian_died"
-    assert f"session {tape.session}, 0.2 s after activate" in died.when()
+    assert f"session {tape.session}, 0.2 s after activate" in died.when("en")
     assert (asked.verdict.kind, asked.exit_code) == ("no_damping", 0)
 
 
@@ -418,6 +418,24 @@ def test_the_machine_is_told_of(small_bundle: Bundle) -> None:
     assert "300 MHz from 1000 MHz" in told["npu_clock_fell"]
     assert "npu had 93 degrees" in told["hot"]
     assert "times" in told["preempted"]
+
+
+def test_a_worker_that_always_lost_its_core_is_told_of_too(small_bundle: Bundle) -> None:
+    with walking(small_bundle, 300) as tape:
+        tape.machine += [
+            MachineSample(tape.now_ns - (9 - second) * 10**9, {"preemptions": 150.0 * second})
+            for second in range(10)
+        ]
+        operator(tape)
+        assert "300 times" in led(tape)["preempted"]
+
+
+def test_a_pause_of_the_controller_before_the_damping_is_told(small_bundle: Bundle) -> None:
+    with walking(small_bundle, 100) as tape:
+        tape.now_ns += 34_000_000
+        tape.step()
+        operator(tape)
+        assert "no state had arrived for 46 ms" in led(tape)["states_paused"]
 
 
 def test_states_that_never_had_a_step_and_the_log_are_told(small_bundle: Bundle) -> None:
@@ -552,14 +570,60 @@ def test_the_newest_recording_is_the_default(
     assert "the flight recorder is off" in capsys.readouterr().err
 
 
-def test_a_file_that_was_cut_is_explained_as_far_as_it_goes(small_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_still_says_what_it_was_made_for(
+    small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with walking(small_bundle, 900) as tape:
         fail_backend(tape)
         path = tape.save(tmp_path / "r.mcap")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    data = path.read_bytes()
+    for size in (len(data) // 2, 20_000):
+        path.write_bytes(data[:size])
+        assert gaitctl(["explain", str(path), "--html", str(tmp_path / "page.html")]) == 15
+        text = capsys.readouterr().out
+        assert "made for backend_error; the moment itself is missing" in text
+        assert "its end is missing" in text
+        assert "1970" not in text
+
+
+def test_a_damaged_part_of_a_file_hides_no_other(small_bundle: Bundle, tmp_path: Path) -> None:
+    with walking(small_bundle, 900) as tape:
+        fail_backend(tape)
+        path = tape.save(tmp_path / "r.mcap")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
     found = Account.of(path, read_recording(path))
-    assert found.verdict.kind == "no_damping"
-    assert "was cut" in found.as_text("en")
+    assert found.verdict.kind == "backend_error"
+    assert "1 parts of the file are damaged and left out" in found.as_text("en")
+    assert "have no step" not in found.as_text("en"), "what is left out is nobody's fault"
+
+
+def test_a_recording_without_a_change_of_mode_has_a_page_too(small_bundle: Bundle) -> None:
+    with walking(small_bundle, 20) as tape:
+        recording = replace(tape.recording("shift"), events=[])
+    page = page_of(Account.of(Path("r.mcap"), recording))
+    assert page.count("<svg") == 4
+
+
+def test_of_a_gaitd_that_was_lost_it_says_when_it_was_found(small_bundle: Bundle) -> None:
+    lost = Event(at_ns=5, kind=EventKind.ERROR, session=7, text="the last gaitd died in session 7")
+    with walking(small_bundle, 0) as tape:
+        recording = tape.recording("lost")
+    found = Account.of(Path("r.mcap"), replace(recording, events=[lost]))
+    assert "found by the next start of gaitd, at " in found.as_text("en")
+    assert "No step was recorded before" in found.as_text("en")
+    assert "由下次启动的 gaitd" in found.as_text("zh")
+
+
+def test_a_recording_on_request_with_late_commands_is_worth_a_look(small_bundle: Bundle) -> None:
+    with walking(small_bundle, 100) as tape:
+        assert account(tape, "request").then("en") == "Nothing."
+        tape.backend.takes_ns = 15_000_000
+        tape.walk(20)
+        found = account(tape, "request")
+    assert found.exit_code == 0
+    assert found.then("en").startswith("Look at what is listed above")
 
 
 def test_twelve_seconds_are_explained_in_a_fifth_of_a_minutes_two_seconds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from gaitd.shared.events import Event, EventKind
+from gaitd.shared.frame_ring import message_of
 from gaitd.shared.step_ring import StepTimes
 from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.telemetry import channels
 from gaitd.telemetry.recording import MachineSample, Recording, RecordingInfo, read_recording, write_recording
 from gaitd.wire.causes import Cause
 from gaitd.wire.codec import encode_state
@@ -142,12 +145,41 @@ def test_a_cut_file_is_read_up_to_its_last_whole_chunk(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part.records["seq"], content.records["seq"][: len(part.records)])
     assert max(counts) == 1500
     assert len(counts) > 4
-    damaged = bytearray(data)
-    damaged[len(data) // 2] ^= 1
+
+
+@pytest.mark.parametrize("place", [0.5, 0.05])
+def test_a_damaged_chunk_costs_what_is_in_it(tmp_path: Path, place: float) -> None:
+    """Also the first one, which says what the channels are: so does the end of the file."""
+    path = written(tmp_path / "r.mcap", recording(1500))
+    damaged = bytearray(path.read_bytes())
+    damaged[round(len(damaged) * place)] ^= 1
     path.write_bytes(damaged)
     part = read_recording(path)
-    assert not part.whole
-    assert 0 < len(part.records) < 1500
+    assert (part.damaged, part.is_cut, part.whole) == (1, False, False)
+    assert part.lack == "the file is not whole: 1 damaged parts of it are left out"
+    assert 1000 < len(part.records) < 1500
+    assert int(part.records["seq"][-1]) == 1500
+
+
+def test_a_file_with_less_room_for_messages_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gaitd wrote it before the contract's longest message grew."""
+    content = recording()
+    small = replace(content, frames=narrow(content.frames, int(content.frames["length"].max())))
+    with monkeypatch.context() as patch:
+        patch.setattr(channels, "frame_record_dtype", lambda *_: small.frames.dtype)
+        path = written(tmp_path / "r.mcap", small)
+    back = read_recording(path)
+    assert back.frames.dtype == content.frames.dtype
+    assert [message_of(frame) for frame in back.frames] == [message_of(frame) for frame in content.frames]
+
+
+def narrow(frames: np.ndarray, room: int) -> np.ndarray:
+    kinds = [(name, frames.dtype[name]) for name in frames.dtype.names or () if name != "data"]
+    narrower = np.zeros(len(frames), [*kinds, ("data", "u1", (room,))])
+    for name, _ in kinds:
+        narrower[name] = frames[name]
+    narrower["data"] = frames["data"][:, :room]
+    return narrower
 
 
 def decoded_by_mcap_ros2(path: Path) -> dict[str, list[tuple[int, Any]]]:

@@ -71,7 +71,8 @@ class Channels:
         self._offset_ns = clock_offset_ns
         self._last_sent = (0, 0)
         self.step = _step_layout(recorded_dtype(len(joints), observation_dim))
-        self.frame = _frame_layout(len(joints), observation_dim)
+        (room,) = frame_record_dtype(len(joints), observation_dim)["data"].shape
+        self.frame = _frame_layout(room)
         self._states = _joint_layout(joints, ("position", "velocity", "effort"))
         self._states_without_effort = _joint_layout(joints, ("position", "velocity"))
         self._commands = _joint_layout(joints, ("position",))
@@ -139,6 +140,21 @@ class Channels:
         yield from self._each(IMU, _IMU, states, _fill_imu)
         yield from self._each(VELOCITY_COMMAND, _TWIST, states, _fill_velocity_command)
         yield from self._each(VELOCITY, _TWIST, found[VELOCITY], _fill_velocity)
+
+    def read_frames(self, messages: Sequence[bytes]) -> Records:
+        """Of a FRAME channel, back (gaitd.shared.frame_ring); their indices are not in them.
+
+        How much room a message has there is the file's own: the contract's longest has grown since some
+        were written. Raises ValueError when they differ in length.
+        """
+        room = max(0, len(messages[0]) - _frame_layout(0).dtype.itemsize) if messages else 0
+        read = _frame_layout(room).read(messages)
+        frames = np.zeros(len(read), frame_record_dtype(self._joint_count, self._observation_dim))
+        for name in ("received_ns", "step_ns", "epoch", "length"):
+            frames[name] = read[name]
+        room = min(room, frames["data"].shape[1])
+        frames["data"][:, :room] = read["data"][:, :room]
+        return frames
 
     def of_events(self, events: Iterable[Event], joints: Sequence[str]) -> Iterator[Message]:
         """Log lines as a log, everything else as diagnostics."""
@@ -217,8 +233,8 @@ def _step_layout(dtype: np.dtype[Any]) -> Layout:
     return layout
 
 
-def _frame_layout(joint_count: int, observation_dim: int) -> Layout:
-    (room,) = frame_record_dtype(joint_count, observation_dim)["data"].shape
+def _frame_layout(room: int) -> Layout:
+    """``room``: bytes of a message."""
     layout = Layout()
     for name in ("received_ns", "step_ns", "epoch", "length"):
         layout.number(name, "<u8")

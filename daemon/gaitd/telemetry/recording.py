@@ -2,7 +2,7 @@
 
 Each subject has a channel in the messages of ROS 2 (gaitd.telemetry.channels), so that tools show them
 without a plug-in. What holds for the whole file is its metadata, and the policy's manifest is attached: both
-come first, so that a file that was cut can be read up to its last whole chunk.
+come first, so that a file that was cut can be read up to its last whole chunk. A damaged chunk is left out.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from mcap.exceptions import McapError
-from mcap.records import Attachment, Channel, Metadata
+from mcap.records import Attachment, Channel, Chunk, McapRecord, Metadata
 from mcap.records import Message as FileMessage
-from mcap.stream_reader import StreamReader
+from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
 from mcap.writer import CompressionType, Writer
 
 import gaitd
@@ -153,8 +153,22 @@ class Recording:
     counters: Mapping[str, int] = field(default_factory=dict)
     """What gaitd had counted since its start, when the file was begun."""
     manifest: bytes = b""
-    whole: bool = True
-    """False: the file was cut or is damaged, and this is what comes before."""
+    is_cut: bool = False
+    """The file ends before its end: what came last is missing."""
+    damaged: int = 0
+    """Parts of the file that are damaged, and left out."""
+
+    @property
+    def whole(self) -> bool:
+        """Nothing that was written is missing."""
+        return not self.lack
+
+    @property
+    def lack(self) -> str:
+        """What is missing of the file, in words; empty for nothing."""
+        parts = ["its end is missing"] if self.is_cut else []
+        parts += [f"{self.damaged} damaged parts of it are left out"] if self.damaged else []
+        return "the file is not whole: " + ", ".join(parts) if parts else ""
 
 
 def wall_clock_offset_ns() -> int:
@@ -225,11 +239,11 @@ def write_recording(stream: IO[bytes], recording: Recording) -> None:
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a recording, or what is whole of one that was cut. Raises InputError for anything else."""
+    """Read a recording, or what is whole of one that is damaged. Raises InputError for anything else."""
     found = _Found()
     try:
         with open_plain(path, MAX_BYTES) as stream:
-            whole = found.read(stream)
+            found.read(stream)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     if found.metadata is None:
@@ -242,12 +256,20 @@ def read_recording(path: Path) -> Recording:
     if form != str(FORMAT):
         raise InputError(
             f"{path}: a recording of format {form}, written by gaitd {found.metadata.get('gaitd', '?')}; "
-            f"this gaitd reads format {FORMAT}"
+            f"this gaitd reads format {FORMAT}; explain and replay it with that version"
         )
     try:
-        return found.recording(whole)
+        return found.recording()
     except _UNREADABLE as error:
         raise InputError(f"{path}: not a recording of gaitd: {_one_line(error)}") from None
+
+
+class _Read(NamedTuple):
+    """A message of a file."""
+
+    log_ns: int
+    sequence: int
+    data: bytes
 
 
 class _Found:
@@ -258,30 +280,42 @@ class _Found:
         self.problem = ""
         self._counters: Mapping[str, str] = {}
         self._manifest = b""
-        self._topics: dict[int, str] = {}
-        self._data: dict[str, list[bytes]] = {topic: [] for topic in (STEP, FRAME, DIAGNOSTICS, LOG)}
-        self._log_times: list[int] = []
+        self._channels: dict[str, int] = {}
+        self._messages: dict[int, list[_Read]] = {}
+        """By channel: which topic that is may come behind them, where the first chunk is damaged."""
+        self._is_cut = False
+        self._damaged = 0
 
-    def read(self, stream: IO[bytes]) -> bool:
-        """Take what is there; False when it ends before its end. Raises OSError."""
-        reader = StreamReader(stream, validate_crcs=True, record_size_limit=MAX_RECORD_BYTES)
+    def read(self, stream: IO[bytes]) -> None:
+        """Take what is there and whole. Raises OSError."""
         try:
-            self._take(reader.records)
+            try:
+                self._read_on(StreamReader(stream, False, True, True, MAX_RECORD_BYTES))
+            except CRCValidationError:  # at the end of the data, of all of it; the index comes then
+                self._damaged = max(1, self._damaged)
+                self._read_on(StreamReader(stream, True, True, False, MAX_RECORD_BYTES))
         except _UNREADABLE as error:
+            self._is_cut = True
             self.problem = f"not a whole recording: {_one_line(error)}"
-            return False
-        return True
 
-    def _take(self, records: Iterable[Any]) -> None:
+    def _read_on(self, reader: StreamReader) -> None:
+        for record in reader.records:
+            self._take(self._parts(record) if isinstance(record, Chunk) else [record])
+
+    def _parts(self, chunk: Chunk) -> list[McapRecord]:
+        try:
+            return breakup_chunk(chunk, validate_crc=True)
+        except _UNREADABLE:
+            self._damaged += 1
+            return []
+
+    def _take(self, records: Iterable[McapRecord]) -> None:
         for record in records:
             if isinstance(record, FileMessage):
-                topic = self._topics.get(record.channel_id, "")
-                if topic in self._data:
-                    self._data[topic].append(record.data)
-                    if topic == LOG:
-                        self._log_times.append(record.log_time)
+                message = _Read(record.log_time, record.sequence, record.data)
+                self._messages.setdefault(record.channel_id, []).append(message)
             elif isinstance(record, Channel):
-                self._topics[record.id] = record.topic
+                self._channels[record.topic] = record.id
             elif isinstance(record, Metadata) and record.name == METADATA:
                 self.metadata = record.metadata
             elif isinstance(record, Metadata) and record.name == COUNTERS:
@@ -289,17 +323,18 @@ class _Found:
             elif isinstance(record, Attachment) and record.name == MANIFEST:
                 self._manifest = record.data
 
-    def recording(self, whole: bool) -> Recording:
+    def _of(self, topic: str) -> list[_Read]:
+        return self._messages.get(self._channels.get(topic, 0), [])
+
+    def recording(self) -> Recording:
         info = _info(self.metadata or {})
         channels = Channels(info.joints, info.observation_dim, info.clock_offset_ns)
-        steps = channels.step.read(self._data[STEP])
+        steps = channels.step.read([message.data for message in self._of(STEP)])
         records = np.zeros(len(steps), recorded_dtype(len(info.joints), info.observation_dim))
         for name in records.dtype.names or ():
             records[name] = steps[name]
-        read = channels.frame.read(self._data[FRAME])
-        frames = np.zeros(len(read), frame_record_dtype(len(info.joints), info.observation_dim))
-        for name in read.dtype.names or ():
-            frames[name] = read[name]
+        frames = channels.read_frames([message.data for message in self._of(FRAME)])
+        frames["index"] = [message.sequence for message in self._of(FRAME)]
         events, machine, shadow = self._happened(info)
         return Recording(
             info=info,
@@ -310,12 +345,13 @@ class _Found:
             shadow=shadow,
             counters={name: int(count) for name, count in self._counters.items()},
             manifest=self._manifest,
-            whole=whole,
+            is_cut=self._is_cut,
+            damaged=self._damaged,
         )
 
     def _happened(self, info: RecordingInfo) -> tuple[list[Event], list[MachineSample], list[ShadowSample]]:
         events, machine, shadow = [], [], []
-        for data in self._data[DIAGNOSTICS]:
+        for _, _, data in self._of(DIAGNOSTICS):
             name, text, values = read_diagnostic(data)
             stamp = np.frombuffer(data, "<i4", 2, 4)
             at_ns = int(stamp[0]) * 1_000_000_000 + int(stamp[1]) - info.clock_offset_ns
@@ -325,9 +361,9 @@ class _Found:
                 machine.append(MachineSample(at_ns, {key: float(value) for key, value in values.items()}))
             else:
                 events.append(read_event(name, values))
-        for at_ns, data in zip(self._log_times, self._data[LOG], strict=True):
+        for log_ns, _, data in self._of(LOG):
             level, text = read_log_line(data)
-            at_ns -= info.clock_offset_ns
+            at_ns = log_ns - info.clock_offset_ns
             events.append(Event(at_ns=at_ns, kind=EventKind.LOG, code=level, text=text))
         return sorted(events, key=lambda event: event.at_ns), machine, shadow
 

@@ -13,7 +13,8 @@ from typing import Any
 from gaitd.ctl.explain.facts import Facts
 from gaitd.ctl.explain.observations import Observation, observe
 from gaitd.ctl.explain.verdict import Verdict, judge
-from gaitd.ctl.explain.words import FAMILIES, HEADINGS, KINDS, OBSERVATIONS, Language, Text
+from gaitd.ctl.explain.words import CAUSE_FAMILIES, FAMILIES, HEADINGS, KINDS, OBSERVATIONS, Language, Text
+from gaitd.telemetry.files import LOST
 from gaitd.telemetry.recording import Recording
 
 _OPTIONAL_PART = re.compile(r"\[(.*?)\]")
@@ -37,7 +38,13 @@ class Account:
     @property
     def exit_code(self) -> int:
         """By the verdict's family."""
-        return FAMILIES[KINDS[self.verdict.kind].family]
+        return FAMILIES[self.family]
+
+    @property
+    def family(self) -> str:
+        """A key of gaitd.ctl.explain.words.FAMILIES."""
+        family = KINDS[self.verdict.kind].family
+        return CAUSE_FAMILIES.get(self.verdict.reason, family) if family == "unknown" else family
 
     def what(self, language: Language) -> str:
         """What tripped, and whether the robot walked on."""
@@ -46,6 +53,8 @@ class Account:
 
     def then(self, language: Language) -> str:
         """What to do next."""
+        if self.verdict.kind == "no_damping" and self.observations:
+            return _word("look", language)
         npu = {"npu": "NPU"} if self.facts.on_npu else {}
         return fill(KINDS[self.verdict.kind].then, language, {**self.verdict.values, **npu})
 
@@ -53,28 +62,36 @@ class Account:
         """What led to it."""
         return [fill(OBSERVATIONS[each.kind], language, each.values) for each in self.observations]
 
-    def when(self) -> str:
-        """The moment by the robot's clock, and the session."""
+    def history(self, language: Language) -> list[str]:
+        """What led to it, or that nothing is known to."""
+        nothing = "nothing" if len(self.facts.steps) else "nothing_recorded"
+        return self.led(language) or [_word(nothing, language)]
+
+    def when(self, language: Language) -> str:
+        """The moment by the robot's clock and what it is of, and the session."""
         info, facts = self.facts.recording.info, self.facts
         unix_s = (facts.zero_ns + info.clock_offset_ns) / 1e9
         moment = datetime.datetime.fromtimestamp(unix_s, datetime.timezone.utc)
-        text = moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
-        if facts.session:
-            text += f", session {facts.session}"
-        if facts.began_ns:
-            text += f", {(facts.zero_ns - facts.began_ns) / 1e9:.1f} s after activate"
-        return f"{text}, policy {info.policy} on {info.backend or 'an unknown backend'}"
+        values = {
+            "moment": moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC",
+            "session": facts.session or None,
+            "s": (facts.zero_ns - facts.began_ns) / 1e9 if facts.began_ns else None,
+            "policy": info.policy,
+            "backend": info.backend or None,
+        }
+        of = "when" if facts.occasion else "when_found" if info.cause == LOST else "when_ended"
+        of = of if facts.zero_ns else "when_empty"
+        return fill(HEADINGS[of], language, values) + fill(HEADINGS["session"], language, values)
 
     def as_text(self, language: Language) -> str:
         """For a terminal."""
-        led = self.led(language) or [_word("nothing", language)]
         return "\n".join(
             [
                 f"{_word('what', language)}: {self.what(language)}",
-                f"  {self.when()}",
+                f"  {self.when(language)}",
                 f"  {self.path}",
                 f"{_word('led', language)}:",
-                *(f"  - {line}" for line in led),
+                *(f"  - {line}" for line in self.history(language)),
                 f"{_word('then', language)}: {self.then(language)}",
             ]
         )
@@ -86,7 +103,7 @@ class Account:
             "file": str(self.path),
             "whole": facts.recording.whole,
             "kind": self.verdict.kind,
-            "family": KINDS[self.verdict.kind].family,
+            "family": self.family,
             "reason": self.verdict.reason,
             "values": _finite(self.verdict.values),
             "at_unix_ns": facts.zero_ns + info.clock_offset_ns,

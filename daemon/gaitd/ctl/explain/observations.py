@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,9 @@ HOT_CELSIUS = 85.0
 SLOWER = 1.5
 """What takes so much longer than before is worth a word."""
 NOT_FOLLOWING_RAD = 0.15
+MANY_PREEMPTIONS = 30.0
+"""In a second: a worker with a core of its own has hardly any, however many it always had."""
+_PAUSE_PERIODS = 2.5
 _TOLD_ELSEWHERE = ("mode ", "gaitd starts", "worker ready", "THE STANDBY HAS TAKEN OVER")
 """Lines of the log that the verdict or the timeline says already."""
 
@@ -37,8 +41,10 @@ def observe(facts: Facts) -> list[Observation]:
 
 
 def _cut(facts: Facts) -> Iterator[Observation]:
-    if not facts.recording.whole:
+    if facts.recording.is_cut:
         yield Observation("file_cut")
+    if facts.recording.damaged:
+        yield Observation("file_damaged", {"count": facts.recording.damaged})
 
 
 def _failover(facts: Facts) -> Iterator[Observation]:
@@ -54,6 +60,17 @@ def _refused(facts: Facts) -> Iterator[Observation]:
         newest = [event for event in facts.refusals if event.cause.kind is kind][-1]
         text = newest.cause.text(joints) + (f" ({newest.text})" if newest.text else "")
         yield Observation("refused", {"count": count, "text": text})
+
+
+def _paused(facts: Facts) -> Iterator[Observation]:
+    """The longest time without a message, where it is no ordinary one; its end is told."""
+    received = facts.received[(facts.received > -RECENT_S) & (facts.received <= 0)]
+    gaps_s = np.diff(received)
+    if facts.damping is None or not len(gaps_s) or gaps_s.max() <= _PAUSE_PERIODS * facts.period_s:
+        return
+    place = int(gaps_s.argmax())
+    values = {"s": float(received[place + 1]), "ms": float(gaps_s[place]) * 1e3}
+    yield Observation("states_paused", {**values, "period_ms": facts.period_s * 1e3})
 
 
 def _late(facts: Facts) -> Iterator[Observation]:
@@ -86,6 +103,8 @@ def _slower(facts: Facts) -> Iterator[Observation]:
 
 
 def _missed(facts: Facts) -> Iterator[Observation]:
+    if facts.recording.damaged:
+        return  # they may be in what is left out
     seqs = facts.steps["seq"][facts.before & (facts.begun > -10)].astype(np.int64)
     gaps = np.diff(seqs) - 1
     missing = int(gaps[gaps > 0].sum())
@@ -140,17 +159,20 @@ def _machine(facts: Facts) -> Iterator[Observation]:
     for name, value in last.items():
         if name.startswith("temperature_") and value >= HOT_CELSIUS:
             yield Observation("hot", {"zone": name.removeprefix("temperature_"), "celsius": value})
-    for name, kind in (("preemptions", "preempted"), ("page_faults", "page_faults")):
+    for name, kind, many in (
+        ("preemptions", "preempted", MANY_PREEMPTIONS),
+        ("page_faults", "page_faults", math.inf),
+    ):
         counts = [(facts.second(s.at_ns), s.values[name]) for s in samples if name in s.values]
-        recent = [count for at, count in counts if at > -3]
+        recent = [(at, count) for at, count in counts if at > -3]
         before = [(at, count) for at, count in counts if at <= -3]
         if len(recent) < 2:
             continue
-        grew = recent[-1] - recent[0]
+        grew, lasted_s = recent[-1][1] - recent[0][1], recent[-1][0] - recent[0][0]
         rate = 0.0
         if len(before) > 1 and before[-1][1] >= before[0][1]:
             rate = (before[-1][1] - before[0][1]) / max(1e-3, before[-1][0] - before[0][0])
-        if grew > max(5.0 if kind == "preempted" else 0.0, 3 * rate * 3):
+        if grew > min(max(5.0 if kind == "preempted" else 0.0, 3 * rate * 3), many * lasted_s):
             yield Observation(kind, {"count": int(grew)})
 
 
@@ -188,6 +210,7 @@ _LOOKS: tuple[Callable[[Facts], Iterator[Observation]], ...] = (
     _not_following,
     _clamps,
     _slower,
+    _paused,
     _late,
     _missed,
     _machine,

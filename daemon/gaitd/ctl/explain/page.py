@@ -40,10 +40,8 @@ svg .soft { fill: var(--soft); } .narrow { display: none; }
 def page_of(account: Account) -> str:
     """The whole page."""
     info = account.facts.recording.info
-    led_en, led_zh = account.led("en"), account.led("zh")
-    items = "".join(_both("li", Text(*pair)) for pair in zip(led_en, led_zh, strict=True))
-    if not items:
-        items = _both("li", HEADINGS["nothing"])
+    led = zip(account.history("en"), account.history("zh"), strict=True)
+    items = "".join(_both("li", Text(*pair)) for pair in led)
     what = Text(account.what("en"), account.what("zh"))
     source = f"{account.path.name}, {info.bundle}, gaitd {info.gaitd}"
     minute = Text("The last minute", "最后一分钟")
@@ -58,7 +56,7 @@ def page_of(account: Account) -> str:
 <main>
 {_both("h1", HEADINGS["what"])}
 <div class="tripped">{_both("div", what)}</div>
-<p class="when">{escape(account.when())}<br>{escape(source)}</p>
+<div class="when">{_both("div", Text(account.when("en"), account.when("zh")))}{escape(source)}</div>
 {_both("h2", HEADINGS["then"])}
 <div class="then">{_both("div", Text(account.then("en"), account.then("zh")))}</div>
 {_both("h2", HEADINGS["led"])}

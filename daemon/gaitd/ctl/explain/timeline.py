@@ -147,8 +147,8 @@ class _Frame:
 def _modes(facts: Facts, frame: _Frame, top: int) -> Iterator[str]:
     yield _title(Text("mode", "模式"), top)
     changes = [e for e in facts.recording.events if e.kind is EventKind.MODE]
-    ends = [facts.second(event.at_ns) for event in changes[1:]] + [frame.end_s]
-    for event, end in zip(changes, ends, strict=True):
+    ends = [*(facts.second(event.at_ns) for event in changes[1:]), frame.end_s]
+    for event, end in zip(changes, ends, strict=False):  # without a change there is nothing to end
         begin = facts.second(event.at_ns)
         if end < frame.begin_s or begin > frame.end_s:
             continue

@@ -11,7 +11,7 @@ import numpy as np
 from gaitd.ctl.explain.facts import Facts
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import FailoverKind
-from gaitd.telemetry.files import GUARDIAN_DIED, LOST
+from gaitd.telemetry.files import GUARDIAN_DIED, LOST, REQUEST, SHIFT
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.generated import CAUSE_UNITS, CauseKind, Reason
 
@@ -51,8 +51,10 @@ def judge(facts: Facts) -> Verdict:
         return Verdict("gaitd_killed", values={"text": text})
     if facts.failover is not None:
         return _of_failover(facts, facts.failover)
-    if damping is None:
+    if damping is None and info.cause in (REQUEST, SHIFT):
         return Verdict("no_damping")
+    if damping is None:
+        return Verdict("not_in_file", info.cause, {"reason": info.cause})
     reason = Reason.received(damping.reason)
     found = _by_reason(facts, damping, reason)
     return Verdict(found.kind, reason.name.lower(), found.values)

@@ -36,6 +36,23 @@ FAMILIES: Mapping[str, int] = {
 }
 """Exit code by family."""
 
+CAUSE_FAMILIES: Mapping[str, str] = {
+    "operator": "on purpose",
+    "shutdown": "on purpose",
+    "action_invalid": "policy",
+    "limit": "limits",
+    "state_invalid": "states",
+    "contract": "states",
+    "state_stale": "connection",
+    "state_lost": "connection",
+    "client_deadline": "connection",
+    "deadline": "worker",
+    "worker_died": "worker",
+    "backend_error": "worker",
+    "failover": "worker",
+}
+"""The likeliest family by what a recording was made for, where the moment itself is not in the file."""
+
 _STATES_THEN = Text(
     "Look at what the controller fills in: the message, joint and number are above; docs: the wire contract.",
     "请检查控制器填写的内容:上面给出了字段、关节和数值;见通信协议文档。",
@@ -84,6 +101,18 @@ KINDS: Mapping[str, Kind] = {
         "none",
         Text("Nothing tripped: there is no damping in this recording.", "没有触发保护:该记录中没有阻尼。"),
         Text("Nothing.", "无。"),
+    ),
+    "not_in_file": Kind(
+        "unknown",
+        Text(
+            "This recording was made for {reason}; the moment itself is missing in the file.",
+            "该记录因 {reason} 而生成;文件中缺少那一刻的内容。",
+        ),
+        Text(
+            "Copy the file from the robot once more and compare the sizes; journalctl -u gaitd has a line of "
+            "the damping as well.",
+            "请重新从机器人复制该文件并比较大小;journalctl -u gaitd 中也有关于该阻尼的记录。",
+        ),
     ),
     "operator": Kind(
         "on purpose",
@@ -408,7 +437,11 @@ KINDS: Mapping[str, Kind] = {
 
 OBSERVATIONS: Mapping[str, Text] = {
     "file_cut": Text(
-        "The file was cut or is damaged: this is what comes before.", "文件被截断或损坏:以下是此前的内容。"
+        "The file was cut: its end is missing, and what follows is about what comes before.",
+        "文件被截断:结尾缺失,以下只涉及此前的内容。",
+    ),
+    "file_damaged": Text(
+        "{count} parts of the file are damaged and left out.", "文件有 {count} 处损坏,已略过。"
     ),
     "failover": Text(
         "{s:+.1f} s, the worker failed ({why}[: {text}]) and the standby went on with the session.",
@@ -416,6 +449,10 @@ OBSERVATIONS: Mapping[str, Text] = {
     ),
     "refused": Text(
         "In the last second, refused {count} times: {text}.", "最后一秒内被拒绝 {count} 次:{text}。"
+    ),
+    "states_paused": Text(
+        "{s:+.2f} s, no state had arrived for {ms:.0f} ms; the control period is {period_ms:.3g} ms.",
+        "{s:+.2f} s,此前 {ms:.0f} ms 没有收到状态;控制周期为 {period_ms:.3g} ms。",
     ),
     "late_steps": Text(
         "{count} of the last {of} commands were later than a period of {period_ms:.3g} ms; the "
@@ -480,7 +517,21 @@ HEADINGS: Mapping[str, Text] = {
     "what": Text("What tripped", "触发原因"),
     "led": Text("What led to it", "前因"),
     "then": Text("What to do next", "下一步"),
-    "when": Text("When", "时间"),
+    "when": Text("{moment}", "{moment}"),
+    "when_ended": Text("what is recorded ends at {moment}", "记录结束于 {moment}"),
+    "when_found": Text(
+        "found by the next start of gaitd, at {moment}", "由下次启动的 gaitd 于 {moment} 发现"
+    ),
+    "when_empty": Text("nothing is recorded", "没有任何记录"),
+    "session": Text(
+        "[, session {session}][, {s:.1f} s after activate], policy {policy}[ on {backend}]",
+        "[,会话 {session}][,激活后 {s:.1f} s],策略 {policy}[,运行于 {backend}]",
+    ),
     "walked_on": Text("The standby went on, and so did the robot.", "备用进程接管,机器人继续行走。"),
+    "look": Text(
+        "Look at what is listed above; gaitctl doctor says what of it the machine's settings can cure.",
+        "请查看上面列出的内容;gaitctl doctor 会指出哪些可以通过机器设置解决。",
+    ),
     "nothing": Text("Nothing unusual in what was recorded before.", "此前的记录中没有异常。"),
+    "nothing_recorded": Text("No step was recorded before.", "此前没有记录任何步。"),
 }

@@ -62,7 +62,8 @@ def _run(options: argparse.Namespace) -> int:
             raise InputError(f"{options.svg}: cannot be written: {error.strerror}") from None
     same_policy = bundle.policy_id == recording.info.policy_id
     if options.json:
-        found = {"file": str(path), "policy_id": bundle.policy_id, "same_policy": same_policy}
+        found = {"file": str(path), "whole": recording.whole, "policy_id": bundle.policy_id}
+        found["same_policy"] = same_policy
         print(json.dumps({**found, **comparison.as_map()}, indent=2))
     else:
         print(_in_words(comparison, recording, bundle, same_policy=same_policy))
@@ -90,6 +91,8 @@ def _in_words(comparison: Comparison, recording: Recording, bundle: Bundle, *, s
     steps, exact = len(comparison.seqs), int(comparison.exact.sum())
     who = "the recorded policy" if same_policy else f"{bundle.manifest.name} {bundle.manifest.version}"
     lines = [f"{steps} steps computed again with {who}; {_left_out(comparison)}"]
+    if recording.lack:
+        lines.insert(0, recording.lack)
     if exact == steps and not comparison.unanswered:
         lines.append("all of them are the same, bit for bit: observation, raw action and target")
         return "\n".join(lines)

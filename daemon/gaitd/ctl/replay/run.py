@@ -6,6 +6,7 @@ what was recorded of it, so that one difference is counted once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -69,6 +70,7 @@ class Replayer:
             if max_age_ns
             else AdmissionLimits.for_period(bundle.manifest.period_ns)
         )
+        self._oldest_ns = int(min(recording.frames["received_ns"], default=0))
         self._records = {
             (int(record["epoch"]), int(record["step_ns"])): index
             for index, record in enumerate(recording.records)
@@ -104,15 +106,28 @@ class Replayer:
         return result
 
     def _run_session(self, event: Event, frames: Records, result: Replayed) -> None:
+        """Where messages are missing, as in a damaged part of the file, it begins anew."""
+        holes = np.flatnonzero(np.diff(frames["index"].astype(np.int64)) != 1) + 1
+        for number, part in enumerate(np.split(frames, holes)):
+            self._run_part(event, part, result, begins=number == 0 and self._begins(event, part))
+
+    def _begins(self, event: Event, frames: Records) -> bool:
+        """Whether nothing of the session was before: the ring had not forgotten what came before it."""
+        if event.kind is not EventKind.MODE or event.code != Mode.ACTIVE:
+            return False
+        return int(frames[0]["index"]) == 1 or self._oldest_ns < event.at_ns <= int(frames[0]["received_ns"])
+
+    def _run_part(self, event: Event, frames: Records, result: Replayed, *, begins: bool) -> None:
         setup = SessionSetup(event.session, event.epoch, 0, event.raw, np.array(event.order, np.intp))
         replay = SessionReplay(self._policy, setup, self._limits)
         groups = [list(group) for _, group in groupby(frames, key=lambda frame: int(frame["step_ns"]))]
-        unknown = 0
-        began = event.kind is EventKind.MODE and event.code == Mode.ACTIVE
-        if not began or int(frames[0]["received_ns"]) < event.at_ns:
+        unknown = 0.0
+        if not begins:
             groups = self._resume(replay, groups, result)
             # While policies change, a target is on its way from the other one's.
             unknown = max(self._policy.depth, event.seq if event.kind is EventKind.SWITCH else 0)
+            if self._policy.bundle.manifest.model.recurrent:
+                unknown = math.inf  # without its past, a hidden state means nothing
         for group in groups:
             answered = self._answer(replay, event, group, result, known=unknown <= 0)
             unknown -= answered
