@@ -179,12 +179,19 @@ def wall_clock_offset_ns() -> int:
 class RecordingWriter:
     """One file, from its metadata on. Raises OSError as the stream does."""
 
-    def __init__(self, stream: IO[bytes], recording: Recording, *, compress: bool = False) -> None:
-        """``recording``: its info, counters and manifest are written."""
+    def __init__(
+        self,
+        stream: IO[bytes],
+        recording: Recording,
+        *,
+        compress: bool = False,
+        orders: Orders | None = None,
+    ) -> None:
+        """``recording``: its info, counters and manifest are written. ``orders``: known from files before."""
         info = recording.info
         self._info = info
         self._stream = stream
-        self._orders = Orders()
+        self._orders = orders or Orders()
         self._channels = Channels(info.joints, info.observation_dim, info.clock_offset_ns)
         compression = CompressionType.ZSTD if compress else CompressionType.NONE
         self._writer = Writer(stream, CHUNK_BYTES, compression)

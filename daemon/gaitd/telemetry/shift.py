@@ -1,17 +1,25 @@
-"""Recording all the time, in files of limited size, where it is configured."""
+"""Recording all the time, in files of limited size, where it is configured.
+
+Each file can be read without the ones before it: it begins with what says how the session under way began.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from gaitd.shared.events import Event, EventKind
 from gaitd.shared.memory import Words
+from gaitd.telemetry.channels import Orders
 from gaitd.telemetry.files import SHIFT, RecordingFiles
 from gaitd.telemetry.recording import RecordingWriter
 from gaitd.telemetry.say import say
 from gaitd.telemetry.snapshot import Memories
+from gaitd.wire.generated import Mode
 
 TURN_S = 1.0
 """New records are written so often; in a file that is cut, no more than this is missing, and what waits for
@@ -35,6 +43,9 @@ class ShiftRecorder:
         self._due_s = 0.0
         self._file = ExitStack()
         self._writer: RecordingWriter | None = None
+        self._orders = Orders()
+        self._opening: list[Event] = []
+        """How the session under way began, and the newest change of who answers it."""
         self._compress = importlib.util.find_spec("zstandard") is not None
 
     def look(self) -> None:
@@ -63,12 +74,21 @@ class ShiftRecorder:
             return
         if self._writer is None:
             _, self._stream = self._file.enter_context(self._files.new(SHIFT))
-            self._writer = RecordingWriter(self._stream, empty, compress=self._compress)
+            self._writer = RecordingWriter(self._stream, empty, compress=self._compress, orders=self._orders)
+            self._writer.add(replace(empty, events=self._opening))
         self._writer.add(part)
         self._place = place
+        self._follow(part.events)
         if self._stream.tell() > self._most_bytes // FILE_SHARE:
             self._close()
             self._files.keep_bytes(self._most_bytes - self._most_bytes // FILE_SHARE)
+
+    def _follow(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event.kind is EventKind.MODE:
+                self._opening = [event] if event.code == Mode.ACTIVE else []
+            elif event.order:
+                self._opening[1:] = [event]
 
     def _close(self) -> None:
         if self._writer is None:
