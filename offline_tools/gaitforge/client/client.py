@@ -26,6 +26,7 @@ from gaitforge.client.orders import Orders, Refusal
 
 FIELDS = tuple(name for name in STATE_VALUES if name != "linear_velocity")
 """Of a state that a robot without an estimate of its own velocity fills in."""
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 RUNTIME_DIR = Path("/run/gaitd")
 _RECEIVES = 8
 """At a look: two connections with one message each; more only if a publisher is faster than this loop."""
@@ -34,19 +35,22 @@ _ASK_AGAIN_S = 0.05
 
 @dataclass(slots=True, kw_only=True)
 class Sample:
-    """One sample of the robot; joint arrays (n,) in the client's order. Any array will do."""
+    """One sample of the robot; joint arrays (n,) in the client's order. Any array will do.
+
+    None: not measured. ``publish`` refuses that where the policy needs it, and else sends what is neutral.
+    """
 
     joint_position: npt.ArrayLike
     """(n,) rad."""
     joint_velocity: npt.ArrayLike
     """(n,) rad/s."""
     joint_torque: npt.ArrayLike | None = None
-    """(n,) Nm; None: zeros."""
-    orientation: npt.ArrayLike = (1.0, 0.0, 0.0, 0.0)
+    """(n,) Nm"""
+    orientation: npt.ArrayLike | None = None
     """(4,) unit quaternion w, x, y, z: base frame to world frame."""
-    angular_velocity: npt.ArrayLike = (0.0, 0.0, 0.0)
+    angular_velocity: npt.ArrayLike | None = None
     """(3,) rad/s, base frame."""
-    linear_acceleration: npt.ArrayLike = (0.0, 0.0, 0.0)
+    linear_acceleration: npt.ArrayLike | None = None
     """(3,) m/s^2, base frame, gravity included."""
     linear_velocity: npt.ArrayLike | None = None
     """(3,) m/s, base frame; sent only if named in the client's fields."""
@@ -140,11 +144,13 @@ class Client:
     def publish(self, sample: Sample) -> None:
         """Send one sample: one control step, once in each control period, before a session too.
 
-        Raises InputError naming an array of the wrong length.
+        Raises InputError naming an array of the wrong length, or one that the policy needs and is not there.
         """
         orders, n = self._ready(), len(self.joints)
+        for name in self.contract.fields:
+            if getattr(sample, name) is None:
+                raise InputError(f"{name}: the policy needs it of every sample, and this one has none")
         stamp_ns = time.monotonic_ns() if sample.stamp_ns is None else sample.stamp_ns
-        torque = np.zeros(n) if sample.joint_torque is None else sample.joint_torque
         position = _row("joint_position", sample.joint_position, n)
         velocity = None
         if self._sends_linear_velocity:
@@ -156,13 +162,13 @@ class Client:
             seq=0,
             stamp_ns=stamp_ns,
             angular_velocity=_row("angular_velocity", sample.angular_velocity, 3),
-            orientation=_row("orientation", sample.orientation, 4),
+            orientation=_row("orientation", UPRIGHT if sample.orientation is None else sample.orientation, 4),
             linear_acceleration=_row("linear_acceleration", sample.linear_acceleration, 3),
             linear_velocity=velocity,
             velocity_command=_row("velocity_command", sample.velocity_command, 3),
             joint_position=position,
             joint_velocity=_row("joint_velocity", sample.joint_velocity, n),
-            joint_torque=_row("joint_torque", torque, n),
+            joint_torque=_row("joint_torque", sample.joint_torque, n),
         )
         state.seq = orders.published(stamp_ns, position)
         self._connection.states.send(encode_state(state))
@@ -224,8 +230,8 @@ class Client:
         return orders.offer(command, now_ns)
 
 
-def _row(name: str, values: npt.ArrayLike, count: int) -> Float32Array:
-    row = np.array(values, np.float32)
+def _row(name: str, values: npt.ArrayLike | None, count: int) -> Float32Array:
+    row = np.zeros(count, np.float32) if values is None else np.array(values, np.float32)
     if row.shape != (count,):
         raise InputError(f"{name}: expected {count} values, got an array of shape {row.shape}")
     return row

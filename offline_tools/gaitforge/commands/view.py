@@ -54,14 +54,17 @@ def run(args: argparse.Namespace) -> None:
     from gaitd.telemetry.recording import read_recording
     from gaitforge.simulate import body
     from gaitforge.simulate.playback import manifest_of, play, show
-    from gaitforge.simulate.render import save_video
+    from gaitforge.simulate.render import check_video, save_video
     from gaitforge.simulate.robot import Robot
     from gaitforge.simulate.viewer import Viewer
 
     video: Path = args.video or Path(args.file.with_suffix(".mp4").name)
+    check_video(video)
     if not video.parent.is_dir():
         raise InputError(f"{video}: the directory {video.parent} does not exist")
     recording = read_recording(args.file)
+    if recording.lack:
+        print(f"{args.file}: {recording.lack}")
     manifest = manifest_of(recording)
     found = body.find(manifest, args.mjcf)
     if found is None:

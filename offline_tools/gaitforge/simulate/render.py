@@ -26,6 +26,7 @@ FILMSTRIP_FRAMES = 6
 FILMSTRIP_SIZE = (400, 320)
 VIDEO_SIZE = (640, 360)
 VIDEO_RATE_HZ = 25
+VIDEO_SUFFIX = ".mp4"
 
 _SUPERSAMPLING = 2
 _LABEL_INK = (32, 42, 54)
@@ -113,13 +114,21 @@ def save_filmstrip(
     strip.save(path)
 
 
+def check_video(path: Path) -> None:
+    """Raise InputError for a name that is no MP4's, before there is anything to draw."""
+    if path.suffix.lower() != VIDEO_SUFFIX:
+        raise InputError(f"{path}: a video is written as MP4: give it a name that ends in {VIDEO_SUFFIX}")
+
+
 def save_video(
     trace: Motion, path: Path, robot: Robot | None = None, caption: Callable[[float], str] | None = None
 ) -> None:
     """Write the whole run as an MP4 in real time; ``caption`` makes of a time of the trace what stands there.
 
-    Raises InputError as save_filmstrip does.
+    Raises InputError as save_filmstrip does, and when the run is no longer than one sample.
     """
+    if len(trace.time_s) and trace.time_s[0] == trace.time_s[-1]:
+        raise InputError("nothing to film: there is only one sample, which is a picture and no motion")
     import imageio_ffmpeg  # type: ignore[import-untyped]
 
     writer = imageio_ffmpeg.write_frames(path, VIDEO_SIZE, fps=VIDEO_RATE_HZ, macro_block_size=8, quality=7)

@@ -20,7 +20,7 @@ from gaitforge.simulate.direct import full_command, run_bundle
 from gaitforge.simulate.live import LiveRobot
 from gaitforge.simulate.measure import STICK_SPEED
 from gaitforge.simulate.pacer import Pacer
-from gaitforge.simulate.render import save_filmstrip, save_video
+from gaitforge.simulate.render import check_video, save_filmstrip, save_video
 from gaitforge.simulate.report import direct_report, live_report, summary
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.script import CommandScript, Push
@@ -54,7 +54,9 @@ class Outputs:
     report: Path | None = None
 
     def check(self) -> None:
-        """Raise InputError for a file in a directory that does not exist."""
+        """Raise InputError for a file in a directory that does not exist, and for a video that is no MP4."""
+        if self.video is not None:
+            check_video(self.video)
         for path in (getattr(self, field.name) for field in fields(self)):
             if path is not None and not path.parent.is_dir():
                 raise InputError(f"{path}: the directory {path.parent} does not exist")

@@ -62,7 +62,8 @@ def step(client: Client) -> None:
         Sample(
             joint_position=client.contract.default_joint_position + noise,
             joint_velocity=noise,
-            linear_acceleration=(0.0, 0.0, 9.81),
+            orientation=(1.0, 0.0, 0.0, 0.0),
+            angular_velocity=(0.0, 0.0, 0.0),
         )
     )
     while (left_s := until_s - time.monotonic()) > 0:
@@ -182,8 +183,20 @@ def test_hello_comes_first_and_arrays_have_the_joints_length(client: Client, dae
         pytest.raises(InputError, match=r"call hello\(\) first"),
     ):
         other.activate()
+    sensors = {"orientation": (1, 0, 0, 0), "angular_velocity": (0, 0, 0)}
     with pytest.raises(InputError, match="joint_velocity: expected 3 values"):
-        client.publish(Sample(joint_position=np.zeros(3), joint_velocity=np.zeros(4)))
+        client.publish(Sample(joint_position=np.zeros(3), joint_velocity=np.zeros(4), **sensors))
+
+
+def test_no_sensor_that_the_policy_needs_is_made_up(client: Client) -> None:
+    joints = {"joint_position": np.zeros(3), "joint_velocity": np.zeros(3)}
+    before = client.published
+    assert {"orientation", "angular_velocity"} <= set(client.contract.fields)
+    with pytest.raises(InputError, match="orientation: the policy needs it of every sample"):
+        client.publish(Sample(**joints, angular_velocity=(0, 0, 0)))
+    with pytest.raises(InputError, match="angular_velocity: the policy needs it of every sample"):
+        client.publish(Sample(**joints, orientation=(1, 0, 0, 0)))
+    assert client.published == before
 
 
 @pytest.mark.thorough

@@ -127,6 +127,12 @@ def test_what_cannot_be_shown_is_refused(
     assert "'tripod' cannot be drawn here: give its model with --mjcf" in refused(2, "view", foreign)
     assert "nothing was recorded from 5 to 6 s" in refused(2, "view", recorded, "--from", "5", "--until", "6")
     assert "the directory nowhere does not exist" in refused(2, "view", recorded, "--video", "nowhere/a.mp4")
+    assert "x.gif: a video is written as MP4" in refused(2, "view", recorded, "--video", "x.gif")
+    motion = play(recording, Robot()).motion
+    last_s = f"{motion.time_s[-1] - float(motion.handover_s):.6f}"
+    only_one = refused(2, "view", recorded, "--from", str(float(last_s) - 0.005), "--video", "one.mp4")
+    assert "there is only one sample" in only_one
+    assert not Path("one.mp4").exists()
 
 
 def test_without_a_display_the_window_is_refused(

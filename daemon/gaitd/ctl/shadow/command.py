@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def _end(report: ShadowReport, period_s: float, options: argparse.Namespace) -> 
 
 def _over_recording(options: argparse.Namespace) -> tuple[ShadowReport, float]:
     recording = read_recording(options.recording)
+    if recording.lack:
+        print(f"{options.recording}: {recording.lack}", file=sys.stderr)
     bundle = open_bundle(options.bundle)
     info = recording.info
     walking = decode_manifest(recording.manifest, f"{options.recording}: its manifest")
