@@ -136,7 +136,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _replay_capture(bundle: Bundle) -> None:
     """Ask the float model what the capture asked it. Raises InputError when it answers something else."""
-    if bundle.captured_states() is None or not bundle.has("model.onnx"):
+    if bundle.captured_states() is None or not bundle.has_models("onnx"):
         return
     try:
         backend = open_backend("onnx", bundle)

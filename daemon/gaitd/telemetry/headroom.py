@@ -12,8 +12,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.joints import positive_joint_array
-from gaitd.policy.limits import TargetBounds
 from gaitd.policy.manifest import Manifest
 
 WINDOW_NS = 10_000_000_000
@@ -73,9 +73,9 @@ class Headroom(Collector):
         if np.isfinite(bounds.slew).any() and same.any():
             motion = np.abs(target[1:] - target[:-1])[same]
             yield "slew", 1.0 - float((motion / bounds.slew).max())
-        if np.isfinite(bounds.torque_reach).any():
-            centre = records["joint_position"] + bounds.velocity_share * records["joint_velocity"]
-            yield "torque", 1.0 - float((np.abs(target - centre) / bounds.torque_reach).max())
+        if np.isfinite(bounds.torque.reach).any():
+            centre = bounds.torque.centre(records["joint_position"], records["joint_velocity"])
+            yield "torque", 1.0 - float((np.abs(target - centre) / bounds.torque.reach).max())
         if self._velocity is not None:
             yield "joint_velocity", 1.0 - float((np.abs(records["joint_velocity"]) / self._velocity).max())
         if self._tilt is not None and records["orientation"].any():

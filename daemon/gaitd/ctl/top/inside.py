@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from gaitd.bundle.read import decode_manifest
 from gaitd.errors import GaitdError, ReplacedError
-from gaitd.policy.joints import joint_array
-from gaitd.policy.limits import LIMIT_NAMES, position_range
+from gaitd.policy.bounds import position_range
+from gaitd.policy.joints import default_position
+from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import TelemetryLaunch, read_launch
@@ -107,9 +108,7 @@ class Memory:
             raise GaitdError(f"gaitd's memory cannot be mapped: {error}") from None
         self._manifest = manifest
         self._low, self._high = position_range(manifest)
-        self._default = joint_array(
-            manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
-        )
+        self._default = default_position(manifest)
         self._headroom = Headroom(manifest, launch.deadline_s)
         self._steps = [0] * len(self._workers)
         self._frames = [0] * len(self._workers)

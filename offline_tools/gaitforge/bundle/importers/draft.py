@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gaitd.errors import InputError
-from gaitd.policy.manifest import FORMAT
 
 REQUIRED = (
     "robot",
@@ -77,7 +76,7 @@ class Draft:
             if not _has(additions, remark.key):
                 raise InputError(f"{remark.text}; or give {remark.key} with --complete")
         notes = [remark.text for remark in self._lost if not _has(additions, remark.key)]
-        manifest = {"format": FORMAT, "name": name, "version": "0.1.0", **self.manifest}
+        manifest = {"format": 1, "name": name, "version": "0.1.0", **self.manifest}
         replaced = [key for key in _merge(manifest, additions, "") if _has(self.manifest, key)]
         return manifest, notes + [f"the file's {key}: --complete gives another" for key in replaced]
 
