@@ -207,13 +207,9 @@ def _check_contents(bundle: Bundle) -> None:
     except InputError as error:
         raise InputError(f"{bundle.path}: {error}") from None
     try:
-        check_same_joints(manifest.joints, manifest.joints, "joints")
-        check_known_joints(manifest.joints, manifest.continuous_joints, "continuous_joints")
-        brakes(manifest)
-        model_graph(manifest)
+        check_joints_and_models(manifest)
         if not 1e-3 <= manifest.control_period_s <= 1.0:
             raise InputError(f"control_period_s: expected 0.001 to 1 s, got {manifest.control_period_s}")
-        fallback_damping(manifest)
         for low, high in zip(manifest.velocity_command.min, manifest.velocity_command.max, strict=True):
             if not -np.inf < low <= high < np.inf:
                 raise InputError(f"velocity_command: expected finite min <= max, got {low} and {high}")
@@ -258,6 +254,15 @@ def _check_captured(bundle: Bundle) -> None:
         check_terms(bundle.manifest, bundle.pipeline(), trace, observation, action)
     except InputError as error:
         raise InputError(f"{bundle.path}: golden.npz: {error}") from None
+
+
+def check_joints_and_models(manifest: Manifest) -> None:
+    """Raise InputError where joints, what damps them, and models do not fit together."""
+    check_same_joints(manifest.joints, manifest.joints, "joints")
+    check_known_joints(manifest.joints, manifest.continuous_joints, "continuous_joints")
+    fallback_damping(manifest)
+    brakes(manifest)
+    model_graph(manifest)
 
 
 def fallback_damping(manifest: Manifest) -> Float32Array:
