@@ -26,6 +26,9 @@ REQUIRED = (
 )
 """Keys that a manifest needs and that no default can stand for."""
 
+OF_WHEELS = ("brake", "limits.velocity")
+"""What a manifest with continuous joints needs beyond that."""
+
 NO_VELOCITY_TARGETS = "velocity targets (wheels) are not supported by the manifest format yet"
 
 
@@ -83,7 +86,10 @@ class Draft:
 
 def missing(manifest: Mapping[str, Any]) -> list[str]:
     """Keys that the manifest still needs; of a missing section only the section."""
-    absent = [key for key in REQUIRED if not _has(manifest, key)]
+    grouped = isinstance(manifest.get("action"), list)
+    wanted = [key for key in REQUIRED if not (grouped and key.startswith("action."))]
+    wanted += OF_WHEELS if manifest.get("continuous_joints") else []
+    absent = [key for key in wanted if not _has(manifest, key)]
     return [key for key in absent if key.rpartition(".")[0] not in absent]
 
 
