@@ -93,13 +93,13 @@ class ActionMapper:
         return spread
 
     def clip(self, action: Float32Array) -> Float32Array:
-        """The raw action (n,) inside the policy's own clip."""
-        return self._clip.of(action)
+        """The raw action (n,) inside the policy's own clip: a copy."""
+        return self._clip.of(action) if self._clip.ends else action.copy()
 
     def target(self, action: Float32Array) -> Float32Array:
         """What the joints follow (n,) for a clipped raw action (n,), before a low pass."""
         target: Float32Array = action * self._scale + self._offset
-        return self._target_clip.of(target)
+        return self._target_clip.of(target) if self._target_clip.ends else target
 
     def action(self, target: Float32Array) -> Float32Array:
         """The raw action (n,) that asks for these targets (n,); 0 for a joint that no action moves."""
@@ -180,11 +180,12 @@ class ActionMapper:
 
 
 class Range:
-    """Lowest and highest (n,) of values; without an end it costs nothing."""
+    """Lowest and highest (n,) of values."""
 
     def __init__(self, low: Float32Array, high: Float32Array) -> None:
         self._low, self._high = low, high
-        self._ends = False
+        self.ends = False
+        """Something is outside."""
 
     @classmethod
     def without_end(cls, count: int) -> Range:
@@ -194,11 +195,12 @@ class Range:
     def set(self, place: npt.NDArray[np.intp], low: float | Float32Array, high: float | Float32Array) -> None:
         """From now on values at these places have these ends."""
         self._low[place], self._high[place] = low, high
-        self._ends = True
+        self.ends = True
 
     def of(self, values: Float32Array) -> Float32Array:
-        """The values (n,), moved inside."""
-        return np.clip(values, self._low, self._high) if self._ends else values
+        """The values (n,), moved inside: a copy."""
+        inside: Float32Array = np.minimum(np.maximum(values, self._low), self._high)
+        return inside
 
 
 def _kind(group: Action | ActionGroup) -> Kind:

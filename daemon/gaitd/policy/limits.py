@@ -90,7 +90,7 @@ class CommandGuard:
 
     def reset(self) -> None:
         """Start of a session: the robot stands at the default joint position."""
-        self._last = self._lowest = self._highest = self._start.copy()
+        self.refer_to(self._start.copy())
         self._answer = b""
         self._answered_at = self._start
 
@@ -112,7 +112,7 @@ class CommandGuard:
         if cause is not None:
             return Decision(cause, self._lowest, action, action, {})
         answer = mapper.spread(action)
-        clipped = mapper.clip(answer).copy()
+        clipped = mapper.clip(answer)
         decision = Decision(None, mapper.target(clipped), clipped, answer.copy(), {})
         if mapper.has_low_pass:
             decision.target = self._last + mapper.share * (decision.target - self._last)
@@ -121,15 +121,13 @@ class CommandGuard:
             decision.target = fade.blend(fade.target, decision.target)
             decision.action = mapper.action(decision.target)
             torque = torque_lines(mapper, self._torque_nm, fade.gains_with(self._gains))
-        slew_low, slew_high = self._highest - self._slew, self._lowest + self._slew
         centre = torque.centre(joint_position, joint_velocity)
         torque_low, torque_high = centre - torque.reach, centre + torque.reach
-        low = np.maximum(np.maximum(slew_low, torque_low), self.low)
-        high = np.minimum(np.minimum(slew_high, torque_high), self.high)
+        low, high = np.maximum(self._low, torque_low), np.minimum(self._high, torque_high)
         inside = (decision.target >= low) & (decision.target <= high)
         if np.count_nonzero(inside) != self._joint_count:
             damps = fade is None
-            self._hold(RATES, decision, slew_low, slew_high, centre, damps=damps)
+            self._hold(RATES, decision, self._slew_low, self._slew_high, centre, damps=damps)
             self._hold(_TORQUE, decision, torque_low, torque_high, centre, damps=damps)
             self._hold(_RANGES, decision, self.low, self.high, centre, damps=damps)
         return decision
@@ -157,11 +155,19 @@ class CommandGuard:
 
     def refer_to(self, target: Float32Array) -> None:
         """This target (n,) is the reference for slew: it is in force."""
-        self._last = self._lowest = self._highest = target
+        self._last = target
+        self._refer_between(target, target)
 
     def refer_also_to(self, target: Float32Array) -> None:
         """This target (n,) may be in force instead: it is a reference, too, until the next commit."""
-        self._lowest, self._highest = np.minimum(self._lowest, target), np.maximum(self._highest, target)
+        self._refer_between(np.minimum(self._lowest, target), np.maximum(self._highest, target))
+
+    def _refer_between(self, lowest: Float32Array, highest: Float32Array) -> None:
+        """What rates and ranges leave to the next target is known before its state comes."""
+        self._lowest, self._highest = lowest, highest
+        self._slew_low, self._slew_high = highest - self._slew, lowest + self._slew
+        self._low = np.maximum(self._slew_low, self.low)
+        self._high = np.minimum(self._slew_high, self.high)
 
     def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:
         count = self._mapper.action_dim
