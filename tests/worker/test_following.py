@@ -108,7 +108,7 @@ class Pair:
 
     def answer(self, *frames: Frame) -> JointCommand:
         outcome = self.holder.step(frames, now_ns := frames[-1].received_ns)
-        assert self.answerer.publish(self.holder, outcome, now_ns) is not None
+        assert self.answerer.publish(self.holder, outcome, frames, now_ns) is not None
         return decode_command(self.sent[-1], 3)
 
     def follow(self, *frames: Frame, late_ns: int = HEAD_START_NS) -> list[Outcome]:
@@ -175,7 +175,7 @@ def test_what_was_answered_before_it_saw_the_session_counts(answered: int) -> No
     pair.lease(EPOCH - 1, 0)
     for _ in range(40):
         frame = pair.frame()
-        assert pair.answerer.publish(before, before.step([frame], frame.received_ns), 1) is not None
+        assert pair.answerer.publish(before, before.step([frame], frame.received_ns), [frame], 1) is not None
     pair.lease(EPOCH, 0)
     pair.seq = 0
     frames = [pair.frame() for _ in range(answered)]
@@ -393,7 +393,7 @@ def test_an_action_that_was_rejected_was_not_sent() -> None:
     pair.follow(frame)
     refused = pair.frame()
     broken = pair.step_of(SimpleNamespace(infer=lambda _: np.full(3, np.nan), commit=lambda: None))
-    assert pair.answerer.publish(broken, broken.step([refused], refused.received_ns), 1) is None
+    assert pair.answerer.publish(broken, broken.step([refused], refused.received_ns), [refused], 1) is None
     (record,) = pair.memory.steps.read_since(1)[0]
     assert record["cause"] != 0
     pair.follow(refused)

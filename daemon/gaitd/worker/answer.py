@@ -47,20 +47,20 @@ class Answerer:
     def answer(self, step: PolicyStep, frames: Sequence[Frame]) -> Frame | None:
         """Answer the newest state of ``frames``; returns its message when a command was sent."""
         now_ns = time.monotonic_ns()
-        self._memory.frames.add(frames, now_ns, step.setup.epoch)
-        return self.publish(step, step.step(frames, now_ns), now_ns)
+        return self.publish(step, step.step(frames, now_ns), frames, now_ns)
 
     def take_over(self, step: PolicyStep, outcome: Outcome) -> None:
         """Publish what a standby had ready when the lease came."""
         assert outcome.frame is not None
-        now_ns = time.monotonic_ns()
-        self._memory.frames.add([outcome.frame], now_ns, step.setup.epoch)
-        self.publish(step, outcome, now_ns)
+        self.publish(step, outcome, [outcome.frame], time.monotonic_ns())
 
-    def publish(self, step: PolicyStep, outcome: Outcome, step_ns: int) -> Frame | None:
-        """Publish what that step came to; returns its state's message when a command was sent.
+    def publish(
+        self, step: PolicyStep, outcome: Outcome, frames: Sequence[Frame], step_ns: int
+    ) -> Frame | None:
+        """Publish what that step of ``frames`` came to; returns its state's message when a command was sent.
 
-        ``step_ns``: when it began, as with its messages.
+        ``step_ns``: when it began. The record is in memory before its command leaves; the messages are before
+        the record is settled, so who reads settled records finds them there.
         """
         setup, command, sent = step.setup, outcome.command, False
         if command is not None:
@@ -71,14 +71,19 @@ class Answerer:
             sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             if sent:
                 self._send(data)
-                self._note_sent(command)
+                sent_ns = time.monotonic_ns()
+                self._memory.frames.add(frames, step_ns, setup.epoch)
+                self._note_sent(command, sent_ns)
                 step.commit(outcome)
                 self._words["fading"] = step.is_fading
             else:
+                self._memory.frames.add(frames, step_ns, setup.epoch)
                 self._memory.steps.settle()
                 self._words["withheld"] += 1
-        elif outcome.decision is not None:
-            self._record_rejected(outcome, step_ns, setup.epoch)
+        else:
+            self._memory.frames.add(frames, step_ns, setup.epoch)
+            if outcome.decision is not None:
+                self._record_rejected(outcome, step_ns, setup.epoch)
         findings = self.account(outcome, setup.epoch)
         if any(finding.cause.reason in INFERENCE_FAILED for finding in findings):
             self._words["errors_in_a_row"] += 1
@@ -153,8 +158,8 @@ class Answerer:
         else:
             self._memory.steps.compose(times, (self._no_body, *joints, self._no_torque, *outputs))
 
-    def _note_sent(self, command: JointCommand) -> None:
-        words, sent_ns = self._words, time.monotonic_ns()
+    def _note_sent(self, command: JointCommand, sent_ns: int) -> None:
+        words = self._words
         self._memory.steps.mark_sent(sent_ns)
         words["errors_in_a_row"] = 0
         words["last_command_epoch"] = command.epoch

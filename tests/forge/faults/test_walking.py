@@ -22,12 +22,20 @@ needs_controller = pytest.mark.skipif(
 )
 
 
+TRIES = 3
+"""A machine that does other things misses a bound now and then; a fault of ours misses it each time."""
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
-    """All quick faults, one after the other, in one chain."""
+    """All quick faults, one after the other, in one chain; those that were missed once more."""
     faults = [fault for fault in FAULTS if fault.name in QUICK]
-    judged = run_faults(faults, 1, EXAMPLE, CONTROLLER, tmp_path_factory.mktemp("faults"))
-    return {each.trial.fault.name: each for each in judged}
+    judged: dict[str, Judged] = {}
+    for _ in range(TRIES):
+        left = [fault for fault in faults if fault.name not in judged or judged[fault.name].misses]
+        for each in run_faults(left, 1, EXAMPLE, CONTROLLER, tmp_path_factory.mktemp("faults")):
+            judged[each.trial.fault.name] = each
+    return judged
 
 
 @needs_controller
