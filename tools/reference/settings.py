@@ -78,7 +78,7 @@ def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
             since=_since(field.type),
             unit=next((unit for end, unit in UNITS.items() if field.name.endswith(end)), ""),
             default=_default(field),
-            meaning=_words(docs.get((kind.__name__, field.name)) or _of_section(field.type)),
+            meaning=_words(_said(docs, kind, field.name) or _of_section(field.type)),
         )
         for field in info.fields
     ]
@@ -86,6 +86,11 @@ def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
     for field in info.fields:
         for inner, suffix in _structs(field.type):
             yield from sections(inner, f"{path}.{field.name}{suffix}".removeprefix("."))
+
+
+def _said(docs: dict[tuple[str, str], str], kind: type, field: str) -> str:
+    """What a type says of a field, or the one that it has the field from."""
+    return next((text for base in kind.__mro__ if (text := docs.get((base.__name__, field)))), "")
 
 
 def _since(kind: types.Type) -> str:

@@ -135,6 +135,7 @@ class Part(Strict, frozen=True, kw_only=True):
     """A stretch of the observation vector with a history of its own, and a name that models take it by."""
 
     name: str
+    """As terms and models say it."""
     history: History = msgspec.field(default_factory=History)
 
 
@@ -183,6 +184,7 @@ class Input(Strict, frozen=True, kw_only=True):
     """Values that the controller sends with each state, beside the velocity command; finite, or refused."""
 
     name: str
+    """As hello says it."""
     size: Annotated[int, msgspec.Meta(ge=1)] = 1
     """Number of values."""
     unit: str = "1"
@@ -202,6 +204,7 @@ class PhaseGate(Strict, frozen=True, kw_only=True):
     below: float
     """While the command's length, over the values that `axes` names, is below this."""
     axes: tuple[Axis, ...] = ("forward", "left", "turn")
+    """Which values of the command."""
     clock: Literal["runs", "freezes", "restarts"] = "runs"
     """runs: on. freezes: stands still. restarts: goes back to `start_turns`."""
     values: Literal["shown", "zero"] = "shown"
