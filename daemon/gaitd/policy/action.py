@@ -78,7 +78,8 @@ class ActionMapper:
         self.has_low_pass = bool((self.share != 1).any())
         self._zeros = np.zeros(count, np.float32)
         self._masks = {kind: self.follow(kind) for kind in ("position", "velocity", "torque")}
-        self._only_positions = bool(self._masks["position"].all())
+        self.only_positions = bool(self._masks["position"].all())
+        """Every joint follows a position."""
 
     def follow(self, kind: Kind) -> npt.NDArray[np.bool_]:
         """(n,) whether a joint follows that."""
@@ -109,7 +110,7 @@ class ActionMapper:
     def motor_targets(self, target: Float32Array) -> MotorTargets:
         """What the motors are told of targets (n,)."""
         zeros = self._zeros
-        if self._only_positions:
+        if self.only_positions:
             return MotorTargets(target, zeros, zeros)
         return MotorTargets(*(np.where(mask, target, zeros) for mask in self._masks.values()))
 

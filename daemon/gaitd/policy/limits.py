@@ -62,7 +62,7 @@ class CommandGuard:
         """Raises InputError when the manifest's limits contradict themselves."""
         limits = manifest.limits
         self._mapper = mapper
-        self._joint_count = len(manifest.joints)
+        self._joint_count, self._action_shape = len(manifest.joints), (mapper.action_dim,)
         self._period_s = manifest.control_period_s
         self._start = np.where(mapper.follow("position"), default_position(manifest), np.float32(0))
         bounds = TargetBounds.of(manifest, mapper)
@@ -108,10 +108,14 @@ class CommandGuard:
         the blend is judged, and every limit clamps: what it meets is the change, not the policy.
         """
         mapper = self._mapper
-        cause = self._model_fault(action, joint_position)
-        if cause is not None:
+        if action.shape != self._action_shape:
+            number, bound = float(action.size), float(self._action_shape[0])
+            cause = Cause(CauseKind.ACTION_SHAPE, number=number, bound=bound)
             return Decision(cause, self._lowest, action, action, {})
         answer = mapper.spread(action)
+        fault = self._model_fault(answer, joint_position)
+        if fault is not None:
+            return Decision(fault, self._lowest, answer, answer, {})
         clipped = mapper.clip(answer)
         decision = Decision(None, mapper.target(clipped), clipped, answer.copy(), {})
         if mapper.has_low_pass:
@@ -170,14 +174,10 @@ class CommandGuard:
         self._high = np.minimum(self._slew_high, self.high)
 
     def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:
-        count = self._mapper.action_dim
-        if action.shape != (count,):
-            return Cause(CauseKind.ACTION_SHAPE, number=float(action.size), bound=float(count))
-        if np.count_nonzero(np.isfinite(action)) != count:
-            spread = self._mapper.spread(action)
-            joint = int(np.argmin(np.isfinite(spread)))
-            return Cause(CauseKind.ACTION_NOT_FINITE, joint, float(spread[joint]))
-        if self._mapper.spread(action).tobytes() == self._answer:
+        if np.count_nonzero(np.isfinite(action)) != self._joint_count:
+            joint = int(np.argmin(np.isfinite(action)))
+            return Cause(CauseKind.ACTION_NOT_FINITE, joint, float(action[joint]))
+        if action.tobytes() == self._answer:
             # The same answer as when the joints were somewhere else: the model is stuck.
             motion = np.where(self._moving, np.abs(joint_position - self._answered_at), np.float32(0))
             if motion.max() > self._max_motion_rad:

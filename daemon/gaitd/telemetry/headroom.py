@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.joints import positive_joint_array
+from gaitd.policy.limits import RATES
 from gaitd.policy.manifest import Manifest
 
 WINDOW_NS = 10_000_000_000
@@ -27,6 +28,7 @@ class Headroom(Collector):
         limits = manifest.limits
         mapper = ActionMapper(manifest)
         self._bounds = TargetBounds.of(manifest, mapper)
+        self._follow = {kind: mapper.follow(kind) for kind in RATES}
         self._deadline_s = deadline_s
         self._tilt = None if limits.posture is None else limits.posture.max_tilt_rad
         self._velocity = None
@@ -67,12 +69,17 @@ class Headroom(Collector):
 
     def _of(self, records: Records) -> Iterator[tuple[str, float]]:
         bounds, target = self._bounds, records["target"]
-        half = (bounds.high - bounds.low) / 2
-        yield "position", float((np.minimum(target - bounds.low, bounds.high - target) / half).min())
         same = records["session"][1:] == records["session"][:-1]
-        if np.isfinite(bounds.slew).any() and same.any():
-            motion = np.abs(target[1:] - target[:-1])[same]
-            yield "slew", 1.0 - float((motion / bounds.slew).max())
+        for kind, rate in RATES.items():
+            joints = self._follow[kind]
+            low, high, slew = bounds.low[joints], bounds.high[joints], bounds.slew[joints]
+            of_kind = target[:, joints]
+            if kind != "torque" and joints.any():  # a torque's range is the limit on torque, below
+                half = (high - low) / 2
+                yield kind, float((np.minimum(of_kind - low, high - of_kind) / half).min())
+            if np.isfinite(slew).any() and same.any():
+                motion = np.abs(of_kind[1:] - of_kind[:-1])[same]
+                yield rate, 1.0 - float((motion / slew).max())
         if np.isfinite(bounds.torque.reach).any():
             centre = bounds.torque.centre(records["joint_position"], records["joint_velocity"])
             yield "torque", 1.0 - float((np.abs(target - centre) / bounds.torque.reach).max())

@@ -203,6 +203,8 @@ def _inputs(values: object, sizes: Sequence[int] | None) -> tuple[Float32Array, 
     if type(values) is not list or len(values) != len(sizes):
         what = f"an array of {len(sizes)}, as hello's reply has named inputs"
         raise WireError("inputs", what, describe(values))
+    if not sizes:
+        return ()
     return tuple(_floats(value, "inputs", size) for value, size in zip(values, sizes, strict=True))
 
 

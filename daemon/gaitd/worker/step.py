@@ -105,6 +105,7 @@ class PolicyStep:
         self._to_controller = np.argsort(setup.policy_from_controller)
         self._stiffness = self._pipeline.mapper.stiffness[self._to_controller]
         self._damping = self._pipeline.mapper.damping[self._to_controller]
+        self._zeros = np.zeros(len(self._to_policy), np.float32)
         self._input_sizes = bundle.manifest.input_sizes
         self._staged: Staged | None = None
 
@@ -282,7 +283,10 @@ class PolicyStep:
         gains = self._pipeline.fade_gains
         if gains is not None:
             stiffness, damping = gains.stiffness[self._to_controller], gains.damping[self._to_controller]
-        order, targets = self._to_controller, self._pipeline.mapper.motor_targets(decision.target)
+        order, position, velocity, torque = self._to_controller, decision.target, self._zeros, self._zeros
+        if not self._pipeline.mapper.only_positions:
+            position, velocity, torque = self._pipeline.mapper.motor_targets(decision.target)
+            velocity, torque = velocity[order], torque[order]
         return JointCommand(
             session=self.setup.session,
             epoch=self.setup.epoch,
@@ -294,10 +298,10 @@ class PolicyStep:
             reason=Reason.NONE,
             cause=NO_CAUSE,
             policy=self._policy,
-            joint_position=targets.position[order],
-            joint_velocity=targets.velocity[order],
+            joint_position=position[order],
+            joint_velocity=velocity,
             stiffness=stiffness,
             damping=damping,
-            torque=targets.torque[order],
+            torque=torque,
             action=decision.action,
         )

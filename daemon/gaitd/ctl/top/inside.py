@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from gaitd.bundle.read import decode_manifest
 from gaitd.errors import GaitdError, ReplacedError
-from gaitd.policy.bounds import position_range
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.joints import default_position
 from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.shared.frame_ring import message_of
@@ -107,7 +108,10 @@ class Memory:
         except (OSError, TypeError, ValueError) as error:
             raise GaitdError(f"gaitd's memory cannot be mapped: {error}") from None
         self._manifest = manifest
-        self._low, self._high = position_range(manifest)
+        mapper = ActionMapper(manifest)
+        bounds = TargetBounds.of(manifest, mapper)
+        self._low, self._high = bounds.low, bounds.high
+        self._follow = [mapper.follow(kind) for kind in ("position", "velocity")]
         self._default = default_position(manifest)
         self._headroom = Headroom(manifest, launch.deadline_s)
         self._steps = [0] * len(self._workers)
@@ -161,7 +165,9 @@ class Memory:
         newest = sent[-1]
         at_ns = int(newest["receive_ns"])
         if self._pose is None or at_ns >= self._pose.at_ns:
-            self._pose = Pose(at_ns, newest["target"].copy(), newest["joint_position"].copy(), True)
+            measured = [newest[name] for name in ("joint_position", "joint_velocity")]
+            followed = np.select(self._follow, measured, newest["joint_torque"])
+            self._pose = Pose(at_ns, newest["target"].copy(), followed, True)
 
     def _take_unanswered(self, frames: npt.NDArray[Any], observation_dim: int) -> None:
         """The newest state, where there is no session for it: how far is it from where one may begin?"""
@@ -172,7 +178,8 @@ class Memory:
             state = decode_either(message_of(frames[-1]), observation_dim, len(self._default))
         except WireError:
             return
-        measured = state.joint_position[setup.policy_from_controller]
+        order = setup.policy_from_controller
+        measured = np.where(self._follow[0], state.joint_position[order], self._default)
         self._pose = Pose(int(frames[-1]["received_ns"]), self._default, measured, False)
 
 

@@ -118,8 +118,8 @@ def _action_entries(top: Section) -> list[Section]:
     top.take("actions")
     entries = list(top.entries("actions"))
     kinds = [_kind(entry) for entry in entries]
+    names = ", ".join(str(entry.get("name")) for entry in entries) or "none"
     if sorted(kinds) not in ([POSITION], [POSITION, VELOCITY]):
-        names = ", ".join(str(entry.get("name")) for entry in entries) or "none"
         raise InputError(
             f"{top.name('actions')}: expected a {POSITION}, and for wheels a {VELOCITY} beside it, "
             f"got {names}"
