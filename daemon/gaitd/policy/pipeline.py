@@ -136,7 +136,8 @@ class PolicyPipeline:
         """The decision's command went out: its action is ``last_action``, its target the slew reference."""
         self._last_action = decision.action
         self._guard.commit(decision, self._joint_position)
-        self._step_fade(decision.target, held=not decision.clamped.keys().isdisjoint(RATES.values()))
+        held = bool(decision.clamped) and not decision.clamped.keys().isdisjoint(RATES.values())
+        self._step_fade(decision.target, held=held)
 
     def _step_fade(self, target: Float32Array, *, held: bool) -> None:
         """A command with that target went out, whoever's."""

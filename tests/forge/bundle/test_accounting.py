@@ -462,7 +462,7 @@ def test_leapp(imported: Imported) -> None:
                     "element_names": [POLICY],
                 }
             },
-            "Velocity targets (wheels) are not supported",
+            "Velocity targets are not read from such files",
         ),
         ({"kp": {"kind": "kp", "window": 3}}, "--ignore models.walk.outputs[kp].window"),
     ],

@@ -29,7 +29,9 @@ REQUIRED = (
 OF_WHEELS = ("brake", "limits.velocity")
 """What a manifest with continuous joints needs beyond that."""
 
-NO_VELOCITY_TARGETS = "velocity targets (wheels) are not supported by the manifest format yet"
+NO_VELOCITY_TARGETS = (
+    "velocity targets are not read from such files: write the action's groups of format 2 by hand"
+)
 
 
 @dataclass(frozen=True)
