@@ -153,7 +153,7 @@ def _standby_here(bundle: Bundle, config: Config) -> StandbyChoice:
 
 def _replay_capture(bundle: Bundle) -> None:
     """Ask the float model what the capture asked it. Raises InputError when it answers something else."""
-    if bundle.captured_states() is None or not bundle.has("model.onnx"):
+    if bundle.captured_states() is None or not bundle.has_models("onnx"):
         return
     try:
         backend = open_backend("onnx", bundle)

@@ -184,9 +184,9 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "key twice": (text("name: small", "name: small\nname: large"), r"key 'name' is named twice"),
     "joint twice in a map": (text("thigh: 2.6", "thigh: 2.6\n  thigh: 9.9"), r"key 'thigh' is named twice"),
     # keys
-    "format missing": (keys("format"), r"manifest\.yaml: format: expected 1, got None"),
-    "format of tomorrow": (keys("format", to=2), r"format: expected 1, got 2"),
-    "format in words": (keys("format", to="1"), r"format: expected 1, got '1'"),
+    "format missing": (keys("format"), r"manifest\.yaml: format: expected 1 or 2, got None"),
+    "format of tomorrow": (keys("format", to=3), r"format: expected 1 or 2, got 3"),
+    "format in words": (keys("format", to="1"), r"format: expected 1 or 2, got '1'"),
     "key missing": (keys("robot"), r"missing required field `robot`"),
     "inner key missing": (keys("action", "scale"), r"missing required field `scale` - at `\$\.action`"),
     "key unknown": (keys("colour", to="red"), r"unknown field `colour`"),

@@ -73,7 +73,8 @@ public:
     std::atomic<std::size_t> action_dim{kJoints};
     std::atomic<std::uint64_t> reply_version{gaitd::kProtocolVersion};
     std::vector<std::string> joint_targets = std::vector<std::string>(kJoints, "position");
-    std::vector<std::string> inputs;           ///< Their names.
+    std::vector<std::string> inputs;           ///< Their names; each has two values.
+    float brake_stiffness = 0.0F;
     /// Slot, transport and the names of its channels.
     std::vector<std::tuple<unsigned, std::string, std::string, std::string>> endpoints{
         {0, "zmq", "state", "command"}};
@@ -371,7 +372,19 @@ private:
         packer.pack(joint_targets);
         packer.pack(named("inputs"));
         packer.pack_array(static_cast<std::uint32_t>(inputs.size()));
-        for (const std::string& input : inputs) packer.pack(std::map<std::string, std::string>{{"name", input}});
+        for (const std::string& input : inputs) {
+            packer.pack_map(5);
+            packer.pack(std::string("name"));
+            packer.pack(input);
+            packer.pack(std::string("length"));
+            packer.pack(2);
+            packer.pack(std::string("unit"));
+            packer.pack(std::string("m"));
+            packer.pack(std::string("min"));
+            packer.pack(-1.0);
+            packer.pack(std::string("max"));
+            packer.pack(1.0);
+        }
         packer.pack(named("action_dim"));
         packer.pack(action_dim.load());
         packer.pack(named("joints"));

@@ -470,11 +470,14 @@ CASE(a_joint_target_that_the_client_does_not_know_is_refused_with_its_joint) {
     SocketDir dir;
     FakeGaitd gaitd(dir.path());
     Client client(config(dir));
-    for (const char* target : {"velocity", "torque", "prayer"}) {
-        gaitd.joint_targets[4] = target;
-        CHECK_THROWS(RefusedError, std::string("joint FR_HipY_joint is to follow `") + target + "`",
-                     client.hello(milliseconds(5000)));
-    }
+    gaitd.joint_targets[4] = "prayer";
+    CHECK_THROWS(RefusedError, "joint FR_HipY_joint is to follow `prayer`", client.hello(milliseconds(5000)));
+    gaitd.joint_targets[4] = "velocity";
+    gaitd.joint_targets[5] = "torque";
+    const Contract& contract = client.hello(milliseconds(5000));
+    CHECK(contract.joint_targets[3] == JointTarget::Position);
+    CHECK(contract.joint_targets[4] == JointTarget::Velocity);
+    CHECK(contract.joint_targets[5] == JointTarget::Torque);
     gaitd.joint_targets = std::vector<std::string>(11, "position");
     CHECK_THROWS(RefusedError, "11 entries for 12 joints", client.hello(milliseconds(5000)));
 }
@@ -484,7 +487,32 @@ CASE(named_inputs_that_the_client_does_not_send_are_refused_by_name) {
     FakeGaitd gaitd(dir.path());
     Client client(config(dir));
     gaitd.inputs = {"gait_phase", "height_map"};
-    CHECK_THROWS(RefusedError, "gait_phase, height_map", client.hello(milliseconds(5000)));
+    CHECK_THROWS(RefusedError, "the input gait_phase, which Config::inputs does not name",
+                 client.hello(milliseconds(5000)));
+}
+
+CASE(named_inputs_have_their_places_in_the_state) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    Config named = config(dir);
+    named.inputs = {"gait_phase", "height_map", "another"};
+    Client client(named);
+    gaitd.inputs = {"height_map", "gait_phase"};
+    const Contract& contract = client.hello(milliseconds(5000));
+    CHECK_EQUAL(contract.inputs.size(), 2U);
+    CHECK_EQUAL(contract.inputs[1].name, std::string("gait_phase"));
+    CHECK_EQUAL(contract.inputs[1].offset, 2U);
+    CHECK_EQUAL(contract.inputs[1].length, 2U);
+    const InputSizes sizes = contract.inputSizes();
+    RobotState state;
+    state.stamp_ns = 7;
+    for (std::size_t i = 0; i < 4; ++i) state.inputs[i] = static_cast<float>(i) + 0.5F;
+    std::vector<std::uint8_t> bytes(stateSize(12, false, sizes));
+    CHECK_EQUAL(encodeState(state, 1, 2, 12, false, bytes.data(), bytes.size(), sizes), bytes.size());
+    StateMessage read;
+    CHECK_EQUAL(decodeState(bytes.data(), bytes.size(), 12, read), Refusal::Malformed);
+    CHECK_EQUAL(decodeState(bytes.data(), bytes.size(), 12, read, sizes), Refusal::None);
+    for (std::size_t i = 0; i < 4; ++i) CHECK_EQUAL(read.state.inputs[i], state.inputs[i]);
 }
 
 CASE(a_gaitd_of_another_version_is_named_with_both_versions) {

@@ -89,6 +89,37 @@ struct Scene {
 
 }  // namespace
 
+CASE(a_wheel_is_braked_where_it_stands_and_slips_beyond_its_torque) {
+    Scene scene;
+    Terms terms;
+    terms.deadline_ns = kDeadline;
+    terms.action_dim = kJoints;
+    terms.fallback_damping.fill(3.0F);
+    terms.brake_stiffness[1] = 50.0F;
+    terms.brake_torque[1] = 5.0F;
+    scene.latch.configure(terms);
+    const CommandMessage answer = scene.stepAndAnswer();
+    CHECK_EQUAL(scene.latch.offer(answer, scene.now), Refusal::None);
+    CHECK_EQUAL(scene.latch.decide(scene.now).stiffness[1], 30.0F);
+    scene.latch.damp(Reason::Operator);
+    JointArray position{};
+    position.fill(0.5F);
+    const auto held = [&](float wheel) {
+        position[1] = wheel;
+        scene.latch.published(++scene.now, position);
+        const JointCommand& command = scene.latch.decide(scene.now);
+        CHECK_EQUAL(command.stiffness[0], 0.0F);
+        CHECK_EQUAL(command.joint_position[0], 0.5F);
+        CHECK_EQUAL(command.stiffness[1], 50.0F);
+        CHECK_EQUAL(command.damping[1], 3.0F);
+        return command.joint_position[1];
+    };
+    CHECK_EQUAL(held(0.5F), 0.4F);   // Dragged along from 0: 5 Nm at most.
+    CHECK_EQUAL(held(0.45F), 0.4F);  // It sticks.
+    CHECK_EQUAL(held(3.0F), 2.9F);   // Beyond its torque it slips.
+    CHECK_EQUAL(held(2.95F), 2.9F);
+}
+
 CASE(before_hello_the_configured_damping_holds) {
     Latch latch(kJoints, 2.5F);
     const JointCommand& command = latch.decide(1);

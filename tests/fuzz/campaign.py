@@ -85,7 +85,10 @@ def run(bundle: Path, judge: Path | None, seed: int, violating: int) -> Tally:
                 admission.judge(BATCH, tally, seed)
                 continue
             peers = replace(
-                python.peers, joints=rng.choice((12, 12, 3, 1, 64)), observation_dim=rng.choice((45, 1, 300))
+                python.peers,
+                joints=rng.choice((12, 12, 3, 1, 64)),
+                observation_dim=rng.choice((45, 1, 300)),
+                input_sizes=rng.choice(((), (), (2,), (1, 3, 64))),
             )
             messages = [mutant(rng, kind, peers) for _ in range(BATCH)]
             _judge(kind, messages, peers, python, native, tally, seed)

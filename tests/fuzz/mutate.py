@@ -55,7 +55,8 @@ def good(rng: random.Random, kind: str, peers: Peers) -> Elements:
         n = peers.joints
         sizes = (3, 4, 3, 3 * rng.getrandbits(1), 3, n, n, n)
         blobs = [_blob(rng, size) for size in sizes]
-        return [b"\x02", b"\x01", *(_number(rng) for _ in range(3)), *blobs, b"\x90"]
+        inputs = bytes([0x90 + len(peers.input_sizes)]) + b"".join(_blob(rng, n) for n in peers.input_sizes)
+        return [b"\x02", b"\x01", *(_number(rng) for _ in range(3)), *blobs, inputs]
     if kind == "raw_observation":
         sizes = (peers.observation_dim, peers.joints, peers.joints)
         return [b"\x02", b"\x02", *(_number(rng) for _ in range(3)), *(_blob(rng, size) for size in sizes)]
@@ -98,6 +99,7 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
             "message": rng.choice(("state", "state", "raw_observation", "photo")),
             "account": _account(rng),
             "switchable": rng.random() < 0.5,
+            "inputs": rng.choice(([], ["height"], ["a"] * 16, ["a"] * 17, [1])),
         },
         "activate": {},
         "release": {"session": rng.choice(sessions)},

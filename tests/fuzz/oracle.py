@@ -16,6 +16,7 @@ Rule = Callable[[Item], bool]
 
 MAX_BYTES = 64 * 1024
 MAX_REQUEST_BYTES = 8 * 1024
+MAX_INPUTS = 16
 STATE_FIELDS = (
     *("angular_velocity", "orientation", "linear_acceleration", "linear_velocity", "velocity_command"),
     *("joint_position", "joint_velocity", "joint_torque"),
@@ -35,6 +36,8 @@ class Peers:
 
     joints: int = 12
     observation_dim: int = 45
+    input_sizes: tuple[int, ...] = ()
+    """Of the named inputs."""
     joint_names: tuple[str, ...] = ()
     needed_fields: frozenset[str] = frozenset()
     session: int = 0
@@ -45,7 +48,7 @@ class Peers:
 
 def is_state(data: bytes, peers: Peers) -> bool:
     """STATE, as far as it can be told without the messages before it."""
-    return _elements(data, _state(peers.joints)) is not None
+    return _elements(data, _state(peers.joints, peers.input_sizes)) is not None
 
 
 def is_raw_observation(data: bytes, peers: Peers) -> bool:
@@ -106,14 +109,19 @@ def either(*rules: Rule) -> Rule:
     return lambda item: any(rule(item) for rule in rules)
 
 
-def _is_empty_array(item: Item) -> bool:
-    return item == ("array", [])
+def array(*rules: Rule) -> Rule:
+    """An array of as many items as there are rules, each of which fits its own."""
+    return lambda item: (
+        item[0] == "array"
+        and len(item[1]) == len(rules)
+        and all(rule(each) for rule, each in zip(rules, item[1], strict=True))
+    )
 
 
 @functools.cache
-def _state(n: int) -> Sequence[Rule]:
+def _state(n: int, inputs: tuple[int, ...]) -> Sequence[Rule]:
     vectors = (f32(3), f32(4), f32(3), f32(3, 0), f32(3), f32(n), f32(n), f32(n))
-    return (exactly(2), exactly(1), uint(), uint(), uint(), *vectors, _is_empty_array)
+    return (exactly(2), exactly(1), uint(), uint(), uint(), *vectors, array(*map(f32, inputs)))
 
 
 @functools.cache
@@ -157,8 +165,10 @@ def _is_granted(name: str, body: dict[str, Item], peers: Peers) -> bool:
     ours = exactly(peers.session)
     if name == "hello":
         return (
-            _has(body, {"controller", "joints", "fields"}, {"message", "account", "switchable"})
+            _has(body, {"controller", "joints", "fields"}, {"message", "account", "switchable", "inputs"})
             and body.get("switchable", ("bool", False))[0] == "bool"
+            and len(_texts(body.get("inputs", ("array", []))) or ()) <= MAX_INPUTS
+            and _texts(body.get("inputs", ("array", []))) is not None
             and ("account" not in body or _is_account(body["account"]))
             and body["controller"][0] == "str"
             and _texts(body["joints"]) is not None

@@ -54,7 +54,7 @@ class PythonReaders:
     def sample(self, data: bytes, peers: Peers) -> bool:
         """As the worker reads what a controller publishes."""
         try:
-            decode_either(data, peers.observation_dim, peers.joints)
+            decode_either(data, peers.observation_dim, peers.joints, peers.input_sizes)
         except WireError:
             return False
         return True
@@ -109,7 +109,8 @@ class NativeReaders:
             raise AssertionError("pipes were asked for")
         parts = [struct.pack("<I", len(messages))]
         for message in messages:
-            parts += struct.pack("<BBI", self.KINDS[kind], peers.joints, len(message)), message
+            inputs = bytes([len(peers.input_sizes), *peers.input_sizes])
+            parts += bytes([self.KINDS[kind], peers.joints]), inputs, struct.pack("<I", len(message)), message
         try:
             stdin.write(b"".join(parts))
             stdin.flush()

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -107,7 +107,60 @@ def manifest(scratch: Path) -> Target:
             _read(lambda: open_bundle(path))
 
     compact = yaml.safe_dump(yaml.safe_load(text), default_flow_style=True).encode()
-    return Target(check, [text, compact])
+    return Target(check, [text, compact, yaml.safe_dump(_all_of_format_2(yaml.safe_load(text))).encode()])
+
+
+def _all_of_format_2(small: dict[str, Any]) -> dict[str, Any]:
+    """The small bundle's manifest with every key of format 2."""
+    wheel = {"joints": ["knee"], "target": "velocity", "scale": 5.0, "damping_nms_per_rad": 0.5}
+    part = {"name": "past", "history": {"length": 3, "order": "newest_first", "fill": "zeros"}}
+    return {
+        **small,
+        "format": 2,
+        "held_joints": {"joints": ["hip"], "stiffness_nm_per_rad": 9.0, "damping_nms_per_rad": 1.0},
+        "continuous_joints": ["knee"],
+        "default_joint_position_rad": [0.0, -0.65],
+        "inputs": [{"name": "height", "size": 2, "unit": "m", "min": 0.1, "max": 0.4}],
+        "phases": {
+            "trot": {
+                "period_s": 0.6,
+                "offsets_turns": [0.0, 0.5],
+                "gate": {"below": 0.1, "clock": "freezes", "values": "zero"},
+            }
+        },
+        "motion": {"arrays": {"pose": 3}, "at_end": "repeat"},
+        "observation": {
+            "parts": [{"name": "now"}, part],
+            "terms": [
+                {"term": "input", "name": "height", "part": "now"},
+                {"term": "phase", "name": "trot", "part": "now"},
+                {"term": "motion", "name": "pose", "part": "past"},
+                {"term": "joint_velocity", "joints": ["knee", "hip"], "part": "past"},
+            ],
+        },
+        "action": [
+            {
+                "joints": ["thigh"],
+                "target": "torque",
+                "scale": 9.0,
+                "low_pass": {"share": 0.5},
+                "target_clip": {"min_nm": -5.0, "max_nm": 5.0},
+            },
+            wheel,
+        ],
+        "brake": {"stiffness_nm_per_rad": 50.0, "max_nm": 5.0},
+        "limits": {
+            "position": {"min_rad": [-0.6, -3.5], "max_rad": [0.6, 0.4]},
+            "velocity": {"max_rad_per_s": 20.0},
+            "acceleration": {"max_rad_per_s2": 99.0, "response": "damp"},
+            "torque": {"max_nm": 9.0},
+            "torque_rate": {"max_nm_per_s": 99.0},
+        },
+        "models": [
+            {"name": "encoder", "inputs": {"obs": ["past"]}, "size": 4, "every_steps": 5, "backend": "onnx"},
+            {"name": "walker", "inputs": {"obs": ["now", "encoder"]}, "npu_core": "1"},
+        ],
+    }
 
 
 def bundle(scratch: Path) -> Target:

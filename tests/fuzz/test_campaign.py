@@ -76,7 +76,7 @@ PLANTED: dict[str, tuple[Any, str, Any, str]] = {
     "numbers": (gaitd.wire.codec, "_uint", _any_uint, "accepts what violates"),
     "lengths": (gaitd.wire.codec, "_floats", _any_length, "accepts what violates"),
     "slots and joints": (gaitd.wire.codec, "_index", _any_uint, "accepts what violates"),
-    "inputs": (gaitd.wire.codec, "_inputs", lambda _: (), "accepts what violates"),
+    "inputs": (gaitd.wire.codec, "_inputs", lambda *_: (), "accepts what violates"),
     "fields of hello": (gaitd.wire.control, "STATE_VALUES", _Anything(), "accepts what violates"),
     "a key twice": (gaitd.wire.frame, "_unique", dict, "accepts what violates"),
     "session": (Sessions, "_release", lambda *_: {}, "accepts what violates"),

@@ -136,6 +136,20 @@ def recurrent_onnx(observation_dim: int, action_dim: int, hidden: int) -> bytes:
     return _onnx(nodes, inputs, outputs, weights)
 
 
+def two_inputs_onnx(weights: dict[str, np.ndarray], unused: str) -> bytes:
+    """action: the sum of each input times its weights; and an output that is the first of these products."""
+    nodes = [helper.make_node("MatMul", [name, f"{name}_w"], [f"{name}_p"]) for name in weights]
+    products = [f"{name}_p" for name in weights]
+    nodes += [
+        helper.make_node("Add", products, ["action"]),
+        helper.make_node("Identity", products[:1], [unused]),
+    ]
+    inputs = {name: [1, len(each)] for name, each in weights.items()}
+    size = next(iter(weights.values())).shape[1]
+    initializers = {f"{name}_w": each for name, each in weights.items()}
+    return _onnx(nodes, inputs, {"action": [1, size], unused: [1, size]}, initializers)
+
+
 def echo_onnx(observation_dim: int, action_dim: int) -> tuple[bytes, int]:
     """Answers step k with part k of the observation, cut into parts as long as an action; how many there are.
 

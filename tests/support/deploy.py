@@ -189,6 +189,42 @@ def by_hand(default: list[float], terms: list[dict[str, Any]], action: dict[str,
     }
 
 
+def rl_sar_go2w() -> tuple[dict[str, Any], Reference]:
+    """The Go2W as the importer reads it, and what rl_sar's code computes of the same numbers."""
+    folder = POLICIES / "go2w"
+    documents = [yaml.safe_load((folder / name).read_text()) for name in ("base.yaml", "config.yaml")]
+    values = {key: value for document in documents for key, value in next(iter(document.values())).items()}
+    wheels = values["wheel_indices"]
+    names = [values["joint_names"][index] for index in values["joint_mapping"]]
+    additions = {
+        "robot": "go2w",
+        "fallback_damping_nms_per_rad": 2.0,
+        "velocity_command": {"unit": "si", "min": [-9.0] * 3, "max": [9.0] * 3},
+        "brake": {"stiffness_nm_per_rad": 50.0, "max_nm": 10.0},
+        "limits": {"position": {**WIDE}, "velocity": {"max_rad_per_s": 1e6}},
+    }
+    source = Source([folder / "config.yaml", folder / "base.yaml"], None)
+    imported = formats.read("rl_sar", source, additions, "go2w", "manifest")
+    assert imported.missing == []
+    assert imported.manifest["format"] == 2
+    assert imported.manifest["continuous_joints"] == [names[wheel] for wheel in wheels]
+    default = np.array(values["default_dof_pos"])
+
+    def frame(state: RobotState, last: Array, step: int) -> list[Array]:
+        position = state.joint_position - default
+        position[wheels] = 0.0
+        return [
+            state.angular_velocity * values["ang_vel_scale"],
+            gravity(state.orientation),
+            state.velocity_command * np.array(values["commands_scale"]),
+            position * values["dof_pos_scale"],
+            state.joint_velocity * values["dof_vel_scale"],
+            last,
+        ]
+
+    return imported.manifest, Reference(frame, 1, np.array(values["action_scale"]), default)
+
+
 def unitree_rl_lab(path: Path) -> tuple[dict[str, Any], Reference]:
     """A deploy.yaml as the importer reads it, and the reference made of it by other means."""
     document = yaml.safe_load(path.read_text().replace("!!python/object/apply:builtins.slice", ""))

@@ -365,11 +365,25 @@ def test_a_number_that_names_nothing_is_refused(index: int, values: list[int]) -
         assert str(value) in str(caught.value)
 
 
-def test_inputs_are_refused_while_no_policy_has_any() -> None:
+def test_inputs_are_those_that_the_policy_has() -> None:
     good, decode, _ = GOOD["state"]
     for value in ([b""], [_F3], [None], [[]]):
-        with pytest.raises(WireError, match=r"^inputs: expected an empty array: .* got list of 1"):
+        with pytest.raises(WireError, match=r"^inputs: expected an array of 0, .* got list of 1"):
             decode(msgpack.packb([*good[:13], value]))
+    whole = msgpack.packb([*good[:13], [_F3, _F3[:4]]])
+    assert [each.size for each in decode_state(whole, JOINTS, (3, 1)).inputs] == [3, 1]
+    for sizes in ((), (3,), (1, 3), (3, 1, 1)):
+        with pytest.raises(WireError, match=r"^inputs: "):
+            decode_state(whole, JOINTS, sizes)
+
+
+def test_inputs_of_a_message_whose_policy_is_not_known() -> None:
+    good, _, _ = GOOD["state"]
+    for value in ([], [_F3], [_F3] * 16, [bytes(4 * 256)]):
+        decode_state(msgpack.packb([*good[:13], value]), JOINTS, None)
+    for value in ([b""], [b"\0" * 5], [None], [[]], {}, [_F3] * 17, [bytes(4 * 257)]):
+        with pytest.raises(WireError, match=r"^inputs: "):
+            decode_state(msgpack.packb([*good[:13], value]), JOINTS, None)
 
 
 @given(st.binary(max_size=300))

@@ -102,9 +102,10 @@ def terms() -> Iterator[dict[str, str]]:
             raise ValueError(f"the text under TermName in {manifest.__file__} does not say what {name} is")
         unit, _, meaning = said[name].partition(". ")
         many, few = term_size(name, 12), term_size(name, 5)
+        size = "as declared" if many is None else str(many) if many == few else "one for each joint"
         yield {
             "name": name,
-            "size": str(many) if many == few else "one for each joint",
+            "size": size,
             "field": term_field(name) or "",
             "unit": unit.removesuffix("1"),
             "meaning": meaning,

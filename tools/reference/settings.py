@@ -21,6 +21,8 @@ UNITS = {
     "_nms_per_rad": "Nm s/rad",
     "_nm_per_rad": "Nm/rad",
     "_rad_per_step": "rad in a control step",
+    "_rad_per_s2": "rad/s²",
+    "_nm_per_s": "Nm/s",
     "_rad_per_s": "rad/s",
     "_m_per_s": "m/s",
     "_nm": "Nm",
@@ -28,6 +30,7 @@ UNITS = {
     "_periods": "control periods",
     "_steps": "control steps",
     "_per_step": "in a control step",
+    "_turns": "turns",
     "_ms": "ms",
     "_s": "s",
     "_m": "m",
@@ -45,6 +48,8 @@ class Key:
     name: str
     value: str
     """What it may hold."""
+    since: str
+    """"format 2" for a key that a file of format 1 does not have."""
     unit: str
     default: str
     """In the file's own notation; "required" where there is none."""
@@ -70,9 +75,10 @@ def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
         Key(
             name=field.name,
             value=_value(field.type),
+            since=_since(field.type),
             unit=next((unit for end, unit in UNITS.items() if field.name.endswith(end)), ""),
             default=_default(field),
-            meaning=_words(docs.get((kind.__name__, field.name)) or _of_section(field.type)),
+            meaning=_words(_said(docs, kind, field.name) or _of_section(field.type)),
         )
         for field in info.fields
     ]
@@ -82,16 +88,31 @@ def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
             yield from sections(inner, f"{path}.{field.name}{suffix}".removeprefix("."))
 
 
+def _said(docs: dict[tuple[str, str], str], kind: type, field: str) -> str:
+    """What a type says of a field, or the one that it has the field from."""
+    return next((text for base in kind.__mro__ if (text := docs.get((base.__name__, field)))), "")
+
+
+def _since(kind: types.Type) -> str:
+    extra = (kind.extra or {}) if isinstance(kind, types.Metadata) else {}
+    return f"format {extra['since']}" if "since" in extra else ""
+
+
 def _structs(kind: types.Type) -> Iterator[tuple[type[msgspec.Struct], str]]:
     """The sections that a key may hold, and what is put behind its name."""
-    if isinstance(kind, types.StructType):
-        yield kind.cls, ""
+    if isinstance(kind, types.Metadata):
+        yield from _structs(kind.type)
+    elif isinstance(kind, types.StructType):
+        yield kind.cls, "" if kind.tag is None else f" ({kind.tag_field}: {kind.tag})"
     elif isinstance(kind, types.UnionType):
         for part in kind.types:
             yield from _structs(part)
     elif isinstance(kind, types.ListType):
         for inner, suffix in _structs(kind.item_type):
             yield inner, f"[]{suffix}"
+    elif isinstance(kind, types.DictType):
+        for inner, suffix in _structs(kind.value_type):
+            yield inner, f".NAME{suffix}"
 
 
 def _of_section(kind: types.Type) -> str:
@@ -100,6 +121,8 @@ def _of_section(kind: types.Type) -> str:
 
 
 def _value(kind: types.Type) -> str:
+    if isinstance(kind, types.Metadata):
+        return _value(kind.type)
     if isinstance(kind, types.UnionType):
         parts = [part for part in kind.types if not isinstance(part, types.NoneType)]
         joints = [part for part in parts if part in _JOINT_PARTS]
@@ -134,6 +157,7 @@ _WORDS: dict[type[types.Type], Callable[[Any], str]] = {
     types.FloatType: lambda kind: f"number{_bounds(kind)}",
     types.LiteralType: lambda kind: ", ".join(f"`{value}`" for value in kind.values),
     types.ListType: lambda kind: f"list of {_plural(_value(kind.item_type))}",
+    types.VarTupleType: lambda kind: f"list of {_plural(_value(kind.item_type))}",
     types.TupleType: lambda kind: f"{len(kind.item_types)} numbers",
     types.DictType: lambda kind: f"map of names to {_plural(_value(kind.value_type))}",
     types.StructType: lambda kind: "section",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from gaitd.backends.base import Backend
+from gaitd.backends.graph import GraphBackend
 from gaitd.backends.rknn_host import RknnHost
+from gaitd.bundle.models import named
 from gaitd.bundle.read import Bundle
-from gaitd.errors import BackendError, printable
+from gaitd.errors import BackendError, InputError, printable
+from gaitd.policy.graph import Node, model_graph
+from gaitd.policy.manifest import Model
 from gaitd.system.memory import MODEL_BYTES, memory_limit
 
 BackendName: TypeAlias = Literal["onnx", "rknn", "rknnlite"]
@@ -24,9 +28,9 @@ def backends_to_try(wanted: WantedBackend, bundle: Bundle) -> list[BackendName]:
     if wanted != "auto":
         return [wanted]
     npu = any(chip.startswith("rockchip,rk3588") for chip in RknnHost().chips())
-    if not (bundle.has("model.rknn") and npu):
+    if not (bundle.has_models("rknn") and npu):
         return ["onnx"]
-    return ["rknn", "onnx"] if bundle.has("model.onnx") else ["rknn"]
+    return ["rknn", "onnx"] if bundle.has_models("onnx") else ["rknn"]
 
 
 def has_onnxruntime() -> bool:
@@ -41,21 +45,61 @@ def golden_tolerance(name: BackendName, bundle: Bundle) -> float:
 
 
 def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", "2"] = "0") -> Backend:
-    """Load the bundle's model with a backend.
+    """Load the bundle's models with a backend.
 
     Raises InputError when the bundle lacks the model or it does not fit, BackendError when the runtime
     is not available.
     """
     manifest = bundle.manifest
-    dims = (bundle.pipeline().builder.dim, len(manifest.joints))
+    nodes = model_graph(manifest)
+    if not nodes:
+        dims = (bundle.pipeline().builder.dim, len(manifest.moved_joints))
+        return _open(name, bundle, "model", manifest.model, dims, npu_core)
+    return GraphBackend(nodes, [_open_node(name, bundle, node, npu_core) for node in nodes])
+
+
+def _open_node(name: BackendName, bundle: Bundle, node: Node, npu_core: Literal["0", "1", "2"]) -> Backend:
+    model, sizes = node.model, node.input_sizes
+    first, dim = next(iter(sizes)), sum(sizes.values())
+    tensors = Model(input=first, output=model.output, recurrent=model.recurrent)
+    kind = "onnx" if model.backend == "onnx" else name
+    if kind != "onnx" and (len(sizes) > 1 or model.unused_outputs):
+        raise InputError(
+            f"{bundle.path}: model {model.name!r}: on the NPU a model has one input and one output beside "
+            "its hidden states; give it the backend onnx, or export it so"
+        )
+    with named(f"{bundle.path}: {model.name}.{'onnx' if kind == 'onnx' else 'rknn'}"):
+        if kind == "onnx":
+            return _open_onnx(
+                bundle.read_bytes(f"{model.name}.onnx"),
+                tensors,
+                (dim, node.size),
+                inputs=sizes,
+                unused_outputs=model.unused_outputs,
+            )
+        return _open(kind, bundle, model.name, tensors, (dim, node.size), model.npu_core or npu_core)
+
+
+def _open(
+    name: BackendName,
+    bundle: Bundle,
+    file: str,
+    model: Model,
+    dims: tuple[int, int],
+    npu_core: Literal["0", "1", "2"],
+) -> Backend:
     if name == "rknn":
         from gaitd.backends.rknn import RknnBackend
 
-        return RknnBackend(bundle.read_bytes("model.rknn"), manifest.model, *dims, core=npu_core)
+        return RknnBackend(bundle.read_bytes(f"{file}.rknn"), model, *dims, core=npu_core)
     if name == "rknnlite":
         from gaitd.backends.rknnlite import RknnLiteBackend
 
-        return RknnLiteBackend(bundle.read_bytes("model.rknn"), manifest.model, *dims, core=npu_core)
+        return RknnLiteBackend(bundle.read_bytes(f"{file}.rknn"), model, *dims, core=npu_core)
+    return _open_onnx(bundle.read_bytes(f"{file}.onnx"), model, dims)
+
+
+def _open_onnx(content: bytes, model: Model, dims: tuple[int, int], **more: Any) -> Backend:
     try:
         from gaitd.backends.onnx import OnnxBackend
     except ModuleNotFoundError:
@@ -63,4 +107,4 @@ def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", 
     except ImportError as error:
         raise BackendError(f"onnxruntime cannot be loaded: {printable(str(error))}") from None
     with memory_limit(MODEL_BYTES):
-        return OnnxBackend(bundle.read_bytes("model.onnx"), manifest.model, *dims)
+        return OnnxBackend(content, model, *dims, **more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -41,18 +42,38 @@ def open_session(model_bytes: bytes) -> onnxruntime.InferenceSession:
 class OnnxBackend:
     """A bundle's model.onnx (gaitd.backends.base.Backend)."""
 
-    def __init__(self, model_bytes: bytes, model: Model, observation_dim: int, action_dim: int) -> None:
-        """Load the model. Raises InputError when it does not fit the contract, or as open_session does."""
+    def __init__(
+        self,
+        model_bytes: bytes,
+        model: Model,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        inputs: Mapping[str, int] | None = None,
+        unused_outputs: Sequence[str] = (),
+    ) -> None:
+        """Load the model. Raises InputError when it does not fit the contract, or as open_session does.
+
+        ``inputs``: of a model with several, how many values each takes of the observation, one behind the
+        other; then ``model.input`` is none of them. ``unused_outputs``: tensors that nobody asks for.
+        """
         self._session = open_session(model_bytes)
         states = model.recurrent
-        self._check_names(model)
+        sizes = {model.input: observation_dim} if inputs is None else inputs
+        self._check_names(model, sizes, unused_outputs)
         self._check_hidden(model)
-        self._observation = np.zeros(self._shape(model.input, observation_dim), np.float32)
+        self._inputs = {name: np.zeros(self._shape(name, size), np.float32) for name, size in sizes.items()}
+        places = np.cumsum([0, *sizes.values()]).tolist()
+        self._filled = [
+            (array.reshape(-1), slice(start, stop))
+            for array, start, stop in zip(self._inputs.values(), places, places[1:], strict=False)
+        ]
         self._action = np.zeros(self._shape(model.output, action_dim, of_output=True), np.float32)
         self._hidden = [np.zeros(state.shape, np.float32) for state in states]
         self._next_hidden = [np.zeros(state.shape, np.float32) for state in states]
         self._binding = self._session.io_binding()
-        _bind(self._binding.bind_input, model.input, self._observation)
+        for name, array in self._inputs.items():
+            _bind(self._binding.bind_input, name, array)
         _bind(self._binding.bind_output, model.output, self._action)
         for state, now, then in zip(states, self._hidden, self._next_hidden, strict=True):
             _bind(self._binding.bind_input, state.input, now)
@@ -60,7 +81,8 @@ class OnnxBackend:
 
     def infer(self, observation: Float32Array) -> Float32Array:
         """See Backend.infer."""
-        self._observation.reshape(-1)[:] = observation
+        for values, place in self._filled:
+            values[:] = observation[place]
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
@@ -88,16 +110,16 @@ class OnnxBackend:
     def close(self) -> None:
         """See Backend.close: onnxruntime frees the session with the object."""
 
-    def _check_names(self, model: Model) -> None:
+    def _check_names(self, model: Model, inputs: Collection[str], unused_outputs: Sequence[str]) -> None:
         for kind, expected, got in (
             (
                 "input",
-                [model.input, *(state.input for state in model.recurrent)],
+                [*inputs, *(state.input for state in model.recurrent)],
                 [node.name for node in self._session.get_inputs()],
             ),
             (
                 "output",
-                [model.output, *(state.output for state in model.recurrent)],
+                [model.output, *(state.output for state in model.recurrent), *unused_outputs],
                 [node.name for node in self._session.get_outputs()],
             ),
         ):

@@ -6,8 +6,8 @@ import msgspec
 
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import printable
-from gaitd.policy.joints import joint_array
-from gaitd.policy.limits import position_range
+from gaitd.policy.bounds import position_range
+from gaitd.policy.joints import default_position
 from gaitd.policy.manifest import Float32Array, Term
 from gaitd.policy.observation import required_fields
 
@@ -43,7 +43,7 @@ def describe_bundle(bundle: Bundle) -> str:
         *([("NPU memory", f"{budget:g} KiB at most")] if budget is not None else []),
         *((f"from {key}", value) for key, value in manifest.provenance.items()),
     ]
-    default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
+    default = default_position(manifest)
     low, high = position_range(manifest)
     mapper = pipeline.mapper
     lines = [f"{bundle.path}: good", f"  gate: {gate_verdict(bundle)}"]

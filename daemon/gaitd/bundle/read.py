@@ -11,25 +11,32 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from gaitd.bundle.bounds import check_bounds
-from gaitd.bundle.models import check_models
+from gaitd.bundle.models import MODEL_NAME, check_models, model_files
 from gaitd.bundle.untrusted import array_names, load_arrays, load_yaml, read_files
 from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
-from gaitd.policy.joints import check_same_joints, gain_array
-from gaitd.policy.manifest import FORMAT, Float32Array, Manifest
+from gaitd.policy.brake import brakes
+from gaitd.policy.declared import MotionArrays
+from gaitd.policy.graph import model_graph
+from gaitd.policy.joints import check_known_joints, check_same_joints, gain_array
+from gaitd.policy.manifest import FORMATS, Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.policy.replay import StateTrace, check_terms, check_trace
+from gaitd.policy.schema import newest_keys
 from gaitd.system.known_names import known_names
 from gaitd.system.memory import memory_limit
 from gaitd.wire.generated import STATE_VALUES
 
 MANIFEST = "manifest.yaml"
-KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", "report.json")
+MOTION = "motion.npz"
+KNOWN_FILES = (MANIFEST, "model.onnx", "model.rknn", "obs_stats.npz", "golden.npz", MOTION, "report.json")
+"""Beside the files of the models that a manifest names itself."""
 SUFFIX = ".gaitd"
 MAX_MEMORY_BYTES = 256 * 1024 * 1024
 """What verifying a bundle may take; gaitd.service has 768 MB for all its processes."""
@@ -55,6 +62,12 @@ class Bundle:
     def has(self, name: str) -> bool:
         """Whether the bundle holds that file."""
         return name in self.files
+
+    def has_models(self, suffix: Literal["onnx", "rknn"]) -> bool:
+        """Whether all models are there for the CPU, or for the NPU those that may run on it."""
+        graph = self.manifest.models
+        names = [each.name for each in graph if suffix == "onnx" or each.backend != "onnx"]
+        return all(self.has(f"{name}.{suffix}") for name in (names if graph else ["model"]))
 
     def read_bytes(self, name: str) -> bytes:
         """Content of one file. Raises InputError when the bundle does not hold it."""
@@ -82,14 +95,21 @@ class Bundle:
         states = [name for name in STATE_VALUES if f"state_{name}" in names]
         if "state_reset" not in names:
             return None
-        keys = ["state_reset", *(f"state_{name}" for name in states)]
+        inputs = [name for each in self.manifest.inputs if (name := f"state_input_{each.name}") in names]
+        keys = ["state_reset", *(f"state_{name}" for name in states), *inputs]
         arrays = _load_npz(self.path, "golden.npz", data, tuple(keys))
         fields = {name: arrays[f"state_{name}"] for name in states}
-        return StateTrace(fields, arrays["state_reset"] > 0)
+        return StateTrace(fields, arrays["state_reset"] > 0, tuple(arrays[name] for name in inputs))
+
+    def motion(self) -> MotionArrays | None:
+        """The motion reference, (frames, values) by name; None of a policy without one."""
+        if self.manifest.motion is None:
+            return None
+        return _load_npz(self.path, MOTION, self.read_bytes(MOTION), tuple(self.manifest.motion.arrays))
 
     def pipeline(self) -> PolicyPipeline:
         """A fresh pipeline of this policy."""
-        return PolicyPipeline(self.manifest, self.obs_stats())
+        return PolicyPipeline(self.manifest, self.obs_stats(), self.motion())
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -106,7 +126,7 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _open_bundle(path: Path) -> Bundle:
-    files = read_files(path, KNOWN_FILES)
+    files = read_files(path, is_known)
     if MANIFEST not in files:
         raise InputError(f"{path}: {MANIFEST} is missing; is this a policy bundle?")
     manifest = decode_manifest(files[MANIFEST], f"{path}: {MANIFEST}")
@@ -116,16 +136,24 @@ def _open_bundle(path: Path) -> Bundle:
     return bundle
 
 
+def is_known(name: str) -> bool:
+    """Whether a bundle may have a file of that name: of one model, or of several with names of their own."""
+    stem, _, suffix = name.rpartition(".")
+    return name in KNOWN_FILES or (suffix in ("onnx", "rknn") and MODEL_NAME.fullmatch(stem) is not None)
+
+
 def decode_manifest(data: bytes, where: str) -> Manifest:
     """Decode manifest.yaml. Raises InputError that starts with ``where`` and names the key."""
     try:
         value = load_yaml(data)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    if isinstance(value, dict) and value.get("format") != FORMAT:
-        raise InputError(f"{where}: format: expected {FORMAT}, got {reprlib.repr(value.get('format'))}")
+    if isinstance(value, dict) and value.get("format") not in FORMATS:
+        known = " or ".join(map(str, FORMATS))
+        raise InputError(f"{where}: format: expected {known}, got {reprlib.repr(value.get('format'))}")
     try:
         manifest = msgspec.convert(value, Manifest)
+        _check_format(manifest)
         check_bounds(manifest)
     except (msgspec.ValidationError, InputError) as error:
         problem = f"{error}{known_names(str(error), Manifest)}"
@@ -133,15 +161,24 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     return manifest
 
 
+def _check_format(manifest: Manifest) -> None:
+    """A manifest of format 1 has none of the keys that came later: an older gaitd would refuse it."""
+    newer = newest_keys(manifest) if manifest.format == 1 else []
+    if manifest.format == 1 and isinstance(manifest.action, list):
+        newer.append("action, a list of groups,")
+    if newer:
+        raise InputError(f"{newer[0]} is of format 2: write `format: 2`, which holds all of format 1 too")
+
+
 def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     listed = set(manifest.files)
     for name in sorted(set(files) - listed - {MANIFEST}):
         raise InputError(f"{path}: {printable(name)}: not listed under files in {MANIFEST}")
     for name, expected in manifest.files.items():
-        if name == MANIFEST or name not in KNOWN_FILES:
+        known = [*KNOWN_FILES[1:], *(f for model in manifest.models for f in model_files(model.name))]
+        if name not in known:
             raise InputError(
-                f"{path}: {MANIFEST}: files: a bundle holds no file named {name!r}; "
-                f"known: {', '.join(KNOWN_FILES[1:])}"
+                f"{path}: {MANIFEST}: files: a bundle holds no file named {name!r}; known: {', '.join(known)}"
             )
         if name not in files:
             raise InputError(f"{path}: {name} is missing, though {MANIFEST} lists it")
@@ -149,13 +186,18 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         if got != expected:
             raise InputError(f"{path}: {name}: sha256 is {got[:16]}..., {MANIFEST} says {expected[:16]}...")
     needed = ["golden.npz"] + (["obs_stats.npz"] if manifest.normalization is not None else [])
+    needed += [MOTION] if manifest.motion is not None else []
     for name in needed:
         if name not in files:
             raise InputError(f"{path}: {name} is missing; every bundle of this policy needs it")
     if manifest.normalization is None and "obs_stats.npz" in files:
         raise InputError(f"{path}: obs_stats.npz is there, but {MANIFEST} has no normalization")
-    if "model.onnx" not in files and "model.rknn" not in files:
-        raise InputError(f"{path}: holds neither model.onnx nor model.rknn")
+    if manifest.motion is None and MOTION in files:
+        raise InputError(f"{path}: {MOTION} is there, but {MANIFEST} has no motion")
+    for model in [model.name for model in manifest.models] or ["model"]:
+        onnx, rknn = model_files(model)
+        if onnx not in files and rknn not in files:
+            raise InputError(f"{path}: holds neither {onnx} nor {rknn}")
 
 
 def _check_contents(bundle: Bundle) -> None:
@@ -165,10 +207,9 @@ def _check_contents(bundle: Bundle) -> None:
     except InputError as error:
         raise InputError(f"{bundle.path}: {error}") from None
     try:
-        check_same_joints(manifest.joints, manifest.joints, "joints")
+        check_joints_and_models(manifest)
         if not 1e-3 <= manifest.control_period_s <= 1.0:
             raise InputError(f"control_period_s: expected 0.001 to 1 s, got {manifest.control_period_s}")
-        fallback_damping(manifest)
         for low, high in zip(manifest.velocity_command.min, manifest.velocity_command.max, strict=True):
             if not -np.inf < low <= high < np.inf:
                 raise InputError(f"velocity_command: expected finite min <= max, got {low} and {high}")
@@ -178,7 +219,7 @@ def _check_contents(bundle: Bundle) -> None:
         pipeline = bundle.pipeline()
         StateAdmission(manifest, AdmissionLimits.for_period(manifest.period_ns))
     except InputError as error:
-        if str(error).startswith("obs_stats.npz"):
+        if str(error).startswith(("obs_stats.npz", MOTION)):
             raise InputError(f"{bundle.path}: {error}") from None
         if str(error).startswith(str(bundle.path)):
             raise
@@ -194,11 +235,9 @@ def _check_contents(bundle: Bundle) -> None:
         raise InputError(
             f"{bundle.path}: golden.npz: {rows} vectors, more than the {MAX_GOLDEN_ROWS} allowed"
         )
-    if action.shape != (rows, len(manifest.joints)):
-        raise InputError(
-            f"{bundle.path}: golden.npz: action has shape {action.shape}, "
-            f"expected {(rows, len(manifest.joints))}"
-        )
+    shape = (rows, len(manifest.moved_joints))
+    if action.shape != shape:
+        raise InputError(f"{bundle.path}: golden.npz: action has shape {action.shape}, expected {shape}")
     if not (np.isfinite(observation).all() and np.isfinite(action).all()):
         raise InputError(f"{bundle.path}: golden.npz holds values that are not finite")
     _check_captured(bundle)
@@ -215,6 +254,15 @@ def _check_captured(bundle: Bundle) -> None:
         check_terms(bundle.manifest, bundle.pipeline(), trace, observation, action)
     except InputError as error:
         raise InputError(f"{bundle.path}: golden.npz: {error}") from None
+
+
+def check_joints_and_models(manifest: Manifest) -> None:
+    """Raise InputError where joints, what damps them, and models do not fit together."""
+    check_same_joints(manifest.joints, manifest.joints, "joints")
+    check_known_joints(manifest.joints, manifest.continuous_joints, "continuous_joints")
+    fallback_damping(manifest)
+    brakes(manifest)
+    model_graph(manifest)
 
 
 def fallback_damping(manifest: Manifest) -> Float32Array:

@@ -8,7 +8,8 @@ from typing import Any
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.joints import joint_array
+from gaitd.policy.brake import brakes
+from gaitd.policy.joints import default_position
 from gaitd.policy.manifest import Manifest
 from gaitd.policy.observation import required_fields
 from gaitd.system.config import Config
@@ -28,7 +29,7 @@ def check_together(bundles: Sequence[Bundle], config: Config) -> None:
     for place, other in enumerate(bundles[1:], 1):
         if other.id in (each.id for each in bundles[:place]):
             raise InputError(f"{other.path}: policy {other.policy_id} is given twice")
-        if not other.has("model.onnx"):
+        if not other.has_models("onnx"):
             raise InputError(
                 f"{other.path}: a policy beside the first one runs on the CPU and needs model.onnx"
             )
@@ -49,6 +50,9 @@ def _terms(config: Config) -> dict[str, Callable[[Manifest], Any]]:
         "joints": lambda manifest: manifest.joints,
         "list of state fields": required_fields,
         "velocity_command": lambda manifest: manifest.velocity_command,
+        "inputs": lambda manifest: manifest.inputs,
+        "joint targets": lambda manifest: ActionMapper(manifest).kinds,
+        "brake": lambda manifest: [values.tolist() for values in brakes(manifest)],
         "fallback damping": lambda manifest: fallback_damping(manifest).tolist(),
     }
     if config.guard.stance_s > 0:
@@ -58,7 +62,7 @@ def _terms(config: Config) -> dict[str, Callable[[Manifest], Any]]:
 
 def _stance(manifest: Manifest) -> list[list[float]]:
     mapper = ActionMapper(manifest)
-    default = joint_array(manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad")
+    default = default_position(manifest)
     return [values.tolist() for values in (default, mapper.stiffness, mapper.damping)]
 
 

@@ -13,7 +13,7 @@ import re
 import reprlib
 import zipfile
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +45,20 @@ YAML_FLOAT_STARTS = list("-+.0123456789")
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def read_files(path: Path, names: Collection[str]) -> dict[str, bytes]:
+def read_files(path: Path, is_known: Callable[[str], bool]) -> dict[str, bytes]:
     """The files of a directory or of a zip.
 
-    Those that are not among ``names`` are there by name, without content. Raises InputError.
+    Those whose name is not known are there by name, without content. Raises InputError.
     """
     try:
         if path.is_dir():
-            return _read_directory(path, names)
+            return _read_directory(path, is_known)
         with _open_zip(read_plain(path, MAX_BUNDLE_BYTES)) as archive:
             counts = Counter(archive.namelist())
             for name, count in counts.items():
                 if count > 1:
                     raise InputError(f"{path}: {printable(name)} is there {count} times")
-            wanted = [info for info in archive.infolist() if info.filename in names]
+            wanted = [info for info in archive.infolist() if is_known(info.filename)]
             _check_size("its files", sum(info.file_size for info in wanted), MAX_BUNDLE_BYTES)
             unpacked = {info.filename: _unpack(archive, info, MAX_BUNDLE_BYTES) for info in wanted}
             return {name: unpacked.get(name, b"") for name in counts}
@@ -172,12 +172,12 @@ _READ_HEADER = {
 }
 
 
-def _read_directory(path: Path, names: Collection[str]) -> dict[str, bytes]:
+def _read_directory(path: Path, is_known: Callable[[str], bool]) -> dict[str, bytes]:
     entries = list(itertools.islice(path.iterdir(), MAX_ENTRIES + 1))
     _check_count(len(entries))
     files, left = {}, MAX_BUNDLE_BYTES
     for entry in entries:
-        files[entry.name] = read_plain(entry, left) if entry.name in names else b""
+        files[entry.name] = read_plain(entry, left) if is_known(entry.name) else b""
         left -= len(files[entry.name])
     return files
 

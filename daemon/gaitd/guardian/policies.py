@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gaitd.bundle.read import Bundle, fallback_damping
-from gaitd.policy.joints import joint_array, order_from
+from gaitd.policy.brake import brakes
+from gaitd.policy.joints import default_position, order_from
 from gaitd.policy.observation import required_fields
 from gaitd.shared.guard_memory import SessionSetup
-from gaitd.wire.generated import JOINT_TARGET
 from gaitd.wire.messages import Float32Array
 
 
@@ -56,6 +56,14 @@ class Policy:
         """As hello's reply has it."""
         self.fields = required_fields(manifest)
         """Of a state, that its observation is made from."""
+        self.inputs = [
+            {"name": each.name, "length": each.size, "unit": each.unit, "min": each.min, "max": each.max}
+            for each in manifest.inputs
+        ]
+        """As hello's reply has them."""
+        self.needs_raw = manifest.observation.raw_size is not None
+        """Only ready-made observations can be answered."""
+        self._brakes = brakes(manifest)
         self._pipeline = bundle.pipeline()
 
     def joint_order(self, joints: list[str], session: int, epoch: int, slot: int, *, raw: bool) -> JointOrder:
@@ -63,7 +71,7 @@ class Policy:
         manifest, mapper = self.manifest, self._pipeline.mapper
         policy = manifest.joints
         to_controller = order_from(policy, joints)
-        default = joint_array(manifest.default_joint_position_rad, policy, "default_joint_position_rad")
+        default = default_position(manifest)
         damping = fallback_damping(manifest)
         zeros = np.zeros_like(damping)
         return JointOrder(
@@ -77,11 +85,12 @@ class Policy:
         """What hello's reply says of it to a controller with these joints."""
         manifest, command = self.manifest, self.manifest.velocity_command
         order = self.joint_order(joints, 0, 0, 0, raw=raw)
+        to_controller = order_from(manifest.joints, joints)
         return {
             "joints": manifest.joints,
-            "joint_targets": [JOINT_TARGET] * len(manifest.joints),
+            "joint_targets": [self._pipeline.mapper.kinds[index] for index in to_controller],
             "fields": [] if raw else self.fields,
-            "inputs": [],
+            "inputs": [] if raw else self.inputs,
             "observation_dim": self._pipeline.builder.dim,
             "action_dim": len(manifest.joints),
             "velocity_command": {
@@ -93,4 +102,6 @@ class Policy:
             "stiffness": order.stance.stiffness.tobytes(),
             "damping": order.stance.damping.tobytes(),
             "fallback_damping": order.limp.damping.tobytes(),
+            "brake_stiffness": self._brakes.stiffness[to_controller].tobytes(),
+            "brake_torque": self._brakes.max_torque[to_controller].tobytes(),
         }

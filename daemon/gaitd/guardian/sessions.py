@@ -195,6 +195,19 @@ class Sessions:
                     f"the policy needs the state field {field!r}, which controller {hello.controller[:40]!r} "
                     "does not fill",
                 )
+        for declared in [] if raw else policy.inputs:
+            if declared["name"] not in hello.inputs:
+                raise RefusedError(
+                    Reason.CONTRACT,
+                    f"the policy needs the named input {declared['name']!r} ({declared['length']} values, "
+                    f"{declared['unit']}), which controller {hello.controller[:40]!r} does not send",
+                )
+        if policy.needs_raw and not raw:
+            raise RefusedError(
+                Reason.CONTRACT,
+                f"the policy's observation is made by the controller (raw_observation), but controller "
+                f"{hello.controller[:40]!r} sends states",
+            )
         self._hellos[peer] = _Greeted(hello, self.first)
         self._hellos.move_to_end(peer)
         while len(self._hellos) > MAX_CONTROLLERS:

@@ -1,72 +1,246 @@
-"""Raw action to joint position targets."""
+"""Raw action to what each joint follows: a position, a velocity, or a torque."""
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple, TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 
 from gaitd.errors import InputError
-from gaitd.policy.joints import gain_array, joint_array
-from gaitd.policy.manifest import Float32Array, Manifest
+from gaitd.policy.joints import (
+    check_known_joints,
+    default_position,
+    gain_array,
+    joint_array,
+    order_from,
+    positive_joint_array,
+)
+from gaitd.policy.manifest import (
+    Action,
+    ActionGroup,
+    Float32Array,
+    JointValues,
+    Manifest,
+    TorqueAction,
+    VelocityAction,
+)
+
+Kind: TypeAlias = Literal["position", "velocity", "torque"]
+"""What a joint follows; its target is in rad, rad/s or Nm."""
+
+
+class MotorTargets(NamedTuple):
+    """What the motors are told of a target, (n,) each; 0 where a joint does not follow it."""
+
+    position: Float32Array
+    """rad"""
+    velocity: Float32Array
+    """rad/s"""
+    torque: Float32Array
+    """Nm"""
 
 
 class ActionMapper:
-    """target = target_clip(clip(action) * scale + offset), in the policy's joint order."""
+    """target = target_clip(clip(action) * scale + offset), joint by joint, in the policy's joint order.
+
+    Arrays are of all n joints, an action too: of joints that are held it has 0, and their target is their
+    default position.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         """Raises InputError when the manifest's action section contradicts itself."""
-        joints, action = manifest.joints, manifest.action
-        if action.clip is not None and not action.clip[0] < action.clip[1]:
-            raise InputError(f"action.clip: expected min < max, got {list(action.clip)}")
-        offset = (
-            manifest.default_joint_position_rad
-            if action.offset == "default_joint_position"
-            else action.offset
-        )
-        assert not isinstance(offset, str)
-        self._scale = joint_array(action.scale, joints, "action.scale")
-        self._offset = joint_array(offset, joints, "action.offset")
-        self._per_rad = np.divide(1, self._scale, out=np.zeros_like(self._scale), where=self._scale != 0)
-        self._clip = action.clip
-        self._target_clip: tuple[Float32Array, Float32Array] | None = None
-        if action.target_clip is not None:
-            low = joint_array(action.target_clip.min_rad, joints, "action.target_clip.min_rad")
-            high = joint_array(action.target_clip.max_rad, joints, "action.target_clip.max_rad")
-            for joint, least, most in zip(joints, low, high, strict=True):
-                if not least < most:
-                    raise InputError(f"action.target_clip: joint {joint!r} has min {least}, max {most} rad")
-            self._target_clip = low, high
-        self.stiffness = gain_array(
-            action.stiffness_nm_per_rad,
-            joints,
-            "action.stiffness_nm_per_rad",
-            action.allow_zero_stiffness,
-            "action.allow_zero_stiffness",
-        )
+        count = len(manifest.joints)
+        default = default_position(manifest)
+        self._scale = np.zeros(count, np.float32)
+        self._offset = default.copy()
+        self.stiffness = np.zeros(count, np.float32)
         """(n,) Nm/rad."""
-        self.damping = gain_array(
-            action.damping_nms_per_rad,
-            joints,
-            "action.damping_nms_per_rad",
-            action.allow_zero_damping,
-            "action.allow_zero_damping",
-        )
+        self.damping = np.zeros(count, np.float32)
         """(n,) Nm s/rad."""
+        self.kinds: tuple[Kind, ...] = tuple(["position"] * count)
+        """(n,) What each joint follows."""
+        self._clip = Range.without_end(count)
+        self._target_clip = Range.without_end(count)
+        self.share = np.ones(count, np.float32)
+        """(n,) of the low pass; 1 without one."""
+        self._moved: npt.NDArray[np.intp] | None = None
+        """Places of the joints that the policy moves; None: all."""
+        if manifest.held_joints is not None:
+            self._hold(manifest)
+        if isinstance(manifest.action, Action):
+            self._take(manifest.action, "action", manifest.moved_joints, manifest)
+        else:
+            self._take_groups(manifest.action, manifest)
+        self._per_unit = np.divide(1, self._scale, out=np.zeros_like(self._scale), where=self._scale != 0)
+        self.action_dim = count if self._moved is None else len(self._moved)
+        """Length of the model's action."""
+        self.has_low_pass = bool((self.share != 1).any())
+        self._zeros = np.zeros(count, np.float32)
+        self._masks = {kind: self.follow(kind) for kind in ("position", "velocity", "torque")}
+        self.only_positions = bool(self._masks["position"].all())
+        """Every joint follows a position."""
+
+    def follow(self, kind: Kind) -> npt.NDArray[np.bool_]:
+        """(n,) whether a joint follows that."""
+        return np.array([each == kind for each in self.kinds], np.bool_)
+
+    def spread(self, action: Float32Array) -> Float32Array:
+        """The model's action (..., action_dim) joint by joint (..., n); 0 for joints that are held."""
+        if self._moved is None:
+            return action
+        spread = np.zeros((*action.shape[:-1], len(self._scale)), np.float32)
+        spread[..., self._moved] = action
+        return spread
 
     def clip(self, action: Float32Array) -> Float32Array:
         """The raw action (n,) inside the policy's own clip: a copy."""
-        clipped: Float32Array = (
-            action.copy()
-            if self._clip is None
-            else np.minimum(np.maximum(action, self._clip[0]), self._clip[1])
-        )
-        return clipped
+        return self._clip.of(action) if self._clip.ends else action.copy()
 
     def target(self, action: Float32Array) -> Float32Array:
-        """Joint position targets (n,) rad for a clipped raw action (n,)."""
+        """What the joints follow (n,) for a clipped raw action (n,), before a low pass."""
         target: Float32Array = action * self._scale + self._offset
-        return target if self._target_clip is None else np.clip(target, *self._target_clip)
+        return self._target_clip.of(target) if self._target_clip.ends else target
 
     def action(self, target: Float32Array) -> Float32Array:
-        """The raw action (n,) that asks for these targets (n,) rad; 0 for a joint that no action moves."""
-        action: Float32Array = (target - self._offset) * self._per_rad
+        """The raw action (n,) that asks for these targets (n,); 0 for a joint that no action moves."""
+        action: Float32Array = (target - self._offset) * self._per_unit
         return action
+
+    def motor_targets(self, target: Float32Array) -> MotorTargets:
+        """What the motors are told of targets (n,)."""
+        zeros = self._zeros
+        if self.only_positions:
+            return MotorTargets(target, zeros, zeros)
+        return MotorTargets(*(np.where(mask, target, zeros) for mask in self._masks.values()))
+
+    def _hold(self, manifest: Manifest) -> None:
+        held = manifest.held_joints
+        assert held is not None
+        where = "held_joints"
+        check_known_joints(manifest.bounded_joints, held.joints, f"{where}.joints")
+        if not manifest.moved_joints:
+            raise InputError(f"{where}.joints: all joints are held; the policy moves none")
+        place = order_from(manifest.joints, held.joints)
+        for gains, key in ((self.stiffness, "stiffness_nm_per_rad"), (self.damping, "damping_nms_per_rad")):
+            gains[place] = positive_joint_array(getattr(held, key), held.joints, f"{where}.{key}")
+        self._moved = order_from(manifest.joints, manifest.moved_joints)
+
+    def _take_groups(self, groups: list[ActionGroup], manifest: Manifest) -> None:
+        taken: list[str] = []
+        for index, group in enumerate(groups):
+            where = f"action[{index}]"
+            check_known_joints(manifest.moved_joints, group.joints, f"{where}.joints")
+            for joint in group.joints:
+                if joint in taken:
+                    raise InputError(f"{where}.joints: joint {joint!r} is in a group before it already")
+            taken += group.joints
+            self._take(group, where, group.joints, manifest)
+        for joint in manifest.moved_joints:
+            if joint not in taken:
+                raise InputError(f"action: joint {joint!r} is in no group; name it in one, or in held_joints")
+
+    def _take(self, group: Action | ActionGroup, where: str, joints: list[str], manifest: Manifest) -> None:
+        """Compile the action of some joints."""
+        place = order_from(manifest.joints, joints)
+        kind = _kind(group)
+        if kind == "position":
+            for joint in joints:
+                if joint in manifest.continuous_joints:
+                    raise InputError(
+                        f"{where}: joint {joint!r} is continuous and cannot follow a position: give it "
+                        "a group with the target velocity or torque"
+                    )
+        self.kinds = tuple(
+            kind if name in set(joints) else before
+            for name, before in zip(manifest.joints, self.kinds, strict=True)
+        )
+        if group.clip is not None:
+            if not group.clip[0] < group.clip[1]:
+                raise InputError(f"{where}.clip: expected min < max, got {list(group.clip)}")
+            self._clip.set(place, *group.clip)
+        offset = group.offset
+        if isinstance(offset, str):
+            self._offset[place] = default_position(manifest)[place]
+        else:
+            self._offset[place] = joint_array(offset, joints, f"{where}.offset")
+        self._scale[place] = joint_array(group.scale, joints, f"{where}.scale")
+        if group.target_clip is not None:
+            self._target_clip.set(place, *_target_clip(group, where, joints))
+        stiffness, damping = _gains(group, where, joints)
+        self.stiffness[place], self.damping[place] = stiffness, damping
+        low_pass = None if type(group) is Action else getattr(group, "low_pass", None)
+        if low_pass is not None:
+            share = positive_joint_array(low_pass.share, joints, f"{where}.low_pass.share")
+            if (share > 1).any():
+                joint = joints[int(np.argmax(share))]
+                raise InputError(
+                    f"{where}.low_pass.share: joint {joint!r} is {share.max()}, expected at most 1"
+                )
+            self.share[place] = share
+
+
+class Range:
+    """Lowest and highest (n,) of values."""
+
+    def __init__(self, low: Float32Array, high: Float32Array) -> None:
+        self._low, self._high = low, high
+        self.ends = False
+        """Something is outside."""
+
+    @classmethod
+    def without_end(cls, count: int) -> Range:
+        """Nothing is outside."""
+        return cls(np.full(count, -np.inf, np.float32), np.full(count, np.inf, np.float32))
+
+    def set(self, place: npt.NDArray[np.intp], low: float | Float32Array, high: float | Float32Array) -> None:
+        """From now on values at these places have these ends."""
+        self._low[place], self._high[place] = low, high
+        self.ends = True
+
+    def of(self, values: Float32Array) -> Float32Array:
+        """The values (n,), moved inside: a copy."""
+        inside: Float32Array = np.minimum(np.maximum(values, self._low), self._high)
+        return inside
+
+
+def _kind(group: Action | ActionGroup) -> Kind:
+    if isinstance(group, VelocityAction):
+        return "velocity"
+    return "torque" if isinstance(group, TorqueAction) else "position"
+
+
+def _target_clip(
+    group: Action | ActionGroup, where: str, joints: list[str]
+) -> tuple[Float32Array, Float32Array]:
+    assert group.target_clip is not None
+    low_key, high_key = group.target_clip.__struct_fields__
+    values: list[JointValues] = [getattr(group.target_clip, key) for key in (low_key, high_key)]
+    low = joint_array(values[0], joints, f"{where}.target_clip.{low_key}")
+    high = joint_array(values[1], joints, f"{where}.target_clip.{high_key}")
+    unit = low_key.removeprefix("min_").replace("_per_", "/")
+    for joint, least, most in zip(joints, low, high, strict=True):
+        if not least < most:
+            raise InputError(f"{where}.target_clip: joint {joint!r} has min {least}, max {most} {unit}")
+    return low, high
+
+
+def _gains(
+    group: Action | ActionGroup, where: str, joints: list[str]
+) -> tuple[Float32Array | float, Float32Array]:
+    key = f"{where}.damping_nms_per_rad"
+    if isinstance(group, VelocityAction):
+        return 0.0, positive_joint_array(group.damping_nms_per_rad, joints, key)
+    if isinstance(group, TorqueAction):
+        return 0.0, gain_array(group.damping_nms_per_rad, joints, key, joints, key)
+    stiffness = gain_array(
+        group.stiffness_nm_per_rad,
+        joints,
+        f"{where}.stiffness_nm_per_rad",
+        group.allow_zero_stiffness,
+        f"{where}.allow_zero_stiffness",
+    )
+    damping = gain_array(
+        group.damping_nms_per_rad, joints, key, group.allow_zero_damping, f"{where}.allow_zero_damping"
+    )
+    return stiffness, damping

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.joints import joint_array, positive_joint_array
-from gaitd.policy.limits import position_range
+from gaitd.policy.bounds import position_range
+from gaitd.policy.joints import default_position, positive_joint_array, some_joints_array
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.sources import projected_gravity, term_field
 from gaitd.wire.causes import Cause
@@ -70,15 +70,15 @@ class StateAdmission:
         )
         unlimited = np.full_like(low, _FLOAT32_MAX)
         position_low, position_high = (
-            (-unlimited, unlimited) if state is None else (low - margin, high + margin)
+            (-unlimited, unlimited)
+            if state is None  # a continuous joint may be anywhere
+            else (np.maximum(low - margin, -unlimited), np.minimum(high + margin, unlimited))
         )
         self._joints_low = np.concatenate((position_low, -velocity_max))
         self._joints_high = np.concatenate((position_high, velocity_max))
         self._low, self._high = self._joints_low, self._joints_high
         """The same, as long as the values of a state."""
-        self._default = joint_array(
-            manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
-        )
+        self._default = default_position(manifest)
         self._start_error = np.full_like(low, np.inf)
         self._min_upright = -1.0
         """Least cosine of the angle between the base's and the world's vertical."""
@@ -90,8 +90,11 @@ class StateAdmission:
                     f"got {posture.max_tilt_rad}"
                 )
             self._min_upright = math.cos(posture.max_tilt_rad)
-            self._start_error = positive_joint_array(
-                posture.max_start_error_rad, manifest.joints, "limits.posture.max_start_error_rad"
+            key = "limits.posture.max_start_error_rad"
+            bounded = manifest.bounded_joints
+            positive_joint_array(posture.max_start_error_rad, bounded, key)
+            self._start_error = some_joints_array(
+                posture.max_start_error_rad, bounded, manifest.joints, key, np.inf
             )
         self.session = 0
         self.missed = 0
@@ -248,6 +251,11 @@ def _values(state: RobotState | RawObservation) -> tuple[Float32Array, int]:
         ]
         if state.linear_velocity is not None:
             parts.insert(-1, state.linear_velocity)
+        if state.inputs:
+            parts += state.inputs
+            return np.concatenate(parts), state.velocity_command.size + sum(
+                values.size for values in state.inputs
+            )
     return np.concatenate(parts), parts[-1].size
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
-from gaitd.policy.manifest import Float32Array, JointValues
+from gaitd.policy.manifest import Float32Array, JointValues, Manifest
 
 
 def joint_array(values: JointValues, joints: Sequence[str], key: str) -> Float32Array:
@@ -31,6 +31,31 @@ def joint_array(values: JointValues, joints: Sequence[str], key: str) -> Float32
         if not np.isfinite(value):
             raise InputError(f"{key}: joint {joint!r} is {value}, expected a finite number")
     return array
+
+
+def some_joints_array(
+    values: JointValues, some: Sequence[str], joints: Sequence[str], key: str, rest: float
+) -> Float32Array:
+    """One float32 per joint of ``joints`` (n,), where the values are only for ``some`` of them.
+
+    The others get ``rest``. Raises InputError as ``joint_array`` of ``some`` does.
+    """
+    if len(some) == len(joints):
+        return joint_array(values, joints, key)
+    array = np.full(len(joints), rest, np.float32)
+    array[order_from(joints, some)] = joint_array(values, some, key)
+    return array
+
+
+def default_position(manifest: Manifest) -> Float32Array:
+    """The pose (n,) rad that a session begins in; 0 for a continuous joint. Raises InputError."""
+    return some_joints_array(
+        manifest.default_joint_position_rad,
+        manifest.bounded_joints,
+        manifest.joints,
+        "default_joint_position_rad",
+        0.0,
+    )
 
 
 def positive_joint_array(values: JointValues, joints: Sequence[str], key: str) -> Float32Array:
@@ -57,6 +82,16 @@ def gain_array(
                 f"{key}: joint {joint!r} is 0, expected above 0; if that is meant, name it under {allow_key}"
             )
     return array
+
+
+def check_known_joints(known: Sequence[str], got: Sequence[str], where: str) -> None:
+    """Raise InputError naming the first joint that is doubled or unknown in ``got``."""
+    doubled = [name for name, count in Counter(got).items() if count > 1]
+    if doubled:
+        raise InputError(f"{where}: joint {doubled[0]!r} is named {Counter(got)[doubled[0]]} times")
+    unknown = [name for name in got if name not in known]
+    if unknown:
+        raise InputError(f"{where}: joint {unknown[0]!r} is unknown; known: {', '.join(known)}")
 
 
 def check_same_joints(expected: Sequence[str], got: Sequence[str], where: str) -> None:

@@ -7,14 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.action import ActionMapper
+from gaitd.policy.action import ActionMapper, Kind
+from gaitd.policy.bounds import TargetBounds, bounded_mask, torque_limit, torque_lines
 from gaitd.policy.fade import Fade, Gains
-from gaitd.policy.joints import joint_array, positive_joint_array
+from gaitd.policy.joints import default_position
 from gaitd.policy.manifest import Float32Array, Manifest, Response
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import CauseKind
 
-LIMIT_NAMES = ("position", "slew", "torque")
+LIMIT_NAMES = ("position", "slew", "torque", "velocity", "acceleration", "torque_rate")
+"""In the manifest's section ``limits``, and of counters."""
+RATES: dict[Kind, str] = {"position": "slew", "velocity": "acceleration", "torque": "torque_rate"}
+"""The limit on how fast a target may change, by what the joint follows."""
+_CAUSES = {
+    "position": CauseKind.POSITION_LIMIT,
+    "slew": CauseKind.SLEW_LIMIT,
+    "torque": CauseKind.TORQUE_LIMIT,
+    "velocity": CauseKind.VELOCITY_LIMIT,
+    "acceleration": CauseKind.ACCELERATION_LIMIT,
+    "torque_rate": CauseKind.TORQUE_RATE_LIMIT,
+}
+_TORQUE: dict[Kind, str] = dict.fromkeys(RATES, "torque")
+_RANGES: dict[Kind, str] = {kind: kind for kind in RATES}
 
 
 @dataclass(slots=True)
@@ -24,11 +38,11 @@ class Decision:
     cause: Cause | None
     """Why it is rejected; None when accepted. The joint is an index into the policy's joints."""
     target: Float32Array
-    """(n,) rad, the joint position target."""
+    """(n,) what the joints follow: rad, rad/s or Nm."""
     action: Float32Array
     """(n,) the raw action after the policy's own clip; where a limit holds a joint back, what it came to."""
     model_action: Float32Array
-    """(n,) what the model gave."""
+    """(n,) what the model gave; 0 for a joint that is held. Another shape when it gave another."""
     clamped: dict[str, int]
     """Number of joints held back by each limit that was met."""
 
@@ -38,61 +52,32 @@ class Decision:
         return self.cause is None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetBounds:
-    """How far the manifest's limits let joint position targets go, whatever the response; (n,) each."""
-
-    low: Float32Array
-    high: Float32Array
-    """rad"""
-    slew: Float32Array
-    """rad a step from the last target; infinite without a limit."""
-    torque_reach: Float32Array
-    """rad around where the motors would apply no torque; infinite without a limit."""
-    velocity_share: Float32Array
-    """s: of the joint velocity in that place."""
-
-    @classmethod
-    def of(cls, manifest: Manifest, mapper: ActionMapper) -> TargetBounds:
-        """Raises InputError when the manifest's limits contradict themselves."""
-        joints, limits = manifest.joints, manifest.limits
-        low, high = position_range(manifest)
-        slew = torque_reach = np.full(len(joints), np.inf, np.float32)
-        velocity_share = np.zeros(len(joints), np.float32)
-        if limits.slew is not None:
-            slew = positive_joint_array(limits.slew.max_rad_per_step, joints, "limits.slew.max_rad_per_step")
-        if limits.torque is not None:
-            if (mapper.stiffness <= 0).any():
-                raise InputError("limits.torque: a torque limit needs action.stiffness_nm_per_rad above 0")
-            torque = positive_joint_array(limits.torque.max_nm, joints, "limits.torque.max_nm")
-            # |stiffness * (target - q) - damping * dq| <= torque, solved for the target
-            torque_reach = torque / mapper.stiffness
-            velocity_share = mapper.damping / mapper.stiffness
-        return cls(low, high, slew, torque_reach, velocity_share)
-
-
 class CommandGuard:
-    """Finite, shape, joint range, slew per step, and a bound on the torque that the motors would apply."""
+    """Finite, shape, range, change in a step, and a bound on the torque that the motors would apply.
+
+    Each joint's target is held in the unit of what it follows, all by the same arithmetic.
+    """
 
     def __init__(self, manifest: Manifest, mapper: ActionMapper) -> None:
         """Raises InputError when the manifest's limits contradict themselves."""
-        joints, limits = manifest.joints, manifest.limits
+        limits = manifest.limits
         self._mapper = mapper
-        self._joint_count = len(joints)
-        self._default = joint_array(manifest.default_joint_position_rad, joints, "default_joint_position_rad")
+        self._joint_count, self._action_shape = len(manifest.joints), (mapper.action_dim,)
+        self._period_s = manifest.control_period_s
+        self._start = np.where(mapper.follow("position"), default_position(manifest), np.float32(0))
         bounds = TargetBounds.of(manifest, mapper)
-        self.position_min, self.position_max = bounds.low, bounds.high
-        self._slew, self._torque_reach = bounds.slew, bounds.torque_reach
-        self._velocity_share = bounds.velocity_share
+        self.low, self.high = bounds.low, bounds.high
+        """(n,) of the targets."""
+        self._slew, self._torque = bounds.slew, bounds.torque
+        self._torque_nm = torque_limit(manifest)
         self._gains = Gains(mapper.stiffness, mapper.damping)
-        self._responses: dict[str, Response] = {"position": limits.position.response}
-        if limits.slew is not None:
-            self._responses["slew"] = limits.slew.response
-        if limits.torque is not None:
-            self._responses["torque"] = limits.torque.response
-        self.travel_steps = int(np.max(np.ceil((self.position_max - self.position_min) / self._slew)))
-        """In so many steps the slew limit lets every joint go from anywhere to anywhere."""
-        self._limits_torque = limits.torque is not None
+        self._moving = bounded_mask(manifest)
+        self._responses: dict[str, Response] = {
+            name: limit.response for name in LIMIT_NAMES if (limit := getattr(limits, name)) is not None
+        }
+        span = np.where(np.isfinite(self._slew), self.high - self.low, np.float32(0))
+        self.travel_steps = int(np.max(np.ceil(span / self._slew)))
+        """In so many steps the limits let every target go from anywhere to anywhere."""
         self._max_motion_rad = np.inf
         if limits.repetition is not None:
             self._max_motion_rad = limits.repetition.max_joint_motion_rad
@@ -105,9 +90,9 @@ class CommandGuard:
 
     def reset(self) -> None:
         """Start of a session: the robot stands at the default joint position."""
-        self.refer_to(self._default.copy())
+        self.refer_to(self._start.copy())
         self._answer = b""
-        self._answered_at = self._default
+        self._answered_at = self._start
 
     def check(
         self,
@@ -116,43 +101,51 @@ class CommandGuard:
         joint_velocity: Float32Array,
         fade: Fade | None = None,
     ) -> Decision:
-        """Judge a raw action (n,) at the measured joint position (n,) rad and velocity (n,) rad/s.
+        """Judge a raw action (action_dim,) at the measured joint position (n,) rad and velocity (n,) rad/s.
 
-        Limits that clamp hold the target back, in the order slew, torque, position: the range of the
+        Limits that clamp hold the target back, in the order rate, torque, range: the range of the
         joint has the last word. Leaves no trace: ``commit`` does, when the command went out. In a ``fade``
         the blend is judged, and every limit clamps: what it meets is the change, not the policy.
         """
-        cause = self._model_fault(action, joint_position)
-        if cause is not None:
+        mapper = self._mapper
+        if action.shape != self._action_shape:
+            number, bound = float(action.size), float(self._action_shape[0])
+            cause = Cause(CauseKind.ACTION_SHAPE, number=number, bound=bound)
             return Decision(cause, self._lowest, action, action, {})
-        clipped = self._mapper.clip(action)
-        decision = Decision(None, self._mapper.target(clipped), clipped, action.copy(), {})
-        reach, velocity_share = self._torque_reach, self._velocity_share
+        answer = mapper.spread(action)
+        fault = self._model_fault(answer, joint_position)
+        if fault is not None:
+            return Decision(fault, self._lowest, answer, answer, {})
+        clipped = mapper.clip(answer)
+        decision = Decision(None, mapper.target(clipped), clipped, answer.copy(), {})
+        if mapper.has_low_pass:
+            decision.target = self._last + mapper.share * (decision.target - self._last)
+        torque = self._torque
         if fade is not None:
             decision.target = fade.blend(fade.target, decision.target)
-            decision.action = self._mapper.action(decision.target)
-            reach, velocity_share = self._torque_bounds(fade.gains_with(self._gains))
-        centre = joint_position + velocity_share * joint_velocity
-        torque_low, torque_high = centre - reach, centre + reach
+            decision.action = mapper.action(decision.target)
+            torque = torque_lines(mapper, self._torque_nm, fade.gains_with(self._gains))
+        centre = torque.centre(joint_position, joint_velocity)
+        torque_low, torque_high = centre - torque.reach, centre + torque.reach
         low, high = np.maximum(self._low, torque_low), np.minimum(self._high, torque_high)
         inside = (decision.target >= low) & (decision.target <= high)
         if np.count_nonzero(inside) != self._joint_count:
             damps = fade is None
-            self._hold("slew", decision, self._slew_low, self._slew_high, centre, damps=damps)
-            self._hold("torque", decision, torque_low, torque_high, centre, damps=damps)
-            self._hold("position", decision, self.position_min, self.position_max, centre, damps=damps)
+            self._hold(RATES, decision, self._slew_low, self._slew_high, centre, damps=damps)
+            self._hold(_TORQUE, decision, torque_low, torque_high, centre, damps=damps)
+            self._hold(_RANGES, decision, self.low, self.high, centre, damps=damps)
         return decision
 
     def reference_fault(self) -> Cause | None:
         """Why the target in force, another policy's, is none from which this one may go on."""
-        low, high = self.position_min - self._lowest, self._highest - self.position_max
+        low, high = self.low - self._lowest, self._highest - self.high
         joint = int(np.argmax(np.maximum(low, high)))
         if max(low[joint], high[joint]) <= 0:
             return None
         below = low[joint] > 0
         target = self._lowest[joint] if below else self._highest[joint]
-        bound = self.position_min[joint] if below else self.position_max[joint]
-        return Cause(CauseKind.POSITION_LIMIT, joint, float(target), float(bound))
+        bound = self.low[joint] if below else self.high[joint]
+        return Cause(_CAUSES[self._mapper.kinds[joint]], joint, float(target), float(bound))
 
     def commit(self, decision: Decision, joint_position: Float32Array) -> None:
         """The command went out: its target is the next step's reference for slew.
@@ -165,36 +158,28 @@ class CommandGuard:
             self._answer, self._answered_at = answer, joint_position
 
     def refer_to(self, target: Float32Array) -> None:
-        """This target (n,) rad is the reference for slew: it is in force."""
+        """This target (n,) is the reference for slew: it is in force."""
+        self._last = target
         self._refer_between(target, target)
 
     def refer_also_to(self, target: Float32Array) -> None:
-        """This target (n,) rad may be in force instead: it is a reference, too, until the next commit."""
+        """This target (n,) may be in force instead: it is a reference, too, until the next commit."""
         self._refer_between(np.minimum(self._lowest, target), np.maximum(self._highest, target))
 
     def _refer_between(self, lowest: Float32Array, highest: Float32Array) -> None:
-        """What slew and position leave to the next target is known before its state comes."""
+        """What rates and ranges leave to the next target is known before its state comes."""
         self._lowest, self._highest = lowest, highest
         self._slew_low, self._slew_high = highest - self._slew, lowest + self._slew
-        self._low = np.maximum(self._slew_low, self.position_min)
-        self._high = np.minimum(self._slew_high, self.position_max)
-
-    def _torque_bounds(self, gains: Gains) -> tuple[Float32Array, Float32Array]:
-        """As TargetBounds has them, for other gains than the policy's."""
-        if not self._limits_torque:
-            return self._torque_reach, self._velocity_share
-        reach = self._torque_reach * self._gains.stiffness / gains.stiffness
-        return reach, gains.damping / gains.stiffness
+        self._low = np.maximum(self._slew_low, self.low)
+        self._high = np.minimum(self._slew_high, self.high)
 
     def _model_fault(self, action: Float32Array, joint_position: Float32Array) -> Cause | None:
-        if action.shape != (self._joint_count,):
-            return Cause(CauseKind.ACTION_SHAPE, number=float(action.size), bound=float(self._joint_count))
         if np.count_nonzero(np.isfinite(action)) != self._joint_count:
             joint = int(np.argmin(np.isfinite(action)))
             return Cause(CauseKind.ACTION_NOT_FINITE, joint, float(action[joint]))
         if action.tobytes() == self._answer:
             # The same answer as when the joints were somewhere else: the model is stuck.
-            motion = np.abs(joint_position - self._answered_at)
+            motion = np.where(self._moving, np.abs(joint_position - self._answered_at), np.float32(0))
             if motion.max() > self._max_motion_rad:
                 joint = int(np.argmax(motion))
                 return Cause(
@@ -204,7 +189,7 @@ class CommandGuard:
 
     def _hold(
         self,
-        name: str,
+        names: dict[Kind, str],
         decision: Decision,
         low: Float32Array,
         high: Float32Array,
@@ -212,14 +197,19 @@ class CommandGuard:
         *,
         damps: bool,
     ) -> None:
+        """Hold the target back; ``names``: the limit by what a joint follows."""
         held = np.clip(decision.target, low, high)
         excess = np.abs(held - decision.target)
-        count = int(np.count_nonzero(excess))
-        if not count:
+        joints = np.flatnonzero(excess).tolist()
+        if not joints:
             return
-        decision.clamped[name] = count
-        if damps and self._responses[name] == "damp" and decision.cause is None:
-            joint = int(np.argmax(excess))
+        for joint in joints:
+            name = names[self._mapper.kinds[joint]]
+            decision.clamped[name] = decision.clamped.get(name, 0) + 1
+        tripping = [joint for joint in joints if self._responses[names[self._mapper.kinds[joint]]] == "damp"]
+        if damps and tripping and decision.cause is None:
+            joint = max(tripping, key=excess.__getitem__)
+            name = names[self._mapper.kinds[joint]]
             decision.cause = self._cause(name, joint, decision.target[joint], held[joint], centre[joint])
         decision.action = np.where(held != decision.target, self._mapper.action(held), decision.action)
         decision.target = held
@@ -227,28 +217,13 @@ class CommandGuard:
     def _cause(
         self, name: str, joint: int, target: np.float32, held: np.float32, centre: np.float32
     ) -> Cause:
-        if name == "slew":
+        kind = self._mapper.kinds[joint]
+        number, bound = float(target), float(held)
+        if name == RATES[kind]:
+            period_s = 1.0 if kind == "position" else self._period_s
             motion = max(target - self._lowest[joint], self._highest[joint] - target)
-            return Cause(CauseKind.SLEW_LIMIT, joint, float(motion), float(self._slew[joint]))
-        if name == "torque":
-            stiffness = self._mapper.stiffness[joint]
-            torque, bound = abs(target - centre) * stiffness, self._torque_reach[joint] * stiffness
-            return Cause(CauseKind.TORQUE_LIMIT, joint, float(torque), float(bound))
-        return Cause(CauseKind.POSITION_LIMIT, joint, float(target), float(held))
-
-
-def position_range(manifest: Manifest) -> tuple[Float32Array, Float32Array]:
-    """The allowed range of the joint position targets, (n,) rad each. Raises InputError."""
-    limit, joints = manifest.limits.position, manifest.joints
-    low = joint_array(limit.min_rad, joints, "limits.position.min_rad")
-    high = joint_array(limit.max_rad, joints, "limits.position.max_rad")
-    default = joint_array(manifest.default_joint_position_rad, joints, "default_joint_position_rad")
-    for joint, least, most, rest in zip(joints, low, high, default, strict=True):
-        if not least < most:
-            raise InputError(f"limits.position: joint {joint!r} has min {least} and max {most} rad")
-        if not least <= rest <= most:
-            raise InputError(
-                f"default_joint_position_rad: joint {joint!r} is {rest} rad, outside limits.position "
-                f"{least}..{most}"
-            )
-    return low, high
+            number, bound = float(motion) / period_s, float(self._slew[joint]) / period_s
+        elif name == "torque" and self._torque_nm is not None:
+            most = self._torque_nm[joint]
+            number, bound = float(abs(target - centre) * most / self._torque.reach[joint]), float(most)
+        return Cause(_CAUSES[name], joint, number, bound)

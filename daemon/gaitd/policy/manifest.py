@@ -9,27 +9,66 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-Float32Array = npt.NDArray[np.float32]
+from gaitd.policy.schema import SINCE_2, Float32Array, JointValues, Strict
+from gaitd.policy.schema_action import (
+    Action,
+    ActionGroup,
+    Brake,
+    HeldJoints,
+    PositionAction,
+    TorqueAction,
+    VelocityAction,
+)
+from gaitd.policy.schema_limits import Limits, PositionLimit, Response
+from gaitd.policy.schema_model import GraphModel, Model, RecurrentState
 
-FORMAT = 1
-"""Version of the manifest's format."""
+__all__ = [
+    "FORMATS",
+    "Action",
+    "ActionGroup",
+    "Float32Array",
+    "Golden",
+    "GraphModel",
+    "History",
+    "Input",
+    "JointValues",
+    "Limits",
+    "Manifest",
+    "Model",
+    "Motion",
+    "Normalization",
+    "Observation",
+    "Part",
+    "Phase",
+    "PositionAction",
+    "PositionLimit",
+    "RecurrentState",
+    "Response",
+    "Term",
+    "TermName",
+    "TorqueAction",
+    "VelocityAction",
+    "VelocityCommand",
+]
 
-JointValues: TypeAlias = float | list[float] | dict[str, float]
-"""One number for all joints, a list in policy order, or a map by joint name."""
+FORMATS = (1, 2)
+"""Versions of the manifest's format."""
 
 TermName: TypeAlias = Literal[
     "base_angular_velocity",
     "base_linear_velocity",
     "clock_phase",
+    "input",
     "joint_position",
     "joint_position_relative",
     "joint_torque",
     "joint_velocity",
     "last_action",
     "linear_acceleration",
+    "motion",
+    "motion_step",
+    "phase",
     "projected_gravity",
     "roll_pitch_yaw",
     "velocity_command",
@@ -39,27 +78,33 @@ TermName: TypeAlias = Literal[
 base_angular_velocity: rad/s. Gyroscope.
 base_linear_velocity: m/s. Where the controller estimates it; without one the policy cannot run.
 clock_phase: 1. Sine and cosine of a clock that starts at activate and turns once in `period_s`.
+input: its own unit. The named input `name`, inside its range.
 joint_position: rad. As measured.
 joint_position_relative: rad. As measured, less `default_joint_position_rad`.
 joint_torque: Nm. As measured.
 joint_velocity: rad/s. As measured.
 last_action: raw action. The last one that was sent, after clip and limits; 0 before the first.
 linear_acceleration: m/s². Accelerometer, gravity included.
+motion: its own unit. The array `name` of the motion reference, at its present frame.
+motion_step: 1. Number of that frame, from 0.
+phase: 1. The values of the phase `name`.
 projected_gravity: 1. The world's unit vector downwards; (0, 0, -1) when level.
 roll_pitch_yaw: rad. Turns about x, then y, then z.
 velocity_command: `velocity_command.unit`. Forward, left, turn left, inside the policy's range.
 """
 
 
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    pass
-
-
-class Term(_Strict, frozen=True, kw_only=True):
+class Term(Strict, frozen=True, kw_only=True):
     """One observation term: value * scale, then clip."""
 
     term: TermName
     """Which values, by name."""
+    name: Annotated[str | None, SINCE_2] = None
+    """Of the input, the phase or the motion's array that it shows."""
+    joints: Annotated[list[str] | None, SINCE_2] = None
+    """Of a term with a value for each joint, which ones, in this order; null: those that the policy moves."""
+    part: Annotated[str | None, SINCE_2] = None
+    """The part of the observation that it belongs to, where there are several."""
     scale: float | list[float] = 1.0
     """Factor; a list has one for each of the term's values."""
     clip: tuple[float, float] | None = None
@@ -72,7 +117,7 @@ class Term(_Strict, frozen=True, kw_only=True):
     """Period of clock_phase, which counts from activate: (sin, cos) of the phase."""
 
 
-class History(_Strict, frozen=True, kw_only=True):
+class History(Strict, frozen=True, kw_only=True):
     """How past frames are stacked into the observation."""
 
     length: int = 1
@@ -86,17 +131,30 @@ class History(_Strict, frozen=True, kw_only=True):
     """What stands in the places of frames from before the session."""
 
 
-class Observation(_Strict, frozen=True, kw_only=True):
+class Part(Strict, frozen=True, kw_only=True):
+    """A stretch of the observation vector with a history of its own, and a name that models take it by."""
+
+    name: str
+    """As terms and models say it."""
+    history: History = msgspec.field(default_factory=History)
+
+
+class Observation(Strict, frozen=True, kw_only=True):
     """The observation vector before normalization."""
 
-    terms: list[Term]
+    terms: list[Term] = []
     """In the order of the vector."""
     history: History = msgspec.field(default_factory=History)
     clip: float | None = None
     """Symmetric clip of the whole vector."""
+    parts: Annotated[list[Part], SINCE_2] = []
+    """In the order of the vector; each of their terms says which one is its own. Without any, the whole
+    vector is the part `observation`."""
+    raw_size: Annotated[Annotated[int, msgspec.Meta(ge=1)] | None, SINCE_2] = None
+    """Instead of terms: the controller makes the whole vector, of so many values (RAW_OBSERVATION)."""
 
 
-class Normalization(_Strict, frozen=True, kw_only=True):
+class Normalization(Strict, frozen=True, kw_only=True):
     """(x - mean) / (max(std, std_floor) + epsilon), then a symmetric clip.
 
     mean and std come from the bundle's file ``obs_stats.npz``, over the whole observation or, with the
@@ -111,7 +169,7 @@ class Normalization(_Strict, frozen=True, kw_only=True):
     """Largest magnitude of what comes out; null: any."""
 
 
-class VelocityCommand(_Strict, frozen=True, kw_only=True):
+class VelocityCommand(Strict, frozen=True, kw_only=True):
     """The range of the velocity command; what lies outside is clipped."""
 
     unit: Literal["normalized", "si"]
@@ -122,138 +180,63 @@ class VelocityCommand(_Strict, frozen=True, kw_only=True):
     """Likewise."""
 
 
-class TargetClip(_Strict, frozen=True, kw_only=True):
-    """The trainer's own range of the joint position target. The raw action stays the feedback."""
+class Input(Strict, frozen=True, kw_only=True):
+    """Values that the controller sends with each state, beside the velocity command; finite, or refused."""
 
-    min_rad: JointValues
-    """Lower end."""
-    max_rad: JointValues
-    """Upper end."""
-
-
-class Action(_Strict, frozen=True, kw_only=True):
-    """joint position target = clip(raw action) * scale + offset, then target_clip, as PD motors follow it."""
-
-    scale: JointValues
-    """rad for each unit of the raw action."""
-    offset: JointValues | Literal["default_joint_position"] = "default_joint_position"
-    """rad; the target of an action of 0."""
-    clip: tuple[float, float] | None = None
-    """Of the raw action, before scaling. The clipped action is the feedback."""
-    target_clip: TargetClip | None = None
-    stiffness_nm_per_rad: JointValues
-    """Of the motors while the policy moves them."""
-    damping_nms_per_rad: JointValues
-    """Likewise."""
-    allow_zero_stiffness: list[str] = []
-    """Joints whose stiffness is 0 on purpose; of any other joint it must be above 0."""
-    allow_zero_damping: list[str] = []
-    """The same of the damping."""
+    name: str
+    """As hello says it."""
+    size: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """Number of values."""
+    unit: str = "1"
+    """For people."""
+    min: float
+    """Smallest; what lies outside is clipped."""
+    max: float
+    """Largest."""
 
 
-Response: TypeAlias = Literal["clamp", "damp"]
+Axis: TypeAlias = Literal["forward", "left", "turn"]
 
 
-class PositionLimit(_Strict, frozen=True, kw_only=True):
-    """Range of the joint position target."""
+class PhaseGate(Strict, frozen=True, kw_only=True):
+    """What a phase does while the velocity command is small."""
 
-    min_rad: JointValues
-    """Lower end."""
-    max_rad: JointValues
-    """Upper end."""
-    response: Response = "clamp"
-    """clamp: hold the target at the limit. damp: reject the action, and go to damping."""
-
-
-class SlewLimit(_Strict, frozen=True, kw_only=True):
-    """Largest change of the joint position target in one control step."""
-
-    max_rad_per_step: JointValues
-    """From the last target."""
-    response: Response = "clamp"
-    """As of the position."""
+    below: float
+    """While the command's length, over the values that `axes` names, is below this."""
+    axes: tuple[Axis, ...] = ("forward", "left", "turn")
+    """Which values of the command."""
+    clock: Literal["runs", "freezes", "restarts"] = "runs"
+    """runs: on. freezes: stands still. restarts: goes back to `start_turns`."""
+    values: Literal["shown", "zero"] = "shown"
+    """zero: the term's values are 0 meanwhile."""
 
 
-class TorqueLimit(_Strict, frozen=True, kw_only=True):
-    """Bound of the torque that the motor would apply at the measured position and velocity."""
+class Phase(Strict, frozen=True, kw_only=True):
+    """A clock that starts at activate; offset by offset, the functions of its angle in their order."""
 
-    max_nm: JointValues
-    """Either way."""
-    response: Response = "clamp"
-    """As of the position."""
-
-
-class StateLimit(_Strict, frozen=True, kw_only=True):
-    """What a measured state may hold; beyond it the state is refused."""
-
-    position_margin_rad: float = 0.2
-    """Allowed beyond the joint position limit."""
-    max_velocity_rad_per_s: JointValues
-    """Of a joint, either way."""
+    period_s: float | None = None
+    """Of one turn."""
+    frequency_input: str | None = None
+    """Instead: the named input of one value [turns/s] that drives it."""
+    start_turns: float = 0.0
+    """Where it stands at the first state of a session."""
+    offsets_turns: tuple[float, ...] = (0.0,)
+    """Ahead of the clock, one for each leg or foot."""
+    functions: tuple[Literal["sin", "cos"], ...] = ("sin", "cos")
+    """Which values of each."""
+    gate: PhaseGate | None = None
 
 
-class PostureLimit(_Strict, frozen=True, kw_only=True):
-    """How the robot may be held while the policy moves it; a state beyond it is refused."""
+class Motion(Strict, frozen=True, kw_only=True):
+    """A reference of the bundle's file `motion.npz`: one frame for each control step, from activate on."""
 
-    max_tilt_rad: float
-    """Between the base's and the world's vertical: more, and it has fallen. Not seen in a raw observation."""
-    max_start_error_rad: JointValues
-    """Of each joint from its default position, in the first state of a session: more, and it would jerk."""
-
-
-class RepetitionLimit(_Strict, frozen=True, kw_only=True):
-    """The same action again, bit for bit, although a joint has moved: the model no longer looks at its input.
-
-    Such an action is refused. Leave it out for a policy that is meant to be constant.
-    """
-
-    max_joint_motion_rad: float = 0.1
-    """How far a joint may move under one and the same action."""
+    arrays: dict[str, int]
+    """By name, the number of values in a frame; each is an array (frames, values) of the file."""
+    at_end: Literal["hold", "repeat"]
+    """hold: the last frame stays. repeat: it begins anew."""
 
 
-class Limits(_Strict, frozen=True, kw_only=True):
-    """The guard's limits on commands and states. A limit that is absent is not checked."""
-
-    position: PositionLimit
-    """Of the targets."""
-    slew: SlewLimit | None = None
-    """Of the targets."""
-    torque: TorqueLimit | None = None
-    """Of the targets."""
-    state: StateLimit | None = None
-    """Of the states."""
-    posture: PostureLimit | None = None
-    """Of the states."""
-    repetition: RepetitionLimit | None = None
-    """Of the actions."""
-
-
-class RecurrentState(_Strict, frozen=True, kw_only=True):
-    """A hidden state that the model takes and gives back; zero at activate."""
-
-    input: str
-    """Name of the tensor that the model takes."""
-    output: str
-    """Name of the tensor that it gives back, for the next step."""
-    shape: list[int]
-    """Of both."""
-
-
-class Model(_Strict, frozen=True, kw_only=True):
-    """The tensors of the model."""
-
-    input: str = "obs"
-    """Name of the tensor that takes the observation."""
-    output: str = "action"
-    """Name of the tensor that holds the action."""
-    recurrent: list[RecurrentState] = []
-    """Hidden states, of a recurrent policy."""
-    npu_memory_kib: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """The most that model.rknn may take of the NPU's memory, weights and internal; more is refused. None: no
-    bound."""
-
-
-class Golden(_Strict, frozen=True, kw_only=True):
+class Golden(Strict, frozen=True, kw_only=True):
     """How far the policy on the robot may be from what was recorded: actions in raw action units."""
 
     onnx_tolerance: float = 1e-4
@@ -265,11 +248,11 @@ class Golden(_Strict, frozen=True, kw_only=True):
     largest, and at least of 1 in the state's unit."""
 
 
-class Manifest(_Strict, frozen=True, kw_only=True):
+class Manifest(Strict, frozen=True, kw_only=True):
     """A policy bundle's manifest.yaml."""
 
     format: int
-    """Version of the manifest's format: 1."""
+    """Version of the manifest's format: 1, or 2 for one with a key of format 2."""
     name: str
     """Of the policy."""
     version: str
@@ -281,7 +264,11 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     control_period_s: float
     """Between two commands: 0.001 to 1."""
     joints: list[str]
-    """In the policy's order."""
+    """All that gaitd gives commands for, in the policy's order."""
+    held_joints: Annotated[HeldJoints | None, SINCE_2] = None
+    """Those of them that the policy does not move."""
+    continuous_joints: Annotated[list[str], SINCE_2] = []
+    """Those that turn without end, wheels: no default position, no position limit, no position target."""
     default_joint_position_rad: JointValues
     """The pose that a session begins in."""
     observation: Observation
@@ -290,22 +277,56 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     """Between observation and model; null: none."""
     velocity_command: VelocityCommand
     """What it is told."""
-    action: Action
-    """What it does."""
+    inputs: Annotated[list[Input], SINCE_2] = []
+    """What else it is told."""
+    phases: Annotated[dict[str, Phase], SINCE_2] = {}
+    """Clocks, by name."""
+    motion: Annotated[Motion | None, SINCE_2] = None
+    """A reference that it follows."""
+    action: Action | list[ActionGroup]
+    """What it does: the section is for position targets of all joints, a list of groups is of format 2."""
     fallback_damping_nms_per_rad: JointValues
     """Damping of each motor in DAMPING; where it is 0, DAMPING drops the joint."""
     allow_zero_fallback_damping: list[str] = []
     """Joints whose fallback damping is 0 on purpose."""
+    brake: Annotated[Brake | None, SINCE_2] = None
+    """Of the continuous joints in DAMPING; every policy that has such joints has it."""
     limits: Limits
     """What it may do."""
     model: Model = msgspec.field(default_factory=Model)
     """The names of its tensors."""
+    models: Annotated[list[GraphModel], SINCE_2] = []
+    """Instead of `model`: several, or one with more than one input."""
     golden: Golden = msgspec.field(default_factory=Golden)
     """How near to the recorded actions it must come before gaitd is ready."""
     provenance: dict[str, str] = {}
     """What it was made from, for people; gaitforge pack writes it."""
     files: dict[str, str]
     """sha256 of every other file of the bundle."""
+
+    @property
+    def moved_joints(self) -> list[str]:
+        """Those that the policy moves, in its order: that of the raw action."""
+        held = set() if self.held_joints is None else set(self.held_joints.joints)
+        return [joint for joint in self.joints if joint not in held] if held else self.joints
+
+    @property
+    def bounded_joints(self) -> list[str]:
+        """Those that are not continuous, in the policy's order."""
+        endless = set(self.continuous_joints)
+        return [joint for joint in self.joints if joint not in endless] if endless else self.joints
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """Number of values of each named input."""
+        return tuple(declared.size for declared in self.inputs)
+
+    @property
+    def remembers(self) -> bool:
+        """What the models answer depends on the steps before."""
+        return bool(self.model.recurrent) or any(
+            model.recurrent or model.every_steps > 1 for model in self.models
+        )
 
     @property
     def period_ns(self) -> int:

@@ -8,8 +8,9 @@ from operator import attrgetter
 import numpy as np
 
 from gaitd.errors import InputError
+from gaitd.policy.declared import DeclaredSources, MotionArrays
 from gaitd.policy.manifest import Float32Array, Manifest, Normalization
-from gaitd.policy.sources import MEASURED, SOURCES, source_layout, term_field
+from gaitd.policy.sources import MEASURED, SOURCES, layout_of, term_field
 from gaitd.policy.terms import compile_terms
 from gaitd.wire.messages import RobotState
 
@@ -24,13 +25,18 @@ class ObservationBuilder:
     ``frames`` is the newest.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
-        """Raises InputError when the manifest's observation contradicts itself."""
+    def __init__(self, manifest: Manifest, motion: MotionArrays | None = None) -> None:
+        """Raises InputError when the manifest's observation, or ``motion`` with it, contradicts itself."""
         observation = manifest.observation
+        self._declared = DeclaredSources(manifest, motion)
+        self._declares = bool(self._declared)
         compiled = compile_terms(manifest)
-        self._fill_with_first = observation.history.fill == "first_frame"
+        self.parts = compiled.parts
+        """Where each part of the observation lies in the vector, by name."""
+        self._fill_first = compiled.fill_first
+        self._fills_all, self._fills_any = bool(compiled.fill_first.all()), bool(compiled.fill_first.any())
         self._phase_per_step = 2.0 * math.pi * manifest.control_period_s / compiled.clock_period_s
-        layout = source_layout(len(manifest.joints))
+        layout = layout_of(manifest)
         self._sources = np.zeros(max(place.stop for place in layout.values()), np.float32)
         self._taken = self._sources[: layout["last_action"].stop]
         used = {term.source for term in compiled.terms}
@@ -46,11 +52,11 @@ class ObservationBuilder:
         self._clip = symmetric_clip(observation.clip, "observation.clip")
         self.frame_dim = len(self._gather)
         """Length of one frame: one value of each term."""
-        self.dim = len(self._stack)
+        self.dim = len(self._stack) if observation.raw_size is None else observation.raw_size
         """Length of the observation vector."""
         self.depth = compiled.depth
         """States that are remembered."""
-        self.has_clock = math.isfinite(compiled.clock_period_s)
+        self.has_clock = math.isfinite(compiled.clock_period_s) or self._declared.remembers
         """The number of states since the start of the session is observed."""
         self._vector = np.zeros(self.dim, np.float32)
         self._not_filled = np.zeros(3, np.float32)
@@ -59,11 +65,13 @@ class ObservationBuilder:
     def reset(self) -> None:
         """Forget all frames: the next state is the first of a session."""
         self._step = 0
+        self._declared.reset()
         self._frames.fill(0.0)
 
     def resume(self, steps: int) -> None:
         """Go on after so many steps whose frames are not known: for a replay."""
         self._step = steps
+        self._declared.resume(steps)
 
     def observe(self, state: RobotState, velocity_command: Float32Array, last_action: Float32Array) -> None:
         """Push one control step: the state, the clipped command (3,), the last accepted action (n,)."""
@@ -73,14 +81,19 @@ class ObservationBuilder:
         np.concatenate((*measured, velocity_command, last_action), out=self._taken)
         for derive, place in self._derived:
             sources[place] = derive(state, self._phase_per_step * self._step)
+        if self._declares:
+            self._declared.write(sources, velocity_command, state.inputs, self._step)
         frames[1:] = frames[:-1]
         frame = frames[0]
         sources.take(self._gather, out=frame, mode="clip")
         np.subtract(frame, self._offset, out=frame)
         np.multiply(frame, self._scale, out=frame)
         np.minimum(np.maximum(frame, self._low, out=frame), self._high, out=frame)
-        if self._step == 0 and self._fill_with_first:
-            frames[1:] = frame
+        if self._step == 0 and self._fills_any:
+            if self._fills_all:
+                frames[1:] = frame
+            else:
+                frames[1:, self._fill_first] = frame[self._fill_first]
         self._step += 1
 
     def vector(self) -> Float32Array:
@@ -104,7 +117,7 @@ class Normalizer:
     ) -> None:
         """Raises InputError when the statistics do not fit the observation or divide by zero."""
         repeats = 1
-        if mean.shape == (builder.frame_dim,) and layout == "frame_major":
+        if mean.shape == (builder.frame_dim,) and len(builder.parts) == 1 and layout == "frame_major":
             repeats = builder.dim // builder.frame_dim
         if mean.shape != std.shape or mean.size * repeats != builder.dim or mean.ndim != 1:
             raise InputError(

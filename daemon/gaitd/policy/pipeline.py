@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.declared import MotionArrays
 from gaitd.policy.fade import Fade, Gains
-from gaitd.policy.limits import CommandGuard, Decision
+from gaitd.policy.limits import RATES, CommandGuard, Decision
 from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.observation import Normalizer, ObservationBuilder
 from gaitd.wire.messages import RawObservation, RobotState
@@ -21,9 +22,17 @@ _ZERO = np.float32(0.0)
 class PolicyPipeline:
     """One policy's observation, normalization, action mapping and guard, in the policy's joint order."""
 
-    def __init__(self, manifest: Manifest, obs_stats: tuple[Float32Array, Float32Array] | None) -> None:
-        """Raises InputError when the manifest or the statistics contradict themselves."""
-        self.builder = ObservationBuilder(manifest)
+    def __init__(
+        self,
+        manifest: Manifest,
+        obs_stats: tuple[Float32Array, Float32Array] | None,
+        motion: MotionArrays | None = None,
+    ) -> None:
+        """``motion``: the bundle's reference, where it has one.
+
+        Raises InputError when the manifest, the statistics or the reference contradict themselves.
+        """
+        self.builder = ObservationBuilder(manifest, motion)
         self.mapper = ActionMapper(manifest)
         self._guard = CommandGuard(manifest, self.mapper)
         self._normalize: Normalizer | None = None
@@ -116,7 +125,7 @@ class PolicyPipeline:
         self._guard.refer_also_to(target)
 
     def decide(self, action: Float32Array) -> Decision:
-        """Judge the model's raw action (n,) for the newest state. Leaves no trace until ``commit``."""
+        """Judge the model's action (action_dim,) for the newest state. No trace is left until ``commit``."""
         decision = self._guard.check(action, self._joint_position, self._joint_velocity, self._fade)
         if self._other is not None:
             decision.clamped = {}  # nobody was about to do it
@@ -127,7 +136,8 @@ class PolicyPipeline:
         """The decision's command went out: its action is ``last_action``, its target the slew reference."""
         self._last_action = decision.action
         self._guard.commit(decision, self._joint_position)
-        self._step_fade(decision.target, held="slew" in decision.clamped)
+        held = bool(decision.clamped) and not decision.clamped.keys().isdisjoint(RATES.values())
+        self._step_fade(decision.target, held=held)
 
     def _step_fade(self, target: Float32Array, *, held: bool) -> None:
         """A command with that target went out, whoever's."""

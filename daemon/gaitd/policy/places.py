@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gaitd.policy.manifest import Float32Array, History, Manifest
+from gaitd.policy.manifest import Float32Array, History, Manifest, Part
 from gaitd.policy.sources import JOINT_TERMS
-from gaitd.policy.terms import compile_term, stack_index
+from gaitd.policy.terms import WHOLE, compile_term, parts_of, stack_index
 
 Indices = npt.NDArray[np.intp]
 
@@ -33,13 +33,15 @@ class Places:
 
 
 def find_places(manifest: Manifest, history: History | None = None) -> Places:
-    """The places that the manifest's terms make, or those they would make with another ``history``.
+    """The places that the manifest's terms make, or those they would make with another ``history``, which
+    only an observation without parts can have.
 
     Raises InputError when the two contradict each other.
     """
     observation = manifest.observation
     terms = [compile_term(manifest, index, term) for index, term in enumerate(observation.terms)]
-    stack = stack_index(terms, history or observation.history)
+    parts = [Part(name=WHOLE, history=history)] if history else [*parts_of(manifest).values()]
+    stack = stack_index(terms, parts)
     dims = [term.dim for term in terms]
     frame_dim = sum(dims)
     row, column = stack // frame_dim, stack % frame_dim
@@ -51,7 +53,9 @@ def find_places(manifest: Manifest, history: History | None = None) -> Places:
 
 def describe_value(manifest: Manifest, term: int, value: int) -> str:
     """Words for one value of a term, such as ``joint_velocity of 'hip'``."""
-    name = manifest.observation.terms[term].term
+    described = manifest.observation.terms[term]
+    name = described.term
     if name in JOINT_TERMS:
-        return f"observation.terms[{term}] ({name}), joint {manifest.joints[value]!r}"
+        joints = described.joints or manifest.moved_joints
+        return f"observation.terms[{term}] ({name}), joint {joints[value]!r}"
     return f"observation.terms[{term}] ({name}), value {value}"

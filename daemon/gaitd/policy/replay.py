@@ -20,6 +20,8 @@ from gaitd.policy.terms import compile_term
 from gaitd.wire.generated import STATE_VALUES
 from gaitd.wire.messages import RobotState
 
+CLOCKED = ("clock_phase", "phase", "motion", "motion_step")
+"""Terms that depend on how long the session lasts."""
 MAX_STEPS = 5000
 """Of golden states: they are replayed at each start, in some 30 microseconds a step."""
 
@@ -32,6 +34,8 @@ class StateTrace:
     """(steps, values) by name of the wire's ``STATE_VALUES``; what was not captured is absent."""
     reset: npt.NDArray[np.bool_]
     """(steps,) whether an episode begins with this step."""
+    inputs: tuple[Float32Array, ...] = ()
+    """(steps, size) each: the named inputs, in the manifest's order."""
 
     def __len__(self) -> int:
         return len(self.reset)
@@ -47,7 +51,8 @@ class StateTrace:
         values |= self.fields
         for index in range(steps):
             row = {name: array[index] for name, array in values.items()}
-            yield RobotState(session=1, seq=index + 1, stamp_ns=0, **row)
+            inputs = tuple(array[index] for array in self.inputs)
+            yield RobotState(session=1, seq=index + 1, stamp_ns=0, **row, inputs=inputs)
 
 
 def check_trace(manifest: Manifest, trace: StateTrace, steps: int) -> None:
@@ -62,6 +67,17 @@ def check_trace(manifest: Manifest, trace: StateTrace, steps: int) -> None:
         size = joints if size is None else size
         if array.shape != (steps, size) or not np.isfinite(array).all():
             raise InputError(f"state_{name} has shape {array.shape}, expected {(steps, size)} finite values")
+    if manifest.observation.raw_size is not None:
+        raise InputError("there are captured states, but the controller makes this policy's observation")
+    if len(trace.inputs) != len(manifest.inputs):
+        names = ", ".join(f"state_input_{declared.name}" for declared in manifest.inputs)
+        raise InputError(f"expected captured values of all named inputs: {names}")
+    for declared, array in zip(manifest.inputs, trace.inputs, strict=True):
+        if array.shape != (steps, declared.size) or not np.isfinite(array).all():
+            raise InputError(
+                f"state_input_{declared.name} has shape {array.shape}, expected {(steps, declared.size)} "
+                "finite values"
+            )
     for name in required_fields(manifest):
         if name not in trace.fields:
             raise InputError(f"state_{name} is missing; the policy's terms are made from it")
@@ -79,7 +95,7 @@ def replay(pipeline: PolicyPipeline, trace: StateTrace, actions: Float32Array) -
             pipeline.reset()
         pipeline.observe(state)
         rows[index] = pipeline.raw_observation()
-        pipeline.assume(pipeline.mapper.clip(actions[index]))
+        pipeline.assume(pipeline.mapper.clip(pipeline.mapper.spread(actions[index])))
     pipeline.reset()
     return rows
 
@@ -98,7 +114,7 @@ def known_steps(
         observation = manifest.observation
         compiled = [compile_term(manifest, index, term) for index, term in enumerate(observation.terms)]
         unknown = max(term.depth for term in compiled)
-        if with_clock and any(term.term == "clock_phase" for term in observation.terms):
+        if with_clock and any(term.term in CLOCKED for term in observation.terms):
             unknown = begins
         known[: min(unknown, begins)] = False
     return known

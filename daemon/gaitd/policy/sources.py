@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
-from gaitd.policy.manifest import Float32Array, TermName
+from gaitd.policy.manifest import Float32Array, Manifest, Term, TermName
 from gaitd.wire.generated import STATE_VALUES
 from gaitd.wire.messages import RobotState
 
@@ -68,20 +68,49 @@ _TERM_SOURCES: dict[TermName, str] = {
 """Terms whose source has another name than the term."""
 
 
-def source_name(term: TermName) -> str:
-    """The source of a term."""
-    return _TERM_SOURCES.get(term, term)
+NAMED: dict[TermName, str] = {"input": "inputs", "phase": "phases", "motion": "motion.arrays"}
+"""Terms that show something which the manifest declares under that key, by name."""
+MOTION_STEP = "motion_step"
+
+
+def source_name(term: TermName, name: str | None = None) -> str:
+    """The source of a term, and of one in NAMED with that name."""
+    return f"{term} {name}" if term in NAMED else _TERM_SOURCES.get(term, term)
 
 
 def term_field(term: TermName) -> str | None:
     """The field of the state message that a term is made from; None: of none."""
-    return SOURCES[source_name(term)].field
+    source = SOURCES.get(source_name(term))
+    return None if source is None else source.field
 
 
-def term_size(term: TermName, joint_count: int) -> int:
-    """Number of a term's values in a frame."""
+def term_size(term: TermName, joint_count: int) -> int | None:
+    """Number of a term's values in a frame; None: the manifest declares it."""
+    if term in NAMED:
+        return None
+    if term == MOTION_STEP:
+        return 1
     size = SOURCES[source_name(term)].size
     return joint_count if size is None else size
+
+
+def term_width(manifest: Manifest, term: Term) -> int:
+    """Number of values in a frame of a term of this manifest; 0 of what it does not declare."""
+    if term.joints is not None:
+        return len(term.joints)
+    size = term_size(term.term, len(manifest.moved_joints))
+    return declared_sizes(manifest).get(source_name(term.term, term.name), 0) if size is None else size
+
+
+def declared_sizes(manifest: Manifest) -> dict[str, int]:
+    """Number of values of each source that the manifest itself declares."""
+    sizes = {source_name("input", each.name): each.size for each in manifest.inputs}
+    for name, phase in manifest.phases.items():
+        sizes[source_name("phase", name)] = len(phase.offsets_turns) * len(phase.functions)
+    if manifest.motion is not None:
+        sizes |= {source_name("motion", name): size for name, size in manifest.motion.arrays.items()}
+        sizes[MOTION_STEP] = 1
+    return sizes
 
 
 def source_layout(joint_count: int) -> dict[str, slice]:
@@ -94,5 +123,19 @@ def source_layout(joint_count: int) -> dict[str, slice]:
     return layout
 
 
-JOINT_TERMS = frozenset(term for term in get_args(TermName) if SOURCES[source_name(term)].size is None)
+def layout_of(manifest: Manifest) -> dict[str, slice]:
+    """Where each source lies in the vector of sources of this manifest: those that it declares come last."""
+    layout = source_layout(len(manifest.joints))
+    start = max(place.stop for place in layout.values())
+    for name, size in declared_sizes(manifest).items():
+        layout[name] = slice(start, start + size)
+        start += size
+    return layout
+
+
+JOINT_TERMS = frozenset(
+    term
+    for term in get_args(TermName)
+    if source_name(term) in SOURCES and SOURCES[source_name(term)].size is None
+)
 """Terms with one value per joint."""

@@ -33,6 +33,9 @@ TIMES = (
     "clamped_position",
     "clamped_slew",
     "clamped_torque",
+    "clamped_velocity",
+    "clamped_acceleration",
+    "clamped_torque_rate",
 )
 _TIMES = struct.Struct(f"<{len(TIMES)}Q")
 
@@ -80,6 +83,9 @@ class StepTimes(NamedTuple):
     clamped_position: int = 0
     clamped_slew: int = 0
     clamped_torque: int = 0
+    clamped_velocity: int = 0
+    clamped_acceleration: int = 0
+    clamped_torque_rate: int = 0
 
 
 class StepRing:

@@ -43,6 +43,8 @@ def _belongs(problem: str, kind: type[msgspec.Struct]) -> str:
 def _within(outer: inspect.Type, name: str) -> Iterator[inspect.Type]:
     """The types of a struct's field, or for an empty name of a container's values, without unions."""
     found: list[inspect.Type] = []
+    if isinstance(outer, inspect.Metadata):
+        outer = outer.type
     if isinstance(outer, inspect.StructType):
         found = [field.type for field in outer.fields if field.name == name]
     elif isinstance(outer, inspect.ListType):
@@ -52,4 +54,5 @@ def _within(outer: inspect.Type, name: str) -> Iterator[inspect.Type]:
     elif isinstance(outer, inspect.TupleType):
         found = list(outer.item_types)
     for kind in found:
+        kind = kind.type if isinstance(kind, inspect.Metadata) else kind
         yield from kind.types if isinstance(kind, inspect.UnionType) else [kind]

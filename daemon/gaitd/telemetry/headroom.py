@@ -12,8 +12,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.joints import positive_joint_array
-from gaitd.policy.limits import TargetBounds
+from gaitd.policy.limits import RATES
 from gaitd.policy.manifest import Manifest
 
 WINDOW_NS = 10_000_000_000
@@ -65,6 +66,7 @@ class _Limits:
         limits = manifest.limits
         mapper = ActionMapper(manifest)
         self._bounds = TargetBounds.of(manifest, mapper)
+        self._follow = {kind: mapper.follow(kind) for kind in RATES}
         self._deadline_s = deadline_s
         self._tilt = None if limits.posture is None else limits.posture.max_tilt_rad
         self._velocity = None
@@ -76,15 +78,20 @@ class _Limits:
     def headroom_of(self, records: Records) -> Iterator[tuple[str, float]]:
         """By limit, of these commands."""
         bounds, target = self._bounds, records["target"]
-        half = (bounds.high - bounds.low) / 2
-        yield "position", float((np.minimum(target - bounds.low, bounds.high - target) / half).min())
         same = records["epoch"][1:] == records["epoch"][:-1]
-        if np.isfinite(bounds.slew).any() and same.any():
-            motion = np.abs(target[1:] - target[:-1])[same]
-            yield "slew", 1.0 - float((motion / bounds.slew).max())
-        if np.isfinite(bounds.torque_reach).any():
-            centre = records["joint_position"] + bounds.velocity_share * records["joint_velocity"]
-            yield "torque", 1.0 - float((np.abs(target - centre) / bounds.torque_reach).max())
+        for kind, rate in RATES.items():
+            joints = self._follow[kind]
+            low, high, slew = bounds.low[joints], bounds.high[joints], bounds.slew[joints]
+            of_kind = target[:, joints]
+            if kind != "torque" and joints.any():  # a torque's range is the limit on torque, below
+                half = (high - low) / 2
+                yield kind, float((np.minimum(of_kind - low, high - of_kind) / half).min())
+            if np.isfinite(slew).any() and same.any():
+                motion = np.abs(of_kind[1:] - of_kind[:-1])[same]
+                yield rate, 1.0 - float((motion / slew).max())
+        if np.isfinite(bounds.torque.reach).any():
+            centre = bounds.torque.centre(records["joint_position"], records["joint_velocity"])
+            yield "torque", 1.0 - float((np.abs(target - centre) / bounds.torque.reach).max())
         if self._velocity is not None:
             yield "joint_velocity", 1.0 - float((np.abs(records["joint_velocity"]) / self._velocity).max())
         if self._tilt is not None and records["orientation"].any():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from gaitd.wire.generated import (
     COMMAND_FIELDS,
     GUARD_SLOT,
     LAST_NUMBER,
+    MAX_INPUT_VALUES,
+    MAX_INPUTS,
     MAX_POLICIES,
     MAX_SLOTS,
     MAX_STREAM_LENGTH,
@@ -92,8 +95,11 @@ def encode_command(command: JointCommand) -> bytes:
     )
 
 
-def decode_state(data: bytes, joint_count: int) -> RobotState:
-    """Decode a robot state of ``joint_count`` joints. Raises WireError. Values may still be non-finite."""
+def decode_state(data: bytes, joint_count: int, input_sizes: Sequence[int] | None = ()) -> RobotState:
+    """Decode a robot state of ``joint_count`` joints. Raises WireError. Values may still be non-finite.
+
+    ``input_sizes``: the lengths of the named inputs of hello's reply; None: not known, any are taken.
+    """
     m = unpack(data, MessageType.STATE, _STATE_ELEMENTS, MAX_STREAM_LENGTH)
     return RobotState(
         session=_uint(m[2], "session"),
@@ -107,7 +113,7 @@ def decode_state(data: bytes, joint_count: int) -> RobotState:
         joint_position=_floats(m[10], "joint_position", joint_count),
         joint_velocity=_floats(m[11], "joint_velocity", joint_count),
         joint_torque=_floats(m[12], "joint_torque", joint_count),
-        inputs=_inputs(m[13]),
+        inputs=_inputs(m[13], input_sizes),
     )
 
 
@@ -124,10 +130,15 @@ def decode_raw_observation(data: bytes, observation_dim: int, joint_count: int) 
     )
 
 
-def decode_either(data: bytes, observation_dim: int, joint_count: int) -> RobotState | RawObservation:
-    """Decode what a controller publishes, whichever kind it is. Raises WireError."""
+def decode_either(
+    data: bytes, observation_dim: int, joint_count: int, input_sizes: Sequence[int] | None = None
+) -> RobotState | RawObservation:
+    """Decode what a controller publishes, whichever kind it is. Raises WireError.
+
+    ``input_sizes``: as of ``decode_state``.
+    """
     try:
-        return decode_state(data, joint_count)
+        return decode_state(data, joint_count, input_sizes)
     except WireError as error:
         if error.field != "type":
             raise
@@ -186,10 +197,31 @@ def _cause(kind: object, joint: object, values: object, joint_count: int) -> Cau
     )
 
 
-def _inputs(values: object) -> tuple[Float32Array, ...]:
-    if values != []:
-        raise WireError("inputs", "an empty array: the policy has no named inputs", describe(values))
-    return ()
+def _inputs(values: object, sizes: Sequence[int] | None) -> tuple[Float32Array, ...]:
+    if sizes is None:
+        return _any_inputs(values)
+    if type(values) is not list or len(values) != len(sizes):
+        what = f"an array of {len(sizes)}, as hello's reply has named inputs"
+        raise WireError("inputs", what, describe(values))
+    if not sizes:
+        return ()
+    return tuple(_floats(value, "inputs", size) for value, size in zip(values, sizes, strict=True))
+
+
+def _any_inputs(values: object) -> tuple[Float32Array, ...]:
+    """Of a message whose contract is not known: as many values as there may ever be."""
+    if type(values) is not list or len(values) > MAX_INPUTS:
+        raise WireError("inputs", f"an array of at most {MAX_INPUTS}", describe(values))
+    inputs = []
+    for value in values:
+        if type(value) is not bytes or len(value) % 4 or not value:
+            raise WireError("inputs", "bin of float32", describe(value))
+        inputs.append(np.frombuffer(value, _FLOAT32))
+    if sum(each.size for each in inputs) > MAX_INPUT_VALUES:
+        raise WireError(
+            "inputs", f"at most {MAX_INPUT_VALUES} values", str(sum(each.size for each in inputs))
+        )
+    return tuple(inputs)
 
 
 def _blob(values: Float32Array) -> bytes:

@@ -10,6 +10,7 @@ import msgspec
 from gaitd.wire.frame import VersionError, WireError, describe, is_number, pack, unpack
 from gaitd.wire.generated import (
     MAX_CONTROL_LENGTH,
+    MAX_INPUTS,
     MAX_JOINTS,
     MAX_REQUEST_BYTES,
     PROTOCOL_VERSION,
@@ -91,6 +92,8 @@ class Hello(_Body, frozen=True, kw_only=True):
     fields: Annotated[list[str], msgspec.Meta(max_length=MAX_JOINTS)]
     """The fields of the state message that it really fills; names of ``STATE_VALUES``."""
     message: Literal["state", "raw_observation"] = "state"
+    inputs: Annotated[list[str], msgspec.Meta(max_length=MAX_INPUTS)] = []
+    """The named inputs that it sends beyond those fields."""
     switchable: bool = False
     """Others may change the policy while it walks."""
     account: Account | msgspec.UnsetType = msgspec.UNSET

@@ -21,6 +21,10 @@ MAX_CONTROL_LENGTH = 1_024
 """Longest array or map inside a request or reply."""
 MAX_SLOTS = 4
 """Workers at a time; slots are numbered from 0."""
+MAX_INPUTS = 16
+"""Most named inputs of a policy."""
+MAX_INPUT_VALUES = 256
+"""Most values of all named inputs together."""
 MAX_POLICIES = 16
 """Most policies in one gaitd."""
 GUARD_SLOT = 255
@@ -63,8 +67,12 @@ SHM_TRANSPORT = "shm"
 """An endpoint's transport over shared memory: `state` and `command` name the one Unix socket that hands it out."""
 RING_MAGIC = 3_559_939_806_235_025_767
 """A ring's first word: `gaitdrg1`."""
-JOINT_TARGET = "position"
-"""The only thing that a joint can be told to follow today."""
+POSITION_TARGET = "position"
+"""A joint that follows a position."""
+VELOCITY_TARGET = "velocity"
+"""A joint that follows a velocity."""
+TORQUE_TARGET = "torque"
+"""A joint that follows a torque."""
 HEARTBEAT_MS = 1_000
 """Over TCP: a robot that lost its power does not close its connections."""
 CHANNELS = ("state", "command", "guard", "control")
@@ -152,6 +160,9 @@ class CauseKind(Number):
     POSITION_LIMIT = 23
     SLEW_LIMIT = 24
     TORQUE_LIMIT = 25
+    VELOCITY_LIMIT = 26
+    ACCELERATION_LIMIT = 27
+    TORQUE_RATE_LIMIT = 28
     BACKEND_ERROR = 30
 
 
@@ -192,6 +203,9 @@ CAUSE_REASONS: dict[CauseKind, Reason] = {
     CauseKind.POSITION_LIMIT: Reason.LIMIT,
     CauseKind.SLEW_LIMIT: Reason.LIMIT,
     CauseKind.TORQUE_LIMIT: Reason.LIMIT,
+    CauseKind.VELOCITY_LIMIT: Reason.LIMIT,
+    CauseKind.ACCELERATION_LIMIT: Reason.LIMIT,
+    CauseKind.TORQUE_RATE_LIMIT: Reason.LIMIT,
     CauseKind.BACKEND_ERROR: Reason.BACKEND_ERROR,
 }
 """What the guardian gives as its reason."""
@@ -217,6 +231,9 @@ CAUSE_TEXTS: dict[CauseKind, str] = {
     CauseKind.POSITION_LIMIT: "a target exceeds the position limit[: {joint}][ to {number}, the limit is {bound}]",
     CauseKind.SLEW_LIMIT: "a target moves too far in one step[: {joint}][ by {number}, the limit is {bound}]",
     CauseKind.TORQUE_LIMIT: "a target asks for too much torque[: {joint}][ with {number}, the limit is {bound}]",
+    CauseKind.VELOCITY_LIMIT: "a target exceeds the velocity limit[: {joint}][ to {number}, the limit is {bound}]",
+    CauseKind.ACCELERATION_LIMIT: "a velocity target changes too fast[: {joint}][ by {number}, the limit is {bound}]",
+    CauseKind.TORQUE_RATE_LIMIT: "a torque target changes too fast[: {joint}][ by {number}, the limit is {bound}]",
     CauseKind.BACKEND_ERROR: "the inference runtime reported an error",
 }
 """Templates for people; see gaitd.wire.causes."""
@@ -232,6 +249,9 @@ CAUSE_UNITS: dict[CauseKind, str] = {
     CauseKind.POSITION_LIMIT: "rad",
     CauseKind.SLEW_LIMIT: "rad",
     CauseKind.TORQUE_LIMIT: "Nm",
+    CauseKind.VELOCITY_LIMIT: "rad/s",
+    CauseKind.ACCELERATION_LIMIT: "rad/s²",
+    CauseKind.TORQUE_RATE_LIMIT: "Nm/s",
 }
 """Of a cause's number and bound; none for the others."""
 STATE_FIELDS = (

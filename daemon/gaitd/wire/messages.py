@@ -43,7 +43,7 @@ class RobotState:
     joint_torque: Float32Array
     """(n,) Nm."""
     inputs: tuple[Float32Array, ...] = ()
-    """The named inputs of hello's reply, in that order; none today."""
+    """The named inputs of hello's reply, in that order."""
 
 
 @dataclass(slots=True, eq=False)

@@ -52,7 +52,7 @@ class FollowingWorker(Worker):
         self._period_ns = bundle.manifest.period_ns
         self._follower: Follower | None = None
         builder = bundle.pipeline().builder
-        remembers = bool(bundle.manifest.model.recurrent) or builder.has_clock
+        remembers = bundle.manifest.remembers or builder.has_clock
         self._first_states = None if remembers else builder.depth + 1
         """The first of them lacks the last action."""
         self._words["prepared_epoch"] = self._words["unanswered_ns"] = 0

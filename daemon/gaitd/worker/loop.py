@@ -69,6 +69,7 @@ class Worker:
         self._words = memory.words
         self._joint_count = memory.joint_count
         self._observation_dim = bundle.pipeline().builder.dim
+        self._input_sizes = bundle.manifest.input_sizes
         self._limits = AdmissionLimits(max_age_ns=round(period_ns * config.guard.state_max_age_periods))
         self._keep_warm_ns = round(config.daemon.keep_warm_s * 1e9)
         self._warmed_ns = time.monotonic_ns()
@@ -179,7 +180,9 @@ class Worker:
         self._memory.frames.add(frames, 0, 0)
         for frame in frames:
             try:
-                session = decode_either(frame.data, self._observation_dim, self._joint_count).session
+                session = decode_either(
+                    frame.data, self._observation_dim, self._joint_count, self._input_sizes
+                ).session
             except WireError:
                 self._words.row("refused")[CauseKind.MALFORMED] += 1
                 continue

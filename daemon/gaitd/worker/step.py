@@ -27,7 +27,7 @@ from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation, RobotState
 
 Infer = Callable[[Float32Array], Float32Array]
-"""Runs the model: normalized observation (observation_dim,) to raw action. Raises BackendError."""
+"""Runs the models: normalized observation (observation_dim,) to action (action_dim,). Raises BackendError."""
 
 
 class Frame(NamedTuple):
@@ -71,7 +71,7 @@ class Staged:
     seq: int
     """Of the state that it answers."""
     target: Float32Array
-    """(n,) rad, policy's joint order."""
+    """(n,) rad, rad/s or Nm, policy's joint order."""
 
 
 class PolicyStep:
@@ -92,7 +92,7 @@ class PolicyStep:
         ``policy``: its index in hello's list. ``blend_steps``: a change from another policy takes so many.
         """
         self.setup = setup
-        self.is_recurrent = bool(bundle.manifest.model.recurrent)
+        self.is_recurrent = bundle.manifest.remembers
         """The model has a hidden state."""
         self._policy = policy
         self._blend_steps = blend_steps
@@ -106,6 +106,7 @@ class PolicyStep:
         self._stiffness = self._pipeline.mapper.stiffness[self._to_controller]
         self._damping = self._pipeline.mapper.damping[self._to_controller]
         self._zeros = np.zeros(len(self._to_policy), np.float32)
+        self._input_sizes = bundle.manifest.input_sizes
         self._staged: Staged | None = None
 
     def step(self, frames: Sequence[Frame], now_ns: int) -> Outcome:
@@ -286,7 +287,7 @@ class PolicyStep:
         if self.setup.raw:
             message = decode_raw_observation(data, self._pipeline.builder.dim, len(order))
         else:
-            message = decode_state(data, len(order))
+            message = decode_state(data, len(order), self._input_sizes)
             message.joint_torque = message.joint_torque.take(order)
         message.joint_position = message.joint_position.take(order)
         message.joint_velocity = message.joint_velocity.take(order)
@@ -297,6 +298,10 @@ class PolicyStep:
         gains = self._pipeline.fade_gains
         if gains is not None:
             stiffness, damping = gains.stiffness[self._to_controller], gains.damping[self._to_controller]
+        order, position, velocity, torque = self._to_controller, decision.target, self._zeros, self._zeros
+        if not self._pipeline.mapper.only_positions:
+            position, velocity, torque = self._pipeline.mapper.motor_targets(decision.target)
+            velocity, torque = velocity[order], torque[order]
         return JointCommand(
             session=self.setup.session,
             epoch=self.setup.epoch,
@@ -308,10 +313,10 @@ class PolicyStep:
             reason=Reason.NONE,
             cause=NO_CAUSE,
             policy=self._policy,
-            joint_position=decision.target[self._to_controller],
-            joint_velocity=self._zeros,
+            joint_position=position[order],
+            joint_velocity=velocity,
             stiffness=stiffness,
             damping=damping,
-            torque=self._zeros,
+            torque=torque,
             action=decision.action,
         )

@@ -35,7 +35,7 @@ def sample(
     """
     if len(observations) < 2:
         raise InputError(f"golden vectors need at least two observations, there is {len(observations)}")
-    chosen = observations[:rows] if manifest.model.recurrent else arrays.thin(observations, rows)
+    chosen = observations[:rows] if manifest.remembers else arrays.thin(observations, rows)
     pipeline = PolicyPipeline(manifest, stats)
     action = run_rows(backend, np.stack([pipeline.normalize(row).copy() for row in chosen]))
     if not np.isfinite(action).all():
@@ -55,7 +55,7 @@ def from_capture(
     begin = int(np.argmax(capture.reset)) if capture.reset.any() else 0
     part = slice(begin, begin + CAPTURE_STEPS)
     reset, action = capture.reset[part], capture.action[part]
-    if manifest.model.recurrent and not reset[0]:
+    if manifest.remembers and not reset[0]:
         raise InputError(f"{capture.path}: the hidden state is not known: capture from a reset on")
     pipeline = PolicyPipeline(manifest, stats)
     observation = capture.observation[part]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaitd.bundle.read import KNOWN_FILES, MANIFEST, SUFFIX, open_bundle
+from gaitd.bundle.read import KNOWN_FILES, MANIFEST, SUFFIX, is_known, open_bundle
 from gaitd.bundle.untrusted import MAX_BUNDLE_BYTES
 from gaitd.errors import InputError
 from gaitd.system.plain_file import read_plain
@@ -65,9 +65,9 @@ def _take_place(new: Path, target: Path, aside: Path) -> None:
 
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name in KNOWN_FILES:
-            if name in contents:
-                # A fixed date: the same content is the same file.
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), contents[name])
-        for name in contents.keys() - set(KNOWN_FILES):
-            raise InputError(f"{path}: a bundle holds no file named {name!r}")
+        known = [name for name in KNOWN_FILES if name in contents]
+        for name in known + sorted(contents.keys() - set(known)):
+            if not is_known(name):
+                raise InputError(f"{path}: a bundle holds no file named {name!r}")
+            # A fixed date: the same content is the same file.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), contents[name])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,6 +56,8 @@ class Sample:
     """(3,) m/s, base frame; sent only if named in the client's fields."""
     velocity_command: npt.ArrayLike = (0.0, 0.0, 0.0)
     """(3,) forward, left, turn left, in the contract's unit."""
+    inputs: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+    """The contract's named inputs, (length,) each."""
     stamp_ns: int | None = None
     """CLOCK_MONOTONIC when it was sampled; None: now."""
 
@@ -74,13 +76,16 @@ class Client:
         *,
         name: str = "python",
         fields: Sequence[str] = FIELDS,
+        inputs: Sequence[str] = (),
         timeout_s: float = 2.0,
     ) -> None:
         """Open the sockets; gaitd need not run yet.
 
         ``joints``: in the order of every joint array here. ``where``: gaitd's runtime directory, or a route.
         ``name``: shown to people who look at gaitd. ``fields``: those of a sample that are really filled in.
-        ``timeout_s``: of a request. Raises InputError when no socket fits into the directory.
+        ``inputs``: names of the inputs that samples bring along. ``timeout_s``: of a request.
+
+        Raises InputError when no socket fits into the directory.
         """
         self.joints = tuple(joints)
         self.published = 0
@@ -88,6 +93,8 @@ class Client:
         """Received commands that were not taken, by cause."""
         self._sends_linear_velocity = "linear_velocity" in fields
         self._body = {"controller": name, "joints": list(joints), "fields": list(fields), "message": "state"}
+        if inputs:
+            self._body["inputs"] = list(inputs)
         self._connection = Connection(where, timeout_s)
         self._said: dict[str, Any] = {}
         self._contract: Contract | None = None
@@ -169,6 +176,7 @@ class Client:
             joint_position=position,
             joint_velocity=_row("joint_velocity", sample.joint_velocity, n),
             joint_torque=_row("joint_torque", sample.joint_torque, n),
+            inputs=self._inputs(sample),
         )
         state.seq = orders.published(stamp_ns, position)
         self._connection.states.send(encode_state(state))
@@ -216,6 +224,14 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _inputs(self, sample: Sample) -> tuple[Float32Array, ...]:
+        rows = []
+        for declared in self.contract.inputs:
+            if declared.name not in sample.inputs:
+                raise InputError(f"inputs: {declared.name} is missing, which the policy needs")
+            rows.append(_row(f"inputs.{declared.name}", sample.inputs[declared.name], declared.length))
+        return tuple(rows)
 
     def _ready(self) -> Orders:
         if self._orders is None:

@@ -10,8 +10,11 @@ import msgspec
 import numpy as np
 
 from gaitd.errors import GaitdError
-from gaitd.wire.generated import JOINT_TARGET
+from gaitd.policy.brake import Brakes
+from gaitd.wire.generated import POSITION_TARGET, TORQUE_TARGET, VELOCITY_TARGET
 from gaitd.wire.messages import Float32Array
+
+TARGETS = (POSITION_TARGET, VELOCITY_TARGET, TORQUE_TARGET)
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -43,6 +46,17 @@ class VelocityCommand(msgspec.Struct, frozen=True):
     max: list[float]
 
 
+class Input(msgspec.Struct, frozen=True):
+    """A named input that the client sends with each state."""
+
+    name: str
+    length: int
+    """Number of values."""
+    unit: str
+    min: float
+    max: float
+
+
 class _Reply(msgspec.Struct, frozen=True):
     gaitd: str
     policies: list[Policy]
@@ -52,13 +66,15 @@ class _Reply(msgspec.Struct, frozen=True):
     joints: list[str]
     joint_targets: list[str]
     fields: list[str]
-    inputs: list[Any]
+    inputs: list[Input]
     action_dim: int
     velocity_command: VelocityCommand
     default_joint_position: bytes
     stiffness: bytes
     damping: bytes
     fallback_damping: bytes
+    brake_stiffness: bytes = b""
+    brake_torque: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +92,10 @@ class Contract:
     """In the policy's order, which is that of ``action`` in a command."""
     fields: tuple[str, ...]
     """That the policy needs of a state."""
+    joint_targets: tuple[str, ...]
+    """(n,) what each joint follows: position, velocity or torque."""
+    inputs: tuple[Input, ...]
+    """In the order of a state's ``inputs``."""
     action_dim: int
     velocity_command: VelocityCommand
     default_joint_position: Float32Array
@@ -86,6 +106,8 @@ class Contract:
     """(n,) Nm s/rad, the policy's."""
     fallback_damping: Float32Array
     """(n,) Nm s/rad, of DAMPING."""
+    brakes: Brakes
+    """(n,) each, of DAMPING too."""
 
 
 def read_contract(body: Mapping[str, Any], joints: Sequence[str]) -> Contract:
@@ -95,14 +117,13 @@ def read_contract(body: Mapping[str, Any], joints: Sequence[str]) -> Contract:
     except msgspec.ValidationError as error:
         raise GaitdError(f"gaitd's reply to hello: {error}") from None
     for name, target in zip(joints, reply.joint_targets, strict=False):
-        if target != JOINT_TARGET:
+        if target not in TARGETS:
             raise GaitdError(
-                f"joint {name!r} is to follow its {target}; this client knows {JOINT_TARGET} only"
+                f"joint {name!r} is to follow its {target}; this client knows {', '.join(TARGETS)}"
             )
-    if reply.inputs:
-        raise GaitdError("the policy needs named inputs, which this client does not know")
     if not 0 <= reply.policy < len(reply.policies):
         raise GaitdError(f"gaitd's reply to hello: policy {reply.policy} of {len(reply.policies)}")
+    no_brake = bytes(4 * len(joints))
     return Contract(
         gaitd=reply.gaitd,
         policy=reply.policies[reply.policy],
@@ -110,12 +131,18 @@ def read_contract(body: Mapping[str, Any], joints: Sequence[str]) -> Contract:
         times=reply.times,
         joints=tuple(reply.joints),
         fields=tuple(reply.fields),
+        joint_targets=tuple(reply.joint_targets),
+        inputs=tuple(reply.inputs),
         action_dim=reply.action_dim,
         velocity_command=reply.velocity_command,
         default_joint_position=_values(reply.default_joint_position, "default_joint_position", joints),
         stiffness=_values(reply.stiffness, "stiffness", joints),
         damping=_values(reply.damping, "damping", joints),
         fallback_damping=_values(reply.fallback_damping, "fallback_damping", joints),
+        brakes=Brakes(
+            _values(reply.brake_stiffness or no_brake, "brake_stiffness", joints),
+            _values(reply.brake_torque or no_brake, "brake_torque", joints),
+        ),
     )
 
 

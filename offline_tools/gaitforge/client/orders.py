@@ -50,7 +50,7 @@ class Orders:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._joints = len(contract.fallback_damping)
-        self._position = contract.default_joint_position
+        self._position = self._held = contract.default_joint_position
         self._begin(0, 0, 0)
 
     def begin(self, session: int, epoch: int, slot: int) -> None:
@@ -83,6 +83,7 @@ class Orders:
         self._seq += 1
         self._published.append((self._seq, stamp_ns))
         self._position = joint_position
+        self._held = self._contract.brakes.hold(self._held, joint_position)
         return self._seq
 
     def offer(self, command: JointCommand, now_ns: int) -> Refusal | None:
@@ -140,8 +141,10 @@ class Orders:
         command.cause = damping.cause
         if stands:
             contract = self._contract
-            command.joint_position = contract.default_joint_position
-            command.stiffness, command.damping = contract.stiffness, contract.damping
+            braked = contract.brakes.stiffness > 0
+            command.joint_position = np.where(braked, self._held, contract.default_joint_position)
+            command.stiffness = np.where(braked, contract.brakes.stiffness, contract.stiffness)
+            command.damping = np.where(braked, contract.fallback_damping, contract.damping)
         return command
 
     def _limp(self, mode: Mode, reason: Reason) -> JointCommand:
@@ -157,9 +160,9 @@ class Orders:
             reason=reason,
             cause=NO_CAUSE,
             policy=0,
-            joint_position=self._position,
+            joint_position=self._held,
             joint_velocity=zero,
-            stiffness=zero,
+            stiffness=self._contract.brakes.stiffness,
             damping=self._contract.fallback_damping,
             torque=zero,
             action=np.zeros(self._contract.action_dim, np.float32),

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gaitd.bundle.read import decode_manifest, fallback_damping
+from gaitd.bundle.read import check_joints_and_models, decode_manifest
 from gaitd.bundle.untrusted import YAML_FLOAT, YAML_FLOAT_STARTS
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Manifest
@@ -39,8 +39,8 @@ def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
         raise InputError(f"{where}: {error.args[1]!r} has no place in a manifest") from None
     manifest = decode_manifest(data, where)
     try:
+        check_joints_and_models(manifest)
         PolicyPipeline(manifest, None)
-        fallback_damping(manifest)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return manifest

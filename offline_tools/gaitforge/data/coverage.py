@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gaitd.policy.manifest import Float32Array, Manifest
-from gaitd.policy.sources import term_size
+from gaitd.policy.places import find_places
 from gaitforge.common import console
 
 SATURATED = 0.2
@@ -62,23 +62,10 @@ def _late_growth(rows: Float32Array) -> float:
 
 def _terms(manifest: Manifest | None, dim: int) -> list[tuple[str, list[int]]]:
     """Name parts of the observation: the manifest's terms, or all values as one."""
-    if manifest is None:
+    if manifest is None or not manifest.observation.terms:
         return [("all", list(range(dim)))]
-    history = manifest.observation.history
-    sizes = [
-        (
-            term.term,
-            term_size(term.term, len(manifest.joints)),
-            history.length if term.history_length is None else term.history_length,
-        )
-        for term in manifest.observation.terms
-    ]
-    if history.layout == "term_major":
-        starts = np.cumsum([0, *(size * length for _, size, length in sizes)])
-        return [(name, list(range(starts[i], starts[i + 1]))) for i, (name, _, _) in enumerate(sizes)]
-    starts = np.cumsum([0, *(size for _, size, _ in sizes)])
-    frames = [frame * int(starts[-1]) for frame in range(history.length)]
+    of_term = find_places(manifest).term
     return [
-        (name, [frame + value for frame in frames for value in range(starts[i], starts[i + 1])])
-        for i, (name, _, _) in enumerate(sizes)
+        (term.term, np.flatnonzero(of_term == index).tolist())
+        for index, term in enumerate(manifest.observation.terms)
     ]

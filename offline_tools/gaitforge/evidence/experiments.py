@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from gaitd.policy.manifest import Limits, Manifest, PositionLimit
+from gaitd.policy.manifest import Action, Limits, Manifest, PositionLimit
 from gaitforge.evidence.closed_loop import WALKS, Cell, ClosedLoop, Walking
 from gaitforge.evidence.faulty import (
     Repeating,
@@ -155,6 +155,7 @@ DURATION_STEPS = {"once": 1, "for 5 periods": 5, "for ever": 10**9}
 
 def without_limits(manifest: Manifest) -> Manifest:
     """The same policy with nothing held back: no clip, no slew, no torque bound, every position allowed."""
+    assert isinstance(manifest.action, Action)
     return msgspec.structs.replace(
         manifest,
         action=msgspec.structs.replace(manifest.action, clip=None),

@@ -21,8 +21,8 @@ from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.bounds import position_range
 from gaitd.policy.joints import order_from
-from gaitd.policy.limits import position_range
 from gaitd.shared.processes import STANDBY, WORKER
 from gaitd.wire.codec import decode_command
 from gaitd.wire.endpoints import Endpoints

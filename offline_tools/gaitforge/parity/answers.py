@@ -40,7 +40,7 @@ class ModelComparer:
 
     def __init__(self, bundle: Bundle, backend: Backend, reset: np.ndarray, tolerance: float) -> None:
         self._bundle, self._backend, self._tolerance = bundle, backend, tolerance
-        recurrent = bool(bundle.manifest.model.recurrent)
+        recurrent = bundle.manifest.remembers
         # A hidden state is known from the beginning of an episode on.
         self._first = int(np.argmax(reset)) if recurrent and not reset[0] else 0
         self.judged = not recurrent or bool(reset.any())

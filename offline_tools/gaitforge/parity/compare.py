@@ -39,7 +39,7 @@ def compare(bundle: Bundle, capture: Capture, tolerance: float = TOLERANCE) -> C
     observed = compare_observation(manifest, stats, capture, tolerance)
     comparison.parts += observed.parts
     comparison.findings += observed.findings
-    if bundle.has("model.onnx"):
+    if bundle.has_models("onnx"):
         _compare_model(bundle, capture, observed, comparison)
     else:
         comparison.findings.append(Finding("model", Kind.NOT_JUDGED, "the bundle holds no model.onnx"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
-from gaitd.policy.joints import joint_array
+from gaitd.policy.joints import default_position
 from gaitd.policy.manifest import Float32Array, Manifest, Term
 from gaitd.policy.terms import compile_term
 from gaitforge.parity import recognise
@@ -141,7 +141,7 @@ def _order(result: TermResult, manifest: Manifest) -> list[int] | None:
 
 def _pose_moves_along(results: list[TermResult], manifest: Manifest, order: list[int]) -> bool:
     """Whether the subtracted poses belong to the joints' names, not to their places."""
-    pose = joint_array(manifest.default_joint_position_rad, manifest.joints, "default")
+    pose = default_position(manifest)
     by_name = by_place = 0.0
     for result in results:
         for value in result.differing:
@@ -201,7 +201,7 @@ def _pose(
 ) -> None:
     if not found & {Kind.DEFAULT_POSE, Kind.DEFAULT_POSE_MISSING, Kind.DEFAULT_POSE_TWICE}:
         return
-    pose = joint_array(manifest.default_joint_position_rad, manifest.joints, "default").astype(float)
+    pose = default_position(manifest).astype(float)
     subtracted = pose * (term["term"] == "joint_position_relative")
     for value in result.differing:
         if value.made is not None:

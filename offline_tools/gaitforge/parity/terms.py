@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaitd.policy.joints import joint_array
+from gaitd.policy.joints import default_position
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.sources import JOINT_TERMS
 from gaitd.policy.terms import compile_term
@@ -55,9 +55,7 @@ class TermComparer:
         self._manifest, self._signals = manifest, signals
         self._explainer = Explainer(signals, tolerance)
         self._terms = [compile_term(manifest, i, term) for i, term in enumerate(manifest.observation.terms)]
-        self._pose = joint_array(manifest.default_joint_position_rad, manifest.joints, "default").astype(
-            float
-        )
+        self._pose = default_position(manifest).astype(float)
 
     def compare(
         self, term: int, theirs: Float64Array, ours: Float64Array, allowed: Float32Array

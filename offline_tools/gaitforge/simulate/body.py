@@ -12,7 +12,8 @@ import numpy.typing as npt
 from gaitd.bundle.read import fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.joints import joint_array
+from gaitd.policy.bounds import torque_limit
+from gaitd.policy.joints import default_position, some_joints_array
 from gaitd.policy.manifest import Manifest
 from gaitforge.simulate import mjcf, model, stature, terrain
 from gaitforge.simulate.physics import mujoco
@@ -131,7 +132,7 @@ def from_mjcf(path: Path, manifest: Manifest, kind: Kind = "flat") -> Body:
     """
     where = str(path)
     spec = mjcf.read(path)
-    as_it_is = mjcf.check(spec, manifest.joints, where)
+    as_it_is = mjcf.check(spec, manifest.joints, where, manifest.continuous_joints)
     torque = _torque_limits_nm(as_it_is, manifest, where)
     mjcf.take_out_motors(spec)
     mjcf.floor(spec)
@@ -166,9 +167,7 @@ def from_mjcf(path: Path, manifest: Manifest, kind: Kind = "flat") -> Body:
             f"{where}: none of the robot's geoms can touch the floor: it would fall through; set their "
             "contype or conaffinity to 1"
         )
-    standing = joint_array(
-        manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
-    ).astype(np.float64)
+    standing = default_position(manifest).astype(np.float64)
     mapper = ActionMapper(manifest)
     posture = manifest.limits.posture
     return Body(
@@ -183,9 +182,13 @@ def from_mjcf(path: Path, manifest: Manifest, kind: Kind = "flat") -> Body:
         stand_up_damping=mapper.damping.astype(np.float64),
         rest_damping=fallback_damping(manifest).astype(np.float64),
         payload_kg=(0.0, _PAYLOAD_PART * float(compiled.body_mass.sum())),
-        stature=Stature.of(_standing_height_m(compiled, manifest.joints, standing, soles, where)),
-        start_error_rad=joint_array(
-            0.3 if posture is None else posture.max_start_error_rad, manifest.joints, "max_start_error_rad"
+        stature=Stature.of(_standing_height_m(compiled, manifest, standing, soles, where)),
+        start_error_rad=some_joints_array(
+            0.3 if posture is None else posture.max_start_error_rad,
+            manifest.bounded_joints,
+            manifest.joints,
+            "max_start_error_rad",
+            np.inf,
         ).astype(np.float64),
         terrain=kind,
     )
@@ -209,12 +212,9 @@ def _add_motors(spec: mujoco.MjSpec, joints: list[str]) -> None:
 
 
 def _torque_limits_nm(compiled: mujoco.MjModel, manifest: Manifest, where: str) -> Float64Array:
-    limit = manifest.limits.torque
-    count = len(manifest.joints)
-    allowed = (
-        np.full(count, np.inf) if limit is None else joint_array(limit.max_nm, manifest.joints, "max_nm")
-    )
-    limits = np.empty(count)
+    limit = torque_limit(manifest)
+    allowed = np.full(len(manifest.joints), np.inf) if limit is None else limit
+    limits = np.empty(len(manifest.joints))
     for index, name in enumerate(manifest.joints):
         most = mjcf.torque_limit_nm(compiled, compiled.joint(name).id)
         limits[index] = min(np.inf if most is None else most, allowed[index])
@@ -227,14 +227,14 @@ def _torque_limits_nm(compiled: mujoco.MjModel, manifest: Manifest, where: str) 
 
 
 def _standing_height_m(
-    compiled: mujoco.MjModel, joints: list[str], standing: Float64Array, soles: Indices, where: str
+    compiled: mujoco.MjModel, manifest: Manifest, standing: Float64Array, soles: Indices, where: str
 ) -> float:
     """Of the base above the floor in the default pose. Raises InputError when that pose is impossible."""
     data = mujoco.MjData(compiled)
     data.qpos[:7] = (0.0, 0.0, 1e3, 1.0, 0.0, 0.0, 0.0)  # far above the floor
-    for name, angle in zip(joints, standing, strict=True):
+    for name, angle in zip(manifest.joints, standing, strict=True):
         low, high = compiled.joint(name).range
-        if not low <= angle <= high:
+        if not low <= angle <= high and name not in manifest.continuous_joints:
             raise InputError(
                 f"{where}: joint {name!r}: the manifest's default_joint_position_rad is {angle:g}, but its "
                 f"range is {low:g} to {high:g}"

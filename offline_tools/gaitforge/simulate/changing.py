@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitd.bundle.read import Bundle
+from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.fade import Gains
-from gaitd.policy.limits import Decision, TargetBounds
+from gaitd.policy.limits import Decision
 from gaitd.policy.manifest import Float32Array
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.messages import RobotState

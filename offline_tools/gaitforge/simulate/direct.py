@@ -13,12 +13,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from gaitd.backends import open_backend
 from gaitd.backends.base import Backend
-from gaitd.backends.onnx import OnnxBackend
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError
+from gaitd.policy.action import MotorTargets
+from gaitd.policy.brake import Brakes, brakes
 from gaitd.policy.fade import Gains
-from gaitd.policy.joints import check_same_joints, joint_array, order_from
+from gaitd.policy.joints import check_same_joints, default_position, order_from
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.generated import Reason
@@ -57,7 +59,7 @@ class Step:
     """(n,) raw, as the model answered."""
     accepted: bool
     target: Float32Array
-    """(n,) rad, in the policy's joint order; of this step, or the one still held."""
+    """(n,) rad, rad/s or Nm, in the policy's joint order; of this step, or the one still held."""
     reading: RobotReading
     state: RobotState
     """What the policy got, in its joint order."""
@@ -137,13 +139,13 @@ def run_direct(
         if on_tick is not None:
             on_tick(robot)
 
-    standing = joint_array(manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad")
+    standing = default_position(manifest)
     _stand_up(robot, standing[to_robot].astype(np.float64), tick)
     robot.let_go()
     recorder.handover_s = robot.time_s
     steps = round(seconds / _TICK_S) // period_ticks
     rejected, waiting, clamped = 0, 0, dict[str, int]()
-    held, limp = standing, _limp_command(manifest, to_robot)
+    held, limp = standing, _Limp(manifest, to_robot, robot.read())
     for step in range(steps):
         time_s = step * period_ticks * _TICK_S
         command = script.at(time_s)
@@ -160,7 +162,7 @@ def run_direct(
             waiting, held = 0, decision.target
             gains = pipeline.fade_gains or Gains(pipeline.mapper.stiffness, pipeline.mapper.damping)
             pipeline.commit(decision)
-            robot.command = _motor_command(gains, held, to_robot)
+            robot.command = _motor_command(gains, pipeline.mapper.motor_targets(held), to_robot)
             if backend is not None:
                 backend.commit()
         else:
@@ -169,7 +171,7 @@ def run_direct(
             limit_met = decision.cause is not None and decision.cause.reason is Reason.LIMIT
             waiting = PATIENCE_PERIODS if limit_met else waiting + 1
             if waiting >= PATIENCE_PERIODS:
-                robot.command = limp
+                robot.command = limp.command(reading)
         if on_step is not None:
             answer = np.array(action)
             on_step(
@@ -212,11 +214,9 @@ def run_bundle(
     )
 
 
-def onnx_backend(bundle: Bundle) -> OnnxBackend:
-    """Load a bundle's model.onnx. Raises InputError when there is none or it does not fit."""
-    manifest = bundle.manifest
-    dim = bundle.pipeline().builder.dim
-    return OnnxBackend(bundle.read_bytes("model.onnx"), manifest.model, dim, len(manifest.joints))
+def onnx_backend(bundle: Bundle) -> Backend:
+    """Load a bundle's models for the CPU. Raises InputError when there are none or they do not fit."""
+    return open_backend("onnx", bundle)
 
 
 def control_ticks(manifest: Manifest) -> int:
@@ -261,18 +261,23 @@ def _state(reading: RobotReading, seq: int, command: Float32Array, to_policy: np
     )
 
 
-def _limp_command(manifest: Manifest, to_robot: np.ndarray) -> MotorCommand:
-    zero = np.zeros(len(to_robot))
-    damping = fallback_damping(manifest)[to_robot].astype(np.float64)
-    return MotorCommand(stiffness=zero, position=zero, damping=damping, velocity=zero, torque=zero)
+class _Limp:
+    """What the motors get in DAMPING: the bundle's fallback damping, and its brakes."""
+
+    def __init__(self, manifest: Manifest, to_robot: np.ndarray, reading: RobotReading) -> None:
+        """``reading``: where the robot stands at the beginning of the session."""
+        self._damping = fallback_damping(manifest)[to_robot].astype(np.float64)
+        self._brakes = Brakes(*(values[to_robot] for values in brakes(manifest)))
+        self._held = reading.joint_position.astype(np.float32)
+
+    def command(self, reading: RobotReading) -> MotorCommand:
+        """At this reading."""
+        self._held = self._brakes.hold(self._held, reading.joint_position.astype(np.float32))
+        return MotorCommand.hold(self._held, self._brakes.stiffness.astype(np.float64), self._damping)
 
 
-def _motor_command(gains: Gains, target: Float32Array, to_robot: np.ndarray) -> MotorCommand:
-    zero = np.zeros(len(to_robot))
-    return MotorCommand(
-        stiffness=gains.stiffness[to_robot].astype(np.float64),
-        position=target[to_robot].astype(np.float64),
-        damping=gains.damping[to_robot].astype(np.float64),
-        velocity=zero,
-        torque=zero,
+def _motor_command(gains: Gains, targets: MotorTargets, to_robot: np.ndarray) -> MotorCommand:
+    stiffness, damping, position, velocity, torque = (
+        values[to_robot].astype(np.float64) for values in (gains.stiffness, gains.damping, *targets)
     )
+    return MotorCommand(stiffness, position, damping, velocity, torque)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,11 +41,13 @@ def refusals(where: str) -> Iterator[None]:
         raise InputError(f"{where}: MuJoCo refuses it: {words}{hint}") from None
 
 
-def check(spec: mujoco.MjSpec, joints: Sequence[str], where: str) -> mujoco.MjModel:
-    """Compile the file as it is, and hold it against the joints of a policy.
+def check(
+    spec: mujoco.MjSpec, joints: Sequence[str], where: str, continuous: Collection[str] = ()
+) -> mujoco.MjModel:
+    """Compile the file as it is, and hold it against the joints of a policy, some of them ``continuous``.
 
-    Raises InputError, naming the joint: the base cannot move, a joint is not there or cannot follow a
-    position target, or a motor is not the policy's.
+    Raises InputError, naming the joint: the base cannot move, a joint is not there or has a range where
+    the policy's has none, or a motor is not the policy's.
     """
     with refusals(where):
         model = spec.compile()
@@ -58,18 +60,20 @@ def check(spec: mujoco.MjSpec, joints: Sequence[str], where: str) -> mujoco.MjMo
         index = names.index(name)
         if model.jnt_type[index] != _Joint.mjJNT_HINGE:
             raise InputError(f"{where}: joint {name!r} is no hinge: a policy moves nothing else here")
-        if not model.jnt_limited[index]:
+        if not model.jnt_limited[index] and name not in continuous:
             raise InputError(
-                f"{where}: joint {name!r} has no range: a wheel, which a policy of format 1 cannot drive (it "
-                "gives position targets); if it is none, give it a range"
+                f"{where}: joint {name!r} has no range: if it is a wheel, name it under the manifest's "
+                "continuous_joints; if it is none, give it a range"
             )
+        if model.jnt_limited[index] and name in continuous:
+            raise InputError(f"{where}: joint {name!r} has a range, but the manifest calls it continuous")
     for index in driven_joints(model):
         if names[index] not in joints:
             kind = "joint" if model.jnt_limited[index] else "wheel"
             raise InputError(
                 f"{where}: {kind} {names[index]!r} has a motor, but the manifest has no joint of that name: "
-                "a policy of format 1 moves every motor, by position targets; take the motor out of the "
-                "model if the joint hangs free"
+                "name it under joints, and under held_joints if the policy does not move it; take the motor "
+                "out of the model if the joint hangs free"
             )
     return model
 

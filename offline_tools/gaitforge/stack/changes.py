@@ -13,8 +13,8 @@ from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GateError
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.joints import order_from
-from gaitd.policy.limits import TargetBounds
 from gaitforge.simulate.measure import STICK_SPEED, measure
 from gaitforge.simulate.model import JOINTS
 from gaitforge.simulate.trace import Trace

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.limits import TargetBounds
+from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.observation import symmetric_clip
 from gaitd.policy.sources import SOURCES, source_layout
@@ -123,8 +123,8 @@ class Limiter:
         """Targets (n, j) rad, and the actions that they came to, for raw actions and joints (n, j)."""
         bounds, clipped = self._bounds, self.mapper.clip(action)
         asked = self.mapper.target(clipped)
-        centre = position + bounds.velocity_share * velocity
+        centre = bounds.torque.centre(position, velocity)
         target = np.clip(asked, last_target - bounds.slew, last_target + bounds.slew)
-        target = np.clip(target, centre - bounds.torque_reach, centre + bounds.torque_reach)
+        target = np.clip(target, centre - bounds.torque.reach, centre + bounds.torque.reach)
         target = np.clip(target, bounds.low, bounds.high)
         return target, np.where(target != asked, self.mapper.action(target), clipped)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.joints import joint_array, positive_joint_array
+from gaitd.policy.joints import default_position, positive_joint_array
 from gaitd.policy.manifest import Manifest
 from gaitforge.simulate import mjcf as files
 from gaitforge.simulate import terrain
@@ -166,9 +166,7 @@ def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParame
     joints = [model.joint(name).id for name in manifest.joints]
     feet = np.array([model.geom(name).id for name in parameters.feet], np.intp)
     terminals = np.array([model.geom(name).id for name in parameters.terminal], np.intp)
-    default = joint_array(
-        manifest.default_joint_position_rad, manifest.joints, "default_joint_position_rad"
-    ).astype(np.float64)
+    default = default_position(manifest).astype(np.float64)
     data = mujoco.MjData(model)
     data.qpos[:7] = (0, 0, 0, 1, 0, 0, 0)
     data.qpos[model.jnt_qposadr[joints]] = default

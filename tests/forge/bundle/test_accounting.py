@@ -175,10 +175,11 @@ def test_rl_sar_clip_by_joint_becomes_the_range_of_targets(imported: Imported) -
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"wheel_indices": [3]}, "velocity targets (wheels) are not supported"),
+        ({"wheel_indices": [4]}, "wheel_indices: [4]: expected places among the 4 joints"),
+        ({"wheel_indices": [3]}, "right_knee: a stiffness 20.0, but wheels follow a velocity"),
         (
             {"rl_kp": [20.0, 20.0, 20.0, 0.0]},
-            "right_knee: an action scale, but no stiffness; velocity targets",
+            "right_knee: an action scale, but no stiffness, and the file does not say that they are wheels",
         ),
         ({"rl_kp": [0.0] * 4}, "all stiffnesses are 0"),
         ({"rl_kd": [0.5, 0.0, 0.5, 0.5]}, "action.damping_nms_per_rad: joint 'right_hip' is 0"),
@@ -202,11 +203,35 @@ def test_rl_sar_refused(forge: Forge, changes: dict[str, Any], said: str, capsys
 
 
 @pytest.mark.parametrize("kind", ["JointVelocityAction", "NonHolonomicAction"])
-def test_isaac_lab_takes_position_targets_alone(refused: Refused, kind: str) -> None:
+def test_isaac_lab_takes_position_targets_and_wheels_beside_them(refused: Refused, kind: str) -> None:
     document = descriptors()
     document["actions"][0]["full_path"] = f"isaaclab.envs.mdp.actions.joint_actions.{kind}"
-    expected = "velocity targets" if "Velocity" in kind else "expected one action, a JointPositionAction"
-    assert expected in refused(2, "import", "isaaclab", write_descriptors(document))
+    said = refused(2, "import", "isaaclab", write_descriptors(document))
+    assert "expected a JointPositionAction, and for wheels a JointVelocityAction beside it" in said
+
+
+def test_isaac_lab_wheels(forge: Forge) -> None:
+    document = descriptors()
+    legs, wheels = copy.deepcopy(document["actions"][0]), document["actions"][0]
+    names = legs["joint_names"]
+    for entry, some in ((legs, names[:2]), (wheels, names[2:])):
+        entry["joint_names"], entry["clip"] = some, None
+        entry["scale"], entry["offset"] = 0.5, 0.0
+    wheels["full_path"] = wheels["full_path"].replace("Position", "Velocity")
+    document["actions"] = [legs, wheels]
+    robot = document["articulations"]["robot"]
+    for index, name in enumerate(robot["joint_names"]):
+        if name in names[2:]:
+            robot["default_joint_stiffness"][index] = robot["default_joint_pos"][index] = 0.0
+    for entry in document["observations"]["policy"]:
+        entry.pop("joint_pos_offsets", None)
+    assert forge("import", "isaaclab", write_descriptors(document)) == 0
+    manifest = yaml.safe_load(Path("manifest.yaml").read_text())
+    assert manifest["format"] == 2
+    assert manifest["continuous_joints"] == names[2:]
+    assert [group["target"] for group in manifest["action"]] == ["position", "velocity"]
+    assert [group["joints"] for group in manifest["action"]] == [names[:2], names[2:]]
+    assert "stiffness_nm_per_rad" not in manifest["action"][1]
 
 
 def test_isaac_lab_keys(refused: Refused) -> None:
@@ -437,7 +462,7 @@ def test_leapp(imported: Imported) -> None:
                     "element_names": [POLICY],
                 }
             },
-            "Velocity targets (wheels) are not supported",
+            "Velocity targets are not read from such files",
         ),
         ({"kp": {"kind": "kp", "window": 3}}, "--ignore models.walk.outputs[kp].window"),
     ],

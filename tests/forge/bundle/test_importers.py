@@ -363,12 +363,18 @@ def test_isaac_lab_with_gains_inside_the_actuator_model(
     assert "the file's action.stiffness_nm_per_rad: --complete gives another" in printed
 
 
-def test_isaac_lab_with_another_joint_order(refused: Refused) -> None:
+def test_isaac_lab_with_another_joint_order(imported: Callable[..., Any], refused: Refused) -> None:
     document = descriptors()
-    document["observations"]["policy"][3]["joint_names"] = MOTORS
-    assert "joint_pos_rel]: its joints are not the action's" in refused(
-        2, "import", "isaaclab", write_descriptors(document)
-    )
+    term = document["observations"]["policy"][3]
+    term["joint_names"] = MOTORS
+    term.pop("joint_pos_offsets", None)
+    path = write_descriptors(document)
+    manifest, _ = imported("isaaclab", path, **COMMAND)
+    assert manifest["format"] == 2
+    assert [entry.get("joints") for entry in manifest["observation"]["terms"]].count(MOTORS) == 1
+    term["joint_names"] = [*MOTORS[:3], "tail"]
+    said = refused(2, "import", "isaaclab", write_descriptors(document))
+    assert "joint_pos_rel]: some of its joints are not the action's" in said
 
 
 def test_other_files_are_refused(refused: Refused) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 import pytest
 
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitforge.bundle.importers import formats
+from gaitforge.bundle.importers.draft import Source
 from gaitforge.common.manifest import checked_manifest
 from support.deploy import (
     G1_ACTION,
@@ -23,6 +24,7 @@ from support.deploy import (
     by_hand,
     g1_reference,
     go1_reference,
+    rl_sar_go2w,
     unitree_rl_lab,
 )
 from support.states import random_state
@@ -73,10 +75,16 @@ def test_unitree_deploy_yaml(path: Path) -> None:
     compare(*unitree_rl_lab(path), reach=10.0)
 
 
-def test_a_wheeled_policy_is_refused(refused: Callable[..., str]) -> None:
+def test_a_wheeled_policy() -> None:
+    """rl_sar's Go2W: the wheels' positions are shown as 0, and their actions are velocities."""
+    compare(*rl_sar_go2w(), reach=3.0)
+
+
+def test_a_wheeled_policy_says_what_it_still_needs() -> None:
     folder = POLICIES / "go2w"
-    said = refused(2, "import", "rl_sar", folder / "config.yaml", folder / "base.yaml")
-    assert "velocity targets (wheels) are not supported" in said
+    source = Source([folder / "config.yaml", folder / "base.yaml"], None)
+    imported = formats.read("rl_sar", source, {}, "go2w", "manifest")
+    assert {"brake", "limits", "robot", "velocity_command"} <= set(imported.missing)
 
 
 def test_g1_lstm() -> None:

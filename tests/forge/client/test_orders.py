@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gaitd.policy.brake import Brakes
 from gaitd.wire.causes import NO_CAUSE
 from gaitd.wire.codec import encode_command
 from gaitd.wire.generated import GUARD_SLOT, Mode, Reason
@@ -37,12 +38,15 @@ CONTRACT = Contract(
     times=Times(DEADLINE_NS, 500_000_000, 0),
     joints=("a", "b", "c"),
     fields=(),
+    joint_targets=("position",) * 3,
+    inputs=(),
     action_dim=JOINTS,
     velocity_command=VelocityCommand("si", [-1.0] * 3, [1.0] * 3),
     default_joint_position=row(0.5),
     stiffness=row(30.0),
     damping=row(1.0),
     fallback_damping=row(2.5),
+    brakes=Brakes(row(0.0), row(0.0)),
 )
 
 

@@ -160,7 +160,7 @@ SHANK = '<geom type="box" size="0.05 0.05 0.05" pos="0.25 0.15 -0.33" mass="0.1"
             {},
             "shell.stl",
         ),
-        ({"more": WHEEL}, {"joints": [*JOINTS, "wheel"]}, "joint 'wheel' has no range: a wheel"),
+        ({"more": WHEEL}, {"joints": [*JOINTS, "wheel"]}, "joint 'wheel' has no range: if it is a wheel"),
         (
             {},
             {"joints": JOINTS[:-1]},

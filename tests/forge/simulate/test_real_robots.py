@@ -16,6 +16,7 @@ from gaitforge.simulate.direct import DirectRun, run_direct
 from gaitforge.simulate.script import CommandScript
 from gaitforge.verify.verification import replace_model
 from support.deploy import G1_ACTION, G1_DEFAULT, G1_TERMS, GO1_ACTION, GO1_DEFAULT, GO1_TERMS, POLICIES
+from support.wheels import M20_MODEL, M20_POLICY, m20_manifest
 
 ROBOTS = POLICIES.parent / "robots"
 GO1 = [f"{leg}_{joint}_joint" for leg in ("FR", "FL", "RR", "RL") for joint in ("hip", "thigh", "calf")]
@@ -82,6 +83,14 @@ def test_the_g1_walks_with_its_lstm(tmp_path: Path) -> None:
         assert run.measures.displacement_m == pytest.approx(4.58, rel=0.05)
 
 
+@pytest.mark.parametrize(("command", "distance_m"), [((1.0, 0.0), 11.26), ((0.0, 1.0), 9.08)])
+def test_the_m20_drives(command: tuple[float, float], distance_m: float) -> None:
+    manifest = checked_manifest({**m20_manifest(), "model": {}}, "manifest")
+    run = walk(manifest, M20_POLICY, M20_MODEL, command, seed=0)
+    assert run.falls == 0
+    assert run.measures.displacement_m == pytest.approx(distance_m, rel=0.05)
+
+
 def test_the_wheels_of_the_m20_are_refused_by_name() -> None:
     corners = ("fl", "fr", "hl", "hr")
     joints = [f"{leg}_{joint}_joint" for leg in corners for joint in ("hipx", "hipy", "knee")]
@@ -91,5 +100,7 @@ def test_the_wheels_of_the_m20_are_refused_by_name() -> None:
         from_mjcf(ROBOTS / "m20/m20.xml", legs)
     joints = [*joints, *(f"{leg}_wheel_joint" for leg in corners)]
     both = contract(joints, [0.0] * 16, G1_TERMS, action)
-    with pytest.raises(InputError, match="joint 'fl_wheel_joint' has no range: a wheel"):
+    with pytest.raises(
+        InputError, match="joint 'fl_wheel_joint' has no range: if it is a wheel, name it under"
+    ):
         from_mjcf(ROBOTS / "m20/m20.xml", both)

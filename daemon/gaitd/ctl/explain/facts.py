@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gaitd.bundle.read import decode_manifest
+from gaitd.errors import InputError
+from gaitd.policy.action import ActionMapper
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.processes import POLICY_SLOTS, STANDBY, WORKER, WORKERS
@@ -195,13 +198,22 @@ class Facts:
 
     @cached_property
     def tracking_error(self) -> Float64Array:
-        """(steps, n) rad: how far each joint is from the target of the step before."""
+        """(steps, n) rad: how far each joint is from the last step's target; 0 where that is no position."""
         steps = self.steps
         if len(steps) < 2:
             return np.zeros((len(steps), len(self.recording.info.joints)))
         error = np.zeros(steps["target"].shape)
         error[1:] = np.abs(steps["joint_position"][1:] - steps["target"][:-1])
+        error[:, ~self._follows_position] = 0.0
         return error
+
+    @cached_property
+    def _follows_position(self) -> npt.NDArray[np.bool_]:
+        """(n,) of a policy whose manifest cannot be read, all."""
+        try:
+            return ActionMapper(decode_manifest(self.recording.manifest, "the recording")).follow("position")
+        except InputError:
+            return np.ones(len(self.recording.info.joints), np.bool_)
 
     @cached_property
     def held_back(self) -> npt.NDArray[np.bool_]:

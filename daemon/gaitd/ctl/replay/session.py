@@ -17,7 +17,6 @@ from gaitd.policy.admission import AdmissionLimits
 from gaitd.policy.joints import order_from
 from gaitd.policy.limits import Decision
 from gaitd.policy.observation import required_fields
-from gaitd.policy.terms import compile_term
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import RobotState
@@ -40,8 +39,7 @@ class Replayable:
         """values_of_a_record[to_policy] is in the policy's order."""
         self.to_record = order_from(manifest.joints, joints)
         """values_of_the_policy[to_record] is in that of the records."""
-        terms = [compile_term(manifest, index, term) for index, term in enumerate(manifest.observation.terms)]
-        self.depth = max(term.depth for term in terms)
+        self.depth = bundle.pipeline().builder.depth
         """States that it remembers."""
         self.fields = required_fields(manifest)
         """Of a state message."""

@@ -73,7 +73,7 @@ class MemoryFollower:
         self._tally = tally
         self._terms = terms
         self._max_lag = round(MAX_LAG_S / policy.bundle.manifest.control_period_s)
-        self._recurrent = bool(policy.bundle.manifest.model.recurrent)
+        self._recurrent = policy.bundle.manifest.remembers
         self._places = [_newest(worker) for worker in workers]
         self._waiting: dict[int, _Waiting] = {}
         """By when the step began."""

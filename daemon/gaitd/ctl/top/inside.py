@@ -7,15 +7,17 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gaitd.bundle.read import decode_manifest
 from gaitd.errors import GaitdError, ReplacedError
-from gaitd.policy.joints import joint_array
-from gaitd.policy.limits import LIMIT_NAMES, position_range
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.bounds import TargetBounds
+from gaitd.policy.joints import default_position
+from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.policy.manifest import Manifest
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import GuardMemory
@@ -82,6 +84,25 @@ class Inside:
     """Of the worker that the session is with."""
 
 
+class _Policy(NamedTuple):
+    """What is shown of one policy's joints, (n,) each."""
+
+    low: Float32Array
+    high: Float32Array
+    """Of the joint targets."""
+    default: Float32Array
+    """rad"""
+    follow: list[npt.NDArray[np.bool_]]
+    """The joints that follow a position, and those that follow a velocity."""
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> _Policy:
+        mapper = ActionMapper(manifest)
+        bounds = TargetBounds.of(manifest, mapper)
+        follow = [mapper.follow(kind) for kind in ("position", "velocity")]
+        return cls(bounds.low, bounds.high, default_position(manifest), follow)
+
+
 class Memory:
     """The memory of one gaitd, and how far it has been read."""
 
@@ -103,12 +124,7 @@ class Memory:
             raise
         except (OSError, TypeError, ValueError) as error:
             raise GaitdError(f"gaitd's memory cannot be mapped: {error}") from None
-        self._ranges = [position_range(manifest) for manifest in manifests]
-        self._defaults = [
-            joint_array(each.default_joint_position_rad, each.joints, "default_joint_position_rad")
-            for each in manifests
-        ]
-        """Both of each policy, (n,) rad."""
+        self._policies = [_Policy.of(manifest) for manifest in manifests]
         self._headroom = Headroom(manifests, launch.deadline_s)
         self._steps = [0] * len(self._workers)
         self._frames = [0] * len(self._workers)
@@ -124,20 +140,19 @@ class Memory:
             records, self._steps[place] = worker.steps.read_since(self._steps[place])
             recent = records[records["sent_ns"] > max(0, now_ns - HEADROOM_NS)]
             self._headroom.feed(recent, policy_in(slot))
-            self._take_steps(records[records["sent_ns"] != 0])
+            self._take_steps(records[records["sent_ns"] != 0], self._policies[policy_in(slot)])
             frames, self._frames[place] = worker.frames.read_since(self._frames[place])
             if slot == holder:
-                self._take_unanswered(frames, worker.shape.observation_dim, self._defaults[policy])
+                self._take_unanswered(frames, worker.shape.observation_dim, self._policies[policy])
         shown = self._ages.sent_ns > now_ns - WINDOW_NS
         self._ages = Ages(self._ages.sent_ns[shown], self._ages.age_ns[shown])
-        low, high = self._ranges[policy]
         return Inside(
             now_ns=now_ns,
             period_s=self._launch.period_s,
             deadline_s=self._launch.deadline_s,
             joints=self._launch.joints,
-            low=low,
-            high=high,
+            low=self._policies[policy].low,
+            high=self._policies[policy].high,
             pose=self._pose,
             ages=self._ages,
             steps_per_s=float(np.count_nonzero(self._ages.sent_ns > now_ns - _RATE_NS)) / (_RATE_NS / 1e9),
@@ -152,7 +167,7 @@ class Memory:
             worker_pid=words.row("worker_pid")[holder],
         )
 
-    def _take_steps(self, sent: npt.NDArray[Any]) -> None:
+    def _take_steps(self, sent: npt.NDArray[Any], policy: _Policy) -> None:
         if not len(sent):
             return
         sent_ns = sent["sent_ns"].astype(np.int64)
@@ -163,19 +178,22 @@ class Memory:
         newest = sent[-1]
         at_ns = int(newest["receive_ns"])
         if self._pose is None or at_ns >= self._pose.at_ns:
-            self._pose = Pose(at_ns, newest["target"].copy(), newest["joint_position"].copy(), True)
+            measured = [newest[name] for name in ("joint_position", "joint_velocity")]
+            followed = np.select(policy.follow, measured, newest["joint_torque"])
+            self._pose = Pose(at_ns, newest["target"].copy(), followed, True)
 
-    def _take_unanswered(self, frames: npt.NDArray[Any], observation_dim: int, default: Float32Array) -> None:
+    def _take_unanswered(self, frames: npt.NDArray[Any], observation_dim: int, policy: _Policy) -> None:
         """The newest state, where there is no session for it: how far is it from where one may begin?"""
         setup = self._guard.read_session()
         if not len(frames) or frames[-1]["step_ns"] != 0 or setup is None:
             return
         try:
-            state = decode_either(message_of(frames[-1]), observation_dim, len(default))
+            state = decode_either(message_of(frames[-1]), observation_dim, len(policy.default))
         except WireError:
             return
-        measured = state.joint_position[setup.policy_from_controller]
-        self._pose = Pose(int(frames[-1]["received_ns"]), default, measured, False)
+        order = setup.policy_from_controller
+        measured = np.where(policy.follow[0], state.joint_position[order], policy.default)
+        self._pose = Pose(int(frames[-1]["received_ns"]), policy.default, measured, False)
 
 
 def _some(counts: Any) -> dict[str, int]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gaitd.errors import InputError
-from gaitd.policy.manifest import FORMAT
 
 REQUIRED = (
     "robot",
@@ -27,7 +26,12 @@ REQUIRED = (
 )
 """Keys that a manifest needs and that no default can stand for."""
 
-NO_VELOCITY_TARGETS = "velocity targets (wheels) are not supported by the manifest format yet"
+OF_WHEELS = ("brake", "limits.velocity")
+"""What a manifest with continuous joints needs beyond that."""
+
+NO_VELOCITY_TARGETS = (
+    "velocity targets are not read from such files: write the action's groups of format 2 by hand"
+)
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,17 @@ class Draft:
             if not _has(additions, remark.key):
                 raise InputError(f"{remark.text}; or give {remark.key} with --complete")
         notes = [remark.text for remark in self._lost if not _has(additions, remark.key)]
-        manifest = {"format": FORMAT, "name": name, "version": "0.1.0", **self.manifest}
+        manifest = {"format": 1, "name": name, "version": "0.1.0", **self.manifest}
         replaced = [key for key in _merge(manifest, additions, "") if _has(self.manifest, key)]
         return manifest, notes + [f"the file's {key}: --complete gives another" for key in replaced]
 
 
 def missing(manifest: Mapping[str, Any]) -> list[str]:
     """Keys that the manifest still needs; of a missing section only the section."""
-    absent = [key for key in REQUIRED if not _has(manifest, key)]
+    grouped = isinstance(manifest.get("action"), list)
+    wanted = [key for key in REQUIRED if not (grouped and key.startswith("action."))]
+    wanted += OF_WHEELS if manifest.get("continuous_joints") else []
+    absent = [key for key in wanted if not _has(manifest, key)]
     return [key for key in absent if key.rpartition(".")[0] not in absent]
 
 

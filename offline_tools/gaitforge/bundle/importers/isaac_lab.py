@@ -10,7 +10,7 @@ from typing import Any
 
 from gaitd.errors import InputError
 from gaitforge.bundle.importers.accounting import Account, Section
-from gaitforge.bundle.importers.draft import NO_VELOCITY_TARGETS, Draft, Source
+from gaitforge.bundle.importers.draft import Draft, Source
 from gaitforge.bundle.importers.isaac_terms import TERMS, no_such_term
 from gaitforge.bundle.importers.values import (
     Joints,
@@ -24,9 +24,10 @@ from gaitforge.bundle.importers.values import (
     target_clip,
     term,
 )
+from gaitforge.bundle.importers.wheels import drive_wheels
 from gaitforge.common import files
 
-ACTION = "JointPositionAction"
+POSITION, VELOCITY = "JointPositionAction", "JointVelocityAction"
 
 ENTRY = {
     "dtype": "all is float32 here",
@@ -56,8 +57,9 @@ def read(source: Source) -> Draft:
     (path,) = source.paths
     account = Account(str(path), source.ignored)
     top = account.open(files.read_yaml(path, "the file"))
-    action = _action_entry(top)
-    names = action.texts("joint_names")
+    actions = _action_entries(top)
+    names = [name for action in actions for name in action.texts("joint_names")]
+    wheels = [name for action in actions if _kind(action) == VELOCITY for name in action.texts("joint_names")]
     length = len(names)
     robot = _robot(top.section("articulations"), names)
     order = [robot.texts("joint_names").index(name) for name in names]
@@ -67,30 +69,44 @@ def read(source: Source) -> Draft:
         values = each(numbers(robot.take(key), len(order), robot.name(key)), len(order))
         return numbers([values[place] for place in order], length, robot.name(key))
 
+    def of_actions(key: str, rest: float | None) -> Joints:
+        values: list[float] = []
+        for action in actions:
+            own = len(action.texts("joint_names"))
+            given = action.take(key) if rest is None else action.get(key, rest)
+            values += each(numbers(given, own, action.name(key)), own)
+        return numbers(values, length, key)
+
     default = of_joints("default_joint_pos")
-    offset = numbers(action.get("offset", 0.0), length, action.name("offset"))
+    offset = of_actions("offset", 0.0)
     scene = top.section("scene")
-    draft.manifest = {
+    observation = _observation(top.section("observations"), names, default, draft)
+    draft.manifest |= {
         "control_period_s": number(scene.take("dt"), scene.name("dt")),
         "joints": names,
         "default_joint_position_rad": default,
-        "observation": _observation(top.section("observations"), names, default, draft),
+        "observation": observation,
         "action": {
-            "scale": numbers(action.take("scale"), length, action.name("scale")),
+            "scale": of_actions("scale", None),
             "offset": "default_joint_position" if offset == default else offset,
-            **target_clip(action.get("clip"), length, action.name("clip")),
+            **_target_clip(actions, length),
         },
     }
-    gains(draft, of_joints("default_joint_stiffness"), of_joints("default_joint_damping"), str(path))
+    stiffness, damping = of_joints("default_joint_stiffness"), of_joints("default_joint_damping")
+    gains(draft, stiffness, damping, str(path), [names.index(wheel) for wheel in wheels])
     limits = robot.items("default_joint_pos_limits")
     if len(limits) == len(order):
         edges = [pair(limits[place], robot.name("default_joint_pos_limits")) for place in order]
         if all(edge is not None for edge in edges):
             low, high = ([edge[side] for edge in edges if edge is not None] for side in (0, 1))
             draft.manifest["limits"] = {"position": {"min_rad": low, "max_rad": high}}
+    if wheels:
+        where = robot.name("default_joint_stiffness")
+        drive_wheels(draft, wheels, where, limits_are_of_action=False)
     draft.lose("the range of the velocity command: not in the file", "velocity_command")
-    action.skip(ENTRY)
-    action.section("extras").skip(ENTRY)
+    for action in actions:
+        action.skip(ENTRY)
+        action.section("extras").skip(ENTRY)
     robot.skip(ROBOT)
     scene.skip(SCENE)
     for ignored in account.finish():
@@ -98,19 +114,33 @@ def read(source: Source) -> Draft:
     return draft
 
 
-def _action_entry(top: Section) -> Section:
+def _action_entries(top: Section) -> list[Section]:
     top.take("actions")
-    entries = top.entries("actions")
+    entries = list(top.entries("actions"))
+    kinds = [_kind(entry) for entry in entries]
     names = ", ".join(str(entry.get("name")) for entry in entries) or "none"
-    if len(entries) != 1:
-        raise InputError(f"{top.name('actions')}: expected one action, a {ACTION}, got {names}")
-    (entry,) = entries
-    kind = str(entry.get("full_path", "")).rpartition(".")[2]
-    if "Velocity" in kind:
-        raise InputError(f"{top.name('actions')}: {names}: {NO_VELOCITY_TARGETS}")
-    if kind != ACTION:
-        raise InputError(f"{top.name('actions')}: expected one action, a {ACTION}, got {names}")
-    return entry
+    if sorted(kinds) not in ([POSITION], [POSITION, VELOCITY]):
+        raise InputError(
+            f"{top.name('actions')}: expected a {POSITION}, and for wheels a {VELOCITY} beside it, "
+            f"got {names}"
+        )
+    return entries
+
+
+def _kind(entry: Section) -> str:
+    return str(entry.get("full_path", "")).rpartition(".")[2]
+
+
+def _target_clip(actions: list[Section], length: int) -> dict[str, Any]:
+    if len(actions) == 1:
+        return target_clip(actions[0].get("clip"), length, actions[0].name("clip"))
+    for action in actions:
+        if action.get("clip") is not None:
+            raise InputError(
+                f"{action.name('clip')}: {action.get('clip')}: with wheels a clip of targets is to be given "
+                "by hand, for each group of action"
+            )
+    return {}
 
 
 def _robot(articulations: Section, names: list[str]) -> Section:
@@ -134,16 +164,22 @@ def _observation(groups: Section, joints: list[str], default: Joints, draft: Dra
             extras.skip(dict.fromkeys(extras.names(), "refused below"))
             draft.refuse(f"{where}: {no_such_term(name)}", "observation.terms")
             continue
-        if entry.get("joint_names") not in (None, joints):
-            raise InputError(f"{where}: its joints are not the action's, or in another order")
-        _check_offsets(entry, default, len(joints))
+        shown = entry.get("joint_names") or joints
+        if any(joint not in joints for joint in shown):
+            raise InputError(f"{where}: some of its joints are not the action's")
+        rest = each(default, len(joints))
+        _check_offsets(entry, [rest[joints.index(joint)] for joint in shown])
         length = count(overloads.get("history_length", 0), overloads.name("history_length"))
         if length > 1 and not overloads.get("flatten_history_dim", True):
             draft.refuse(f"{where}: a history that is not flattened", "observation.terms")
         overloads.skip({"flatten_history_dim": "there is no history to flatten"})
         scale = numbers(overloads.get("scale", 1.0), None, overloads.name("scale"))
         clip = pair(overloads.get("clip"), overloads.name("clip"))
-        terms.append(term(TERMS[name], scale, clip, where, draft, scale_first=False))
+        made = term(TERMS[name], scale, clip, where, draft, scale_first=False)
+        if shown != joints:
+            made["joints"] = list(shown)
+            draft.manifest["format"] = 2
+        terms.append(made)
         lengths.append(length)
         if extras.get("modifiers"):
             draft.refuse(f"{where}: modifiers {extras.get('modifiers')!r}", "observation.terms")
@@ -153,9 +189,10 @@ def _observation(groups: Section, joints: list[str], default: Joints, draft: Dra
     return histories(terms, lengths, "term_major")
 
 
-def _check_offsets(entry: Section, default: Joints, length: int) -> None:
+def _check_offsets(entry: Section, default: list[float]) -> None:
     """A relative term is relative to the default position, and to the velocity 0. Raises InputError."""
-    for key, expected in (("joint_pos_offsets", default), ("joint_vel_offsets", 0.0)):
+    length = len(default)
+    for key, expected in (("joint_pos_offsets", default), ("joint_vel_offsets", [0.0] * length)):
         given = entry.get(key)
-        if given is not None and numbers(given, length, entry.name(key)) != expected:
+        if given is not None and each(numbers(given, length, entry.name(key)), length) != expected:
             raise InputError(f"{entry.name(key)}: {given}, expected the default ({expected})")

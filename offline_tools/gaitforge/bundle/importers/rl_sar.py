@@ -10,9 +10,10 @@ from typing import Any
 
 from gaitd.errors import InputError
 from gaitforge.bundle.importers.accounting import Account, Section
-from gaitforge.bundle.importers.draft import NO_VELOCITY_TARGETS, Draft, Source
+from gaitforge.bundle.importers.draft import Draft, Source
 from gaitforge.bundle.importers.isaac_terms import no_such_term
 from gaitforge.bundle.importers.values import Joints, count, each, gains, histories, number, numbers, term
+from gaitforge.bundle.importers.wheels import drive_wheels
 from gaitforge.common import files
 
 TERMS = {
@@ -54,8 +55,9 @@ def read(source: Source) -> Draft:
     ]
     if sorted(mapping) != list(range(length)):
         raise InputError(f"{where}: joint_mapping does not name each of the {length} joints once")
-    if top.get("wheel_indices"):
-        raise InputError(f"{top.name('wheel_indices')}: {top.get('wheel_indices')}: {NO_VELOCITY_TARGETS}")
+    wheels = [count(index, top.name("wheel_indices")) for index in top.items("wheel_indices") or ()]
+    if any(wheel >= length for wheel in wheels) or len(set(wheels)) != len(wheels):
+        raise InputError(f"{top.name('wheel_indices')}: {wheels}: expected places among the {length} joints")
 
     def of_joints(key: str) -> Joints:
         return numbers(top.take(key), length, top.name(key))
@@ -63,11 +65,18 @@ def read(source: Source) -> Draft:
     draft.manifest = {
         "joints": [names[index] for index in mapping],
         "default_joint_position_rad": of_joints("default_dof_pos"),
-        "observation": _observation(top, length, draft),
+        "observation": _observation(top, length, wheels, draft),
         "action": {"scale": of_joints("action_scale")},
     }
-    gains(draft, of_joints("rl_kp"), of_joints("rl_kd"), where)
+    gains(draft, of_joints("rl_kp"), of_joints("rl_kd"), where, wheels)
     _clip(top, length, draft)
+    if wheels:
+        drive_wheels(
+            draft,
+            [draft.manifest["joints"][wheel] for wheel in wheels],
+            top.name("rl_kp"),
+            limits_are_of_action=True,
+        )
     if top.get("dt") is not None and top.get("decimation") is not None:
         period_s = number(top.take("dt"), top.name("dt")) * count(top.take("decimation"), "decimation")
         draft.manifest["control_period_s"] = round(period_s, 9)
@@ -92,7 +101,7 @@ def _merged(source: Source) -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
 
 
-def _observation(top: Section, length: int, draft: Draft) -> dict[str, Any]:
+def _observation(top: Section, length: int, wheels: list[int], draft: Draft) -> dict[str, Any]:
     terms, frame = [], 0
     for name in top.texts("observations"):
         if name not in TERMS:
@@ -101,6 +110,8 @@ def _observation(top: Section, length: int, draft: Draft) -> dict[str, Any]:
         kind, key = TERMS[name]
         where = top.name(key or "observations")
         scale = numbers(1.0 if key is None else top.take(key), None, where)
+        if wheels and kind == "joint_position_relative":  # rl_sar shows 0 for how far a wheel has turned
+            scale = [0.0 if index in wheels else one for index, one in enumerate(each(scale, length))]
         terms.append(term(kind, scale, None, where, draft, scale_first=True))
         frame += length if kind in ("last_action", "joint_position_relative", "joint_velocity") else 3
     steps = [

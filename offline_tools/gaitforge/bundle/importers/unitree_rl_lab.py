@@ -71,11 +71,12 @@ def read(source: Source) -> Draft:
         return numbers(value, length, top.name(key))
 
     default = numbers(top.take("default_joint_pos"), length, top.name("default_joint_pos"))
-    draft.manifest = {
+    observation = _observation(top.section("observations"), names, draft)
+    draft.manifest |= {
         "control_period_s": number(top.take("step_dt"), top.name("step_dt")),
         "joints": names,
         "default_joint_position_rad": default,
-        "observation": _observation(top.section("observations"), length, draft),
+        "observation": observation,
         "action": _action(top.section("actions"), length, default),
     }
     gains(draft, of_motors("stiffness"), of_motors("damping"), str(path))
@@ -116,7 +117,7 @@ def _names(source: Source, motors: list[int], motor_count: int, draft: Draft) ->
     )
 
 
-def _observation(section: Section, length: int, draft: Draft) -> dict[str, Any]:
+def _observation(section: Section, names: list[str], draft: Draft) -> dict[str, Any]:
     switches = {name: flag(section.get(name, False), section.name(name)) for name in SWITCHES}
     terms, lengths = [], []
     for name in section.names():
@@ -136,7 +137,10 @@ def _observation(section: Section, length: int, draft: Draft) -> dict[str, Any]:
         parameters.get("command_name")
         if kind == "clock_phase":
             made["period_s"] = number(parameters.take("period"), parameters.name("period"))
-        _check_all(parameters.section("asset_cfg"), length)
+        shown = _shown(parameters.section("asset_cfg"), names)
+        if shown != names:
+            made["joints"] = shown
+            draft.manifest["format"] = 2
         terms.append(made)
         lengths.append(count(entry.get("history_length", 1), f"{where}.history_length"))
     if not terms:
@@ -144,18 +148,22 @@ def _observation(section: Section, length: int, draft: Draft) -> dict[str, Any]:
     return histories(terms, lengths, "frame_major" if switches["use_gym_history"] else "term_major")
 
 
-def _check_all(selection: Section, length: int) -> None:
-    """Raise InputError unless a term is about all joints, in the policy's order."""
+def _shown(selection: Section, names: list[str]) -> list[str]:
+    """The joints that a term is about, in its order. Raises InputError where the file does not say which."""
     if selection.get("name", "robot") != "robot":
         raise InputError(f"{selection.name('name')}: {selection.get('name')!r}, expected robot")
-    if not is_all(selection.get("joint_ids"), length):
+    chosen = selection.get("joint_ids")
+    if isinstance(chosen, slice):
+        chosen = list(range(len(names)))[chosen]
+    places = range(len(names))
+    if chosen is not None and (not isinstance(chosen, list) or any(one not in places for one in chosen)):
         raise InputError(
-            f"{selection.name('joint_ids')}: {selection.get('joint_ids')}: a term of only some joints, or in "
-            "another order, is not supported"
+            f"{selection.name('joint_ids')}: {chosen!r}: expected places among the {len(names)} joints"
         )
     if selection.get("joint_names") not in (None, ".*", [".*"]) and selection.get("joint_ids") is None:
         raise InputError(f"{selection.name('joint_names')}: which joints these are is not in the file")
     selection.skip(SELECTION)
+    return names if chosen is None else [names[one] for one in chosen]
 
 
 def _action(actions: Section, length: int, default: Joints) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gaitd.errors import InputError
-from gaitforge.bundle.importers.draft import NO_VELOCITY_TARGETS, Draft
+from gaitforge.bundle.importers.draft import Draft
 
 Joints = float | list[float]
 """One number for all joints, or a list in the policy's order."""
@@ -141,23 +141,23 @@ def histories(terms: Sequence[dict[str, Any]], lengths: Sequence[int], layout: s
     return observation
 
 
-def gains(draft: Draft, stiffness: Joints, damping: Joints, where: str) -> None:
-    """Put gains into the draft's action; a joint that the action moves needs stiffness."""
+def gains(draft: Draft, stiffness: Joints, damping: Joints, where: str, wheels: Collection[int] = ()) -> None:
+    """Put gains into the draft's action; a joint that the action moves needs stiffness, but for a wheel."""
     action, joints = draft.manifest["action"], draft.manifest["joints"]
     action["stiffness_nm_per_rad"], action["damping_nms_per_rad"] = stiffness, damping
     scales = each(action["scale"], len(joints))
-    wheels = [
-        joint
-        for joint, gain, scale in zip(joints, each(stiffness, len(joints)), scales, strict=True)
-        if gain == 0 and scale != 0
+    places = enumerate(zip(joints, each(stiffness, len(joints)), scales, strict=True))
+    limp = [
+        joint for place, (joint, gain, scale) in places if gain == 0 and scale != 0 and place not in wheels
     ]
-    if len(wheels) == len(joints):
+    if len(limp) == len(joints):
         draft.refuse(
             f"{where}: all stiffnesses are 0, so the gains are elsewhere", "action.stiffness_nm_per_rad"
         )
-    elif wheels:
+    elif limp:
         raise InputError(
-            f"{where}: {', '.join(wheels)}: an action scale, but no stiffness; {NO_VELOCITY_TARGETS}"
+            f"{where}: {', '.join(limp)}: an action scale, but no stiffness, and the file does not say that "
+            "they are wheels: write their group of action with the target velocity by hand"
         )
 
 

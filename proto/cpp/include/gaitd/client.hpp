@@ -50,6 +50,7 @@ struct Config {
     /// The STATE fields that this controller really fills in.
     std::vector<std::string> fields = {"angular_velocity", "orientation",    "linear_acceleration", "velocity_command",
                                        "joint_position",   "joint_velocity", "joint_torque"};
+    std::vector<std::string> inputs;           ///< Named inputs that it fills in (RobotState::inputs), if the policy asks.
     MessageType message = MessageType::State;  ///< What is published: State or RawObservation.
     bool switchable = false;                   ///< Others may change the policy while it walks: `gaitctl switch`.
     bool simulated = false;                    ///< No real robot: `gaitctl rehearse` then needs no person.
@@ -89,7 +90,7 @@ public:
             link_ = std::make_unique<Link>(
                 *context_, route_, config_.transport,
                 control::Introduction{config_.controller, config_.joints, config_.fields, config_.message,
-                                      config_.simulated, config_.switchable},
+                                      config_.simulated, config_.switchable, config_.inputs},
                 config_.request_timeout, config_.renew, account_, pool_);
         } catch (const zmq::error_t& error) {
             throw ConfigError(route_.endpoint(Channel::State) + ": " + error.what());
@@ -204,11 +205,11 @@ public:
     /// Sends one state: one control step. False when it could not be sent; gaitd then sees a gap in the sequence.
     bool publish(const RobotState& state) noexcept {
         adoptSession();
-        return publishSample(stateSize(joints(), sends_linear_velocity_), state.stamp_ns, state.joint_position,
+        return publishSample(stateSize(joints(), sends_linear_velocity_, input_sizes_), state.stamp_ns, state.joint_position,
                              tooTiltedToStand(state.orientation),
                              [&](std::uint64_t seq, void* data, std::size_t size) {
                                  return encodeState(state, latch_.sampleSession(), seq, joints(), sends_linear_velocity_,
-                                                    data, size);
+                                                    data, size, input_sizes_);
                              });
     }
 
@@ -314,13 +315,16 @@ private:
                           contract_.action_dim,
                           contract_.fallback_damping,
                           {contract_.times.stance_ns, contract_.default_joint_position, contract_.stiffness,
-                           contract_.damping}});
+                           contract_.damping},
+                          contract_.brake_stiffness,
+                          contract_.brake_torque});
+        input_sizes_ = contract_.inputSizes();
         configureWatchdog();
     }
 
     void configureWatchdog() noexcept {
         watched_deadline_ns_.store(latch_.deadline_ns());
-        if (watchdog_) watchdog_->setDamping(latch_.fallbackDamping());
+        if (watchdog_) watchdog_->setDamping(latch_.fallbackDamping(), latch_.brakeStiffness());
     }
 
     void adoptRenewal() noexcept {
@@ -367,6 +371,7 @@ private:
     bool publishSample(std::size_t size, std::uint64_t stamp_ns, const JointArray& position, bool tilted,
                        Encode encode) noexcept {
         const std::uint64_t seq = latch_.published(stamp_ns, position, tilted);
+        if (watchdog_) watchdog_->hold(latch_.heldPosition());
         const bool sent =
             !origin_.isAnotherProcess() &&
             path_->publish(pool_, size, [&](void* data, std::size_t room) { return encode(seq, data, room); });
@@ -390,6 +395,7 @@ private:
     const Origin origin_{};
     std::vector<std::string> warnings_;
     Contract contract_;
+    InputSizes input_sizes_;
 
     // In this order: the watchdog ends before the link thread, that before the data path, this before the context.
     std::unique_ptr<zmq::context_t> context_ = std::make_unique<zmq::context_t>();

@@ -90,10 +90,14 @@ public:
         cause.bound = values[1];
     }
 
-    /// The array of a policy's named inputs, which is empty today.
-    void noInputs() noexcept {
+    /// The array of a policy's named inputs.
+    void inputs(float* values, const InputSizes& sizes) noexcept {
         std::size_t count = 0;
-        if (ok() && (!reader_.array(count) || count != 0)) refuse(Refusal::Malformed);
+        if (ok() && (!reader_.array(count) || count != sizes.count)) refuse(Refusal::Malformed);
+        for (std::size_t i = 0; i < sizes.count; ++i) {
+            floats(values, sizes.values[i]);
+            values += sizes.values[i];
+        }
     }
 
     [[nodiscard]] Refusal close() noexcept {
@@ -115,9 +119,11 @@ private:
 }  // namespace detail
 
 /// Bytes of every STATE message with these joints; session, seq and stamp do not change it.
-constexpr std::size_t stateSize(std::size_t joints, bool has_linear_velocity) noexcept {
+constexpr std::size_t stateSize(std::size_t joints, bool has_linear_velocity, const InputSizes& inputs = {}) noexcept {
+    std::size_t inputs_size = inputs.count < 16 ? 1 : 3;
+    for (std::size_t i = 0; i < inputs.count; ++i) inputs_size += wire::floatsSize(inputs.values[i]);
     return detail::kSampleHeaderSize + 3 * wire::floatsSize(3) + wire::floatsSize(4) +
-           wire::floatsSize(has_linear_velocity ? 3 : 0) + 3 * wire::floatsSize(joints) + 1;
+           wire::floatsSize(has_linear_velocity ? 3 : 0) + 3 * wire::floatsSize(joints) + inputs_size;
 }
 
 /// Bytes of every RAW_OBSERVATION message with these dimensions.
@@ -134,7 +140,8 @@ constexpr std::size_t commandSizeBound(std::size_t joints, std::size_t action_di
 
 /// Writes the message; returns its size, or 0 when the buffer is too small.
 inline std::size_t encodeState(const RobotState& state, std::uint64_t session, std::uint64_t seq, std::size_t joints,
-                               bool has_linear_velocity, void* buffer, std::size_t size) {
+                               bool has_linear_velocity, void* buffer, std::size_t size,
+                               const InputSizes& inputs = {}) {
     wire::FixedBuffer out(buffer, size);
     wire::Packer packer(out);
     detail::packSampleHeader(packer, kStateElements, MessageType::State, session, seq, state.stamp_ns);
@@ -146,7 +153,12 @@ inline std::size_t encodeState(const RobotState& state, std::uint64_t session, s
     wire::packJoints(packer, state.joint_position, joints);
     wire::packJoints(packer, state.joint_velocity, joints);
     wire::packJoints(packer, state.joint_torque, joints);
-    packer.pack_array(0);
+    packer.pack_array(static_cast<std::uint32_t>(inputs.count));
+    const float* values = state.inputs.data();
+    for (std::size_t i = 0; i < inputs.count; ++i) {
+        wire::packFloats(packer, values, inputs.values[i]);
+        values += inputs.values[i];
+    }
     return out.used();
 }
 
@@ -193,8 +205,9 @@ inline std::size_t encodeCommand(const CommandMessage& command, std::size_t join
     return out.used();
 }
 
-/// Reads a STATE of `joints` joints. After a refusal the content of `message` means nothing.
-inline Refusal decodeState(const void* data, std::size_t size, std::size_t joints, StateMessage& message) noexcept {
+/// Reads a STATE of `joints` joints and these named inputs. After a refusal the content of `message` means nothing.
+inline Refusal decodeState(const void* data, std::size_t size, std::size_t joints, StateMessage& message,
+                           const InputSizes& inputs = {}) noexcept {
     detail::Decoder decoder(data, size);
     decoder.open(MessageType::State, kStateElements);
     decoder.integer(message.session);
@@ -208,7 +221,7 @@ inline Refusal decodeState(const void* data, std::size_t size, std::size_t joint
     decoder.floats(message.state.joint_position.data(), joints);
     decoder.floats(message.state.joint_velocity.data(), joints);
     decoder.floats(message.state.joint_torque.data(), joints);
-    decoder.noInputs();
+    decoder.inputs(message.state.inputs.data(), inputs);
     return decoder.close();
 }
 

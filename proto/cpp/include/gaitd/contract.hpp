@@ -22,6 +22,8 @@ inline constexpr std::uint64_t kMaxControlDepth = 32;
 inline constexpr std::uint64_t kMaxSlots = 4;
 /// Most named inputs of a policy.
 inline constexpr std::uint64_t kMaxInputs = 16;
+/// Most values of all named inputs together.
+inline constexpr std::uint64_t kMaxInputValues = 256;
 /// Most policies in one gaitd.
 inline constexpr std::uint64_t kMaxPolicies = 16;
 /// The C++ client cuts the detail of a request to damp there.
@@ -56,8 +58,12 @@ inline constexpr const char* kTransport = "zmq";
 inline constexpr const char* kShmTransport = "shm";
 /// A ring's first word: `gaitdrg1`.
 inline constexpr std::uint64_t kRingMagic = 3'559'939'806'235'025'767;
-/// The only thing that a joint can be told to follow today.
-inline constexpr const char* kJointTarget = "position";
+/// A joint that follows a position.
+inline constexpr const char* kPositionTarget = "position";
+/// A joint that follows a velocity.
+inline constexpr const char* kVelocityTarget = "velocity";
+/// A joint that follows a torque.
+inline constexpr const char* kTorqueTarget = "torque";
 /// Over TCP: a robot that lost its power does not close its connections.
 inline constexpr std::uint64_t kHeartbeat_ms = 1'000;
 
@@ -164,6 +170,9 @@ enum class CauseKind : std::uint8_t {
     PositionLimit = 23,
     SlewLimit = 24,
     TorqueLimit = 25,
+    VelocityLimit = 26,
+    AccelerationLimit = 27,
+    TorqueRateLimit = 28,
     BackendError = 30,
 };
 
@@ -190,6 +199,9 @@ constexpr const char* toString(CauseKind value) noexcept {
         case CauseKind::PositionLimit: return "position_limit";
         case CauseKind::SlewLimit: return "slew_limit";
         case CauseKind::TorqueLimit: return "torque_limit";
+        case CauseKind::VelocityLimit: return "velocity_limit";
+        case CauseKind::AccelerationLimit: return "acceleration_limit";
+        case CauseKind::TorqueRateLimit: return "torque_rate_limit";
         case CauseKind::BackendError: return "backend_error";
     }
     return "unknown";
@@ -259,6 +271,9 @@ constexpr const char* text(CauseKind value) noexcept {
         case CauseKind::PositionLimit: return "a target exceeds the position limit";
         case CauseKind::SlewLimit: return "a target moves too far in one step";
         case CauseKind::TorqueLimit: return "a target asks for too much torque";
+        case CauseKind::VelocityLimit: return "a target exceeds the velocity limit";
+        case CauseKind::AccelerationLimit: return "a velocity target changes too fast";
+        case CauseKind::TorqueRateLimit: return "a torque target changes too fast";
         case CauseKind::BackendError: return "the inference runtime reported an error";
     }
     return "an unknown cause";
@@ -288,6 +303,9 @@ constexpr const char* unitOf(CauseKind value) noexcept {
         case CauseKind::PositionLimit: return "rad";
         case CauseKind::SlewLimit: return "rad";
         case CauseKind::TorqueLimit: return "Nm";
+        case CauseKind::VelocityLimit: return "rad/s";
+        case CauseKind::AccelerationLimit: return "rad/s\u00b2";
+        case CauseKind::TorqueRateLimit: return "Nm/s";
         case CauseKind::BackendError: return "";
     }
     return "";

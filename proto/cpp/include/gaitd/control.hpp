@@ -42,6 +42,19 @@ struct Endpoint {
     std::string command;
 };
 
+/// What a joint follows: a command holds 0 for the others.
+enum class JointTarget : std::uint8_t { Position, Velocity, Torque };
+
+/// Values that the controller sends with each state (RobotState::inputs).
+struct Input {
+    std::string name;
+    std::size_t length = 0;  ///< Number of values.
+    std::size_t offset = 0;  ///< Of the first one in RobotState::inputs.
+    std::string unit;        ///< For people.
+    float min = 0.0F;        ///< What lies outside is clipped.
+    float max = 0.0F;
+};
+
 /// What gaitd answers to hello: everything a controller must know before its policy may move a joint.
 /// Joint values are in the controller's order.
 struct Contract {
@@ -52,7 +65,9 @@ struct Contract {
     Times times;
     std::vector<Endpoint> endpoints;      ///< At least one over ZeroMQ.
     std::vector<std::string> joints;      ///< The policy's order.
+    std::vector<JointTarget> joint_targets;  ///< The controller's order.
     std::vector<std::string> fields;      ///< State fields that the policy reads.
+    std::vector<Input> inputs;            ///< Named inputs that the policy reads.
     std::size_t observation_dim = 0;      ///< Length of a raw observation.
     std::size_t action_dim = 0;           ///< Length of a command's action.
     std::string velocity_command_unit;
@@ -62,6 +77,15 @@ struct Contract {
     JointArray stiffness{};               ///< Nm/rad, of the policy
     JointArray damping{};                 ///< Nm s/rad, of the policy
     JointArray fallback_damping{};        ///< Nm s/rad, in damping
+    JointArray brake_stiffness{};         ///< Nm/rad, of wheels in damping; 0: no brake
+    JointArray brake_torque{};            ///< Nm, the most that the brake holds with
+
+    /// As the codec wants them.
+    [[nodiscard]] InputSizes inputSizes() const noexcept {
+        InputSizes sizes;
+        for (const Input& input : inputs) sizes.values[sizes.count++] = input.length;
+        return sizes;
+    }
 
     /// The policy that a session begins with.
     [[nodiscard]] const Policy& firstPolicy() const { return policies.at(policy); }
@@ -77,6 +101,7 @@ struct Introduction {
     MessageType message = MessageType::State;
     bool simulated = false;
     bool switchable = false;
+    std::vector<std::string> inputs;
 };
 
 using BodyPacker = msgpack::packer<msgpack::sbuffer>;
@@ -112,7 +137,12 @@ inline void packAccount(BodyPacker& packer, const AccountEntry& account, bool wa
 inline msgpack::sbuffer hello(std::uint64_t id, const Introduction& introduction, const AccountEntry& account,
                               bool watched) {
     return request(id, "hello", [&](BodyPacker& packer) {
-        packer.pack_map(introduction.switchable ? 6 : 5);  // An earlier gaitd does not know that key.
+        // An earlier gaitd does not know these two keys.
+        packer.pack_map(5 + (introduction.switchable ? 1 : 0) + (introduction.inputs.empty() ? 0 : 1));
+        if (!introduction.inputs.empty()) {
+            packer.pack(std::string("inputs"));
+            packer.pack(introduction.inputs);
+        }
         if (introduction.switchable) {
             packer.pack(std::string("switchable"));
             packer.pack(true);
@@ -171,7 +201,8 @@ struct Reply {
     msgpack::object_handle handle;
 };
 
-inline const msgpack::object& field(const msgpack::object& map, const char* key) {
+/// The value of a key; nullptr without it.
+inline const msgpack::object* optionalField(const msgpack::object& map, const char* key) {
     const msgpack::object* found = nullptr;
     if (map.type == msgpack::type::MAP) {
         for (std::uint32_t i = 0; i < map.via.map.size; ++i) {
@@ -183,6 +214,11 @@ inline const msgpack::object& field(const msgpack::object& map, const char* key)
             }
         }
     }
+    return found;
+}
+
+inline const msgpack::object& field(const msgpack::object& map, const char* key) {
+    const msgpack::object* found = optionalField(map, key);
     if (found == nullptr) throw RefusedError(Reason::Contract, std::string("gaitd's reply has no `") + key + "`");
     return *found;
 }
@@ -313,28 +349,49 @@ inline Times parseTimes(const msgpack::object& body) {
             value<std::uint64_t>(times, "stance_ns")};
 }
 
-/// Refuses what a controller with these joints cannot follow: this client's commands are joint positions.
-inline void checkTargets(const msgpack::object& body, const std::vector<std::string>& joints) {
+/// What the joints follow; refuses what this client does not know.
+inline std::vector<JointTarget> parseTargets(const msgpack::object& body, const std::vector<std::string>& joints) {
     const auto targets = value<std::vector<std::string>>(body, "joint_targets");
     if (targets.size() != joints.size()) {
         throw unusable("`joint_targets` has " + std::to_string(targets.size()) + " entries for " +
                        std::to_string(joints.size()) + " joints");
     }
+    const std::array<std::string, 3> known{kPositionTarget, kVelocityTarget, kTorqueTarget};  // As in JointTarget.
+    std::vector<JointTarget> parsed;
     for (std::size_t i = 0; i < joints.size(); ++i) {
-        if (targets[i] != kJointTarget) {
-            throw unusable("joint " + joints[i] + " is to follow `" + targets[i] + "`; this client knows only `" +
-                           kJointTarget + "`");
+        const auto* const found = std::find(known.begin(), known.end(), targets[i]);
+        if (found == known.end()) {
+            throw unusable("joint " + joints[i] + " is to follow `" + targets[i] + "`; this client knows `" + known[0] +
+                           "`, `" + known[1] + "` and `" + known[2] + "`");
         }
+        parsed.push_back(static_cast<JointTarget>(found - known.begin()));
     }
+    return parsed;
 }
 
-/// Refuses a policy with named inputs: this client sends none.
-inline void checkInputs(const msgpack::object& body) {
-    std::string names;
+/// The named inputs; refuses those that the controller has not said it sends.
+inline std::vector<Input> parseInputs(const msgpack::object& body, const std::vector<std::string>& sent) {
+    std::vector<Input> inputs;
+    std::size_t values = 0;
     for (const msgpack::object& entry : entries(body, "inputs", kMaxInputs)) {
-        names += (names.empty() ? "" : ", ") + value<std::string>(entry, "name");
+        Input input{value<std::string>(entry, "name"), value<std::size_t>(entry, "length"), values,
+                    value<std::string>(entry, "unit"), value<float>(entry, "min"), value<float>(entry, "max")};
+        if (std::find(sent.begin(), sent.end(), input.name) == sent.end()) {
+            throw unusable("the policy needs the input " + input.name + ", which Config::inputs does not name");
+        }
+        if (input.length == 0 || input.length > kMaxInputValues - values) {
+            throw unusable("input " + input.name + " has " + std::to_string(input.length) + " values; all inputs have 1 to " +
+                           std::to_string(kMaxInputValues));
+        }
+        values += input.length;
+        inputs.push_back(std::move(input));
     }
-    if (!names.empty()) throw unusable("the policy needs inputs that this client does not send: " + names);
+    return inputs;
+}
+
+/// Like jointValues, but an earlier gaitd does not have the key: zeros.
+inline JointArray laterJointValues(const msgpack::object& body, const char* key, std::size_t joints) {
+    return optionalField(body, key) != nullptr ? jointValues(body, key, joints) : JointArray{};
 }
 
 inline void checkNumbers(const Contract& contract) {
@@ -357,7 +414,8 @@ inline void checkNumbers(const Contract& contract) {
 }
 
 /// Reads the reply to the hello of a controller with these joints; throws RefusedError when it cannot be worked with.
-inline Contract parseContract(const Reply& reply, const std::vector<std::string>& joints) {
+inline Contract parseContract(const Reply& reply, const std::vector<std::string>& joints,
+                              const std::vector<std::string>& inputs = {}) {
     if (!reply.ok) throw refusal(reply);
     const msgpack::object& body = reply.body;
     const msgpack::object& command = field(body, "velocity_command");
@@ -369,9 +427,9 @@ inline Contract parseContract(const Reply& reply, const std::vector<std::string>
     contract.times = parseTimes(body);
     contract.endpoints = parseEndpoints(body);
     contract.joints = value<std::vector<std::string>>(body, "joints");
-    checkTargets(body, joints);
+    contract.joint_targets = parseTargets(body, joints);
     contract.fields = value<std::vector<std::string>>(body, "fields");
-    checkInputs(body);
+    contract.inputs = parseInputs(body, inputs);
     contract.observation_dim = value<std::size_t>(body, "observation_dim");
     contract.action_dim = value<std::size_t>(body, "action_dim");
     contract.velocity_command_unit = value<std::string>(command, "unit");
@@ -381,6 +439,8 @@ inline Contract parseContract(const Reply& reply, const std::vector<std::string>
     contract.stiffness = jointValues(body, "stiffness", joints.size());
     contract.damping = jointValues(body, "damping", joints.size());
     contract.fallback_damping = jointValues(body, "fallback_damping", joints.size());
+    contract.brake_stiffness = laterJointValues(body, "brake_stiffness", joints.size());
+    contract.brake_torque = laterJointValues(body, "brake_torque", joints.size());
     checkNumbers(contract);
     return contract;
 }

@@ -27,6 +27,8 @@ struct Terms {
     std::size_t action_dim = 0;
     JointArray fallback_damping{};  ///< Nm s/rad, what damping is.
     Stance stance;
+    JointArray brake_stiffness{};  ///< Nm/rad, of wheels wherever there is damping; 0: no brake.
+    JointArray brake_torque{};     ///< Nm, the most that the brake holds with.
 };
 
 /// IDLE -> ACTIVE -> DAMPING of one session after another. DAMPING is left only by begin(): a new session.
@@ -44,6 +46,10 @@ public:
         action_dim_ = terms.action_dim;
         fallback_damping_ = terms.fallback_damping;
         stance_ = terms.stance;
+        brake_stiffness_ = terms.brake_stiffness;
+        for (std::size_t i = 0; i < joints_; ++i) {
+            brake_slip_[i] = terms.brake_stiffness[i] > 0.0F ? terms.brake_torque[i] / terms.brake_stiffness[i] : 0.0F;
+        }
         if (output_.mode != Mode::Active) standDown();
     }
 
@@ -105,7 +111,11 @@ public:
         tilted_ = tilted;
         ++last_published_seq_;
         stamps_[last_published_seq_ % kRemembered] = stamp_ns;
-        measured_position_ = joint_position;
+        for (std::size_t i = 0; i < joints_; ++i) {
+            // A wheel's held position is dragged along by the wheel, like dry friction; others are where they are.
+            held_position_[i] = std::clamp(held_position_[i], joint_position[i] - brake_slip_[i],
+                                           joint_position[i] + brake_slip_[i]);
+        }
         return last_published_seq_;
     }
 
@@ -139,7 +149,7 @@ public:
             if (age(waiting_since_ns_, now_ns) > first_command_ns_) expire();
         }
         if (standing_ != Standing::No) stand(now_ns);
-        if (output_.mode != Mode::Active && standing_ == Standing::No) output_.joint_position = measured_position_;
+        if (output_.mode != Mode::Active) hold();
         return output_;
     }
 
@@ -160,6 +170,9 @@ public:
         return session_ == 0 || (output_.mode == Mode::Damping && standing_ == Standing::No);
     }
     [[nodiscard]] const JointArray& fallbackDamping() const noexcept { return fallback_damping_; }
+    [[nodiscard]] const JointArray& brakeStiffness() const noexcept { return brake_stiffness_; }
+    /// Where the joints are held when they get damping: a braked wheel where it stands, others as measured.
+    [[nodiscard]] const JointArray& heldPosition() const noexcept { return held_position_; }
     /// How long the joints may be left alone; 0 before configure().
     [[nodiscard]] std::uint64_t deadline_ns() const noexcept { return deadline_ns_; }
 
@@ -242,6 +255,17 @@ private:
         output_.damping = stance_.damping;
     }
 
+    /// Where the joints are held: all of them, or in a stance only those with a brake.
+    void hold() noexcept {
+        for (std::size_t i = 0; i < joints_; ++i) {
+            const bool braked = brake_stiffness_[i] > 0.0F;
+            if (standing_ == Standing::No || braked) output_.joint_position[i] = held_position_[i];
+            if (!braked) continue;
+            output_.stiffness[i] = brake_stiffness_[i];
+            output_.damping[i] = fallback_damping_[i];
+        }
+    }
+
     /// Everything in the output that asks something of a joint goes to damping.
     void standDown() noexcept {
         standing_ = Standing::No;
@@ -249,7 +273,7 @@ private:
         output_.seq = 0;
         output_.age_ns = 0;
         output_.joint_velocity.fill(0.0F);
-        output_.stiffness.fill(0.0F);
+        output_.stiffness = brake_stiffness_;
         output_.damping = fallback_damping_;
         output_.torque.fill(0.0F);
         output_.action.fill(0.0F);
@@ -261,7 +285,9 @@ private:
     std::uint64_t first_command_ns_ = kFirstCommand_ns;
     JointArray fallback_damping_{};
     Stance stance_;
-    JointArray measured_position_{};
+    JointArray held_position_{};
+    JointArray brake_stiffness_{};
+    JointArray brake_slip_{};  ///< rad
 
     std::uint64_t session_ = 0;
     std::uint64_t epoch_ = 0;  ///< The newest one taken: the grant's, or an applied command's.

@@ -75,9 +75,7 @@ public:
           account_(account),
           pool_(pool) {
         if (introduction_.message == MessageType::State) {
-            const auto& fields = introduction_.fields;
-            const bool velocity = std::find(fields.begin(), fields.end(), "linear_velocity") != fields.end();
-            message_size_ = stateSize(introduction_.joints.size(), velocity);
+            message_size_ = stateSize(introduction_.joints.size(), sendsLinearVelocity());
             pool_.fill(message_size_);
         }
         constexpr std::uint64_t kLongest = ~std::uint64_t{0};
@@ -388,7 +386,7 @@ private:
             start(Step::HelloAfterSelect);  // Between sessions: what the next one begins with has another contract.
             return sendStep();
         }
-        Contract contract = control::parseContract(reply, introduction_.joints);
+        Contract contract = control::parseContract(reply, introduction_.joints, introduction_.inputs);
         if (step_ == Step::HelloAfterSelect) {
             renew(std::move(contract));
             return finishSelection();
@@ -461,9 +459,16 @@ private:
         endStep();
     }
 
+    [[nodiscard]] bool sendsLinearVelocity() const {
+        const auto& fields = introduction_.fields;
+        return std::find(fields.begin(), fields.end(), "linear_velocity") != fields.end();
+    }
+
     void resizeMessages(const Contract& contract) {
-        if (introduction_.message != MessageType::RawObservation) return;
-        message_size_ = rawObservationSize(introduction_.joints.size(), contract.observation_dim);
+        const std::size_t joints = introduction_.joints.size();
+        message_size_ = introduction_.message == MessageType::RawObservation
+                            ? rawObservationSize(joints, contract.observation_dim)
+                            : stateSize(joints, sendsLinearVelocity(), contract.inputSizes());
         pool_.fill(message_size_);
     }
 

@@ -15,6 +15,12 @@ using Quaternion = std::array<float, 4>;  ///< w, x, y, z
 /// One value per joint in the controller's order; only the first n are used.
 using JointArray = std::array<float, kMaxJoints>;
 
+/// How many values each named input has, in the order of Contract::inputs.
+struct InputSizes {
+    std::array<std::size_t, kMaxInputs> values{};
+    std::size_t count = 0;
+};
+
 /// One sample of the robot: what the controller fills in for Client::publish.
 struct RobotState {
     std::uint64_t stamp_ns = 0;                  ///< CLOCK_MONOTONIC when it was sampled.
@@ -26,6 +32,8 @@ struct RobotState {
     JointArray joint_position{};                 ///< rad
     JointArray joint_velocity{};                 ///< rad/s
     JointArray joint_torque{};                   ///< Nm
+    /// The named inputs of Contract::inputs, one behind the other; each begins at its `offset`.
+    std::array<float, kMaxInputValues> inputs{};
 };
 
 /// A ready-made observation, for controllers that build it themselves.
@@ -81,9 +89,9 @@ struct JointCommand {
     std::uint8_t policy = 0;    ///< Index into Contract::policies; of the last active command.
     std::uint64_t seq = 0;      ///< Sequence number of the state that this answers; 0 unless active.
     std::uint64_t age_ns = 0;   ///< Age of that state's sample; 0 unless active.
-    JointArray joint_position{};  ///< rad; the last published position unless active or in the stance.
+    JointArray joint_position{};  ///< rad; the last published position unless active, in the stance, or braked.
     JointArray joint_velocity{};  ///< rad/s
-    JointArray stiffness{};       ///< Nm/rad; 0 unless active or in the stance.
+    JointArray stiffness{};       ///< Nm/rad; 0 unless active or in the stance; a wheel's brake.
     JointArray damping{};         ///< Nm s/rad
     JointArray torque{};          ///< Nm, feed-forward.
     JointArray action{};          ///< The policy's raw action, policy joint order; 0 unless active.

@@ -40,9 +40,17 @@ public:
         thread_.join();
     }
 
-    /// What damping is: Nm s/rad. From any thread.
-    void setDamping(const JointArray& damping) noexcept {
-        for (std::size_t i = 0; i < joints_; ++i) damping_[i].store(damping[i], std::memory_order_relaxed);
+    /// What damping is: Nm s/rad, and Nm/rad of a wheel's brake. From any thread.
+    void setDamping(const JointArray& damping, const JointArray& brake_stiffness = {}) noexcept {
+        for (std::size_t i = 0; i < joints_; ++i) {
+            damping_[i].store(damping[i], std::memory_order_relaxed);
+            stiffness_[i].store(brake_stiffness[i], std::memory_order_relaxed);
+        }
+    }
+
+    /// Where the brakes hold: rad. From any thread.
+    void hold(const JointArray& position) noexcept {
+        for (std::size_t i = 0; i < joints_; ++i) position_[i].store(position[i], std::memory_order_relaxed);
     }
 
     /// The control thread gives a command that holds until `until_ns` (0: for ever, it asks nothing of the joints).
@@ -100,7 +108,11 @@ private:
         JointCommand command;
         command.mode = Mode::Damping;
         command.reason = Reason::ClientDeadline;
-        for (std::size_t i = 0; i < joints_; ++i) command.damping[i] = damping_[i].load(std::memory_order_relaxed);
+        for (std::size_t i = 0; i < joints_; ++i) {
+            command.damping[i] = damping_[i].load(std::memory_order_relaxed);
+            command.stiffness[i] = stiffness_[i].load(std::memory_order_relaxed);
+            command.joint_position[i] = position_[i].load(std::memory_order_relaxed);
+        }
         return command;
     }
 
@@ -114,6 +126,8 @@ private:
     const std::function<void()> expired_;
     const int priority_;
     std::array<std::atomic<float>, kMaxJoints> damping_{};
+    std::array<std::atomic<float>, kMaxJoints> stiffness_{};
+    std::array<std::atomic<float>, kMaxJoints> position_{};
     std::atomic<std::uint64_t> until_ns_{0};
     std::atomic<bool> stop_{false};
     std::thread thread_;
