@@ -196,8 +196,8 @@ BUGS = [
         answer,
         {
             "            self._memory.steps.stage()\n": "",
-            "                self._note_sent(command)\n": (
-                "                self._memory.steps.stage()\n                self._note_sent(command)\n"
+            "                self._note_sent(command, sent_ns)\n": (
+                "                self._memory.steps.stage()\n                self._note_sent(command, sent_ns)\n"
             ),
         },
         "a command's record is there before it leaves",
