@@ -23,10 +23,11 @@ import numpy as np
 import pytest
 
 from gaitd.ctl.cli import main
+from gaitd.ctl.route import Route
 from gaitd.ctl.top import chart
 from gaitd.ctl.top.frame import draw
 from gaitd.ctl.top.inside import Ages, Inside, Pose
-from gaitd.ctl.top.watch import View
+from gaitd.ctl.top.watch import View, Watch
 from gaitd.system.wait import wait_readable
 from gaitd.wire.generated import Mode, Reason
 from gaitd.wire.messages import JointCommand
@@ -321,7 +322,7 @@ BOARD = {
     "temperature_soc-thermal": 84.2,
     "temperature_bigcore0-thermal": 79.0,
     "resident_bytes": 8.2e7,
-    "preemptions": 123_456.0,
+    "preemptions": 123_456_789.0,
 }
 LIMITS = ("position", "slew", "torque", "joint_velocity", "tilt", "deadline")
 
@@ -348,7 +349,7 @@ def busy_view(joints: int, now_ns: int = 10**12) -> View:
         clamped={"torque": 17},
         worker_pid=1,
     )
-    return View(status=STATUS, inside=inside, machine=BOARD, cooling={"pwm-fan": 0.5})
+    return View(status=STATUS, inside=inside, machine=BOARD, cooling={"pwm-fan": 0.5}, preempted_per_s=123.4)
 
 
 @pytest.mark.parametrize(
@@ -363,6 +364,7 @@ def test_a_frame_fills_the_terminal_and_no_more(rows: int, columns: int, joints:
     for shown in ("humanoid_walk", "ACTIVE", "1 h 06 min", *LIMITS, "300 MHz", "84 °C soc", "50% pwm-fan"):
         assert shown in frame
     assert "max 40.00 ms" in frame
+    assert "preempted 123/s" in frame, "how it is now; since its start, says nothing"
     if joints == 12:
         assert all(f"_{number} " in frame for number in range(joints))
 
@@ -381,6 +383,21 @@ def test_who_has_the_joints_is_marked() -> None:
     frame = "\n".join(line.plain for line in draw(changed, 80, 24))
     assert "▶trot" in frame
     assert "▶worker" not in frame
+
+
+def test_how_often_the_worker_is_preempted_is_a_rate(daemon: Gaitd) -> None:
+    with contextlib.closing(Watch(Route.local(daemon.runtime_dir))) as watch:
+        assert watch.look().preempted_per_s is None
+        rate = watch.look().preempted_per_s
+    assert rate is not None
+    assert rate >= 0.0
+
+
+@pytest.mark.parametrize("text", ["0", "abc", "nan", "61"])
+def test_an_interval_out_of_range_is_named(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["top", "--interval", text])
+    assert f"argument --interval: expected 0.1 to 60 seconds, got '{text}'" in capsys.readouterr().err
 
 
 def test_the_nearest_limit_is_first() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import gaitd as package
 from gaitd.policy.limits import LIMIT_NAMES
-from gaitd.telemetry.metrics import ACTION_CAUSES, STATE_CAUSES
+from gaitd.telemetry.metrics import ACTION_CAUSES, REASONS, STATE_CAUSES
 from gaitd.wire.generated import Mode, Reason
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, ask_metrics, samples, scrape, wait_until
@@ -83,7 +83,7 @@ def test_a_scrape_over_tcp_shows_the_walk(small_bundle_path: Path) -> None:
         for family, label, members in (
             ("gaitd_states_refused_total", "why", STATE_CAUSES),
             ("gaitd_actions_rejected_total", "why", ACTION_CAUSES),
-            ("gaitd_damping_total", "reason", Reason),
+            ("gaitd_damping_total", "reason", REASONS),
         ):
             for member in members:
                 assert f'{family}{{{label}="{member.name.lower()}"}}' in metrics

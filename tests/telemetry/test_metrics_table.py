@@ -119,7 +119,7 @@ def rows_of(registry: LabelledRegistry) -> list[tuple[str, str, str, str]]:
     rows = []
     for family in registry.collect():
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        names = {sample.name for sample in family.samples if not sample.name.endswith("_created")}
+        names = {sample.name for sample in family.samples}
         labels = {label for sample in family.samples for label in sample.labels} - CONSTANT - {"le"}
         assert names, f"{family.name} has no sample on a whole board"
         rows.append((family.name + suffix, family.type, ", ".join(sorted(labels)), family.documentation))
@@ -132,6 +132,18 @@ def test_the_table_is_what_the_endpoint_has(limited_bundle: Bundle, board: Path)
     lines = [f"| `{name}` | {kind} | {labels or '-'} | {text} |" for name, kind, labels, text in sorted(rows)]
     written = [line for line in TABLE.read_text().splitlines() if line.startswith("| `gaitd_")]
     assert written == lines
+
+
+def test_nothing_else_is_on_the_page(limited_bundle: Bundle, board: Path) -> None:
+    with walking(limited_bundle, 30) as tape:
+        page = generate_latest(registry_of(tape, board)).decode()
+    families = set(re.findall(r"^# TYPE (\S+)", page, re.M))
+    described = set(re.findall(r"^\| `(gaitd_\w+)`", TABLE.read_text(), re.M))
+    assert families == described
+    assert 'reason="none"' not in page
+    bounds = set(re.findall(r'[{,]le="([^"]+)"', page))
+    assert "0.018" in bounds
+    assert max(map(len, bounds)) <= 8, "as people write them"
 
 
 def test_every_sample_tells_robot_and_policy(limited_bundle: Bundle, board: Path) -> None:

@@ -574,6 +574,23 @@ def test_telemetry_works_though_nobody_reads_the_log(small_bundle_path: Path, tm
         assert gaitd.status()["telemetry_pid"] == first
 
 
+def test_the_running_gaitd_says_where_its_recordings_are(
+    small_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not what this terminal's own configuration says."""
+    directory = tmp_path / "recordings"
+    with Gaitd(small_bundle_path, config=config(directory)) as daemon:
+        daemon.wait_ready()
+        daemon.metrics()
+        walked(daemon)
+        ctl = ["--runtime-dir", str(daemon.runtime_dir)]
+        assert gaitctl([*ctl, "record"]) == 0
+        written = capsys.readouterr().out.strip()
+        assert Path(written).parent == directory
+        assert gaitctl([*ctl, "explain"]) == 0
+        assert written in capsys.readouterr().out
+
+
 def test_on_request_and_a_bad_disk_leaves_the_walk_alone(small_bundle_path: Path, tmp_path: Path) -> None:
     directory = tmp_path / "recordings"
     directory.write_text("in the way")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitd.ctl import robot
-from gaitd.ctl.client import ControlClient
+from gaitd.ctl.client import ControlClient, read_status
 from gaitd.errors import GateError, InputError
 from gaitd.shared.processes import TELEMETRY
 from gaitd.telemetry.files import RecordingFiles
@@ -34,14 +34,22 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def recordings_of(options: argparse.Namespace) -> RecordingFiles:
-    """This robot's recordings. Raises InputError where there is no recorder."""
-    recorder = robot.read_config(options).recorder
-    if not recorder.wanted:
+    """Of the gaitd that runs, unless a config is named; else of this robot's config.
+
+    Raises InputError where there is no recorder.
+    """
+    status = None if options.config is not None else read_status(options.runtime_dir)
+    if status is not None:
+        directory = status["recordings"]
+    else:
+        recorder = robot.read_config(options).recorder
+        directory = recorder.directory if recorder.wanted else ""
+    if not directory:
         raise InputError(
             "the flight recorder is off: set recorder.directory in gaitd.toml, as in "
             '"/var/lib/gaitd/recordings", and restart gaitd'
         )
-    return RecordingFiles(Path(recorder.directory))
+    return RecordingFiles(Path(directory))
 
 
 def record(runtime_dir: Path, files: RecordingFiles) -> Path:

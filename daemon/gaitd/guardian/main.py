@@ -415,12 +415,14 @@ class Guardian:
             self._fifo_priority = GUARDIAN.priority(config)
 
     def _status(self) -> dict[str, Any]:
+        recorder = self._config.recorder
         return {
             **describe(self._bundle, self._sessions, self._workers),
             "standby_choice": self._standby_choice.text,
             "last_worker": self._last_worker.why,
             "guardian_pid": os.getpid(),
             "telemetry_pid": self._telemetry.pid,
+            "recordings": str(Path(recorder.directory).absolute()) if recorder.wanted else "",
             "missing_realtime": {
                 GUARDIAN.name: self._missing_realtime,
                 **{each.child.name: each.report.realtime for each in self._workers.all},

@@ -219,7 +219,7 @@ class Recorder(_Section, frozen=True, kw_only=True):
     after_s: Annotated[float, msgspec.Meta(ge=0, le=30)] = 3.0
     """How much after the damping is in the file."""
     continuous: bool = False
-    """Write everything all the time, too, as gaitd-shift-NNNNNN.mcap: flash memory wears."""
+    """Write everything all the time, too, as gaitd-NNNNNN-shift.mcap: flash memory wears."""
     continuous_max_mb: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 2000
     """Of those files together; the oldest are removed. An hour at 83 Hz and 12 joints has 350 MB."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,6 +25,7 @@ from gaitd.wire.generated import CauseKind, Mode, Reason
 BUCKETS_OF_PERIOD = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Histogram buckets as multiples of the control period."""
 STATE_CAUSES = [kind for kind in CauseKind if CauseKind.NONE < kind < CauseKind.ACTION_NOT_FINITE]
+REASONS = [reason for reason in Reason if reason is not Reason.NONE]
 ACTION_CAUSES = [kind for kind in CauseKind if kind >= CauseKind.ACTION_NOT_FINITE]
 
 
@@ -32,8 +33,10 @@ class StepHistograms:
     """Fed from the ring of step records."""
 
     def __init__(self, registry: CollectorRegistry, period_s: float) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # seven families that say when gaitd began
+
         def histogram(name: str, text: str) -> Histogram:
-            buckets = [period_s * factor for factor in BUCKETS_OF_PERIOD]
+            buckets = [float(f"{period_s * factor:.6g}") for factor in BUCKETS_OF_PERIOD]
             return Histogram(name, text, buckets=buckets, registry=registry)
 
         self._age = histogram(
@@ -149,8 +152,8 @@ class MemoryCollector(Collector):
             "gaitd_damping",
             "Times damping began.",
             "reason",
-            _names(list(Reason)),
-            guard.row("damping_by_reason"),
+            _names(REASONS),
+            (guard.row("damping_by_reason")[reason] for reason in REASONS),
         )
         yield CounterMetricFamily(
             "gaitd_control_requests", "Requests on the control channel.", value=guard["control_requests"]

@@ -34,9 +34,12 @@ def add_parser(commands: Any) -> None:
 
 
 def _interval(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0.1 <= seconds <= 60.0:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected 0.1 to 60 seconds, got {text!r}")
     return seconds
 
 

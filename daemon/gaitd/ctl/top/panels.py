@@ -179,8 +179,9 @@ def machine(view: View, width: int) -> list[Text]:
         name, share = max(view.cooling.items(), key=lambda each: each[1])
         add("cooling", f"{share:.0%} {name}")
     if "resident_bytes" in values:
-        preempted = values.get("preemptions", 0.0)
-        add("holder", f"{values['resident_bytes'] / 1e6:.0f} MB, preempted {brief(int(preempted))}")
+        rate = view.preempted_per_s
+        preempted = "" if rate is None else f", preempted {brief(round(rate))}/s"
+        add("holder", f"{values['resident_bytes'] / 1e6:.0f} MB{preempted}")
     if len(lines) == 1:
         lines.append(Text(" nothing is known of it", QUIET))
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gaitd.ctl.client import ControlClient
 from gaitd.ctl.route import Route
@@ -33,6 +33,21 @@ class View:
     machine: Mapping[str, float] = field(default_factory=dict)
     """As gaitd.telemetry.machine names it."""
     cooling: Mapping[str, float] = field(default_factory=dict)
+    preempted_per_s: float | None = None
+    """How often the holder of the session loses its core, since the look before; None in the first."""
+
+
+class _Counted(NamedTuple):
+    """The preemptions of a process's whole life, at a moment."""
+
+    pid: int = 0
+    preemptions: float | None = None
+    at_s: float = 0.0
+
+    def rate_since(self, before: _Counted) -> float | None:
+        if self.preemptions is None or before.preemptions is None or self.pid != before.pid:
+            return None
+        return (self.preemptions - before.preemptions) / max(self.at_s - before.at_s, 1e-3)
 
 
 class Watch:
@@ -45,6 +60,7 @@ class Watch:
         self._answered_s = 0.0
         self._memory: Memory | None = None
         self._of_guardian = 0
+        self._counted = _Counted()
 
     def look(self) -> View:
         """Raises UnreachableError only when gaitd has not answered once."""
@@ -61,13 +77,17 @@ class Watch:
         left_out = self._attach()
         inside = None if self._memory is None else self._memory.look(time.monotonic_ns())
         pid = inside.worker_pid if inside is not None else self._status["worker"]["pid"]
+        machine = read_machine(pid)
+        before = self._counted
+        self._counted = now = _Counted(pid, machine.get("preemptions"), time.monotonic())
         return View(
             status=self._status,
             silent_s=silent_s,
             inside=inside,
             left_out=left_out,
-            machine=read_machine(pid),
+            machine=machine,
             cooling=cooling(),
+            preempted_per_s=now.rate_since(before),
         )
 
     def close(self) -> None:
