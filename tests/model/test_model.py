@@ -197,7 +197,8 @@ BUGS = [
         {
             "            self._memory.steps.stage()\n": "",
             "                self._note_sent(command, sent_ns)\n": (
-                "                self._memory.steps.stage()\n                self._note_sent(command, sent_ns)\n"
+                "                self._memory.steps.stage()\n"
+                "                self._note_sent(command, sent_ns)\n"
             ),
         },
         "a command's record is there before it leaves",

@@ -32,8 +32,6 @@ OF_WHEELS = ("brake", "limits.velocity")
 NO_VELOCITY_TARGETS = (
     "velocity targets are not read from such files: write the action's groups of format 2 by hand"
 )
-    "velocity targets are not read from such files: write the action's groups of format 2 by hand"
-)
 
 
 @dataclass(frozen=True)

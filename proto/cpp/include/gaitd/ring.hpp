@@ -37,7 +37,7 @@ struct Head {
 inline constexpr std::size_t kCounterAt = 64;
 inline constexpr std::size_t kRecordsAt = 128;
 inline constexpr std::size_t kRecordHead = 16;  ///< Index, length and checksum.
-inline constexpr std::size_t kMaxRecords = 1024;
+inline constexpr std::size_t kMaxRecords = 2048;
 
 /// Bytes from one record to the next.
 constexpr std::size_t strideOf(std::size_t room) noexcept { return (kRecordHead + room + 63) / 64 * 64; }
