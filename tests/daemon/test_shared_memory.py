@@ -111,15 +111,18 @@ def test_no_state_is_lost_the_first_of_a_session_neither(gaitd: Gaitd, walker: L
 def test_a_backlog_goes_into_the_history_and_the_newest_is_answered(
     gaitd: Gaitd, walker: LaneController
 ) -> None:
-    before = gaitd.status()["counters"]
-    period_ns = walker.contract["period_ns"]
-    now_ns = time.monotonic_ns()
-    states = [walker.next_state(stamp_ns=now_ns - back * period_ns) for back in (2, 1, 0)]
-    for state in states:
-        walker.lane.states.append(encode_state(state))  # nobody is woken until the last one
-    walker.send(replace(walker.next_state(), stamp_ns=now_ns + period_ns))
-    _wait_for_count(gaitd, "received", before["received"] + 4)
-    assert gaitd.status()["counters"]["superseded"] > before["superseded"]
+    before, worker = gaitd.status()["counters"], gaitd.worker_pid()
+    os.kill(worker, signal.SIGSTOP)
+    for _ in range(3):
+        time.sleep(walker.period_s)
+        walker.send(walker.next_state())
+    os.kill(worker, signal.SIGCONT)
+    _wait_for_count(gaitd, "received", before["received"] + 3)
+    time.sleep(walker.period_s)  # the next one must not be early
+    assert any(walker.walk(3))
+    after = gaitd.status()["counters"]
+    assert after["superseded"] == before["superseded"] + 2
+    assert after["missed"] == before["missed"]
 
 
 @pytest.mark.parametrize(
