@@ -290,7 +290,7 @@ def test_what_a_peer_writes_does_nothing_to_the_terminal(
     text = capsys.readouterr().out
     assert all(line.isprintable() for line in text.splitlines())
     assert "damping for 2.0 s, because of operator" in text
-    assert text.count("\n") == 10
+    assert text.count("\n") == 11
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(robot: Robot) -> None:

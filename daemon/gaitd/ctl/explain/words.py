@@ -177,6 +177,32 @@ KINDS: Mapping[str, Kind] = {
         ),
         _LIMIT_THEN,
     ),
+    "velocity_limit": Kind(
+        "limits",
+        Text(
+            "The policy asked joint {joint} for {number:.3g} rad/s; its limit is {bound:.3g} rad/s.",
+            "策略要求关节 {joint} 达到 {number:.3g} rad/s;限值为 {bound:.3g} rad/s。",
+        ),
+        _LIMIT_THEN,
+    ),
+    "acceleration_limit": Kind(
+        "limits",
+        Text(
+            "The policy changed the velocity target of joint {joint} by {number:.3g} rad/s²; the limit is "
+            "{bound:.3g} rad/s².",
+            "策略使关节 {joint} 的速度目标变化 {number:.3g} rad/s²;限值为 {bound:.3g} rad/s²。",
+        ),
+        _LIMIT_THEN,
+    ),
+    "torque_rate_limit": Kind(
+        "limits",
+        Text(
+            "The policy changed the torque target of joint {joint} by {number:.3g} Nm/s; the limit is "
+            "{bound:.3g} Nm/s.",
+            "策略使关节 {joint} 的力矩目标变化 {number:.3g} Nm/s;限值为 {bound:.3g} Nm/s。",
+        ),
+        _LIMIT_THEN,
+    ),
     "tilt": Kind(
         "limits",
         Text(
