@@ -54,6 +54,11 @@ def pack(
         files.existing(path, f"the {name.replace('_', ' ')} file")
     policy = read_policy(sources["onnx"])
     raw = read_manifest(sources["manifest"])
+    if raw.get("models"):
+        raise InputError(
+            f"{sources['manifest']}: models: a bundle of several models is not packed here, only one of "
+            "--onnx (docs/robots.md)"
+        )
     budget = (raw.get("model") or {}).get("npu_memory_kib")
     raw["model"] = msgspec.to_builtins(policy.model) | ({"npu_memory_kib": budget} if budget else {})
     raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, policy, training_commit)}
@@ -137,8 +142,9 @@ def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
             f"{policy.path} takes {policy.observation_dim} values, but the manifest's observation terms "
             f"make {observation}"
         )
-    if policy.action_dim != len(manifest.joints):
-        raise InputError(f"{policy.path} gives {policy.action_dim} actions for {len(manifest.joints)} joints")
+    moved = len(manifest.moved_joints)
+    if policy.action_dim != moved:
+        raise InputError(f"{policy.path} gives {policy.action_dim} actions for {moved} joints")
 
 
 def _golden(

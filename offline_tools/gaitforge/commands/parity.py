@@ -12,6 +12,7 @@ import numpy as np
 from gaitd.bundle.read import open_bundle
 from gaitd.errors import GateError, InputError
 from gaitforge.common import console, files
+from gaitforge.common.manifest import require_format_1
 from gaitforge.parity import report
 from gaitforge.parity.capture import read_capture
 from gaitforge.parity.compare import TOLERANCE, compare
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.tolerance > 0:
         raise InputError(f"--tolerance {args.tolerance}: expected above 0")
     bundle, capture = open_bundle(args.bundle), read_capture(args.capture)
+    require_format_1(bundle.manifest, str(args.bundle), "gaitforge parity")
     comparison = compare(bundle, capture, args.tolerance)
     console.say(report.in_words(comparison, bundle.manifest))
     if args.json is not None:

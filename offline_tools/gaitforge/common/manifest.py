@@ -21,6 +21,15 @@ def load_manifest(path: Path) -> Manifest:
     return checked_manifest(read_manifest(path), str(path))
 
 
+def require_format_1(manifest: Manifest, where: str, tool: str) -> None:
+    """Raise InputError where ``tool`` does not know what that manifest says."""
+    if manifest.format != 1:
+        raise InputError(
+            f"{where}: format: {manifest.format}; {tool} is for format 1: position targets of all joints, "
+            "and an observation in one piece (docs/robots.md)"
+        )
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read a manifest's YAML as it stands, without ``files``. Raises InputError."""
     raw = files.read_yaml(path, "the manifest")

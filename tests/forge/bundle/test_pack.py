@@ -91,6 +91,14 @@ def test_recurrent_policy_gets_one_sequence(forge: Forge) -> None:
         ({"robot": 3}, "robot"),
         ({"speed": 3}, "speed"),
         ({"normalization": {}}, "obs_stats.npz"),
+        (
+            {"format": 2, "models": [{"name": "policy", "file": "model"}]},
+            "models: a bundle of several models",
+        ),
+        (
+            {"format": 2, "held_joints": {"joints": ["FL_HipX_joint"]}},
+            "held_joints",
+        ),
     ],
 )
 def test_manifest_must_fit(refused: Refused, changes: dict[str, Any], named: str) -> None:

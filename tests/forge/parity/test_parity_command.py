@@ -292,3 +292,12 @@ def test_a_difference_from_the_trainer_fails_the_gate(
     (difference,) = json.loads(Path("verify/report.json").read_text())["parity"]["differences"]
     assert difference["kind"] == "default pose missing"
     assert "default pose missing" in refused(3, *pack)
+
+
+def test_a_manifest_of_format_2_is_refused(forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ROBOTS["quadruped"]()
+    manifest = changed(spec, lambda manifest: manifest.update(format=2))
+    write_bundle_of(Path("policy.gaitd"), spec, manifest)
+    write_capture(Path("capture.npz"), spec)
+    assert forge("parity", "policy.gaitd", "capture.npz") == 2
+    assert "policy.gaitd: format: 2; gaitforge parity is for format 1" in capsys.readouterr().err
