@@ -270,7 +270,9 @@ def test_after_a_failover_the_first_policy_is_the_standbys_for_the_session(
     scene.dies(1)
     assert scene.holder() == TROT, "the change is undone, to the worker that it came from"
     scene.walks(TROT)
-    scene.ask("release", session=scene.state.session)
+    scene.dies(TROT)
+    assert scene.state.mode is Mode.DAMPING
+    assert scene.real._status()["policies"][0]["standby"], "of the next session"
     scene.real._workers.by_slot[0].ready = True
     scene.wake()
     assert scene.ask("activate").body["slot"] == 0

@@ -220,7 +220,7 @@ BUGS = [
     Bug(
         "a change of policies falls back to the first slot after a failover",
         failover,
-        {"return STANDBY_SLOT if policy == 0 and state.moved_ns else POLICY": "return POLICY"},
+        {"return STANDBY_SLOT if policy == 0 and has_moved else POLICY": "return POLICY"},
         "a fresh worker in the first slot gets the next session",
         workers="switch",
     ),

@@ -122,7 +122,8 @@ def slot_of(state: GuardState, policy: int) -> int:
 
     Once the standby has taken over, the first policy's is the standby: a fresh worker gets the next session.
     """
-    return STANDBY_SLOT if policy == 0 and state.moved_ns else POLICY_SLOTS[policy]
+    has_moved = state.mode is Mode.ACTIVE and state.moved_ns
+    return STANDBY_SLOT if policy == 0 and has_moved else POLICY_SLOTS[policy]
 
 
 def explain(state: GuardState, slot: int, how: str) -> GuardState:

@@ -48,10 +48,11 @@ def _policies(sessions: Sessions, workers: Workers) -> list[dict[str, Any]]:
             **title,
             "first": index == sessions.first,
             "walks": state.mode is Mode.ACTIVE and index == policy_in(state.slot),
-            "standby": index == 0 and workers.standby is not None and not state.moved_ns,
-            **_worker(workers.by_slot[failover.slot_of(state, index)]),
+            "standby": slot == WORKER_SLOT and workers.standby is not None,
+            **_worker(workers.by_slot[slot]),
         }
         for index, title in enumerate(titles)
+        for slot in [failover.slot_of(state, index)]
     ]
 
 
