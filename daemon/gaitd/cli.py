@@ -123,8 +123,7 @@ def _configured(options: argparse.Namespace) -> Config:
     if options.backend:
         daemon["backend"] = options.backend
     if options.metrics_port is not None:
-        metrics["enabled"] = options.metrics_port != 0
-        metrics["port"] = options.metrics_port or metrics["port"]
+        metrics |= {"enabled": True, "port": options.metrics_port}
     try:
         return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:

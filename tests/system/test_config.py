@@ -134,6 +134,12 @@ def test_every_field_is_explained(section: str, field: str) -> None:
     assert re.search(rf"^# .+\n{field} = ", part, re.MULTILINE), f"{section}.{field} has no comment"
 
 
+def test_there_is_no_endpoint_on_port_0(tmp_path: Path) -> None:
+    """In the file as on the command line."""
+    assert Config().metrics.wanted
+    assert not load_config(write(tmp_path, "[metrics]\nport = 0\n")).metrics.wanted
+
+
 def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
     config = load_config(
         write(
@@ -212,7 +218,7 @@ def test_what_is_written_is_what_holds(tmp_path: Path) -> None:
         ("[realtime]\nworker_priority = 99", r"<= 98 - at `\$\.realtime\.worker_priority`"),
         ("[realtime]\nworker_cpus = [-1]", r">= 0 - at `\$\.realtime\.worker_cpus\[.*\]`"),
         ('[realtime]\nenabled = "yes"', r"Expected `bool`.*`\$\.realtime\.enabled`; found 'yes'"),
-        ("[metrics]\nport = 0", r">= 1 - at `\$\.metrics\.port`; found 0"),
+        ("[metrics]\nport = -1", r">= 0 - at `\$\.metrics\.port`; found -1"),
         ("[metrics]\nport = 65536", r"<= 65535 - at `\$\.metrics\.port`"),
         ('[network]\naddress = "robot.local"', r"'robot.local' is not an IPv4 address - at `\$\.network`"),
         ('[network]\naddress = "10.0.0.1"', r"server_key is empty: there is no TCP without keys; .*keygen"),
@@ -278,7 +284,7 @@ def test_the_command_prints_and_checks(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--metrics-port", "70000"], r"<= 65535 - at `\$\.metrics\.port`"),
         (["--runtime-dir", "/" + "p" * 110], r"a socket's path of 124 bytes, a Unix socket may have 107"),
-        (["--metrics-port", "-1"], r">= 1 - at `\$\.metrics\.port`"),
+        (["--metrics-port", "-1"], r">= 0 - at `\$\.metrics\.port`"),
     ],
 )
 def test_the_command_line_is_held_to_the_same(

@@ -181,7 +181,7 @@ class Guardian:
         now_ns = time.monotonic_ns()
         for worker in self._workers.all:
             self._start(worker.child, now_ns)
-        if config.metrics.enabled or config.recorder.wanted:
+        if config.metrics.wanted or config.recorder.wanted:
             self._start(self._telemetry, now_ns)
         self._become_realtime()
         freeze_garbage()

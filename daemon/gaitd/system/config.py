@@ -187,8 +187,13 @@ class Metrics(_Section, frozen=True, kw_only=True):
     """false: no endpoint."""
     address: Name = "127.0.0.1"
     """An IP address, loopback unless told otherwise; or the path of a Unix socket, without a port."""
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 9468
-    """TCP port."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9468
+    """TCP port; 0: no endpoint."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is an endpoint."""
+        return self.enabled and self.port != 0
 
     def __post_init__(self) -> None:
         """Refuse an address that is none. Raises ValueError."""
@@ -246,7 +251,7 @@ class Config(_Section, frozen=True, kw_only=True):
         metrics, network = self.metrics, self.network
         ports = range(network.port, network.port + len(CHANNELS))
         shared = metrics.address in (network.address, "0.0.0.0", "::")
-        if metrics.enabled and network.address and shared and metrics.port in ports:
+        if metrics.wanted and network.address and shared and metrics.port in ports:
             raise ValueError(
                 f"metrics.port is {metrics.port}, and network.port {network.port} takes {ports[0]} to "
                 f"{ports[-1]} of {network.address}; set metrics.port to another one"

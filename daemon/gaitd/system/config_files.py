@@ -97,7 +97,7 @@ def _found(problem: str, values: dict[str, Any]) -> str:
 def _problem_of_socket(metrics: Metrics) -> str:
     """A socket that an earlier gaitd left is replaced; anything else at its path is somebody's file."""
     socket = Path(metrics.address)
-    wanted = metrics.enabled and metrics.address.startswith("/")
+    wanted = metrics.wanted and metrics.address.startswith("/")
     if wanted and os.path.lexists(socket) and not socket.is_socket():
         return f"metrics.address: {socket} is there and no socket; name a path that is free"
     return ""

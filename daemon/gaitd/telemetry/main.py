@@ -87,7 +87,7 @@ def _run() -> int:
     desk = ShadowDesk(launch, memories.shadow)
     registry.register(ShadowCollector(desk))
     labelled = LabelledRegistry(registry, {"robot": manifest.robot, "policy": manifest.name})
-    turn, served = 0, not launch.metrics.enabled
+    turn, served = 0, not launch.metrics.wanted
     while not done.wait(FEED_S if turn else 0.0):
         if not served and turn % RETRY_TURNS == 0:
             try:
