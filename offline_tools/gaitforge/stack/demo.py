@@ -59,7 +59,9 @@ def run_demo(
     script = output / "script.csv"
     script.write_text(SCRIPT)
     config = output / "gaitd.toml"
-    config.write_text(f'{STANDBY}[daemon]\ntransport = "{transport}"\n')
+    recordings = output.absolute() / "recordings"
+    recorder = f"[recorder]\ndirectory = {json.dumps(str(recordings))}\n"
+    config.write_text(f'{STANDBY}[daemon]\ntransport = "{transport}"\n{recorder}')
     chain = Chain(
         bundle=bundle,
         controller=controller,
@@ -207,6 +209,7 @@ def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -
   fault        {fault["kind"]}: {fault["reason"]}, damping at the controller after {fault["to_damping_ms"]} ms
 
   {output}/summary.json  {output}/walk.png  {output}/command_age.png
+  {output}/recordings: gaitctl explain FILE says why it lay down, gaitforge view FILE films it
 """,
         flush=True,
     )

@@ -60,7 +60,7 @@ class Account:
 
     def led(self, language: Language) -> list[str]:
         """What led to it."""
-        return [fill(OBSERVATIONS[each.kind], language, each.values) for each in self.observations]
+        return [fill(OBSERVATIONS[each.kind], language, _in(language, each)) for each in self.observations]
 
     def history(self, language: Language) -> list[str]:
         """What led to it, or that nothing is known to."""
@@ -85,14 +85,15 @@ class Account:
 
     def as_text(self, language: Language) -> str:
         """For a terminal."""
+        colon = ": " if language == "en" else "："
         return "\n".join(
             [
-                f"{_word('what', language)}: {self.what(language)}",
+                f"{_word('what', language)}{colon}{self.what(language)}",
                 f"  {self.when(language)}",
                 f"  {self.path}",
-                f"{_word('led', language)}:",
+                f"{_word('led', language)}{colon}".rstrip(),
                 *(f"  - {line}" for line in self.history(language)),
-                f"{_word('then', language)}: {self.then(language)}",
+                f"{_word('then', language)}{colon}{self.then(language)}",
             ]
         )
 
@@ -115,6 +116,15 @@ class Account:
             "text": {language: self.what(language) for language in ("en", "zh")},
             "next": {language: self.then(language) for language in ("en", "zh")},
         }
+
+
+def _in(language: Language, observation: Observation) -> Mapping[str, Any]:
+    """Its values; what was refused is told in that language, as its verdict would be."""
+    values = observation.values
+    if language == "en" or observation.kind != "refused":
+        return values
+    what = fill(KINDS[values["cause"]].what, language, {**values, "text": values["detail"]})
+    return {**values, "text": what.rstrip("。")}
 
 
 def fill(text: Text, language: Language, values: Mapping[str, Any]) -> str:

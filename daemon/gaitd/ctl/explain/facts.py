@@ -248,6 +248,12 @@ class Facts:
                 stamps[index] = min(state.stamp_ns, 2**62)
         return stamps
 
+    @property
+    def begins_s(self) -> float:
+        """When the first thing was recorded, of the messages and steps."""
+        starts = [*self.received[:1], *self.begun[:1]]
+        return min(map(float, starts), default=0.0)
+
     def silence_before_s(self) -> float:
         """From the last message of any kind to the damping."""
         earlier = self.received[self.received <= 0]

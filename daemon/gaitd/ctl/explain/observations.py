@@ -59,7 +59,11 @@ def _refused(facts: Facts) -> Iterator[Observation]:
     for kind, count in sorted(facts.count_refused().items(), key=lambda item: -item[1]):
         newest = [event for event in facts.refusals if event.cause.kind is kind][-1]
         text = newest.cause.text(joints) + (f" ({newest.text})" if newest.text else "")
-        yield Observation("refused", {"count": count, "text": text})
+        cause = newest.cause
+        values = {"cause": kind.name.lower(), "number": cause.number, "bound": cause.bound}
+        if cause.joint is not None and cause.joint < len(joints):
+            values["joint"] = joints[cause.joint]
+        yield Observation("refused", {"count": count, "text": text, "detail": newest.text, **values})
 
 
 def _paused(facts: Facts) -> Iterator[Observation]:

@@ -10,6 +10,7 @@ from gaitd.ctl.explain.words import HEADINGS, Text
 
 WIDE, NARROW = 1000, 400
 """Pixels that a drawing is made for: a desk's screen, and a telephone's."""
+_SAYS_SO = 'onchange="document.documentElement.lang=this.id"'
 MINUTE_S, SECONDS_S = 60.0, 2.0
 
 _STYLE = """
@@ -44,14 +45,18 @@ def page_of(account: Account) -> str:
     items = "".join(_both("li", Text(*pair)) for pair in led)
     what = Text(account.what("en"), account.what("zh"))
     source = f"{account.path.name}, {info.bundle}, gaitd {info.gaitd}"
+    begins_s = -account.facts.begins_s
     minute = Text("The last minute", "最后一分钟")
+    if begins_s < MINUTE_S - 1:
+        minute = Text(f"All that was recorded, {begins_s:.0f} s", f"全部记录，{begins_s:.0f} s")
     seconds = Text("The last two seconds", "最后两秒")
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(account.path.name)}: {escape(account.verdict.kind)}</title>
+<title>{escape(account.what("en"))} {escape(account.path.name)}</title>
 <style>{_STYLE}</style></head><body>
-<input type="radio" name="language" id="en" checked><input type="radio" name="language" id="zh">
+<input type="radio" name="language" id="en" checked {_SAYS_SO}>
+<input type="radio" name="language" id="zh" {_SAYS_SO}>
 <div class="switch"><label for="en">English</label><label for="zh">中文</label></div>
 <main>
 {_both("h1", HEADINGS["what"])}
@@ -64,7 +69,7 @@ def page_of(account: Account) -> str:
 {_both("h2", seconds)}
 {_drawings(account, SECONDS_S)}
 {_both("h2", minute)}
-{_drawings(account, MINUTE_S)}
+{_drawings(account, max(SECONDS_S, min(MINUTE_S, begins_s)))}
 </main></body></html>
 """
 

@@ -130,10 +130,10 @@ def _left_out(found: Comparison | Replayed) -> str:
 def _drawing(comparison: Comparison) -> str:
     lanes = [
         Lane(
-            Text(f"{joint}: recorded, computed again, rad", ""),
+            Text(f"{joint}, rad", ""),
             [
-                Curve(comparison.seconds, comparison.recorded[:, place]),
-                Curve(comparison.seconds, comparison.computed[:, place], "#ef6c00"),
+                Curve(comparison.seconds, comparison.recorded[:, place], name="recorded"),
+                Curve(comparison.seconds, comparison.computed[:, place], "#ef6c00", "computed again", True),
             ],
         )
         for place, joint in enumerate(comparison.joints)
