@@ -173,7 +173,10 @@ def test_another_policy_with_another_order_of_joints_is_compared_by_name(
     text = capsys.readouterr().out
     assert "40 steps computed again with small 2.0.0" in text
     assert "above 0.01 rad: step 1," in text
-    assert drawing.read_text().count("<polyline") == 6
+    drawn = drawing.read_text()
+    assert drawn.count("<polyline") == 6
+    assert drawn.count('stroke-dasharray="5 4"') == 3, "the recorded one is seen below the other"
+    assert "recorded</tspan>" in drawn
     found = replayed(tape.recording("request"), open_bundle(bundle))
     np.testing.assert_allclose(found.computed[:, 2], 1.3, atol=0.8)  # the knee is the knee
 

@@ -550,6 +550,21 @@ def test_the_command_prints_words_json_and_a_page(
         assert outside not in content.replace("http://www.w3.org/2000/svg", "")
 
 
+def test_a_drawing_says_what_its_lines_are(small_bundle: Bundle) -> None:
+    with walking(small_bundle, 300) as tape:
+        lose_states(tape)
+        page = page_of(account(tape))
+    assert "The last minute" not in page, "it is no minute"
+    assert "All that was recorded, 4 s" in page
+    assert ">deadline 60<" in page
+    assert ">期限 60<" in page
+    assert page.count(">DAMPING<") == 4, "also where its bar is narrow"
+    for drawing in page.split("<svg ")[1:]:
+        height = float(drawing.split('"')[1].split()[-1])
+        zero_line = drawing.rpartition('y1="10" y2="')[2]
+        assert float(zero_line.partition('"')[0]) < height - 36, "it strikes no number"
+
+
 def test_the_newest_recording_is_the_default(
     small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
