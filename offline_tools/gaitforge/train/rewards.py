@@ -94,6 +94,12 @@ def velocity(motion: Motion) -> Array:
     return np.asarray(np.exp(-_sum_of_squares(error) / motion.tracking_width))
 
 
+@_term("(m/s)^2")
+def velocity_error(motion: Motion) -> Array:
+    """The squared distance from the commanded velocity along the floor; after a kick, where ``velocity`` is flat."""
+    return _sum_of_squares(motion.command[:, :2] - motion.velocity[:, :2])
+
+
 @_term("1")
 def turning(motion: Motion) -> Array:
     """How well it turns as commanded: exp(-error^2 / 0.25 (rad/s)^2), 1 at best."""
