@@ -96,7 +96,7 @@ def velocity(motion: Motion) -> Array:
 
 @_term("(m/s)^2")
 def velocity_error(motion: Motion) -> Array:
-    """The squared distance from the commanded velocity along the floor; after a kick, where ``velocity`` is flat."""
+    """The squared error along the floor: what it still costs where ``velocity`` is nearly 0, after a push."""
     return _sum_of_squares(motion.command[:, :2] - motion.velocity[:, :2])
 
 

@@ -38,6 +38,7 @@ FIRST_FOOT = np.array([[True, False, False, False]] * 2)
 
 CASES = {
     "velocity": ({"command": np.array([[0.3, 0.4, 9.0]] * 2)}, np.exp(-1.0)),
+    "velocity_error": ({"velocity": MOVED}, 5.0),
     "turning": ({"command": np.array([[9.0, 9.0, 0.5]] * 2)}, np.exp(-1.0)),
     "contact": ({"stance": FIRST_FOOT}, 0.25),
     "swing": ({"stance": FIRST_FOOT, "swing_height": np.full((2, 4), 0.07)}, 3 * 0.07),
