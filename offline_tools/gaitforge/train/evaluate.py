@@ -148,6 +148,12 @@ class Evaluation:
             p999_joint_speed_rad_per_s=float(np.quantile(main.speeds, 0.999)),
         )
 
+    def feet(
+        self, policy: Policy, manifest: Manifest, command: tuple[float, float, float]
+    ) -> npt.NDArray[np.bool_]:
+        """Which feet (t, f) of one robot are on the floor under a command, without kicks."""
+        return self._walk(policy, manifest, 1, command=command).contact[:, 0]
+
     def _walk(
         self,
         policy: Policy,

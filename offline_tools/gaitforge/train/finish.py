@@ -14,11 +14,15 @@ from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import console, files
 from gaitforge.model.export import export
 from gaitforge.train.checkpoints import Checkpoint
-from gaitforge.train.evaluate import EPISODES, Evaluation, Result, as_rows, onnx_policy
+from gaitforge.train.evaluate import EPISODES, FULL_M_PER_S, Evaluation, Policy, Result, as_rows, onnx_policy
+from gaitforge.train.picture import save_gait
 from gaitforge.train.worker import Task
 
 ACTIVATION = "elu"
 """Of the networks that are trained here."""
+
+_SHOWN_S = 3.0
+"""The last of an episode, in gait.png."""
 
 
 def export_policy(task: Task, checkpoint: Checkpoint, path: Path) -> bytes:
@@ -30,11 +34,15 @@ def export_policy(task: Task, checkpoint: Checkpoint, path: Path) -> bytes:
 def evaluate(
     task: Task, checkpoint: Checkpoint, output: Path, against: Path | None, episodes: int = EPISODES
 ) -> Result:
-    """Let the policy, and the bundle ``against`` if given, walk the same episodes; write evaluation.json."""
-    model = export_policy(task, checkpoint, output / "policy.onnx")
+    """Let the policy, and the bundle ``against`` if given, walk the same episodes.
+
+    Writes evaluation.json, and gait.png of the policy.
+    """
+    policy = onnx_policy(export_policy(task, checkpoint, output / "policy.onnx"))
     judge = Evaluation(task.config, task.parameters, task.mjcf, task.processes)
     with console.step(f"Walking {episodes} episodes"):
-        results = {task.manifest.name: judge.judge(onnx_policy(model), task.manifest, episodes)}
+        results = {task.manifest.name: judge.judge(policy, task.manifest, episodes)}
+        _draw(task, judge, policy, output / "gait.png")
     if against is not None:
         bundle = open_bundle(against)
         with console.step(f"The same with {against}"):
@@ -44,6 +52,19 @@ def evaluate(
     text = json.dumps({name: asdict(result) for name, result in results.items()}, indent=1) + "\n"
     files.write_text(output / "evaluation.json", text)
     return results[task.manifest.name]
+
+
+def _draw(task: Task, judge: Evaluation, policy: Policy, path: Path) -> None:
+    period_s = task.manifest.control_period_s
+    shown = round(_SHOWN_S / period_s)
+    commands = {
+        f"asked for {FULL_M_PER_S} m/s": (FULL_M_PER_S, 0.0, 0.0),
+        "asked to stand": (0.0, 0.0, 0.0),
+    }
+    contacts = {
+        title: judge.feet(policy, task.manifest, command)[-shown:] for title, command in commands.items()
+    }
+    save_gait(contacts, task.parameters.feet, period_s, path)
 
 
 def check_walks(result: Result) -> None:
