@@ -230,7 +230,8 @@ class Environment:
         memory, robot = self.memory, self.robot
         rotation, joint_velocity = self._qpos[:, 3:7], self._qvel[:, robot.velocity]
         acceleration = (joint_velocity - memory.joint_velocity) / self.period_s
-        memory.joint_velocity = joint_velocity
+        # Copied: a restored array lies by rows, this one by columns; sums would differ in their last digit.
+        memory.joint_velocity[:] = joint_velocity
         stance, swing = self.feet.plan(self.observer.phase, np.all(memory.command == 0.0, axis=1))
         return Motion(
             command=memory.command,
