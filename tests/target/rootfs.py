@@ -34,6 +34,7 @@ WHEELS = [
     "ruamel.yaml",
     "setuptools<81",
     "structlog",
+    "zstandard",
 ]
 PURE = ["sdnotify"]
 """Published as source only."""
