@@ -47,9 +47,11 @@ class ObservationBuilder:
         ]
         self._gather, self._offset, self._scale = compiled.gather, compiled.offset, compiled.scale
         self._low, self._high = compiled.low, compiled.high
+        self._clips_terms = bool(np.isfinite((self._low, self._high)).any())
         self._frames = np.zeros((compiled.depth, len(self._gather)), np.float32)
         self._stack = compiled.stack
         self._clip = symmetric_clip(observation.clip, "observation.clip")
+        self._clips = math.isfinite(self._clip)
         self.frame_dim = len(self._gather)
         """Length of one frame: one value of each term."""
         self.dim = len(self._stack) if observation.raw_size is None else observation.raw_size
@@ -83,12 +85,14 @@ class ObservationBuilder:
             sources[place] = derive(state, self._phase_per_step * self._step)
         if self._declares:
             self._declared.write(sources, velocity_command, state.inputs, self._step)
-        frames[1:] = frames[:-1]
+        if self.depth > 1:
+            frames[1:] = frames[:-1]
         frame = frames[0]
         sources.take(self._gather, out=frame, mode="clip")
         np.subtract(frame, self._offset, out=frame)
         np.multiply(frame, self._scale, out=frame)
-        np.minimum(np.maximum(frame, self._low, out=frame), self._high, out=frame)
+        if self._clips_terms:
+            np.minimum(np.maximum(frame, self._low, out=frame), self._high, out=frame)
         if self._step == 0 and self._fills_any:
             if self._fills_all:
                 frames[1:] = frame
@@ -100,7 +104,8 @@ class ObservationBuilder:
         """The observation (dim,) before normalization; overwritten by the next call."""
         vector = self._vector
         self._frames.take(self._stack, out=vector, mode="clip")
-        np.minimum(np.maximum(vector, -self._clip, out=vector), self._clip, out=vector)
+        if self._clips:
+            np.minimum(np.maximum(vector, -self._clip, out=vector), self._clip, out=vector)
         return vector
 
 

@@ -103,6 +103,8 @@ class PolicyStep:
         self._admission.start(setup.session)
         self._to_policy = setup.policy_from_controller
         self._to_controller = np.argsort(setup.policy_from_controller)
+        self._reorders = bool((np.diff(self._to_policy) != 1).any())
+        """The controller has the joints in another order."""
         self._stiffness = self._pipeline.mapper.stiffness[self._to_controller]
         self._damping = self._pipeline.mapper.damping[self._to_controller]
         self._zeros = np.zeros(len(self._to_policy), np.float32)
@@ -288,9 +290,11 @@ class PolicyStep:
             message = decode_raw_observation(data, self._pipeline.builder.dim, len(order))
         else:
             message = decode_state(data, len(order), self._input_sizes)
-            message.joint_torque = message.joint_torque.take(order)
-        message.joint_position = message.joint_position.take(order)
-        message.joint_velocity = message.joint_velocity.take(order)
+            if self._reorders:
+                message.joint_torque = message.joint_torque.take(order)
+        if self._reorders:
+            message.joint_position = message.joint_position.take(order)
+            message.joint_velocity = message.joint_velocity.take(order)
         return message
 
     def _command(self, state: RobotState | RawObservation, decision: Decision) -> JointCommand:
