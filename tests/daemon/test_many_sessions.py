@@ -21,9 +21,9 @@ SESSIONS = int(os.environ.get("GAITD_SESSIONS", "100"))
 WARM = 40
 """Sessions before the first sample: what is made once is made by then."""
 MARKS = {WARM, 100, 1000, SESSIONS}
-GROWTH_KB = {"guardian": 512, "worker": 512, "telemetry": 2048}
+GROWTH_KB = {"guardian": 512, "worker": 512, "telemetry": 4096}
 """Memory of its own that a process may take in the second half of the sessions, however many there are.
-Telemetry's recordings grow with the steps in the ring until that is full."""
+Telemetry's recordings grow with the steps in the ring until that is full, after a minute of walking."""
 PERIOD_S = 0.005
 
 
