@@ -19,16 +19,20 @@ from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.verify.verification import replace_model
 from support.bundles import npz
 from support.chain import Walk, build_client, walk
-from support.deploy import G1_ACTION, G1_DEFAULT, G1_TERMS, GO1_ACTION, GO1_DEFAULT, GO1_TERMS, POLICIES
+from support.deploy import (
+    G1,
+    G1_ACTION,
+    G1_DEFAULT,
+    G1_TERMS,
+    GO1,
+    GO1_ACTION,
+    GO1_DEFAULT,
+    GO1_TERMS,
+    POLICIES,
+    ROBOTS,
+    legs,
+)
 from support.wheels import M20_MODEL, M20_POLICY, m20_manifest
-
-ROBOTS = POLICIES.parent / "robots"
-GO1 = [f"{leg}_{joint}_joint" for leg in ("FR", "FL", "RR", "RL") for joint in ("hip", "thigh", "calf")]
-G1 = [
-    f"{side}_{joint}_joint"
-    for side in ("left", "right")
-    for joint in ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
-]
 
 pytestmark = [
     pytest.mark.thorough,
@@ -60,23 +64,6 @@ def pack(path: Path, manifest: dict[str, Any], policy: PolicyOnnx) -> Path:
     }
     files = {"model.onnx": policy.content, "golden.npz": npz(observation=seen, action=np.array(answers))}
     return write_bundle(path, {**manifest, "model": model}, files)
-
-
-def legs(name: str, joints: list[str], default: list[float], terms: list[Any], action: Any) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "name": name,
-        "version": "1.0.0",
-        "robot": name,
-        "control_period_s": 0.02,
-        "joints": joints,
-        "default_joint_position_rad": default,
-        "observation": {"terms": terms},
-        "velocity_command": {"unit": "si", "min": [-1.0, -0.5, -1.0], "max": [1.0, 0.5, 1.0]},
-        "action": action,
-        "fallback_damping_nms_per_rad": 2.0,
-        "limits": {"position": {"min_rad": -4.6, "max_rad": 4.6}},
-    }
 
 
 def assert_walked(found: Walk, distance_m: float, lowest_m: float) -> None:

@@ -184,7 +184,9 @@ BUGS = [
         "a withheld command moves the last action",
         answer,
         {
-            "                step.commit(outcome)\n": "",
+            "            self._note_sent(command, sent_ns)\n            step.commit(outcome)\n": (
+                "            self._note_sent(command, sent_ns)\n"
+            ),
             "            self._memory.steps.stage()\n": (
                 "            self._memory.steps.stage()\n            step.commit(outcome)\n"
             ),
@@ -196,9 +198,8 @@ BUGS = [
         answer,
         {
             "            self._memory.steps.stage()\n": "",
-            "                self._note_sent(command, sent_ns)\n": (
-                "                self._memory.steps.stage()\n"
-                "                self._note_sent(command, sent_ns)\n"
+            "            self._note_sent(command, sent_ns)\n": (
+                "            self._memory.steps.stage()\n            self._note_sent(command, sent_ns)\n"
             ),
         },
         "a command's record is there before it leaves",

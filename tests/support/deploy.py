@@ -233,3 +233,30 @@ def unitree_rl_lab(path: Path) -> tuple[dict[str, Any], Reference]:
     assert imported.missing == []
     assert imported.manifest["joints"] == [names[motor] for motor in document["joint_ids_map"]]
     return imported.manifest, deploy_reference(document)
+
+
+ROBOTS = POLICIES.parent / "robots"
+GO1 = [f"{leg}_{joint}_joint" for leg in ("FR", "FL", "RR", "RL") for joint in ("hip", "thigh", "calf")]
+G1 = [
+    f"{side}_{joint}_joint"
+    for side in ("left", "right")
+    for joint in ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
+]
+
+
+def legs(name: str, joints: list[str], default: list[float], terms: list[Any], action: Any) -> dict[str, Any]:
+    """The contract of a legged robot that one of these policies walks, without ``model`` and ``files``."""
+    return {
+        "format": 1,
+        "name": name,
+        "version": "1.0.0",
+        "robot": name,
+        "control_period_s": 0.02,
+        "joints": joints,
+        "default_joint_position_rad": default,
+        "observation": {"terms": terms},
+        "velocity_command": {"unit": "si", "min": [-1.0, -0.5, -1.0], "max": [1.0, 0.5, 1.0]},
+        "action": action,
+        "fallback_damping_nms_per_rad": 2.0,
+        "limits": {"position": {"min_rad": -4.6, "max_rad": 4.6}},
+    }

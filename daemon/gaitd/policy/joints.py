@@ -86,9 +86,7 @@ def gain_array(
 
 def check_known_joints(known: Sequence[str], got: Sequence[str], where: str) -> None:
     """Raise InputError naming the first joint that is doubled or unknown in ``got``."""
-    doubled = [name for name, count in Counter(got).items() if count > 1]
-    if doubled:
-        raise InputError(f"{where}: joint {doubled[0]!r} is named {Counter(got)[doubled[0]]} times")
+    _check_not_doubled(got, where)
     unknown = [name for name in got if name not in known]
     if unknown:
         raise InputError(f"{where}: joint {unknown[0]!r} is unknown; known: {', '.join(known)}")
@@ -96,9 +94,7 @@ def check_known_joints(known: Sequence[str], got: Sequence[str], where: str) -> 
 
 def check_same_joints(expected: Sequence[str], got: Sequence[str], where: str) -> None:
     """Raise InputError naming the first joint that is doubled, missing or unknown in ``got``."""
-    doubled = [name for name, count in Counter(got).items() if count > 1]
-    if doubled:
-        raise InputError(f"{where}: joint {doubled[0]!r} is named {Counter(got)[doubled[0]]} times")
+    _check_not_doubled(got, where)
     missing = [name for name in expected if name not in got]
     if missing:
         raise InputError(f"{where}: joint {missing[0]!r} is missing; the policy has {', '.join(expected)}")
@@ -112,3 +108,9 @@ def order_from(source: Sequence[str], target: Sequence[str]) -> npt.NDArray[np.i
     """Indices such that ``values_in_source_order[indices]`` is in ``target`` order."""
     position = {name: index for index, name in enumerate(source)}
     return np.array([position[name] for name in target], np.intp)
+
+
+def _check_not_doubled(got: Sequence[str], where: str) -> None:
+    doubled = [(name, count) for name, count in Counter(got).items() if count > 1]
+    if doubled:
+        raise InputError(f"{where}: joint {doubled[0][0]!r} is named {doubled[0][1]} times")

@@ -71,19 +71,18 @@ class Answerer:
             sent = lease.permits(self._guard.lease, command.epoch, command.slot, time.monotonic_ns())
             if sent:
                 self._send(data)
-                sent_ns = time.monotonic_ns()
-                self._memory.frames.add(frames, step_ns, setup.epoch)
-                self._note_sent(command, sent_ns)
-                step.commit(outcome)
-                self._words["fading"] = step.is_fading
-            else:
-                self._memory.frames.add(frames, step_ns, setup.epoch)
-                self._memory.steps.settle()
-                self._words["withheld"] += 1
-        else:
-            self._memory.frames.add(frames, step_ns, setup.epoch)
+        sent_ns = time.monotonic_ns()
+        self._memory.frames.add(frames, step_ns, setup.epoch)
+        if command is None:
             if outcome.decision is not None:
                 self._record_rejected(outcome, step_ns, setup.epoch)
+        elif sent:
+            self._note_sent(command, sent_ns)
+            step.commit(outcome)
+            self._words["fading"] = step.is_fading
+        else:
+            self._memory.steps.settle()
+            self._words["withheld"] += 1
         findings = self.account(outcome, setup.epoch)
         if any(finding.cause.reason in INFERENCE_FAILED for finding in findings):
             self._words["errors_in_a_row"] += 1

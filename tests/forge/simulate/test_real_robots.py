@@ -15,38 +15,26 @@ from gaitforge.simulate.body import from_mjcf
 from gaitforge.simulate.direct import DirectRun, run_direct
 from gaitforge.simulate.script import CommandScript
 from gaitforge.verify.verification import replace_model
-from support.deploy import G1_ACTION, G1_DEFAULT, G1_TERMS, GO1_ACTION, GO1_DEFAULT, GO1_TERMS, POLICIES
+from support.deploy import (
+    G1,
+    G1_ACTION,
+    G1_DEFAULT,
+    G1_TERMS,
+    GO1,
+    GO1_ACTION,
+    GO1_DEFAULT,
+    GO1_TERMS,
+    POLICIES,
+    ROBOTS,
+    legs,
+)
 from support.wheels import M20_MODEL, M20_POLICY, m20_manifest
-
-ROBOTS = POLICIES.parent / "robots"
-GO1 = [f"{leg}_{joint}_joint" for leg in ("FR", "FL", "RR", "RL") for joint in ("hip", "thigh", "calf")]
-G1 = [
-    f"{side}_{joint}_joint"
-    for side in ("left", "right")
-    for joint in ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
-]
 
 pytestmark = pytest.mark.skipif(not ROBOTS.is_dir(), reason="the robots' models are not here (../shared)")
 
 
 def contract(joints: list[str], default: list[float], terms: list[Any], action: dict[str, Any]) -> Manifest:
-    return checked_manifest(
-        {
-            "format": 1,
-            "name": "real",
-            "version": "1.0.0",
-            "robot": "real",
-            "control_period_s": 0.02,
-            "joints": joints,
-            "default_joint_position_rad": default,
-            "observation": {"terms": terms},
-            "velocity_command": {"unit": "si", "min": [-1.0, -0.5, -1.0], "max": [1.0, 0.5, 1.0]},
-            "action": action,
-            "fallback_damping_nms_per_rad": 2.0,
-            "limits": {"position": {"min_rad": -4.6, "max_rad": 4.6}},
-        },
-        "manifest",
-    )
+    return checked_manifest(legs("real", joints, default, terms, action), "manifest")
 
 
 def walk(manifest: Manifest, model: Path, mjcf: Path, command: tuple[float, float], seed: int) -> DirectRun:
@@ -95,9 +83,9 @@ def test_the_wheels_of_the_m20_are_refused_by_name() -> None:
     corners = ("fl", "fr", "hl", "hr")
     joints = [f"{leg}_{joint}_joint" for leg in corners for joint in ("hipx", "hipy", "knee")]
     action = {"scale": 0.25, "stiffness_nm_per_rad": 80.0, "damping_nms_per_rad": 2.0}
-    legs = contract(joints, [0.0] * 12, G1_TERMS, action)
+    alone = contract(joints, [0.0] * 12, G1_TERMS, action)
     with pytest.raises(InputError, match="wheel 'fl_wheel_joint' has a motor, but the manifest has no joint"):
-        from_mjcf(ROBOTS / "m20/m20.xml", legs)
+        from_mjcf(ROBOTS / "m20/m20.xml", alone)
     joints = [*joints, *(f"{leg}_wheel_joint" for leg in corners)]
     both = contract(joints, [0.0] * 16, G1_TERMS, action)
     with pytest.raises(
