@@ -91,7 +91,7 @@ class Pair:
         """A standby begins to follow."""
         step = self.step_of(Recurrent())
         step.watch(step.setup, None)
-        self.follower = Follower(step, first_states, self.memory.steps, self.words, HEAD_START_NS)
+        self.follower = Follower(step, first_states, self.memory.steps, self.words, PERIOD_NS)
 
     def step_of(self, model: Any) -> PolicyStep:
         setup = SessionSetup(SESSION, EPOCH, 0, raw=False, policy_from_controller=np.arange(3))
@@ -115,9 +115,15 @@ class Pair:
         self.follower.hear(frames)
         return self.follower.follow(frames[-1].received_ns + late_ns)
 
+    setup_of_standby = SessionSetup(SESSION, EPOCH + 1, 1, raw=False, policy_from_controller=np.arange(3))
+
+    @property
+    def now_ns(self) -> int:
+        """When the newest state has come to the standby, too."""
+        return self.begin_ns + self.seq * PERIOD_NS + HEAD_START_NS
+
     def take_over(self) -> JointCommand | None:
-        setup = SessionSetup(SESSION, EPOCH + 1, 1, raw=False, policy_from_controller=np.arange(3))
-        _, outcome = self.follower.take_over(setup, self.begin_ns + self.seq * PERIOD_NS + HEAD_START_NS)
+        _, outcome = self.follower.take_over(self.setup_of_standby, self.now_ns)
         return None if outcome is None else outcome.command
 
     @property
@@ -292,12 +298,58 @@ def test_messages_of_others_push_no_state_out_and_are_counted() -> None:
     assert causes == [*[CauseKind.FOREIGN_SESSION] * 500, CauseKind.MALFORMED]
 
 
-def test_what_the_other_one_has_answered_is_not_answered_again() -> None:
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_the_other_one_sent_last_is_sent_again_as_it_was(heard: bool) -> None:
+    """It may have died with its sender, on its way; where it did not, the controller refuses a replay."""
     pair = Pair()
-    for _ in range(5):
-        frame = pair.frame()
-        pair.answer(frame)
-        pair.follow(frame)
+    step_both(pair, 5)
+    newest = pair.frame()
+    theirs = pair.answer(newest)
+    pair.follow(newest, late_ns=HEAD_START_NS if heard else 0)
+    mine = pair.take_over()
+    assert mine is not None
+    assert (mine.epoch, mine.slot, mine.seq) == (EPOCH + 1, 1, theirs.seq)
+    assert mine.state_stamp_ns == theirs.state_stamp_ns
+    for name in ("joint_position", "action", "stiffness", "damping", "torque", "joint_velocity"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+
+
+def test_it_goes_on_from_what_it_sent_again() -> None:
+    """Nothing has changed for the next state: last action, slew reference and hidden state are the same."""
+    pair, other = Pair(), Pair()
+    for each in (pair, other):
+        step_both(each, 5)
+    _, outcome = pair.follower.take_over(pair.setup_of_standby, pair.now_ns)
+    assert outcome is not None
+    pair.follower.step.commit(outcome)
+    newest = other.frame()
+    theirs = other.answer(newest)
+    mine = pair.follower.step.step([pair.frame()], newest.received_ns).command
+    assert mine is not None
+    np.testing.assert_array_equal(mine.joint_position, theirs.joint_position)
+    np.testing.assert_array_equal(mine.action, theirs.action)
+
+
+def test_an_old_answer_is_not_sent_again() -> None:
+    """The controller has had it for long, or has given up: it would only seem that a command had come."""
+    pair = Pair()
+    step_both(pair, 5)
+    _, outcome = pair.follower.take_over(pair.setup_of_standby, pair.now_ns + PERIOD_NS)
+    assert outcome is None
+
+
+def test_a_target_outside_the_range_is_not_sent_again() -> None:
+    """What made it so may have damaged the memory that the other one answered from."""
+    pair = Pair()
+    step_both(pair, 5)
+    pair.follower.step.follow(DEFAULT, DEFAULT + np.float32(10))
+    assert pair.take_over() is None
+
+
+def test_an_answer_to_a_state_that_never_came_here_is_not_sent_again() -> None:
+    pair = Pair()
+    step_both(pair, 5)
+    pair.answer(pair.frame())
     assert pair.take_over() is None
 
 

@@ -55,7 +55,7 @@ class Policies(Pair):
         step = self.step_with(self.other, Recurrent(), 1)
         step.watch(setup_of(EPOCH, 0), self.first_gains)
         self.follower = Follower(
-            step, first_states, self.memory.steps, self.words, HEAD_START_NS, self.first_gains
+            step, first_states, self.memory.steps, self.words, PERIOD_NS, self.first_gains
         )
 
     def step_with(self, bundle: Any, model: Any, policy: int) -> PolicyStep:
@@ -205,7 +205,7 @@ def test_the_one_that_had_the_session_follows_it_back() -> None:
     mapper = policies.other.pipeline().mapper
     other = Other(memory.steps, Gains(mapper.stiffness, mapper.damping))
     policies.holder.watch(setup_of(EPOCH + 1, 1), other.gains)
-    follower = Follower.of_holder(policies.holder, None, policies.words, HEAD_START_NS, other)
+    follower = Follower.of_holder(policies.holder, None, policies.words, PERIOD_NS, other)
     for _ in range(3 * STEPS):
         frame = policies.frame()
         assert answerer.answer(second, [frame]) is not None

@@ -13,6 +13,7 @@ from gaitd.policy.fade import Fade, Gains
 from gaitd.policy.limits import RATES, CommandGuard, Decision
 from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.observation import Normalizer, ObservationBuilder
+from gaitd.wire.causes import Cause
 from gaitd.wire.messages import RawObservation, RobotState
 
 _SMALLEST_NORMAL = np.float32(2.0**-126)
@@ -129,8 +130,12 @@ class PolicyPipeline:
         decision = self._guard.check(action, self._joint_position, self._joint_velocity, self._fade)
         if self._other is not None:
             decision.clamped = {}  # nobody was about to do it
-            decision.cause = decision.cause or self._guard.reference_fault()
+            decision.cause = decision.cause or self.reference_fault()
         return decision
+
+    def reference_fault(self) -> Cause | None:
+        """Why the target in force, another worker's, is none that this policy may have."""
+        return self._guard.reference_fault()
 
     def commit(self, decision: Decision) -> None:
         """The decision's command went out: its action is ``last_action``, its target the slew reference."""

@@ -18,6 +18,9 @@ from gaitd.shared.step_ring import StepRing
 from gaitd.worker.inbox import STATE_QUEUE
 from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 
+HEAD_START = 1 / 3
+"""Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
+standby's, and the two do not compete for a core."""
 LATE_HEAD_STARTS = 4
 """So many it has when it is late with the state before, and our model remembers: what it does not go through
 together with the holder's cannot be made up for.
@@ -47,7 +50,7 @@ class Follower:
         first_states: int | None,
         records: StepRing,
         words: Words,
-        head_start_ns: int,
+        period_ns: int,
         gains: Gains | None = None,
     ) -> None:
         """``records``: the holder's, ``gains`` its policy's where that is not ours. ``words``: our own.
@@ -60,7 +63,8 @@ class Follower:
         self._first_states = first_states
         self._records = records
         self._words = words
-        self._head_start_ns = head_start_ns
+        self._period_ns = period_ns
+        self._head_start_ns = round(HEAD_START * period_ns)
         self._gains = gains
         self._waiting: deque[Frame] = deque()
         self._refused: list[Outcome] = []
@@ -70,6 +74,8 @@ class Follower:
         self._staged: Staged | None = None
         self._open: Outcome | None = None
         """Our answer to the newest state, which the holder is not known to have answered."""
+        self._answered: Outcome | None = None
+        """The same of the newest state, when the holder has sent its own answer."""
         self._unanswered: deque[tuple[int, int]] = deque(maxlen=STATE_QUEUE)
         """Number and time of arrival of states that we could answer and the holder is not known to have."""
         self._answered_seq = 0
@@ -87,10 +93,10 @@ class Follower:
 
     @classmethod
     def of_holder(
-        cls, step: PolicyStep, first_states: int | None, words: Words, head_start_ns: int, other: Other
+        cls, step: PolicyStep, first_states: int | None, words: Words, period_ns: int, other: Other
     ) -> Follower:
         """``step`` was the session's until now: it knows all of it. ``other`` goes on."""
-        follower = cls(step, first_states, other.steps, words, head_start_ns)
+        follower = cls(step, first_states, other.steps, words, period_ns)
         follower._newest_seq, follower._whole = step.newest_seq, True
         follower._begin_with(other)
         return follower
@@ -165,13 +171,23 @@ class Follower:
         done += self._apply_sent()
         for _, action, target in self._sent:  # to states that never came here
             done += self.end()
-            self._open = None
+            self._open = self._answered = None
             self.step.follow(action, target)
         self.step.take_over(setup, self._staged)
         outcome = self._open
-        if outcome is None or outcome.command is None:
-            return done + self.end(), None
-        return done, self.step.answer_again(outcome)
+        if outcome is not None and outcome.command is not None:
+            return done, self.step.answer_again(outcome)
+        return done + self.end(), self._repeated(now_ns)
+
+    def _repeated(self, now_ns: int) -> Outcome | None:
+        """The holder's last command: it may have died with its sender, on the way to the controller.
+
+        One that arrived makes this one a replay there. No older one: it would only look like an answer.
+        """
+        outcome = self._answered
+        if outcome is None or outcome.frame is None or self._gains is not None:
+            return None
+        return self.step.repeat(outcome) if now_ns - outcome.frame.received_ns < self._period_ns else None
 
     def end(self) -> list[Outcome]:
         """The session is over for us."""
@@ -207,7 +223,7 @@ class Follower:
                 if not self.step.commit_other(outcome, action, target):
                     self._lack_a_step()
                 done.append(outcome)
-                self._open = None
+                self._open, self._answered = None, outcome
             else:
                 self.step.follow(action, target)
                 self._lack_a_step()
@@ -233,7 +249,7 @@ class Follower:
         if state is None:
             return [outcome]
         done = self.end()
-        self._open = outcome
+        self._open, self._answered = outcome, None
         if state.seq - self._newest_seq > MAX_GAP:
             self._taken, self._whole, self._joined_seq = 0, False, state.seq
             self._words["prepared_epoch"] = 0

@@ -22,10 +22,6 @@ from gaitd.worker.lanes import Lanes
 from gaitd.worker.loop import Worker
 from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
 
-HEAD_START = 1 / 3
-"""Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
-standby's, and the two do not compete for a core."""
-
 
 class FollowingWorker(Worker):
     """A worker that follows whichever other one has the session."""
@@ -47,7 +43,6 @@ class FollowingWorker(Worker):
         """``others``: by slot. ``wake_fd``: an eventfd, readable when the lease has come."""
         super().__init__(bundle, backend, slot, guard, memory, config, policy, lanes)
         self._others = others
-        self._head_start_ns = round(HEAD_START * bundle.manifest.period_ns)
         self._wake_fd = wake_fd
         self._period_ns = bundle.manifest.period_ns
         self._follower: Follower | None = None
@@ -98,9 +93,7 @@ class FollowingWorker(Worker):
             self._step = self._rehearsal = None
             self._inbox.forget()
             step.watch(setup, other.gains)
-            self._follower = Follower.of_holder(
-                step, self._first_states, self._words, self._head_start_ns, other
-            )
+            self._follower = Follower.of_holder(step, self._first_states, self._words, self._period_ns, other)
         elif follower is not None:
             self._follower = None
             self._take_over(follower, setup)
@@ -124,7 +117,7 @@ class FollowingWorker(Worker):
         step, other = self._make_step(setup, self._model.commit), self._others[setup.slot]
         step.watch(setup, other.gains)
         self._follower = Follower(
-            step, self._first_states, other.steps, self._words, self._head_start_ns, other.gains
+            step, self._first_states, other.steps, self._words, self._period_ns, other.gains
         )
 
     def _take_over(self, follower: Follower, setup: SessionSetup) -> None:

@@ -241,6 +241,20 @@ class PolicyStep:
         self._judge(again, outcome.state, outcome.decision.model_action)
         return again
 
+    def repeat(self, outcome: Outcome) -> Outcome | None:
+        """Another worker's command for its state, which ``commit_other`` took, addressed as things are now.
+
+        None when our own model failed at that state, or its target is outside our range.
+        """
+        decision, state = outcome.decision, outcome.state
+        if outcome.command is None or self._pipeline.reference_fault() is not None:
+            return None
+        assert decision is not None
+        assert state is not None
+        again = Outcome(self._command(state, decision), state, outcome.frame, outcome.observation, decision)
+        again.interval_ns = outcome.interval_ns
+        return again
+
     def _refer_also_to(self, staged: Staged | None) -> None:
         self._staged = staged
         if staged is not None:

@@ -110,8 +110,9 @@ CRASHES: dict[str, Callable[[], None]] = {
 
 
 def _die_before(what: str) -> None:
-    """Be killed at a place of the next step: its record is staged, and the command not sent or not marked."""
-    stage = StepRing.stage
+    """Be killed at a place of the next step: its record is staged, and the command not sent or not marked; or
+    just marked, when it may be no further than a queue of the process itself ("delivery")."""
+    stage, mark_sent = StepRing.stage, StepRing.mark_sent
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -120,7 +121,13 @@ def _die_before(what: str) -> None:
         stage(ring)
         die()
 
+    def mark_and_die(ring: StepRing, sent_ns: int) -> None:
+        mark_sent(ring, sent_ns)
+        die()
+
     if what == "sending":
         StepRing.stage = stage_and_die  # type: ignore[method-assign,assignment]
+    elif what == "delivery":
+        StepRing.mark_sent = mark_and_die  # type: ignore[method-assign,assignment]
     else:
         StepRing.mark_sent = die  # type: ignore[method-assign,assignment]

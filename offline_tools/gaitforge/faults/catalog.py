@@ -392,7 +392,10 @@ STANDBY_FAULTS = (
     _with_standby("worker: segfault in a C library", _backend("crash", how="segfault"), WALKED_THROUGH),
     *(
         _with_standby(f"worker: killed between {between}", _backend("die before", what=what), WALKED_THROUGH)
-        for between, what in (("staging and sending", "sending"), ("sending and marking", "marking"))
+        for between, what in (
+            ("staging and sending", "sending"), ("sending and marking", "marking"),
+            ("marking and delivery", "delivery"),
+        )
     ),
     _with_standby("worker: stopped (SIGSTOP)", _kill("worker", signal.SIGSTOP), HANG_WALKED_THROUGH),
     *(

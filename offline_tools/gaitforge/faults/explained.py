@@ -82,6 +82,7 @@ NAMES: dict[str, frozenset[str]] = {
     "with standby: worker: segfault in a C library": CRASHED,
     "with standby: worker: killed between staging and sending": KILLED,
     "with standby: worker: killed between sending and marking": KILLED,
+    "with standby: worker: killed between marking and delivery": KILLED,
     "with standby: worker: stopped (SIGSTOP)": frozenset({"worker_stopped"}),
     "with standby: inference hangs for ever, lock free": LATE,
     "with standby: inference hangs for ever, lock held": LATE,
