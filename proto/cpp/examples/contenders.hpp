@@ -18,12 +18,31 @@
 #include <gaitd/client.hpp>
 #include <gaitd/explain.hpp>
 
+#include "bare_onnx.hpp"
 #include "options.hpp"
 #include "remote_options.hpp"
 
-inline constexpr std::size_t kJoints = 12;
-inline constexpr std::size_t kStateBytes = gaitd::stateSize(kJoints, false);
-inline constexpr std::size_t kCommandBytes = gaitd::commandSizeBound(kJoints, kJoints);
+/// The Lite3's joints, or as many as --joints says, named joint_0 and on.
+inline std::vector<std::string> jointsOf(const Options& options) {
+    std::vector<std::string> names;
+    if (options.has("--joints")) {
+        for (int i = 0; i < options.integer("--joints", 0); ++i) names.push_back("joint_" + std::to_string(i));
+        return names;
+    }
+    for (const char* leg : {"FL", "FR", "HL", "HR"}) {
+        for (const char* joint : {"HipX", "HipY", "Knee"}) names.push_back(std::string(leg) + "_" + joint + "_joint");
+    }
+    return names;
+}
+
+/// Of gaitd's messages for those joints.
+struct Sizes {
+    explicit Sizes(const Options& options)
+        : state(gaitd::stateSize(jointsOf(options).size(), false)),
+          command(gaitd::commandSizeBound(jointsOf(options).size(), jointsOf(options).size())) {}
+    std::size_t state;
+    std::size_t command;
+};
 
 inline std::string endpoint(const Options& options, const char* name) {
     return "ipc://" + options.text("--endpoint-dir", "/run/gaitd") + "/" + name + ".sock";
@@ -33,24 +52,30 @@ inline void warn(const std::optional<std::string>& refused) {
     if (refused) std::cerr << "warning: " << *refused << '\n';
 }
 
-/// Before the first socket of `context`, as gaitd does for its own.
+/// Before the first socket of `context`, as gaitd does for its own: its I/O thread has the priority and is not pinned.
 inline void setUpThreads(const Options& options, zmq::context_t* context) {
     const int priority = options.integer("--priority", 0);
     const int cpu = options.integer("--cpu", -1);
+    if (priority > 0) {
+        const auto refused = gaitd::realtime::useFifo(priority);
+        warn(refused);
+        if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) warn("mlockall refused");
+        if (!refused && context != nullptr) {
+            context->set(zmq::ctxopt::thread_sched_policy, SCHED_FIFO);
+            context->set(zmq::ctxopt::thread_priority, priority);
+        }
+    }
+    if (context != nullptr) zmq::socket_t(*context, zmq::socket_type::pair);  // Starts the I/O thread.
     if (cpu >= 0) warn(gaitd::realtime::pinTo(cpu));
-    if (priority <= 0) return;
-    const auto refused = gaitd::realtime::useFifo(priority);
-    warn(refused);
-    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) warn("mlockall refused");
-    if (refused || context == nullptr) return;
-    context->set(zmq::ctxopt::thread_sched_policy, SCHED_FIFO);
-    context->set(zmq::ctxopt::thread_priority, priority);
 }
+
+/// A session ended; beginAnew(seq) starts another one.
+struct Damped {};
 
 /// The sockets of the client, without anything else of it.
 class BareContender {
 public:
-    explicit BareContender(const Options& options) {
+    explicit BareContender(const Options& options) : sizes_(options) {
         setUpThreads(options, &context_);
         state_ = zmq::socket_t(context_, zmq::socket_type::pub);
         state_.set(zmq::sockopt::linger, 0);
@@ -68,7 +93,7 @@ public:
     }
 
     void publish(std::uint64_t seq, std::uint64_t) {
-        zmq::message_t message(kStateBytes);
+        zmq::message_t message(sizes_.state);
         std::memcpy(message.data(), &seq, sizeof(seq));
         state_.send(message, zmq::send_flags::dontwait);
     }
@@ -82,24 +107,40 @@ public:
         zmq::message_t message;
         std::uint64_t seq = 0;
         while (command_.recv(message, zmq::recv_flags::dontwait)) {
-            if (message.size() == kCommandBytes) std::memcpy(&seq, message.data(), sizeof(seq));
+            if (message.size() == sizes_.command) std::memcpy(&seq, message.data(), sizeof(seq));
         }
         return seq;
     }
 
 private:
+    const Sizes sizes_;
     zmq::context_t context_;
     zmq::socket_t state_;
     zmq::socket_t command_;
 };
 
-/// A session ended.
-struct Damped {};
+/// Inference in this very thread: no process, no socket, no check between state and action.
+class InProcessContender {
+public:
+    explicit InProcessContender(const Options& options) : model_((setUpThreads(options, nullptr), options)) {}
+
+    void publish(std::uint64_t seq, std::uint64_t) {
+        model_.infer(seq);
+        newest_ = seq;
+    }
+    void wait(std::chrono::milliseconds) {}
+    [[nodiscard]] std::uint64_t newest() const noexcept { return newest_; }
+
+private:
+    BareOnnx model_;
+    std::uint64_t newest_ = 0;
+};
+
 
 /// The client in a session; the robot stands and its sensors are a little noisy.
 class GaitdContender {
 public:
-    explicit GaitdContender(const Options& options) : client_(config(options)) {
+    explicit GaitdContender(const Options& options) : joints_(jointsOf(options)), client_(config(options)) {
         setUpThreads(options, nullptr);
         const gaitd::Contract& contract = client_.hello(std::chrono::seconds(30));
         for (const std::string& warning : client_.warnings()) std::cerr << "warning: " << warning << '\n';
@@ -140,7 +181,7 @@ public:
         const gaitd::JointCommand& command = client_.command(gaitd::monotonicNow_ns());
         if (command.mode == gaitd::Mode::Damping && client_.session() != damped_) {
             // The machine stood still for longer than the deadline: what was under way is lost, and counted.
-            std::cerr << "damping: " << gaitd::explain(command, joints()) << '\n';
+            std::cerr << "damping: " << gaitd::explain(command, joints_) << '\n';
             damped_ = client_.session();
             throw Damped();
         }
@@ -157,18 +198,12 @@ private:
         config.transport = transportOf(options);
         config.controller = "echo_bench";
         config.io_priority = options.integer("--priority", 0);
-        config.joints = joints();
+        config.io_cpu = options.integer("--io-cpu", -1);
+        config.joints = jointsOf(options);
         return config;
     }
 
-    static std::vector<std::string> joints() {
-        std::vector<std::string> names;
-        for (const char* leg : {"FL", "FR", "HL", "HR"}) {
-            for (const char* joint : {"HipX", "HipY", "Knee"}) names.push_back(std::string(leg) + "_" + joint + "_joint");
-        }
-        return names;
-    }
-
+    const std::vector<std::string> joints_;
     gaitd::Client client_;
     gaitd::RobotState state_;
     std::uint64_t before_ = 0;  ///< Published before the session began.
@@ -213,7 +248,7 @@ public:
         if (asked_ == 0 || !socket_.recv(message, zmq::recv_flags::dontwait)) return 0;
         const auto handle = msgpack::unpack(message.data<char>(), message.size());
         const auto action = handle.get().as<std::map<std::string, std::vector<double>>>().at("action");
-        return action.size() == kJoints ? std::exchange(asked_, 0) : 0;
+        return !action.empty() ? std::exchange(asked_, 0) : 0;
     }
 
 private:
