@@ -17,7 +17,8 @@ PRIORITY = 50
 """SCHED_FIFO of the load generator and of the C++ servers, where this user may."""
 WARM_UP = 50
 """Round trips at the start of a block whose times do not count; what becomes of their states does."""
-LONGEST_S = 600.0
+PATIENCE_S = 120.0
+"""Of a block, beyond the time that its states take."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def run_block(
     pace = ["--rate", f"{rate_hz:.6f}", "--count", str(count), "--warm-up", str(WARM_UP)]
     where = ["--priority", str(PRIORITY), *([] if core is None else ["--cpu", str(core)])]
     command = [str(echo), *arguments, *pace, *where, "--samples", str(samples)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
+    longest_s = PATIENCE_S + (0.0 if rate_hz == CLOSED else (WARM_UP + count) / rate_hz)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=longest_s)
     if done.returncode != 0:
         raise GaitdError(f"{arguments[0]}: {done.stderr.strip() or done.stdout.strip()}")
     said = json.loads(done.stdout)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +31,7 @@ state_max_age_periods = 5
 address = "{directory}/metrics.sock"
 [recorder]
 directory = "{directory}/recordings"
-[realtime]
+{recorder}[realtime]
 """
 """Patient: how long it takes is measured, not whether a machine that stands still ends a session."""
 START_S = 60.0
@@ -75,7 +75,7 @@ def judged(block: Block, answered: int, before: dict[str, Any], after: dict[str,
         return int(after["counters"][name] - before["counters"][name])
 
     refused = sum(after["refused"].values()) - sum(before["refused"].values())
-    overtaken = grown("steps") - answered
+    overtaken = max(0, grown("steps") - answered)  # the newest may be counted a moment after it was sent
     superseded = grown("superseded") + overtaken
     return replace(
         block,
@@ -88,20 +88,20 @@ def judged(block: Block, answered: int, before: dict[str, Any], after: dict[str,
 @contextlib.contextmanager
 def daemon(
     bundle: Path, directory: Path, echo: Path, log: IO[bytes], *, pinned: Cores | None, realtime: str = "",
-    arguments: Sequence[str] = (),
+    recorder: str = "", arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None,
 ) -> Iterator[Daemon]:  # fmt: skip
     """Run gaitd with all that it has switched on: guard, records, recorder, metrics.
 
-    ``pinned``: its worker to the server's core, its guardian to the other one. ``realtime``: more lines of
-    that section. Raises GaitdError when it does not get ready.
+    ``pinned``: its worker to the server's core, its guardian to the other one. ``realtime``, ``recorder``:
+    more lines of those sections. ``arguments``: of echo_bench. Raises GaitdError when it does not get ready.
     """
     runtime_dir, config = directory / "gaitd", directory / "gaitd.toml"
     cpus = "" if pinned is None else f"worker_cpus = [{pinned.server}]\nguardian_cpus = [{pinned.client}]\n"
-    config.write_text(CONFIG.format(directory=directory) + cpus + realtime)
+    config.write_text(CONFIG.format(directory=directory, recorder=recorder) + cpus + realtime)
     (directory / "recordings").mkdir(exist_ok=True)
     options = ["--config", str(config), "--runtime-dir", str(runtime_dir)]
     command = [sys.executable, "-m", "gaitd.cli", "run", "--bundle", str(bundle), *options]
-    with process(command, log) as running:
+    with process(command, log, environment) as running:
         found = Daemon(runtime_dir, running.pid, echo, arguments)
         _wait_ready(found, running)
         yield found
@@ -129,9 +129,11 @@ def at_rate(bundle: Path, rate_hz: float, target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def process(command: Sequence[str], log: IO[bytes] | int) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    command: Sequence[str], log: IO[bytes] | int, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs meanwhile."""
-    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
     try:
         yield running
     finally:

@@ -1,7 +1,7 @@
 """The hot path has not become slow: gaitd over shared memory beside a bare ZeroMQ echo, in a few seconds.
 
-Pinned as the package pins, since what the kernel makes of free threads lasts for a daemon's life. `make bench`
-is the long form, with figures to quote; this one only notices a hot path that takes about twice as long.
+Pinned as the package pins, since what the kernel makes of free threads lasts for a daemon's life.
+`make bench` is the long form, with figures to quote; this one notices a hot path that takes twice as long.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ROUNDS, STATES, ECHOES = 5, 100, 600
 DAEMONS = 4
 """So many have a try: a busy machine spoils some, and a slow hot path all of them."""
 MOST = 1.6
-"""Seen on two shared cores, idle and under a load of 6: 0.8 to 1.2; with receive to send twice as long 1.9 to
-3.5."""
+"""Seen on two shared cores, idle and under a load of 6: 0.8 to 1.2; with receive to send twice as long 2 to
+3."""
 
 
 def ratio(gaitd_us: Sequence[float], echo_us: Sequence[float]) -> float:
