@@ -25,11 +25,11 @@
 namespace gaitd {
 
 struct EmbeddedConfig {
-    std::string policy;               ///< The file that `gaitctl embed` wrote.
+    policy::Compiled policy;          ///< policy::loadCompiled() reads the file that `gaitctl embed` wrote.
     backends::Choice backend;         ///< What runs the model.
     std::vector<std::string> joints;  ///< In the order of every joint array of this controller.
     /// The RobotState fields that this controller really fills in.
-    std::vector<std::string> fields = Config{}.fields;
+    std::vector<std::string> fields = usualFields();
     std::uint64_t stance_ns = 0;      ///< How long damping may begin with the default pose; 0: limp at once.
     std::chrono::milliseconds load_timeout{30'000};  ///< For loading the model and its golden vectors.
     int priority = 0;                 ///< SCHED_FIFO of the inference thread; 0 leaves it alone.
@@ -39,11 +39,14 @@ struct EmbeddedConfig {
 
 class EmbeddedClient {
 public:
-    /// Loads the policy, and proves it on its golden vectors. Throws ConfigError or BackendError.
+    using Configuration = EmbeddedConfig;
+
+    /// Loads the model, and proves it on the policy's golden vectors. Throws ConfigError or BackendError.
     explicit EmbeddedClient(EmbeddedConfig config)
-        : config_(std::move(config)),
-          inference_(embedded::Inference::start(
-              readPolicy(config_), {config_.backend, config_.joints, config_.priority, config_.cpu}, config_.load_timeout)),
+        : config_(checked(std::move(config))),
+          inference_(embedded::Inference::start(std::move(config_.policy),
+                                                {config_.backend, config_.joints, config_.priority, config_.cpu},
+                                                config_.load_timeout)),
           latch_(config_.joints.size(), 0.0F) {
         makeContract();
         latch_.configure({contract_.times.deadline_ns,
@@ -135,6 +138,7 @@ public:
             session_.store(0);
         }
         if (isOverdue(now_ns)) dampForSilence(now_ns);
+        called_ns_ = now_ns;
         const JointCommand& command = latch_.decide(now_ns);
         static_cast<void>(latch_.takeExpired());  // There is nobody to tell.
         if (watchdog_ && !watchdog_->extend(holdsUntil_ns(now_ns))) {
@@ -158,11 +162,10 @@ public:
     [[nodiscard]] const std::string& versions() const noexcept { return inference_->versions(); }
 
 private:
-    static policy::Compiled readPolicy(const EmbeddedConfig& config) {
-        policy::Compiled policy = policy::loadCompiled(config.policy);
-        for (const std::string& field : policy.fields) {
+    static EmbeddedConfig checked(EmbeddedConfig config) {
+        for (const std::string& field : config.policy.fields) {
             if (std::find(config.fields.begin(), config.fields.end(), field) == config.fields.end()) {
-                throw ConfigError(config.policy + ": the policy reads " + field +
+                throw ConfigError("the policy " + config.policy.name + " reads " + field +
                                   ", which EmbeddedConfig::fields does not name");
             }
         }
@@ -170,7 +173,7 @@ private:
             throw ConfigError("EmbeddedConfig::stance_ns is " + std::to_string(config.stance_ns) + ", at most " +
                               std::to_string(kMaxStance_ns) + " is possible");
         }
-        return policy;
+        return config;
     }
 
     void makeContract() {
@@ -226,7 +229,7 @@ private:
         latch_.begin(session, session, 0);
         refusal_.reset();
         published_ns_ = 0;
-        fed_ns_ = began_ns_ = now_ns;
+        fed_ns_ = began_ns_ = called_ns_ = now_ns;
         session_.store(session);
     }
 
@@ -253,6 +256,7 @@ private:
     /// As gaitd's guardian words it (gaitd.guardian.rules).
     void dampForSilence(std::uint64_t now_ns) noexcept {
         const std::uint64_t recent_ns = contract_.times.deadline_ns / 2;
+        if (now_ns > called_ns_ + recent_ns) return latch_.damp(Reason::ClientDeadline);  // This loop stood still.
         const std::uint64_t taken_ns = inference_->taken_ns();
         if (stuckFor_ns(now_ns) != 0) return latch_.damp(Reason::Deadline);
         // A refusal since the last command counts, unless good states went on to come long after it.
@@ -274,7 +278,7 @@ private:
         Cause cause;
     };
 
-    const EmbeddedConfig config_;
+    EmbeddedConfig config_;  ///< Its policy is the inference's.
     const std::shared_ptr<embedded::Inference> inference_;
     Contract contract_;
     Latch latch_;
@@ -283,6 +287,7 @@ private:
     // Of the control thread.
     std::uint64_t last_session_ = 0;
     std::uint64_t began_ns_ = 0;
+    std::uint64_t called_ns_ = 0;     ///< The call of command() before.
     std::uint64_t fed_ns_ = 0;        ///< When the newest command was made, or the session began.
     std::uint64_t published_ns_ = 0;  ///< The newest state of the session.
     std::optional<Finding> refusal_;
