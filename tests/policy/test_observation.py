@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from gaitd.errors import InputError
 from gaitd.policy.joints import order_from
-from gaitd.policy.manifest import TermName
 from gaitd.policy.observation import ObservationBuilder, required_fields
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.policy.sources import MOTION_STEP, NAMED
 from gaitd.wire.messages import RobotState
 from support.bundles import contract, lite3_manifest, small_manifest
 from support.manifests import observations
