@@ -29,11 +29,11 @@ private:
 };
 
 struct Subject {
-    explicit Subject(policy::Compiled compiled, const char* library)
+    Subject(policy::Compiled compiled, const char* library, backends::Kind kind)
         : policy(std::move(compiled)), given(policy.observationDim(), policy.actionDim()) {
         if (library != nullptr) {
-            backend = backends::open(policy, {backends::Kind::Onnx, library});
-            backends::prove(*backend, policy, backends::Kind::Onnx);
+            backend = backends::open(policy, {kind, library});
+            backends::prove(*backend, policy, kind);
         }
         step = std::make_unique<policy::Step>(policy, backend ? *backend : given);
     }
@@ -50,10 +50,13 @@ void copy(const policy::Floats& values, float* out) { std::copy(values.begin(), 
 
 extern "C" {
 
-/// Of a file's bytes. `library`: onnxruntime, or null: actions are given. Null after an error, which is in `error`.
-Subject* policy_new(const char* content, std::size_t size, const char* library, char* error, std::size_t error_size) {
+/// Of a file's bytes. `library`: onnxruntime, or with `npu` librknnrt; null: actions are given. Null after an error, which
+/// is in `error`.
+Subject* policy_new(const char* content, std::size_t size, const char* library, bool npu, char* error,
+                    std::size_t error_size) {
     try {
-        return new Subject(policy::readCompiled(std::string(content, size), "policy"), library);
+        return new Subject(policy::readCompiled(std::string(content, size), "policy"), library,
+                           npu ? backends::Kind::Rknn : backends::Kind::Onnx);
     } catch (const Error& refused) {
         std::strncpy(error, refused.what(), error_size - 1);
         return nullptr;

@@ -36,7 +36,10 @@ def build(directory: Path) -> ctypes.CDLL:
     subprocess.run([*command, *sources], check=True)
     loaded = ctypes.CDLL(str(library))
     pointer, size, number, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_char_p
-    loaded.policy_new.argtypes, loaded.policy_new.restype = [text, size, text, text, size], pointer
+    loaded.policy_new.argtypes, loaded.policy_new.restype = (
+        [text, size, text, ctypes.c_bool, text, size],
+        pointer,
+    )
     for name in ("free", "reset", "commit"):
         getattr(loaded, f"policy_{name}").argtypes = [pointer]
     loaded.policy_take.argtypes = [pointer, pointer, size, number, number, pointer]
@@ -58,12 +61,17 @@ class Answer:
 class PolicyLibrary:
     """One policy in C++, in a session; joints in the policy's order."""
 
-    def __init__(self, library: ctypes.CDLL, compiled: bytes, runtime: Path | None = None) -> None:
-        """``runtime``: onnxruntime's C library; None: the model's actions are given. Raises InputError."""
+    def __init__(
+        self, library: ctypes.CDLL, compiled: bytes, runtime: Path | None = None, *, npu: bool = False
+    ) -> None:
+        """``runtime``: onnxruntime's C library, with ``npu`` librknnrt; None: the model's actions are given.
+
+        Raises InputError.
+        """
         self._library = library
         error = ctypes.create_string_buffer(1000)
         path = None if runtime is None else str(runtime).encode()
-        self._subject = library.policy_new(compiled, len(compiled), path, error, len(error))
+        self._subject = library.policy_new(compiled, len(compiled), path, npu, error, len(error))
         if not self._subject:
             raise InputError(error.value.decode(errors="replace"))
 
