@@ -23,12 +23,14 @@ from gaitd.wire.messages import RobotState
 from gaitforge.simulate.direct import Step, run_direct
 from gaitforge.simulate.script import CommandScript
 from support.bundles import contract, counting_bundle, npz, observation_dim, small_manifest
+from support.cmake import run
+from support.guide import ROOT, blocks
 from support.manifests import position_policies
-from support.policy_library import PolicyLibrary, build, onnxruntime_library
+from support.policy_library import INCLUDE, PolicyLibrary, build, onnxruntime_library
 from support.states import random_quaternion, random_state
 from support.wheels import m20_manifest
 
-WALK = Path(__file__).parents[2] / "examples/lite3_walk/lite3_walk.gaitd"
+WALK = ROOT / "examples/lite3_walk/lite3_walk.gaitd"
 TOLERANCE = 1e-6
 """Absolute, and relative to the value."""
 
@@ -243,6 +245,24 @@ def test_a_file_that_is_cut_short_or_changed_is_refused(library: ctypes.CDLL) ->
         changed = body[:at] + bytes([body[at] ^ 0x55]) + body[at + 1 :]
         with pytest.raises(InputError, match="damaged: its checksum does not fit"):
             PolicyLibrary(library, changed + whole[-4:])
+
+
+def test_the_pages_programs_compile(tmp_path: Path) -> None:
+    programs = [block.text for block in blocks(ROOT / "docs/embedded.md") if block.language == "cpp"]
+    assert len(programs) == 2
+    source = tmp_path / "program.cpp"
+    for text in programs:
+        source.write_text(text)
+        flags = [
+            "-std=c++17",
+            "-fsyntax-only",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-DMSGPACK_NO_BOOST",
+            f"-I{INCLUDE}",
+        ]
+        run("c++", *flags, source)
 
 
 @given(st.data())

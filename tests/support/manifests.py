@@ -74,8 +74,9 @@ def position_policies(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def _actions(draw: st.DrawFn, joints: int) -> dict[str, Any]:
+    scale = st.floats(-0.5, 0.5, width=32, allow_subnormal=False)
     action: dict[str, Any] = {
-        "scale": draw(st.lists(st.floats(-0.5, 0.5), min_size=joints, max_size=joints)),
+        "scale": draw(st.lists(scale, min_size=joints, max_size=joints)),
         "stiffness_nm_per_rad": draw(st.lists(st.floats(5, 60), min_size=joints, max_size=joints)),
         "damping_nms_per_rad": draw(st.lists(st.floats(0.1, 3), min_size=joints, max_size=joints)),
     }

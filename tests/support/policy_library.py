@@ -36,10 +36,8 @@ def build(directory: Path) -> ctypes.CDLL:
     subprocess.run([*command, *sources], check=True)
     loaded = ctypes.CDLL(str(library))
     pointer, size, number, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_char_p
-    loaded.policy_new.argtypes, loaded.policy_new.restype = (
-        [text, size, text, ctypes.c_bool, text, size],
-        pointer,
-    )
+    loaded.policy_new.restype = pointer
+    loaded.policy_new.argtypes = [text, size, text, ctypes.c_bool, text, size]
     for name in ("free", "reset", "commit"):
         getattr(loaded, f"policy_{name}").argtypes = [pointer]
     loaded.policy_take.argtypes = [pointer, pointer, size, number, number, pointer]
