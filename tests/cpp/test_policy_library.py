@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,10 @@ from gaitd.bundle.compiled import compile_policy
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import InputError
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
+from gaitd.policy.manifest import Part, PositionAction
+from gaitd.policy.schema_action import HeldJoints, LowPass
 from gaitd.wire.causes import NO_CAUSE, Cause
+from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import RobotState
 from gaitforge.simulate.direct import Step, run_direct
 from gaitforge.simulate.script import CommandScript
@@ -228,10 +232,45 @@ def test_what_the_library_cannot_do_is_refused_by_name(changes: dict[str, Any], 
         compile_policy(Bundle(Path("policy"), "0" * 64, manifest, {}))
 
 
+def test_a_small_motion_under_one_answer_adds_up(library: ctypes.CDLL) -> None:
+    limits = {**small_manifest()["limits"], "repetition": {"max_joint_motion_rad": 0.1}}
+    both = Both(library, made(small_manifest(limits=limits)))
+    rng, default = np.random.default_rng(0), np.array([0.0, -0.65, 1.3], np.float32)
+    causes = []
+    for step in range(3):
+        moved = (default + np.float32(0.06) * step).astype(np.float32)
+        state = dataclasses.replace(standing(rng, default), joint_position=moved)
+        causes.append(both.step(state, np.full(3, 0.1, np.float32)).kind)
+    assert causes == [CauseKind.NONE, CauseKind.NONE, CauseKind.ACTION_REPEATED]
+
+
 def test_wheels_are_refused_by_name() -> None:
     manifest = contract(m20_manifest())
     with pytest.raises(InputError, match="policy: continuous_joints: it has "):
         compile_policy(Bundle(Path("policy"), "0" * 64, manifest, {}))
+
+
+def test_another_target_is_refused_by_name() -> None:
+    group = {"joints": ["hip", "thigh", "knee"], "target": "torque", "scale": 1.0}
+    limits = {**small_manifest()["limits"], "torque": {"max_nm": 30.0}}
+    manifest = contract(small_manifest(format=2, action=[group], limits=limits))
+    with pytest.raises(InputError, match=r"policy: action\[0\].target: it is torque; "):
+        compile_policy(Bundle(Path("policy"), "0" * 64, manifest, {}))
+
+
+@pytest.mark.parametrize(
+    ("section", "keys"),
+    [
+        (PositionAction, "scale offset clip target_clip stiffness_nm_per_rad damping_nms_per_rad "
+         "allow_zero_stiffness allow_zero_damping joints low_pass"),
+        (LowPass, "share"),
+        (HeldJoints, "joints stiffness_nm_per_rad damping_nms_per_rad"),
+        (Part, "name history"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_new_in_a_section_of_format_2_is_decided_on(section: type, keys: str) -> None:
+    """compile_policy refuses what it does not know, but for keys inside of what it does know: these."""
+    assert [field.name for field in msgspec.structs.fields(section)] == keys.split()
 
 
 def test_a_file_that_is_cut_short_or_changed_is_refused(library: ctypes.CDLL) -> None:

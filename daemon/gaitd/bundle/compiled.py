@@ -12,6 +12,7 @@ gaitd/policy/compiled.hpp reads is in it: the two change together, with ``COMPIL
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 
@@ -29,10 +30,15 @@ from gaitd.policy.joints import default_position, order_from
 from gaitd.policy.manifest import Action, Manifest, PositionAction, Response
 from gaitd.policy.observation import ObservationBuilder, required_fields, symmetric_clip
 from gaitd.policy.pipeline import make_normalizer
+from gaitd.policy.schema import newest_keys
 from gaitd.policy.sources import source_layout
 from gaitd.policy.terms import compile_terms
 from gaitd.wire.generated import COMPILED_FORMAT, COMPILED_MAGIC
 
+_OF_FORMAT_2 = re.compile(
+    r"held_joints|observation\.parts|observation\.terms\[\d+\]\.(joints|part)|model\.npu_memory_kib"
+)
+"""The keys of format 2, beside a list of action groups, that the library can do."""
 LIMITS = ("position", "slew", "torque")
 """Those of a policy with position targets alone."""
 
@@ -91,6 +97,10 @@ def _not_supported(manifest: Manifest) -> Iterator[str]:
             f"continuous_joints: it has {', '.join(manifest.continuous_joints)}; every joint of the C++ "
             "policy library follows a position"
         )
+    named = ("models", "observation.raw_size", "inputs", "phases", "motion", "continuous_joints")
+    for key in newest_keys(manifest):
+        if key not in named and not _OF_FORMAT_2.fullmatch(key):
+            yield f"{key}: the C++ policy library does not know this key"
     groups = [] if isinstance(manifest.action, Action) else manifest.action
     for index, group in enumerate(groups):
         if not isinstance(group, PositionAction):
