@@ -30,8 +30,10 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; BUNDLE=..., BACKEND=rknn
-ifeq ($(BACKEND),rknn)
+demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; BUNDLE=..., BACKEND=rknn, EMBEDDED=1
+ifneq ($(EMBEDDED),)
+	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo-embedded --embedded
+else ifeq ($(BACKEND),rknn)
 	PYTHONPATH=tests/target:$$PYTHONPATH $(BIN)/python -m standin.demo --bundle $(BUNDLE) \
 	    --controller $(CONTROLLER) --output build/demo
 else
