@@ -13,13 +13,14 @@ from typing import IO
 
 import onnxruntime
 
+from gaitd.bundle.compiled import compile_policy
 from gaitd.bundle.read import open_bundle
 from gaitd.errors import InputError
 from gaitforge.bench.block import CLOSED, PRIORITY, Block, Cores, run_block
 from gaitforge.bench.daemon import Daemon, at_rate, daemon, process
 
-ECHO, CPP_ONNX = "c++ zeromq echo", "c++ zeromq onnxruntime"
-"""What the others are held against: without inference, and with it."""
+ECHO, CPP_ONNX, THREAD = "c++ zeromq echo", "c++ zeromq onnxruntime", "onnxruntime in a thread"
+"""What the others are held against: without inference, with it, and with it in one process."""
 BUSY_LOOP = "while True: pass"
 
 
@@ -34,20 +35,19 @@ class Contender:
     """Which one answers it; empty: none."""
     transport: str = ""
     """gaitd's."""
-
-    @property
-    def closed(self) -> bool:
-        """It can go one round trip after the other; gaitd refuses states that come too fast."""
-        return self.transport == ""
+    closed: bool = True
+    """It can go one round trip after the other; a policy of ours refuses states that come too fast."""
 
 
 CONTENDERS = (
     Contender(ECHO, "bare", "echo"),
     Contender("in-process onnxruntime", "onnx"),
+    Contender(THREAD, "thread"),
+    Contender("embedded", "embedded", closed=False),
     Contender(CPP_ONNX, "bare", "onnx"),
     Contender("python req/rep", "request", "python"),
-    Contender("gaitd zeromq", "gaitd", "gaitd", "zmq"),
-    Contender("gaitd shm", "gaitd", "gaitd", "shm"),
+    Contender("gaitd zeromq", "gaitd", "gaitd", "zmq", closed=False),
+    Contender("gaitd shm", "gaitd", "gaitd", "shm", closed=False),
 )
 
 
@@ -57,8 +57,8 @@ class Servers:
 
     echo: Path
     directory: Path
-    model: Sequence[str]
-    """Arguments of echo_bench that infers."""
+    here: Sequence[str]
+    """Arguments of echo_bench that infers itself."""
     cores: Cores | None
     gaitd: Daemon | None
 
@@ -68,7 +68,7 @@ class Servers:
         if contender.transport:
             assert self.gaitd is not None
             return self.gaitd.block(contender.transport, rate_hz, count, core)
-        where = ["--endpoint-dir", str(self.directory / contender.server)] if contender.server else self.model
+        where = ["--endpoint-dir", str(self.directory / contender.server)] if contender.server else self.here
         samples = self.directory / "samples.txt"
         return run_block(self.echo, [contender.role, *where], rate_hz, count, samples, core)[0]
 
@@ -92,11 +92,15 @@ def servers(
         (directory / "python").mkdir()
         naive = ["-m", "gaitforge.bench.naive_server", str(bundle), str(directory / "python/policy.sock")]
         stack.enter_context(process([sys.executable, *naive], log))
+        here = model if pinned is None else [*model, "--io-cpu", str(pinned.server)]
         gaitd = None
         if rate_hz != CLOSED:
             faster = at_rate(bundle, rate_hz, directory / "policy.gaitd")
             gaitd = stack.enter_context(daemon(faster, directory, echo, log, pinned=pinned))
-        yield Servers(echo, directory, model, pinned, gaitd)
+            compiled = directory / "policy.gaitdc"
+            compiled.write_bytes(compile_policy(open_bundle(faster)))
+            here = [*here, "--policy", str(compiled)]
+        yield Servers(echo, directory, here, pinned, gaitd)
 
 
 def inference(bundle: Path, target: Path) -> list[str]:

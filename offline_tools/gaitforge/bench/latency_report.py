@@ -11,18 +11,21 @@ import matplotlib
 import numpy as np
 
 from gaitforge.bench.block import CLOSED
-from gaitforge.bench.contenders import CPP_ONNX, ECHO
+from gaitforge.bench.contenders import CPP_ONNX, ECHO, THREAD
 from gaitforge.bench.latency import Results
 from gaitforge.bench.measured import PERCENTILES, Measured
 
 matplotlib.use("Agg")
 
 COLORS = {
-    ECHO: "#7f8c8d", "in-process onnxruntime": "#8e44ad", CPP_ONNX: "#d68910", "python req/rep": "#c0392b",
-    "gaitd zeromq": "#2980b9", "gaitd shm": "#2f7d4f",
+    ECHO: "#7f8c8d", "in-process onnxruntime": "#8e44ad", THREAD: "#d2b4de",
+    "embedded": "#16a085", CPP_ONNX: "#d68910", "python req/rep": "#c0392b", "gaitd zeromq": "#2980b9",
+    "gaitd shm": "#2f7d4f",
 }  # fmt: skip
-REFERENCES = {"": ECHO, "_onnx": CPP_ONNX}
+REFERENCES = {"": ECHO, "_onnx": CPP_ONNX, "_thread": THREAD}
 """What ratios are to, by the end of their names."""
+RATIOS = ("p50_ratio", "p99_ratio", "p50_ratio_onnx", "p50_ratio_thread")
+"""Those in the table."""
 
 
 def write_report(results: Results, output: Path) -> None:
@@ -62,7 +65,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Lines of Markdown."""
     lines = [
         "| contender | load | Hz | p50 µs | p99 | p99.9 | max | states | superseded | refused | lost "
-        "| CPU % | p50 / echo (of rounds) | p99 / echo | p50 / C++ with onnxruntime | p99 |",
+        "| CPU % | p50 / echo (of rounds) | p99 / echo | p50 / c++ zeromq onnxruntime | p50 / in a thread |",
         "|" + "---|" * 16,
     ]
     for row in rows:
@@ -70,7 +73,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
         values = [f"{row[f'{name}_us']:.1f}" for name in PERCENTILES]
         fates = [str(row[name]) for name in ("published", "superseded", "refused", "lost")]
         cpu = "" if row["cpu_percent"] is None else f"{row['cpu_percent']:.1f}"
-        ratios = [_ratio(row.get(f"{name}_ratio{end}")) for end in REFERENCES for name in ("p50", "p99")]
+        ratios = [_ratio(row.get(name)) for name in RATIOS]
         cells = [row["contender"], row["load"], rate, *values, *fates, cpu, *ratios]
         lines.append("| " + " | ".join(cells) + " |")
     return lines

@@ -1,9 +1,12 @@
 // Who is measured by echo_bench. Each has publish(seq, now_ns), wait(limit) and newest(): the newest seq answered.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <future>
 #include <iostream>
 #include <map>
 #include <optional>
@@ -13,9 +16,13 @@
 #include <utility>
 #include <vector>
 
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <gaitd/client.hpp>
+#include <gaitd/embedded/client.hpp>
 #include <gaitd/explain.hpp>
 
 #include "bare_onnx.hpp"
@@ -137,23 +144,110 @@ private:
 };
 
 
-/// The client in a session; the robot stands and its sensors are a little noisy.
-class GaitdContender {
+/// The same in a thread of its own, which looks every 100 us whether a state has come, as controllers have it that must
+/// not stand still for a model.
+class ThreadContender {
 public:
-    explicit GaitdContender(const Options& options) : joints_(jointsOf(options)), client_(config(options)) {
+    explicit ThreadContender(const Options& options) : wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+        setUpThreads(options, nullptr);
+        std::promise<void> ready;
+        thread_ = std::thread([&] {
+            try {
+                if (const int cpu = options.integer("--io-cpu", -1); cpu >= 0) warn(gaitd::realtime::pinTo(cpu));
+                model_.emplace(options);
+                ready.set_value();
+            } catch (...) {
+                return ready.set_exception(std::current_exception());
+            }
+            run();
+        });
+        try {
+            ready.get_future().get();
+        } catch (...) {
+            thread_.join();
+            throw;
+        }
+    }
+    ThreadContender(const ThreadContender&) = delete;
+    ThreadContender& operator=(const ThreadContender&) = delete;
+    ~ThreadContender() {
+        stop_.store(true);
+        thread_.join();
+        close(wake_);
+    }
+
+    void publish(std::uint64_t seq, std::uint64_t) { asked_.store(seq); }
+    void wait(std::chrono::milliseconds limit) const {
+        pollfd item{wake_, POLLIN, 0};
+        eventfd_t count = 0;
+        if (poll(&item, 1, static_cast<int>(limit.count())) > 0) static_cast<void>(eventfd_read(wake_, &count));
+    }
+    [[nodiscard]] std::uint64_t newest() const noexcept { return answered_.load(); }
+
+private:
+    void run() {
+        while (!stop_.load()) {
+            const std::uint64_t seq = asked_.load();
+            if (seq == answered_.load()) {
+                std::this_thread::sleep_for(std::chrono::microseconds(100));
+                continue;
+            }
+            model_->infer(seq);
+            answered_.store(seq);
+            static_cast<void>(eventfd_write(wake_, 1));
+        }
+    }
+
+    const int wake_;
+    std::atomic<std::uint64_t> asked_{0};
+    std::atomic<std::uint64_t> answered_{0};
+    std::atomic<bool> stop_{false};
+    std::optional<BareOnnx> model_;
+    std::thread thread_;
+};
+
+/// What gaitd::Client and gaitd::EmbeddedClient are made from.
+inline gaitd::Config clientConfig(const Options& options) {
+    gaitd::Config config;
+    config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
+    config.remote = remoteOf(options);
+    config.transport = transportOf(options);
+    config.controller = "echo_bench";
+    config.io_priority = options.integer("--priority", 0);
+    config.io_cpu = options.integer("--io-cpu", -1);
+    config.joints = jointsOf(options);
+    return config;
+}
+
+inline gaitd::EmbeddedConfig embeddedConfig(const Options& options) {
+    gaitd::EmbeddedConfig config;
+    config.policy = gaitd::policy::loadCompiled(options.text("--policy", "policy.gaitdc"));
+    config.backend.library = options.text("--onnxruntime", "");
+    config.joints = jointsOf(options);
+    config.priority = options.integer("--priority", 0);
+    config.cpu = options.integer("--io-cpu", -1);
+    return config;
+}
+
+/// A client in a session; the robot stands and its sensors are a little noisy.
+template <class Client>
+class ClientContender {
+public:
+    template <class Config>
+    ClientContender(const Options& options, Config config) : joints_(jointsOf(options)), client_(std::move(config)) {
         setUpThreads(options, nullptr);
         const gaitd::Contract& contract = client_.hello(std::chrono::seconds(30));
         for (const std::string& warning : client_.warnings()) std::cerr << "warning: " << warning << '\n';
         state_.joint_position = contract.default_joint_position;
         state_.linear_acceleration = {0.0F, 0.0F, 9.81F};
-        client_.activate();
+        activate();
     }
-    ~GaitdContender() {
+    ~ClientContender() {
         client_.requestRelease();
         client_.command(gaitd::monotonicNow_ns());
     }
-    GaitdContender(const GaitdContender&) = delete;
-    GaitdContender& operator=(const GaitdContender&) = delete;
+    ClientContender(const ClientContender&) = delete;
+    ClientContender& operator=(const ClientContender&) = delete;
 
     void publish(std::uint64_t seq, std::uint64_t now_ns) {
         state_.stamp_ns = now_ns;
@@ -168,10 +262,9 @@ public:
         before_ = seq;
         for (int i = 0;; ++i) {
             try {
-                client_.activate();
-                return;
-            } catch (const gaitd::Error&) {
-                if (i == 100) throw;
+                return activate();
+            } catch (const std::runtime_error&) {
+                if (i == 1200) throw;
                 std::this_thread::sleep_for(std::chrono::milliseconds(50));  // A fresh worker is on its way.
             }
         }
@@ -191,20 +284,17 @@ public:
     [[nodiscard]] std::uint64_t period_ns() const { return client_.contract().period_ns; }
 
 private:
-    static gaitd::Config config(const Options& options) {
-        gaitd::Config config;
-        config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
-        config.remote = remoteOf(options);
-        config.transport = transportOf(options);
-        config.controller = "echo_bench";
-        config.io_priority = options.integer("--priority", 0);
-        config.io_cpu = options.integer("--io-cpu", -1);
-        config.joints = jointsOf(options);
-        return config;
+    void activate() {
+        client_.requestActivate();
+        while (client_.activation() == gaitd::Activation::Pending) {
+            client_.command(gaitd::monotonicNow_ns());
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        if (client_.activation() == gaitd::Activation::Refused) throw std::runtime_error(client_.activationError());
     }
 
     const std::vector<std::string> joints_;
-    gaitd::Client client_;
+    Client client_;
     gaitd::RobotState state_;
     std::uint64_t before_ = 0;  ///< Published before the session began.
     std::uint64_t damped_ = 0;

@@ -11,7 +11,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include <time.h>
@@ -22,26 +21,29 @@
 
 namespace {
 
-const char* const kUsage = R"(usage: echo_bench serve|bare|request|onnx|gaitd [options]
+const char* const kUsage = R"(usage: echo_bench serve|bare|request|onnx|thread|embedded|gaitd [options]
   serve   answers every message with one of a command's size until it is stopped; with --model after an inference
   bare    measures against `serve`
   request measures against a policy server that is asked (REQ) at DIR/policy.sock, with lists of floats
-  onnx    measures inference in this process: needs --model
+  onnx    measures inference in this very thread: needs --model
+  thread  measures inference in a thread of its own that looks for states: needs --model
+  embedded measures a policy in this process, checks and all: needs --policy
   gaitd   measures against a running gaitd
   --endpoint-dir DIR   (default /run/gaitd)
   --robot HOST[:PORT]  (role gaitd) over TCP instead, with --server-key FILE and --key FILE
   --transport zmq|shm  (role gaitd) how states and commands travel (default zmq)
   --joints N           of the robot, joint_0 and on (default: the Lite3's 12)
-  --model FILE         model.onnx (roles serve and onnx), run by onnxruntime's C library:
+  --model FILE         model.onnx (roles serve, onnx and thread), run by onnxruntime's C library:
   --onnxruntime FILE     where it is (default libonnxruntime.so.1)
   --input, --output NAME   the model's tensors (default obs, action)
   --observation, --action N   their lengths (default 45, 12)
+  --policy FILE        (role embedded) what `gaitctl embed` wrote, run by that library
   --rate HZ            round trips per second (default 1 / the control period, 83.3); 0: one right after the other
   --count N            round trips that are measured (default 500)
   --warm-up N          round trips before those (default 50)
   --priority N         SCHED_FIFO priority of this program's threads
   --cpu N              pin the measuring or serving thread
-  --io-cpu N           (role gaitd) pin ZeroMQ's I/O thread
+  --io-cpu N           pin ZeroMQ's I/O thread (role gaitd) or the one that infers (thread, embedded)
   --samples FILE       append every latency in microseconds, one a line
 )";
 
@@ -55,6 +57,11 @@ void sleepUntil(std::uint64_t time_ns) {
     const timespec wake{static_cast<time_t>(time_ns / 1'000'000'000), static_cast<long>(time_ns % 1'000'000'000)};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr);
 }
+
+template <class Contender>
+constexpr bool kHasSessions = false;
+template <class Client>
+constexpr bool kHasSessions<ClientContender<Client>> = true;
 
 /// A block of round trips, and what became of each state: answered, passed over (a newer one was answered, and it was
 /// not), or lost.
@@ -99,7 +106,7 @@ private:
         } catch (const Damped&) {  // Goes on in a new session: what was under way is lost.
             ++dampings_;
             settled_ = published_;
-            if constexpr (std::is_same_v<Contender, GaitdContender>) contender_.beginAnew(published_);
+            if constexpr (kHasSessions<Contender>) contender_.beginAnew(published_);
             return;
         }
         if (newest <= settled_ || newest > published_) return;
@@ -208,8 +215,16 @@ int run(const std::string& role, const Options& options) {
         InProcessContender contender(options);
         return measure(contender, "onnx", rate(options, 12'000'000), options);
     }
+    if (role == "thread") {
+        ThreadContender contender(options);
+        return measure(contender, "thread", rate(options, 12'000'000), options);
+    }
+    if (role == "embedded") {
+        ClientContender<gaitd::EmbeddedClient> contender(options, embeddedConfig(options));
+        return measure(contender, "embedded", rate(options, contender.period_ns()), options);
+    }
     if (role == "gaitd") {
-        GaitdContender contender(options);
+        ClientContender<gaitd::Client> contender(options, clientConfig(options));
         return measure(contender, "gaitd", rate(options, contender.period_ns()), options);
     }
     throw std::invalid_argument("unknown role `" + role + "`");
@@ -227,7 +242,7 @@ int main(int argc, char** argv) {
         const Options options(
             argc - 1, argv + 1,
             {"--endpoint-dir", "--transport", "--robot", "--server-key", "--key", "--rate", "--count", "--warm-up", "--priority",
-             "--cpu", "--samples", "--io-cpu", "--joints", "--model", "--onnxruntime", "--input", "--output", "--observation", "--action"},
+             "--cpu", "--samples", "--io-cpu", "--policy", "--joints", "--model", "--onnxruntime", "--input", "--output", "--observation", "--action"},
             {});
         return run(argv[1], options);
     } catch (const std::invalid_argument& error) {

@@ -25,7 +25,7 @@ ROUNDS, STATES, ECHOES = 5, 100, 600
 DAEMONS = 4
 """So many have a try: a busy machine spoils some, and a slow hot path all of them."""
 MOST = 1.6
-"""Seen on two shared cores, idle and under a load of 6: 0.8 to 1.2; twice as long from receive to send: 2 to 3."""
+"""Seen on two cores, idle and under a load of 6: 0.8 to 1.2; twice as long from receive to send: 2 to 3."""
 
 
 def ratio(gaitd_us: Sequence[float], echo_us: Sequence[float]) -> float:
