@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gaitd.errors import GaitdError, InputError
@@ -30,9 +30,9 @@ class Cores:
 
 
 def cores() -> Cores:
-    """The first and the last core that this process may use, which may be one."""
+    """The last two that this process may use, on a board the fast ones; where there is one, that one twice."""
     usable = sorted(os.sched_getaffinity(0))
-    return Cores(usable[0], usable[-1])
+    return Cores(usable[-2:][0], usable[-1])
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Block:
     lost: int = 0
     """Without an answer and without a reason; those of a session that ended in damping among them."""
     dampings: int = 0
-    cpu: float | None = None
-    """Of the whole of gaitd during the block, in cores."""
+    cpu: Mapping[str, float] = field(default_factory=dict)
+    """Of each of gaitd's processes during the block, in cores; nothing of what is not gaitd."""
 
 
 def check_built(echo: Path) -> None:

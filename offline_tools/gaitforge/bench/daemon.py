@@ -60,7 +60,8 @@ class Daemon:
         block, answered = run_block(
             self.echo, role, rate_hz, count, self.runtime_dir.with_suffix(".samples"), core
         )
-        cpu = (cpu_s(self.pid) - began_cpu_s) / (time.monotonic() - began_s)
+        spent_s, wall_s = cpu_s(self.pid), time.monotonic() - began_s
+        cpu = {name: (spent_s[name] - began_cpu_s.get(name, 0.0)) / wall_s for name in spent_s}
         return replace(judged(block, answered, before, self.status()), cpu=cpu)
 
     def memory_mb(self) -> float:

@@ -121,6 +121,6 @@ def _cpu(
         found = Measured(setting, "idle", round(rate_hz, 3))
         with daemon(bundle, directory, options.echo, log, pinned=pinned, realtime=lines) as gaitd:
             found.add(gaitd.block("shm", rate_hz, _count(rate_hz, CPU_S), pinned.client))
-        times = found.times()
-        rows.append({"setting": setting, "rate_hz": found.rate_hz, **times})
+        place = {"setting": setting, "rate_hz": found.rate_hz}
+        rows.append({**place, **found.times(), "processes": found.processes()})
     return rows

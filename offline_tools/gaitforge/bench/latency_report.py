@@ -85,12 +85,13 @@ def _ratio(ratio: list[float] | None) -> str:
 
 def cpu_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Lines of Markdown: what the whole daemon takes of one core."""
-    lines = ["| gaitd shm, idle | Hz | CPU % | p50 µs | p99 |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row['setting']} | {row['rate_hz']:.0f} | {row['cpu_percent']:.1f} | {row['p50_us']:.1f} "
-        f"| {row['p99_us']:.1f} |"
-        for row in rows
-    ]
+    lines = ["| gaitd shm, idle | Hz | CPU % | of which | p50 µs | p99 |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        parts = ", ".join(
+            f"{name.removeprefix('gaitd-')} {part:.1f}" for name, part in row["processes"].items()
+        )
+        whole, times = f"{row['cpu_percent']:.1f}", f"{row['p50_us']:.1f} | {row['p99_us']:.1f}"
+        lines.append(f"| {row['setting']} | {row['rate_hz']:.0f} | {whole} | {parts} | {times} |")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +28,8 @@ class Measured:
     """Nanoseconds."""
     fates: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FATES, 0))
     """Of all states, see Block."""
-    cpu: list[float] = field(default_factory=list)
-    """Cores, of each round; none of what is not gaitd."""
+    cpu: list[Mapping[str, float]] = field(default_factory=list)
+    """Cores by process, of each round; none of what is not gaitd."""
 
     def add(self, block: Block) -> None:
         """One round's block."""
@@ -38,7 +39,7 @@ class Measured:
         self.rounds.append(histogram)
         for name in FATES:
             self.fates[name] += getattr(block, name)
-        if block.cpu is not None:
+        if block.cpu:
             self.cpu.append(block.cpu)
 
     @property
@@ -56,8 +57,13 @@ class Measured:
             f"{name}_us": round(whole.get_value_at_percentile(percentile) / 1000, 1)
             for name, percentile in PERCENTILES.items()
         }
-        cpu = round(100 * float(np.median(self.cpu)), 1) if self.cpu else None
-        return {**row, "count": whole.get_total_count(), **self.fates, "cpu_percent": cpu}
+        fates = {"count": whole.get_total_count(), **self.fates}
+        return {**row, **fates, "cpu_percent": _percent([sum(each.values()) for each in self.cpu])}
+
+    def processes(self) -> dict[str, float | None]:
+        """CPU in per cent of a core by process, as a median of the rounds'."""
+        names = self.cpu[0] if self.cpu else ()
+        return {name: _percent([each.get(name, 0.0) for each in self.cpu]) for name in names}
 
     def ratio(self, other: Measured, name: str) -> list[float]:
         """To another one's percentile, taken in each round: the median, the lowest and the highest."""
@@ -66,3 +72,7 @@ class Measured:
             for mine, its in zip(self.rounds, other.rounds, strict=True)
         ]
         return [round(float(value), 2) for value in np.percentile(ratios, (50, 0, 100))]
+
+
+def _percent(cores: Sequence[float]) -> float | None:
+    return round(100 * float(np.median(cores)), 1) if cores else None

@@ -33,10 +33,11 @@ def memory_mb(pid: int) -> float:
     return total_kb / 1024
 
 
-def cpu_s(pid: int) -> float:
-    """CPU time of the family so far."""
-    ticks = 0
+def cpu_s(pid: int) -> dict[str, float]:
+    """CPU time so far of each of the family, by the name that it gives itself."""
+    found: dict[str, float] = defaultdict(float)
     for each in family(pid):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        head, _, rest = Path(f"/proc/{each}/stat").read_text().rpartition(")")
+        fields = rest.split()
+        found[head.partition("(")[2]] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return dict(found)

@@ -115,13 +115,13 @@ def _walk(cost: Cost, mode: str, seconds: float, bundle: Path, controller: Path,
         time.sleep(WARM_S)
         pid = chain.pid("gaitd")
         ages_us: list[float] = []
-        began_s, began_cpu_s, before = time.monotonic(), cpu_s(pid), _newest(pid)
+        began_s, began_cpu_s, before = time.monotonic(), sum(cpu_s(pid).values()), _newest(pid)
         while time.monotonic() < began_s + seconds:
             chain.check_alive()
             time.sleep(LOOK_S)
             new, before = _ages_us(pid, before)
             ages_us += new
-        cost.cpu.append((cpu_s(pid) - began_cpu_s) / (time.monotonic() - began_s))
+        cost.cpu.append((sum(cpu_s(pid).values()) - began_cpu_s) / (time.monotonic() - began_s))
         cost.memory_mb.append(memory_mb(pid))
         until_ns = time.monotonic_ns()
         ticks = chain.finish().ticks

@@ -24,7 +24,14 @@ BUNDLE = Path(__file__).parents[3] / "examples/lite3_walk/lite3_walk.gaitd"
 def measured(contender: str, rate_hz: float, *rounds_us: list[float], lost: int = 0) -> Measured:
     made = Measured(contender, "idle", rate_hz)
     for latencies in rounds_us:
-        made.add(Block(latencies, len(latencies) + lost, lost=lost, cpu=0.125))
+        made.add(
+            Block(
+                latencies,
+                len(latencies) + lost,
+                lost=lost,
+                cpu={"gaitd-worker": 0.1, "gaitd-guardian": 0.025},
+            )
+        )
     return made
 
 
@@ -40,7 +47,16 @@ def results() -> Results:
             measured(ECHO, CLOSED, hundred),
         ],
         120.0,
-        [{"setting": "as it is", "rate_hz": 83.333, "cpu_percent": 12.5, "p50_us": 90.0, "p99_us": 200.0}],
+        [
+            {
+                "setting": "as it is",
+                "rate_hz": 83.333,
+                "cpu_percent": 12.5,
+                "p50_us": 90.0,
+                "p99_us": 200.0,
+                "processes": {"gaitd-worker": 10.0, "gaitd-guardian": 2.5},
+            }
+        ],
     )
 
 
@@ -82,7 +98,7 @@ def test_the_report_is_for_programs_and_people(
     rows = json.loads((tmp_path / "latency.json").read_text())
     assert [row["contender"] for row in rows] == [ECHO, "gaitd shm", CPP_ONNX, ECHO]
     assert (tmp_path / "percentiles.png").read_bytes().startswith(b"\x89PNG")
-    assert "| as it is | 83 | 12.5 |" in (tmp_path / "latency.md").read_text()
+    assert "| as it is | 83 | 12.5 | worker 10.0, guardian 2.5 |" in (tmp_path / "latency.md").read_text()
     assert "Memory: 120 MB" in capsys.readouterr().out
 
 
