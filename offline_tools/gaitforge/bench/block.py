@@ -30,7 +30,7 @@ class Cores:
 
 
 def cores() -> Cores:
-    """The last two that this process may use, on a board the fast ones; where there is one, that one twice."""
+    """The last two that this process may use, on a board fast ones; of one core, that one twice."""
     usable = sorted(os.sched_getaffinity(0))
     return Cores(usable[-2:][0], usable[-1])
 
