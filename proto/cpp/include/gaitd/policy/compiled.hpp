@@ -395,10 +395,15 @@ inline Vector3 readVector3(CompiledReader& in, const char* part) {
 /// Reads the file's bytes; `where` names it in errors. Throws ConfigError.
 inline Compiled readCompiled(const std::string& content, const std::string& where) {
     std::uint32_t expected = 0;
-    if (content.size() < sizeof(expected)) throw ConfigError(where + ": no policy written by `gaitctl embed`");
+    constexpr std::size_t kBeforeMagic = 4;  // The array's head, and the text's.
+    if (content.size() < sizeof(expected) || content.compare(std::min(kBeforeMagic, content.size()),
+                                                             std::strlen(kCompiledMagic), kCompiledMagic) != 0) {
+        throw ConfigError(where + ": no policy written by `gaitctl embed`");
+    }
     const std::size_t size = content.size() - sizeof(expected);
     detail::CompiledReader in(where, content.data(), size);
-    if (in.count("file") != 17 || in.text("file") != kCompiledMagic) in.refuse("no policy written by `gaitctl embed`");
+    in.array("file", 17);
+    static_cast<void>(in.text("file"));
     if (const std::uint64_t format = in.number("format"); format != kCompiledFormat) {
         in.refuse("format " + std::to_string(format) + ", this library reads " + std::to_string(kCompiledFormat) +
                   "; write it with the `gaitctl embed` of its version");
