@@ -20,6 +20,7 @@
 #include <gaitd/embedded/inference.hpp>
 #include <gaitd/latch.hpp>
 #include <gaitd/orientation.hpp>
+#include <gaitd/policy/read_compiled.hpp>
 #include <gaitd/watchdog.hpp>
 
 namespace gaitd {

@@ -6,7 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
+#include <limits>
 
 #include <gaitd/policy/compiled.hpp>
 #include <gaitd/policy/observation.hpp>
