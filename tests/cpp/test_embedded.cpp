@@ -23,7 +23,7 @@ std::string runtime_path;
 
 constexpr Kind kKinds[] = {Kind::Onnx, Kind::Rknn};
 /// Beyond the five periods: this loop's own tick, and a machine that is busy with other tests.
-constexpr std::uint64_t kPatience_ns = 40'000'000;
+constexpr std::uint64_t kPatience_ns = 100'000'000;
 
 EmbeddedConfig configOf(Kind kind, policy::Compiled policy = smallPolicy()) {
     EmbeddedConfig config;
@@ -90,7 +90,7 @@ CASE(it_walks_with_its_own_gains_in_the_controllers_order) {
     for (const Kind kind : kKinds) {
         Loop loop(kind);
         CHECK_EQUAL(loop.tick().mode, Mode::Idle);
-        CHECK_EQUAL(loop.client.contract().times.deadline_ns, 60'000'000U);
+        CHECK_EQUAL(loop.client.contract().times.deadline_ns, 200'000'000U);
         CHECK(loop.walks());
         const JointCommand& command = loop.tick();
         CHECK_EQUAL(command.mode, Mode::Active);
@@ -191,7 +191,7 @@ CASE(a_model_that_repeats_itself_is_damping) {
     Loop loop(Kind::Onnx, policy);
     CHECK(loop.walks());
     loop.runtime.order(Order::Repeats);
-    for (int i = 0; i < 40; ++i) CHECK_EQUAL(loop.tick().mode, Mode::Active);  // The robot stands still: allowed.
+    for (int i = 0; i < 200; ++i) CHECK_EQUAL(loop.tick().mode, Mode::Active);  // The robot stands still: allowed.
     loop.state.joint_position[1] += 0.2F;
     const JointCommand& command = loop.damped();
     CHECK_EQUAL(command.reason, Reason::ActionInvalid);
@@ -238,7 +238,7 @@ CASE(states_that_stop_are_too_old_or_not_possible) {
     Loop frozen(Kind::Onnx);
     CHECK(frozen.walks());
     for (int i = 0; frozen.client.command(monotonicNow_ns()).mode == Mode::Active && i < 1000; ++i) {
-        std::this_thread::sleep_for(milliseconds(12));
+        std::this_thread::sleep_for(milliseconds(40));
         frozen.state.stamp_ns = monotonicNow_ns();
         frozen.client.publish(frozen.state);
     }

@@ -277,6 +277,11 @@ def test_a_file_that_is_cut_short_or_changed_is_refused(library: ctypes.CDLL) ->
     whole = compile_policy(made(small_manifest(), np.random.default_rng(0)))
     PolicyLibrary(library, whole)
     body = whole[:-4]
+    with pytest.raises(InputError, match="no policy written by `gaitctl embed`"):
+        PolicyLibrary(library, WALK.read_bytes())
+    other_format = whole.replace(b"gaitd policy\x01", b"gaitd policy\x02")
+    with pytest.raises(InputError, match="format 2, this library reads 1"):
+        PolicyLibrary(library, other_format)
     for size in range(0, len(whole), 7):
         with pytest.raises(InputError):
             PolicyLibrary(library, whole[:size])

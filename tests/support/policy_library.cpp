@@ -4,6 +4,7 @@
 #include <string>
 
 #include <gaitd/backends/open.hpp>
+#include <gaitd/policy/read_compiled.hpp>
 #include <gaitd/policy/step.hpp>
 
 using namespace gaitd;

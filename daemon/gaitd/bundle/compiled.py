@@ -6,7 +6,7 @@ languages compute from the same numbers.
 
 The file is one msgpack array, in the order of ``compile_policy``, and behind it its CRC-32. Arrays
 of numbers are blobs, little-endian: float32, or float64 and uint32 where that is said. Only what
-gaitd/policy/compiled.hpp reads is in it: the two change together, with ``COMPILED_FORMAT``.
+gaitd/policy/read_compiled.hpp reads is in it: the two change together, with ``COMPILED_FORMAT``.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def plot_run(ticks: Ticks, faults_ns: Mapping[str, int], path: Path) -> None:
     for axes, fault_s, what in zip(close, faults_s, faults_ns, strict=True):
         in_force = np.where(ticks.mode == "active", ticks.age_us / 1000.0, np.nan)
         axes.plot(time_s, in_force, color="#1b4f72", lw=0.9)
-        axes.set_xlim(fault_s - 0.1, fault_s + 0.06)
+        axes.set_xlim(fault_s - 0.1, fault_s + 0.1)
         axes.set_title(f"every tick: {what}")
     figure.tight_layout()
     figure.savefig(path, dpi=120)

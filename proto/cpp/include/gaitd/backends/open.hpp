@@ -1,6 +1,7 @@
 // Which runtime runs a policy, and the proof that it does: the golden vectors.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>

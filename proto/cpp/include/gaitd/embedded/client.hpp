@@ -20,6 +20,7 @@
 #include <gaitd/embedded/inference.hpp>
 #include <gaitd/latch.hpp>
 #include <gaitd/orientation.hpp>
+#include <gaitd/policy/read_compiled.hpp>
 #include <gaitd/watchdog.hpp>
 
 namespace gaitd {
@@ -115,13 +116,14 @@ public:
 
     /// Hands over one state: one control step. False when it could not be: the inference thread is far behind.
     bool publish(const RobotState& state) noexcept {
-        adoptSession(monotonicNow_ns());
+        const std::uint64_t now_ns = monotonicNow_ns();  // Before its answer can be.
+        adoptSession(now_ns);
         const bool tilted = tooTiltedToStand(state.orientation);
         const std::uint64_t seq = latch_.published(state.stamp_ns, state.joint_position, tilted);
         if (watchdog_) watchdog_->hold(latch_.heldPosition());
         const std::uint64_t session = latch_.sampleSession();
+        if (session != 0) published_ns_ = now_ns;
         const bool taken = session == 0 || inference_->ask(session, seq, state);
-        if (session != 0) published_ns_ = monotonicNow_ns();
         ++(taken ? counters_.published : counters_.unpublished);
         return taken;
     }

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -18,11 +17,9 @@
 #include <utility>
 #include <vector>
 
-#include <semaphore.h>
-#include <time.h>
-
 #include <gaitd/backends/open.hpp>
 #include <gaitd/embedded/queue.hpp>
+#include <gaitd/embedded/signal.hpp>
 #include <gaitd/errors.hpp>
 #include <gaitd/messages.hpp>
 #include <gaitd/policy/step.hpp>
@@ -43,29 +40,6 @@ struct Answer {
     CommandMessage command;  ///< Of a refusal, session and cause alone.
     std::uint64_t at_ns = 0;
     bool refused = false;
-};
-
-/// Wakes a thread; posting never waits.
-class Signal {
-public:
-    Signal() { sem_init(&semaphore_, 0, 0); }
-    Signal(const Signal&) = delete;
-    Signal& operator=(const Signal&) = delete;
-    ~Signal() { sem_destroy(&semaphore_); }
-
-    void post() noexcept { sem_post(&semaphore_); }
-    void wait() noexcept {
-        while (sem_wait(&semaphore_) != 0) continue;
-    }
-    void waitUntil(std::uint64_t time_ns) noexcept {
-        const timespec time{static_cast<time_t>(time_ns / 1'000'000'000U), static_cast<long>(time_ns % 1'000'000'000U)};
-        while (sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &time) != 0 && errno == EINTR) continue;
-    }
-    /// Takes one post, if there is one.
-    void forget() noexcept { static_cast<void>(sem_trywait(&semaphore_)); }
-
-private:
-    sem_t semaphore_{};
 };
 
 struct InferenceConfig {

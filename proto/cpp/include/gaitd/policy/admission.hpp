@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include <gaitd/policy/compiled.hpp>
 #include <gaitd/policy/observation.hpp>
@@ -35,16 +36,16 @@ public:
     [[nodiscard]] Cause admit(const RobotState& state, std::uint64_t now_ns) noexcept {
         const Cause cause = judge(state, now_ns);
         if (cause.kind != CauseKind::None) return cause;
-        Content content{};
-        contentOf(state, content);
-        const bool frozen = begun_ && content == content_;
+        Content content;
+        const std::size_t size = contentOf(state, content) * sizeof(float);
+        const bool frozen = begun_ && std::memcmp(content.data(), content_.data(), size) == 0;
         // A state that comes late leaves the next one its own time; many that come early add up.
         const std::uint64_t reserve_ns = min_interval_ns_ - min_spacing_ns_;
         const std::uint64_t due_ns = begun_ ? std::max(earliest_ns_ + reserve_ns, state.stamp_ns) : state.stamp_ns;
         earliest_ns_ = due_ns + min_interval_ns_ - reserve_ns;
         begun_ = true;
         last_stamp_ns_ = state.stamp_ns;
-        content_ = content;
+        std::memcpy(content_.data(), content.data(), size);
         return frozen ? causeOf(CauseKind::Frozen) : Cause{};
     }
 
@@ -67,7 +68,8 @@ private:
 
     static double ms(std::uint64_t duration_ns) noexcept { return static_cast<double>(duration_ns) / 1e6; }
 
-    void contentOf(const RobotState& state, Content& content) const noexcept {
+    /// How many values it has.
+    std::size_t contentOf(const RobotState& state, Content& content) const noexcept {
         float* next = content.data();
         const auto put = [&next](const float* values, std::size_t count) { next = std::copy_n(values, count, next); };
         put(state.joint_position.data(), joints_);
@@ -77,6 +79,7 @@ private:
         put(state.linear_acceleration.data(), 3);
         put(state.joint_torque.data(), joints_);
         if (has_linear_velocity_) put(state.linear_velocity.data(), 3);
+        return static_cast<std::size_t>(next - content.data());
     }
 
     [[nodiscard]] Cause judge(const RobotState& state, std::uint64_t now_ns) const noexcept {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include <gaitd/policy/action_map.hpp>
 #include <gaitd/policy/compiled.hpp>

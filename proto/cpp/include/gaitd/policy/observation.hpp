@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -36,9 +37,14 @@ class Observation {
 public:
     Observation(const ObservationTerms& terms, std::size_t joints)
         : terms_(terms), joints_(joints), frame_(terms.gather.size()), frames_(frame_ * terms.depth), vector_(dim()) {
-        std::size_t sources = 0;
-        for (const Source& source : kSources) sources += source.size == 0 ? joints : source.size;
-        sources_.resize(sources);
+        std::size_t place = 0;
+        for (std::size_t i = 0; i < kSources.size(); ++i) {
+            const std::size_t end = place + (kSources[i].size == 0 ? joints : kSources[i].size);
+            is_shown_[i] = std::any_of(terms.gather.begin(), terms.gather.end(),
+                                       [&](std::uint32_t each) { return each >= place && each < end; });
+            place = end;
+        }
+        sources_.resize(place);
     }
 
     [[nodiscard]] std::size_t dim() const noexcept { return terms_.stack.size(); }
@@ -74,10 +80,9 @@ private:
     void gather(const RobotState& state, const Vector3& command, const float* last_action) noexcept {
         float* next = sources_.data();
         const auto put = [&next](const float* values, std::size_t count) { next = std::copy_n(values, count, next); };
-        const double phase = terms_.phase_per_step * static_cast<double>(step_);
         const Vector3 gravity = projectedGravity(state.orientation);
-        const Vector3 rpy = rollPitchYaw(state.orientation);
-        const std::array<float, 2> clock{static_cast<float>(std::sin(phase)), static_cast<float>(std::cos(phase))};
+        const Vector3 rpy = is_shown_[kRollPitchYaw] ? rollPitchYaw(state.orientation) : Vector3{};
+        const std::array<float, 2> clock = is_shown_[kClockPhase] ? clockPhase() : std::array<float, 2>{};
         // In the order of kSources.
         put(state.angular_velocity.data(), 3);
         put(state.linear_acceleration.data(), 3);
@@ -92,6 +97,11 @@ private:
         put(clock.data(), 2);
     }
 
+    [[nodiscard]] std::array<float, 2> clockPhase() const noexcept {
+        const double phase = terms_.phase_per_step * static_cast<double>(step_);
+        return {static_cast<float>(std::sin(phase)), static_cast<float>(std::cos(phase))};
+    }
+
     void fill() noexcept {
         for (std::size_t row = 1; row < terms_.depth; ++row) {
             for (std::size_t i = 0; i < frame_; ++i) {
@@ -100,9 +110,13 @@ private:
         }
     }
 
+    static constexpr std::size_t kRollPitchYaw = 9;  ///< Places in kSources.
+    static constexpr std::size_t kClockPhase = 10;
+
     const ObservationTerms terms_;
     const std::size_t joints_;
     const std::size_t frame_;  ///< Values of one.
+    std::array<bool, kSources.size()> is_shown_{};  ///< A term shows something of that source.
     Floats sources_;
     Floats frames_;  ///< Newest first.
     Floats vector_;
