@@ -240,7 +240,7 @@ public:
         for (const std::string& warning : client_.warnings()) std::cerr << "warning: " << warning << '\n';
         state_.joint_position = contract.default_joint_position;
         state_.linear_acceleration = {0.0F, 0.0F, 9.81F};
-        activate();
+        beginAnew(0);
     }
     ~ClientContender() {
         client_.requestRelease();
