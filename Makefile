@@ -24,14 +24,16 @@ MONITORING_PACKAGES := prometheus chromium fonts-noto-cjk
 FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo forge animation train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench faults \
+.PHONY: help demo forge animation train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench growth tail faults \
     failovers sessions soak evidence fuzz model proto pictures references site cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; BUNDLE=..., BACKEND=rknn
-ifeq ($(BACKEND),rknn)
+demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; BUNDLE=..., BACKEND=rknn, EMBEDDED=1
+ifneq ($(EMBEDDED),)
+	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo-embedded --embedded
+else ifeq ($(BACKEND),rknn)
 	PYTHONPATH=tests/target:$$PYTHONPATH $(BIN)/python -m standin.demo --bundle $(BUNDLE) \
 	    --controller $(CONTROLLER) --output build/demo
 else
@@ -95,8 +97,14 @@ format: $(VENV)/.test  ## lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.demo cpp  ## round trip times over both transports beside a bare echo and others, in build/bench
+bench: $(VENV)/.demo cpp  ## round trip times over both transports beside a bare echo and others, CPU, in build/bench
 	$(BIN)/gaitforge latency --bundle $(BUNDLE) --echo build/cpp/echo_bench --output build/bench
+
+growth: $(VENV)/.demo cpp  ## how age, CPU and memory grow with joints, history, parameters and recording, in build/growth
+	$(BIN)/gaitforge growth --echo build/cpp/echo_bench --output build/growth
+
+tail: $(VENV)/.demo cpp  ## what each real-time setting buys, above all for the slowest answers, in build/tail
+	$(BIN)/gaitforge tail --bundle $(BUNDLE) --echo build/cpp/echo_bench --output build/tail
 
 faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md
 	@tools/debian-packages $(FAULT_PACKAGES)

@@ -29,6 +29,8 @@ COMMANDS = (
     "shadow",
     "demo",
     "latency",
+    "growth",
+    "tail",
     "evidence",
     "faults",
     "failovers",

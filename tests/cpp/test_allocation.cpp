@@ -1,5 +1,5 @@
 // publish() and command() allocate nothing in steady state: neither this code nor libzmq below it, on the control
-// thread. Every allocation of the program passes through the functions below; operator new calls malloc.
+// thread; nor does a step of the policy library, apart from the runtime. Every allocation of the program passes through the functions below; operator new calls malloc.
 #include <cerrno>
 #include <cstdlib>
 
@@ -43,9 +43,12 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
 #include <memory>
 
 #include <gaitd/client.hpp>
+#include <gaitd/embedded/client.hpp>
 
 #include "check.hpp"
 #include "fake_gaitd.hpp"
+#include "fake_runtime.hpp"
+#include "small_policy.hpp"
 
 using namespace gaitd;
 using std::chrono::milliseconds;
@@ -58,8 +61,11 @@ struct Walk {
     std::size_t allocations = 0;
 };
 
+std::string runtime_path;
+
 /// Publishes `states` states, polling for commands in between, and counts what was allocated on this thread.
-Walk walk(Client& client, std::size_t states) {
+template <class Driver>
+Walk walk(Driver& client, std::size_t states) {
     Walk walk;
     RobotState state;
     std::uint64_t last_seq = client.command(monotonicNow_ns()).seq;
@@ -148,4 +154,49 @@ CASE(nothing_is_allocated_when_refusing_and_latching) {
     CHECK_EQUAL(allocations, 0U);
 }
 
-int main() { return check::run(); }
+CASE(nothing_is_allocated_by_a_step_of_the_policy_library) {
+    const FakeRuntime runtime(runtime_path);
+    const policy::Compiled policy = smallPolicy();
+    for (const backends::Kind kind : {backends::Kind::Onnx, backends::Kind::Rknn}) {
+        const std::unique_ptr<backends::Backend> backend = backends::open(policy, {kind, runtime_path});
+        policy::Step step(policy, *backend);
+        RobotState state;
+        std::copy(policy.default_position.begin(), policy.default_position.end(), state.joint_position.begin());
+        std::size_t accepted = 0;
+        counting = true;
+        for (std::uint64_t i = 1; i <= 1000; ++i) {
+            state.stamp_ns = i * policy.period_ns;
+            state.angular_velocity[0] = 1e-3F * static_cast<float>(i % 17);
+            runtime.order(i % 7 == 0 ? Order::Nan : i % 11 == 0 ? Order::Fails : Order::Works);
+            if (i % 13 == 0) step.reset();
+            if (step.take(state, state.stamp_ns).kind != CauseKind::None) continue;
+            if (!step.answer(state.stamp_ns).isAccepted()) continue;
+            step.commit();
+            ++accepted;
+        }
+        counting = false;
+        CHECK(accepted > 700);
+        CHECK_EQUAL(allocations, 0U);
+        allocations = 0;
+    }
+}
+
+CASE(nothing_is_allocated_with_the_policy_in_this_process) {
+    const FakeRuntime runtime(runtime_path);
+    EmbeddedConfig config;
+    config.policy = smallPolicy();
+    config.policy.period_ns = 1'000'000'000;  // What comes too early is refused, and refusing is free as well.
+    config.backend.library = runtime_path;
+    config.joints = config.policy.joints;
+    EmbeddedClient client(config);
+    client.requestActivate();
+    const Walk steady = walk(client, 5000);
+    CHECK(steady.published >= 5000);
+    CHECK_EQUAL(steady.allocations, 0U);
+}
+
+int main(int argc, char** argv) {
+    if (argc != 2) return 2;
+    runtime_path = argv[1];
+    return check::run();
+}

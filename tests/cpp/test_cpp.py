@@ -11,7 +11,7 @@ from support.cmake import run
 
 TESTS = (
     "codec", "latch", "robot_clock", "ring", "client", "lane",
-    "route", "allocation", "policy_runner", "package",
+    "route", "allocation", "policy_runner", "embedded", "package",
 )  # fmt: skip
 
 

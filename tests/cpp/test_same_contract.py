@@ -123,7 +123,7 @@ def test_the_client_reads_every_key_of_hellos_reply() -> None:
 
 def test_the_client_fills_fields_of_a_state() -> None:
     text = (HEADERS / "client.hpp").read_text("utf-8")
-    default = re.search(r"fields = \{(.*?)\};", text, re.DOTALL)
+    default = re.search(r"usualFields\(\) \{\s*return \{(.*?)\};", text, re.DOTALL)
     assert default is not None
     named = re.findall(r'"(\w+)"', default[1])
     assert named

@@ -19,11 +19,11 @@ SOURCE = Path(__file__).parent
 REPOSITORY = SOURCE.parents[1]
 INCLUDE = REPOSITORY / "proto/cpp/include"
 
-TESTS = ("codec", "latch", "ring", "client", "lane", "route")
+TESTS = ("codec", "latch", "ring", "client", "lane", "route", "embedded")
 """Those that replace no allocator of their own."""
 UNDER_VALGRIND = ("codec", "latch", "client", "lane", "route")
 """Not the ring: its race of two threads takes valgrind, which runs one at a time, many minutes."""
-THREADED = ("ring", "client", "lane", "route", "policy_runner")
+THREADED = ("ring", "client", "lane", "route", "policy_runner", "embedded")
 ADDRESS = "address,undefined"
 THREAD = "thread"
 VALGRIND = ("valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full")
@@ -57,7 +57,7 @@ needs_valgrind = pytest.mark.skipif(
 def the_client_only_thoroughly(tests: tuple[str, ...]) -> list[Any]:
     """Its tests wait for real times, which these tools make long."""
     return [
-        pytest.param(test, marks=[pytest.mark.thorough] if test in ("client", "lane") else [])
+        pytest.param(test, marks=[pytest.mark.thorough] if test in ("client", "lane", "embedded") else [])
         for test in tests
     ]
 
@@ -92,13 +92,14 @@ def configured(sanitizers: str) -> Path:
 def built(sanitizers: str, test: str) -> Path:
     """The test, built with these sanitizers."""
     build = configured(sanitizers)
-    run("cmake", "--build", build, "--target", "vectors", f"test_{test}")
+    run("cmake", "--build", build, "--target", "vectors", "fake_runtime", f"test_{test}")
     return build / f"test_{test}"
 
 
 def arguments(program: Path) -> tuple[Path, ...]:
     """What the test takes on its command line."""
-    return (program.parent / "vectors.txt",) if program.name == "test_codec" else ()
+    names = {"test_codec": "vectors.txt", "test_embedded": "libfake_runtime.so"}
+    return (program.parent / names[program.name],) if program.name in names else ()
 
 
 def planted(directory: Path, mistake: tuple[str, str, str], test: str, *flags: str) -> Path:
@@ -135,7 +136,8 @@ def test_under_address_and_undefined_behaviour_sanitizer(test: str) -> None:
 @needs_clang
 @pytest.mark.parametrize("test", the_client_only_thoroughly(THREADED))
 def test_under_thread_sanitizer(test: str) -> None:
-    run(built(THREAD, test))
+    program = built(THREAD, test)
+    run(program, *arguments(program))
 
 
 @needs_valgrind

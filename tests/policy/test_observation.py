@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from gaitd.errors import InputError
 from gaitd.policy.joints import order_from
-from gaitd.policy.manifest import TermName
 from gaitd.policy.observation import ObservationBuilder, required_fields
 from gaitd.policy.pipeline import PolicyPipeline
-from gaitd.policy.sources import MOTION_STEP, NAMED
 from gaitd.wire.messages import RobotState
 from support.bundles import contract, lite3_manifest, small_manifest
+from support.manifests import observations
 from support.states import random_quaternion, random_state
 
 
@@ -183,38 +182,6 @@ def naive_observation(
     vector = np.concatenate(parts)
     clip = observation.get("clip")
     return vector if clip is None else np.clip(vector, -clip, clip)
-
-
-@st.composite
-def observations(draw: st.DrawFn) -> dict[str, Any]:
-    """The observation section of a manifest: any terms, any number of times, any history."""
-    layout = draw(st.sampled_from(["frame_major", "term_major"]))
-    terms = []
-    period_s = draw(st.floats(0.1, 2))
-    declared = {*NAMED, MOTION_STEP}  # those of format 2 have tests of their own
-    names = st.sampled_from([name for name in get_args(TermName) if name not in declared])
-    for name in draw(st.lists(names, min_size=1, max_size=5)):
-        dim = 2 if name == "clock_phase" else 3
-        term: dict[str, Any] = {"term": name}
-        scale = draw(st.none() | st.floats(-4, 4) | st.lists(st.floats(-4, 4), min_size=dim, max_size=dim))
-        if scale is not None:
-            term["scale"] = scale
-        if draw(st.booleans()):
-            low = draw(st.floats(-2, 1))
-            term["clip"] = [low, low + draw(st.floats(0.1, 2))]
-        term["delay_steps"] = draw(st.integers(0, 3))
-        if name == "clock_phase":
-            term["period_s"] = period_s
-        if layout == "term_major" and draw(st.booleans()):
-            term["history_length"] = draw(st.integers(1, 4))
-        terms.append(term)
-    history = {
-        "length": draw(st.integers(1, 4)),
-        "layout": layout,
-        "order": draw(st.sampled_from(["oldest_first", "newest_first"])),
-        "fill": draw(st.sampled_from(["first_frame", "zeros"])),
-    }
-    return {"terms": terms, "history": history, **draw(st.sampled_from([{}, {"clip": 1.5}]))}
 
 
 @given(observations(), st.integers(1, 7), st.integers(0, 2**32))

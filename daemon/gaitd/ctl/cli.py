@@ -11,7 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import gaitd
-from gaitd.ctl import bench, doctor, keygen, policies, record, report, robot, route, selftest, service, switch
+from gaitd.ctl import (
+    bench,
+    doctor,
+    embed,
+    keygen,
+    policies,
+    record,
+    report,
+    robot,
+    route,
+    selftest,
+    service,
+    switch,
+)
 from gaitd.ctl.client import ControlClient, GuardListener
 from gaitd.ctl.explain import command as explain
 from gaitd.ctl.rehearse import command as rehearse
@@ -82,6 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         bench,
         rehearse,
         report,
+        embed,
         keygen,
     ):
         module.add_parser(commands)

@@ -52,16 +52,20 @@ class ActionMapper:
         """Raises InputError when the manifest's action section contradicts itself."""
         count = len(manifest.joints)
         default = default_position(manifest)
-        self._scale = np.zeros(count, np.float32)
-        self._offset = default.copy()
+        self.scale = np.zeros(count, np.float32)
+        """(n,) Of the target, for each unit of the raw action; 0 for a joint that is held."""
+        self.offset = default.copy()
+        """(n,) The target of an action of 0."""
         self.stiffness = np.zeros(count, np.float32)
         """(n,) Nm/rad."""
         self.damping = np.zeros(count, np.float32)
         """(n,) Nm s/rad."""
         self.kinds: tuple[Kind, ...] = tuple(["position"] * count)
         """(n,) What each joint follows."""
-        self._clip = Range.without_end(count)
-        self._target_clip = Range.without_end(count)
+        self.action_range = Range.without_end(count)
+        """Of the raw action: the policy's own clip."""
+        self.target_range = Range.without_end(count)
+        """Of the target, before a low pass."""
         self.share = np.ones(count, np.float32)
         """(n,) of the low pass; 1 without one."""
         self._moved: npt.NDArray[np.intp] | None = None
@@ -72,7 +76,7 @@ class ActionMapper:
             self._take(manifest.action, "action", manifest.moved_joints, manifest)
         else:
             self._take_groups(manifest.action, manifest)
-        self._per_unit = np.divide(1, self._scale, out=np.zeros_like(self._scale), where=self._scale != 0)
+        self._per_unit = np.divide(1, self.scale, out=np.zeros_like(self.scale), where=self.scale != 0)
         self.action_dim = count if self._moved is None else len(self._moved)
         """Length of the model's action."""
         self.has_low_pass = bool((self.share != 1).any())
@@ -89,22 +93,22 @@ class ActionMapper:
         """The model's action (..., action_dim) joint by joint (..., n); 0 for joints that are held."""
         if self._moved is None:
             return action
-        spread = np.zeros((*action.shape[:-1], len(self._scale)), np.float32)
+        spread = np.zeros((*action.shape[:-1], len(self.scale)), np.float32)
         spread[..., self._moved] = action
         return spread
 
     def clip(self, action: Float32Array) -> Float32Array:
         """The raw action (n,) inside the policy's own clip: a copy."""
-        return self._clip.of(action) if self._clip.ends else action.copy()
+        return self.action_range.of(action) if self.action_range.ends else action.copy()
 
     def target(self, action: Float32Array) -> Float32Array:
         """What the joints follow (n,) for a clipped raw action (n,), before a low pass."""
-        target: Float32Array = action * self._scale + self._offset
-        return self._target_clip.of(target) if self._target_clip.ends else target
+        target: Float32Array = action * self.scale + self.offset
+        return self.target_range.of(target) if self.target_range.ends else target
 
     def action(self, target: Float32Array) -> Float32Array:
         """The raw action (n,) that asks for these targets (n,); 0 for a joint that no action moves."""
-        action: Float32Array = (target - self._offset) * self._per_unit
+        action: Float32Array = (target - self.offset) * self._per_unit
         return action
 
     def motor_targets(self, target: Float32Array) -> MotorTargets:
@@ -158,15 +162,15 @@ class ActionMapper:
         if group.clip is not None:
             if not group.clip[0] < group.clip[1]:
                 raise InputError(f"{where}.clip: expected min < max, got {list(group.clip)}")
-            self._clip.set(place, *group.clip)
+            self.action_range.set(place, *group.clip)
         offset = group.offset
         if isinstance(offset, str):
-            self._offset[place] = default_position(manifest)[place]
+            self.offset[place] = default_position(manifest)[place]
         else:
-            self._offset[place] = joint_array(offset, joints, f"{where}.offset")
-        self._scale[place] = joint_array(group.scale, joints, f"{where}.scale")
+            self.offset[place] = joint_array(offset, joints, f"{where}.offset")
+        self.scale[place] = joint_array(group.scale, joints, f"{where}.scale")
         if group.target_clip is not None:
-            self._target_clip.set(place, *_target_clip(group, where, joints))
+            self.target_range.set(place, *_target_clip(group, where, joints))
         stiffness, damping = _gains(group, where, joints)
         self.stiffness[place], self.damping[place] = stiffness, damping
         low_pass = None if type(group) is Action else getattr(group, "low_pass", None)
@@ -184,7 +188,8 @@ class Range:
     """Lowest and highest (n,) of values."""
 
     def __init__(self, low: Float32Array, high: Float32Array) -> None:
-        self._low, self._high = low, high
+        self.low, self.high = low, high
+        """(n,) each."""
         self.ends = False
         """Something is outside."""
 
@@ -195,12 +200,12 @@ class Range:
 
     def set(self, place: npt.NDArray[np.intp], low: float | Float32Array, high: float | Float32Array) -> None:
         """From now on values at these places have these ends."""
-        self._low[place], self._high[place] = low, high
+        self.low[place], self.high[place] = low, high
         self.ends = True
 
     def of(self, values: Float32Array) -> Float32Array:
         """The values (n,), moved inside: a copy."""
-        inside: Float32Array = np.minimum(np.maximum(values, self._low), self._high)
+        inside: Float32Array = np.minimum(np.maximum(values, self.low), self.high)
         return inside
 
 

@@ -74,13 +74,15 @@ class StateAdmission:
             if state is None  # a continuous joint may be anywhere
             else (np.maximum(low - margin, -unlimited), np.minimum(high + margin, unlimited))
         )
-        self._joints_low = np.concatenate((position_low, -velocity_max))
-        self._joints_high = np.concatenate((position_high, velocity_max))
-        self._low, self._high = self._joints_low, self._joints_high
+        self.joints_low = np.concatenate((position_low, -velocity_max))
+        self.joints_high = np.concatenate((position_high, velocity_max))
+        """As ``joints_low`` (2 n,): positions [rad], then velocities [rad/s]."""
+        self._low, self._high = self.joints_low, self.joints_high
         """The same, as long as the values of a state."""
         self._default = default_position(manifest)
-        self._start_error = np.full_like(low, np.inf)
-        self._min_upright = -1.0
+        self.start_error = np.full_like(low, np.inf)
+        """(n,) rad, allowed from the default position in the first state."""
+        self.min_upright = -1.0
         """Least cosine of the angle between the base's and the world's vertical."""
         posture = manifest.limits.posture
         if posture is not None:
@@ -89,11 +91,11 @@ class StateAdmission:
                     "limits.posture.max_tilt_rad: expected more than 0 and pi at most, "
                     f"got {posture.max_tilt_rad}"
                 )
-            self._min_upright = math.cos(posture.max_tilt_rad)
+            self.min_upright = math.cos(posture.max_tilt_rad)
             key = "limits.posture.max_start_error_rad"
             bounded = manifest.bounded_joints
             positive_joint_array(posture.max_start_error_rad, bounded, key)
-            self._start_error = some_joints_array(
+            self.start_error = some_joints_array(
                 posture.max_start_error_rad, bounded, manifest.joints, key, np.inf
             )
         self.session = 0
@@ -174,7 +176,7 @@ class StateAdmission:
             return Cause(CauseKind.MISSING_FIELD)
         # NaN is in no range; what has no bounds has to be finite.
         if values.size != self._low.size:
-            self._low, self._high = _padded(self._joints_low, self._joints_high, values.size)
+            self._low, self._high = _padded(self.joints_low, self.joints_high, values.size)
         if np.count_nonzero((values >= self._low) & (values <= self._high)) != values.size:
             return self._values_cause(values)
         if isinstance(state, RobotState):
@@ -184,9 +186,9 @@ class StateAdmission:
                 bound = MIN_ORIENTATION_NORM_SQUARED if low else MAX_ORIENTATION_NORM_SQUARED
                 return Cause(CauseKind.ORIENTATION_NORM, number=norm, bound=bound)
             upright = -projected_gravity(state.orientation)[2] / norm
-            if upright < self._min_upright:
+            if upright < self.min_upright:
                 tilt = math.acos(max(-1.0, upright))
-                return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self._min_upright))
+                return Cause(CauseKind.TILT, number=tilt, bound=math.acos(self.min_upright))
         if self._last_seq == 0 and not self._watches:
             return self._start_cause(state)
         return None
@@ -208,22 +210,22 @@ class StateAdmission:
 
     def _start_cause(self, state: RobotState | RawObservation) -> Cause | None:
         error = np.abs(state.joint_position - self._default)
-        if not (error > self._start_error).any():
+        if not (error > self.start_error).any():
             return None
-        joint = int(np.argmax(error - self._start_error))
-        return Cause(CauseKind.START_POSTURE, joint, float(error[joint]), float(self._start_error[joint]))
+        joint = int(np.argmax(error - self.start_error))
+        return Cause(CauseKind.START_POSTURE, joint, float(error[joint]), float(self.start_error[joint]))
 
     def _values_cause(self, values: Float32Array) -> Cause:
-        joints = values[: self._joints_low.size]
+        joints = values[: self.joints_low.size]
         count = len(joints) // 2
         if not np.isfinite(joints).all():
             index = int(np.argmin(np.isfinite(joints)))
             return Cause(CauseKind.NOT_FINITE, index % count, float(joints[index]))
-        if ((joints >= self._joints_low) & (joints <= self._joints_high)).all():
+        if ((joints >= self.joints_low) & (joints <= self.joints_high)).all():
             return Cause(CauseKind.NOT_FINITE)
-        excess = np.maximum(self._joints_low - joints, joints - self._joints_high)
+        excess = np.maximum(self.joints_low - joints, joints - self.joints_high)
         index = int(np.argmax(excess))
-        bounds = self._joints_high if joints[index] > self._joints_high[index] else self._joints_low
+        bounds = self.joints_high if joints[index] > self.joints_high[index] else self.joints_low
         kind = CauseKind.OUT_OF_RANGE if index < count else CauseKind.VELOCITY_OUT_OF_RANGE
         return Cause(kind, index % count, float(joints[index]), float(bounds[index]))
 

@@ -136,16 +136,18 @@ class Normalizer:
                 f"obs_stats.npz: index {bad} has mean {mean[bad]} and std {std[bad]}; expected finite values "
                 "and a std above zero (or normalization.std_floor in the manifest)"
             )
-        self._mean = np.tile(mean, repeats).astype(np.float32)
-        self._divisor = np.tile(divisor, repeats).astype(np.float32)
+        self.mean = np.tile(mean, repeats).astype(np.float32)
+        """(dim,)"""
+        self.divisor = np.tile(divisor, repeats).astype(np.float32)
+        """(dim,)"""
         self._clip = symmetric_clip(normalization.clip, "normalization.clip")
         self._out = np.zeros(builder.dim, np.float32)
 
     def __call__(self, observation: Float32Array) -> Float32Array:
         """Return the normalized observation (dim,); overwritten by the next call."""
         out = self._out
-        np.subtract(observation, self._mean, out=out)
-        np.divide(out, self._divisor, out=out)
+        np.subtract(observation, self.mean, out=out)
+        np.divide(out, self.divisor, out=out)
         np.minimum(np.maximum(out, -self._clip, out=out), self._clip, out=out)
         return out
 

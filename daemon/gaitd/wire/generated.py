@@ -73,6 +73,10 @@ VELOCITY_TARGET = "velocity"
 """A joint that follows a velocity."""
 TORQUE_TARGET = "torque"
 """A joint that follows a torque."""
+COMPILED_MAGIC = "gaitd policy"
+"""The first word of a policy's one file for the C++ policy library."""
+COMPILED_FORMAT = 1
+"""The layout of that file."""
 HEARTBEAT_MS = 1_000
 """Over TCP: a robot that lost its power does not close its connections."""
 CHANNELS = ("state", "command", "guard", "control")

@@ -1,6 +1,7 @@
 """gaitforge demo: walking end to end on the simulated robot; then the worker and the standby are killed.
 
-With a second policy: changes from one to the other in mid-stride instead.
+With a second policy: changes from one to the other in mid-stride instead. Embedded: without gaitd, the policy
+in the controller's process; then the inference runtime fails.
 """
 
 from __future__ import annotations
@@ -42,6 +43,14 @@ def add_parser(subparsers: Subparsers) -> None:
         default="zmq",
         help="how states and commands travel: ZeroMQ, or shared memory (default: %(default)s)",
     )
+    parser.add_argument(
+        "--embedded",
+        choices=("hang", "error", "nan"),
+        nargs="?",
+        const="hang",
+        help="without gaitd: the controller runs the policy itself, until the inference runtime fails so "
+        "(default: hang)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,6 +60,11 @@ def run(args: argparse.Namespace) -> None:
         from gaitforge.stack.changes import run_changes
 
         run_changes(args.bundle, args.beside, args.controller, args.output, args.changes, args.seed)
+        return
+    if args.embedded is not None:
+        from gaitforge.stack.embedded import run_embedded
+
+        run_embedded(args.bundle, args.controller, args.output, args.seed, args.embedded)
         return
     from gaitforge.stack.demo import run_demo
 

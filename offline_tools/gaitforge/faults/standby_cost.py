@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from gaitforge.common.family import cpu_s, memory_mb
 from gaitforge.faults.shared_memory import open_worker_memory
 from gaitforge.stack.processes import Chain, Walk
 from gaitforge.stack.ticks import Ticks
@@ -116,14 +115,14 @@ def _walk(cost: Cost, mode: str, seconds: float, bundle: Path, controller: Path,
         time.sleep(WARM_S)
         pid = chain.pid("gaitd")
         ages_us: list[float] = []
-        began_s, began_cpu_s, before = time.monotonic(), _cpu_s(pid), _newest(pid)
+        began_s, began_cpu_s, before = time.monotonic(), sum(cpu_s(pid).values()), _newest(pid)
         while time.monotonic() < began_s + seconds:
             chain.check_alive()
             time.sleep(LOOK_S)
             new, before = _ages_us(pid, before)
             ages_us += new
-        cost.cpu.append((_cpu_s(pid) - began_cpu_s) / (time.monotonic() - began_s))
-        cost.memory_mb.append(_memory_mb(pid))
+        cost.cpu.append((sum(cpu_s(pid).values()) - began_cpu_s) / (time.monotonic() - began_s))
+        cost.memory_mb.append(memory_mb(pid))
         until_ns = time.monotonic_ns()
         ticks = chain.finish().ticks
     cost.age_us += ages_us
@@ -166,37 +165,3 @@ def _summary(cost: Cost) -> Summary:
         cpu=round(float(np.mean(cost.cpu)), 4),
         turns_us=cost.turns_us,
     )
-
-
-def _family(pid: int) -> Iterator[int]:
-    """A process and all that descend from it."""
-    children = defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has just ended
-                continue
-            children[int(fields[1])].append(int(entry.name))
-    waiting = [pid]
-    while waiting:
-        waiting += children[waiting[0]]
-        yield waiting.pop(0)
-
-
-def _memory_mb(pid: int) -> float:
-    """Proportional set size of the family: a page that n processes share counts 1/n for each."""
-    total_kb = 0
-    for each in _family(pid):
-        text = Path(f"/proc/{each}/smaps_rollup").read_text()
-        total_kb += int(text.split("\nPss:")[1].split()[0])
-    return total_kb / 1024
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU time of the family so far."""
-    ticks = 0
-    for each in _family(pid):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")

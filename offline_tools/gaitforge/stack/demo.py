@@ -28,6 +28,8 @@ t_s,forward,left,yaw
 """
 """Walk straight, turn left, walk straight; times count from the moment the robot stands."""
 PUSH = "13:0,0.5"
+WALKED = ((6.0, "walking"), (10.0, "turning left"), (13.0, "walking, push from the right"))
+"""Up to when it does what."""
 FAILOVER_S, FAULT_S = 15.0, 18.0
 """When the worker is killed, and when the standby is."""
 SECONDS = 20.0
@@ -74,45 +76,44 @@ def run_demo(
         simulator_options=["--png", str(output / "walk.png")],
         controller_options=["--transport", transport],
     )
-    _say("starting gaitd, the simulated robot and the C++ controller ...")
+    say("starting gaitd, the simulated robot and the C++ controller ...")
     with chain:
         status = chain.wait_active()
         policy, worker = status["policy"], status["worker"]
         versions = " ".join(f"{name} {version}" for name, version in worker["versions"].items())
-        _say(f"the robot stands; policy {policy['name']} {policy['version']} moves it")
-        _say(f"it runs on {worker['backend']}: {versions}")
+        say(f"the robot stands; policy {policy['name']} {policy['version']} moves it")
+        say(f"it runs on {worker['backend']}: {versions}")
         chain.wait_until(lambda status: bool(status["standby"]["ready"]), "a standby", 20.0)
         began_s = time.monotonic()
         for until_s, text in (
-            (6.0, "walking"),
-            (10.0, "turning left"),
-            (13.0, "walking, push from the right"),
+            *WALKED,
             (FAILOVER_S, ""),
         ):
-            _wait(chain, began_s + until_s, text)
+            wait(chain, began_s + until_s, text)
         before = chain.status()
         first_ns = _kill(before, "worker", "in mid-stride")
         moved = chain.wait_until(lambda status: bool(status["failover"]), "the change to the standby", 5.0)
-        _say(f"the robot walks on, {moved['failover']}")
-        _wait(chain, began_s + FAULT_S, "")
+        say(f"the robot walks on, {moved['failover']}")
+        wait(chain, began_s + FAULT_S, "")
         killed_ns = _kill(chain.status(), "standby", "too")
         after = chain.wait_until(lambda status: status["mode"] == "damping", "damping", 5.0)
-        _say(f"gaitd reports damping: {after['reason']}")
+        say(f"gaitd reports damping: {after['reason']}")
         recovered = chain.wait_until(
             lambda status: bool(status["worker"]["ready"]), "a fresh worker", START_TIMEOUT_S
         )
-        _say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
+        say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
         result = chain.finish()
     summary = summarize(result, before, first_ns, killed_ns, output)
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    plot_run(result.ticks, first_ns, killed_ns, output / "command_age.png")
+    faults_ns = {"the worker is killed": first_ns, "the standby is killed": killed_ns}
+    plot_run(result.ticks, faults_ns, output / "command_age.png")
     _print_summary(summary, result, output)
     _judge(summary, result, before["period_s"], soft=mjcf is None)
 
 
 def _kill(status: dict[str, Any], name: str, how: str) -> int:
     pid = status[name]["pid"]
-    _say(f"killing gaitd's {name} (pid {pid}) {how}")
+    say(f"killing gaitd's {name} (pid {pid}) {how}")
     killed_ns = time.monotonic_ns()
     os.kill(pid, signal.SIGKILL)
     return killed_ns
@@ -215,13 +216,15 @@ def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -
     )
 
 
-def _wait(chain: Chain, until_s: float, text: str) -> None:
+def wait(chain: Chain, until_s: float, text: str) -> None:
+    """Until that moment (time.monotonic), while the processes live; then print the text."""
     while time.monotonic() < until_s:
         chain.check_alive()
         time.sleep(0.05)
     if text:
-        _say(text)
+        say(text)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print at once."""
     print(text, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -14,18 +15,21 @@ matplotlib.use("Agg")
 COLORS = {"idle": "#c8ccd0", "active": "#2f7d4f", "damping": "#c0392b"}
 
 
-def plot_run(ticks: Ticks, failover_ns: int, fault_ns: int, path: Path) -> None:
+def plot_run(ticks: Ticks, faults_ns: Mapping[str, int], path: Path) -> None:
     """Draw the age of the command in force at every tick, over bands that show the mode.
 
-    Close by: around the worker's death and around the standby's.
+    Close by: around each of the faults, which are named.
     """
     from matplotlib import pyplot
 
     time_s = (ticks.time_ns - ticks.time_ns[0]) / 1e9
-    deaths_s = [(death_ns - int(ticks.time_ns[0])) / 1e9 for death_ns in (failover_ns, fault_ns)]
+    faults_s = [(fault_ns - int(ticks.time_ns[0])) / 1e9 for fault_ns in faults_ns.values()]
     arrivals = ticks.arrivals()
     replaced = arrivals[1:] - 1
-    figure, panels = pyplot.subplots(1, 3, figsize=(15, 3.6), width_ratios=(3, 2, 2), sharey=True)
+    widths = (3, *([2] * len(faults_s)))
+    figure, panels = pyplot.subplots(
+        1, len(widths), figsize=(2.15 * sum(widths), 3.6), width_ratios=widths, sharey=True
+    )
     whole, *close = panels
     for axes in panels:
         for mode, color in COLORS.items():
@@ -40,8 +44,8 @@ def plot_run(ticks: Ticks, failover_ns: int, fault_ns: int, path: Path) -> None:
                 transform=axes.get_xaxis_transform(),
                 label=mode,
             )
-        for death_s in deaths_s:
-            axes.axvline(death_s, color="black", lw=1, ls="--")
+        for fault_s in faults_s:
+            axes.axvline(fault_s, color="black", lw=1, ls="--")
         axes.set_xlabel("time [s]")
         axes.grid(alpha=0.25)
     whole.plot(time_s[arrivals], ticks.age_us[arrivals] / 1000.0, ".", ms=2, color="#1b4f72", label="new")
@@ -52,11 +56,11 @@ def plot_run(ticks: Ticks, failover_ns: int, fault_ns: int, path: Path) -> None:
     whole.set_ylim(bottom=0.0)
     whole.set_title("when a command came into force, and when it was replaced")
     whole.legend(loc="center left", fontsize=8, framealpha=0.9, markerscale=4)
-    for axes, death_s, who in zip(close, deaths_s, ("worker", "standby"), strict=True):
+    for axes, fault_s, what in zip(close, faults_s, faults_ns, strict=True):
         in_force = np.where(ticks.mode == "active", ticks.age_us / 1000.0, np.nan)
         axes.plot(time_s, in_force, color="#1b4f72", lw=0.9)
-        axes.set_xlim(death_s - 0.1, death_s + 0.06)
-        axes.set_title(f"every tick: the {who} is killed")
+        axes.set_xlim(fault_s - 0.1, fault_s + 0.1)
+        axes.set_title(f"every tick: {what}")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

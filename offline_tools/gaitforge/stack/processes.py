@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +75,8 @@ class Chain:
     terrain: str = "flat"
     simulator_options: Sequence[str] = ()
     controller_options: Sequence[str] = ()
+    controller_environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the controller has beside this process's own."""
     _commands: dict[str, list[str]] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -112,7 +114,7 @@ class Chain:
             )
             self._start(
                 "controller",
-                [str(self.controller), "--endpoint-dir", str(self.runtime_dir)],
+                [str(self.controller), *self._driver()],
                 [
                     "--state-port",
                     str(state),
@@ -216,6 +218,10 @@ class Chain:
         robot = ["--mjcf", str(self.mjcf), "--manifest", str(manifest)]
         return [*ground, *robot], ["--joints", str(joints)]
 
+    def _driver(self) -> list[str]:
+        """Options of the controller: who moves the joints."""
+        return ["--endpoint-dir", str(self.runtime_dir)]
+
     def _start_gaitd(self) -> None:
         self._start(
             "gaitd",
@@ -229,9 +235,14 @@ class Chain:
         command = [argument for part in arguments for argument in part]
         again = self._commands.get(name) == command
         self._commands[name] = command
+        more = self.controller_environment if name == "controller" else {}
         with (self.directory / f"{name}.log").open("ab" if again else "wb") as log:
             self._processes[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **more},
             )
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-# Defines gaitd_client_dependencies: libzmq, cppzmq, msgpack-cxx and threads.
+# Defines gaitd_client_dependencies: libzmq, cppzmq, msgpack-cxx, threads and dlopen.
 #
 # By header and library, not by find_package: the packages are called msgpack, msgpackc-cxx or msgpack-cxx depending
 # on the distribution, some have no CMake file at all, and some demand Boost although MSGPACK_NO_BOOST does without.
@@ -29,5 +29,5 @@ if(NOT TARGET gaitd_client_dependencies)
     gaitd_client_dependencies
     PROPERTIES INTERFACE_INCLUDE_DIRECTORIES
                "${GAITD_ZMQ_INCLUDE_DIR};${GAITD_CPPZMQ_INCLUDE_DIR};${GAITD_MSGPACK_INCLUDE_DIR}"
-               INTERFACE_LINK_LIBRARIES "${GAITD_ZMQ_LIBRARY};Threads::Threads")
+               INTERFACE_LINK_LIBRARIES "${GAITD_ZMQ_LIBRARY};Threads::Threads;${CMAKE_DL_LIBS}")
 endif()

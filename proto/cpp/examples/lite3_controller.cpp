@@ -1,5 +1,5 @@
 // An example controller for a simulated Lite3: a 1 kHz loop that stands the robot up, hands it to gaitd's policy, and
-// goes to damping whenever the client says so.
+// goes to damping whenever the client says so. With --policy it runs the policy in its own process instead.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -13,6 +13,8 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <sys/mman.h>
@@ -20,6 +22,7 @@
 #include <unistd.h>
 
 #include <gaitd/client.hpp>
+#include <gaitd/embedded/client.hpp>
 #include <gaitd/explain.hpp>
 #include <gaitd/orientation.hpp>
 #include <gaitd/pacer.hpp>
@@ -49,6 +52,9 @@ constexpr float kFolded_rad[] = {0.0F, -1.35F, 2.55F};  // HipX, HipY, Knee of a
 const char* const kUsage = R"(usage: lite3_controller [options]
   --endpoint-dir DIR             gaitd's sockets (default /run/gaitd)
   --transport zmq|shm            how states and commands travel (default zmq)
+  --policy FILE                  no gaitd: run this policy in this process (gaitctl embed writes it)
+  --backend onnx|rknn            what runs it (default onnx)
+  --runtime LIBRARY              path of libonnxruntime.so or librknnrt.so (default: the system's)
   --robot HOST[:PORT]            gaitd over TCP instead, with both keys:
   --server-key FILE              its public key, ROBOT.pub
   --key FILE                     this controller's secret key, NAME.key
@@ -136,9 +142,11 @@ std::vector<Change> changesOf(const std::string& text) {
     return changes;
 }
 
+/// `Driver`: a Client, or an EmbeddedClient.
+template <class Driver>
 class Controller {
 public:
-    Controller(gaitd::Client& client, const Options& options, std::uint16_t state_port, std::uint16_t operator_port,
+    Controller(Driver& client, const Options& options, std::uint16_t state_port, std::uint16_t operator_port,
                std::uint16_t command_port)
         : client_(client),
           joints_(jointNames(options)),
@@ -216,7 +224,7 @@ private:
             case Phase::Hold:
                 if (seconds(phase_since_ns_, now_ns) < kHold_s) break;
                 client_.requestActivate();
-                enter(Phase::Activating, now_ns, "asking gaitd for a session");
+                enter(Phase::Activating, now_ns, "asking for a session");
                 break;
             case Phase::Activating: awaitPolicy(command, now_ns); break;
             case Phase::Damping:
@@ -224,7 +232,9 @@ private:
                     standUp(command, now_ns);
                 }
                 break;
-            case Phase::Policy: changePolicy(command, now_ns); break;
+            case Phase::Policy:
+                if constexpr (std::is_same_v<Driver, gaitd::Client>) changePolicy(command, now_ns);
+                break;
             case Phase::Ending:
             case Phase::End: break;
         }
@@ -252,7 +262,7 @@ private:
         }
         if (client_.activation() == gaitd::Activation::Refused && seconds(phase_since_ns_, now_ns) > kActivateRetry_s) {
             // Standing still, not in a policy's hands: here the loop may afford a string.
-            say("gaitd refused: %s; asking again", client_.activationError().c_str());
+            say("refused: %s; asking again", client_.activationError().c_str());
             client_.requestActivate();
             phase_since_ns_ = now_ns;
         }
@@ -365,7 +375,7 @@ private:
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr);
     }
 
-    gaitd::Client& client_;
+    Driver& client_;
     const std::vector<std::string> joints_;
     const lite3::UdpSocket robot_;
     const lite3::UdpSocket operator_;
@@ -400,36 +410,28 @@ void setUpThread(const Options& options) {
     if (priority > 0 && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) say("warning: mlockall refused: pages may be swapped");
 }
 
-int run(const Options& options) {
-    const auto port = [&](const char* name, int otherwise) {
-        const int value = options.integer(name, otherwise);
-        if (value < 1 || value > 65535) throw std::invalid_argument(std::string(name) + " needs a port, 1 to 65535");
-        return static_cast<std::uint16_t>(value);
-    };
-    gaitd::Config config;
-    config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
-    config.remote = remoteOf(options);
-    config.transport = transportOf(options);
-    config.controller = "lite3_controller";
-    config.joints = jointNames(options);
-    config.io_priority = options.integer("--priority", 0);
-    config.switchable = options.has("--switchable");
-    config.simulated = true;  // Its packets never leave this machine.
+std::uint16_t port(const Options& options, const char* name, int otherwise) {
+    const int value = options.integer(name, otherwise);
+    if (value < 1 || value > 65535) throw std::invalid_argument(std::string(name) + " needs a port, 1 to 65535");
+    return static_cast<std::uint16_t>(value);
+}
 
-    // The sockets first: a port that is not available is reported before gaitd is waited for.
-    const std::uint16_t command_port = port("--command-port", 20001);
-    const lite3::UdpSocket motors(0);
-    gaitd::Client client(config);
-    Controller controller(client, options, port("--state-port", 30010), port("--operator-port", 30012), command_port);
-    client.watch([&](const JointCommand& damping) { motors.send(packetOf(damping), command_port); });
+template <class Driver>
+void drive(Driver& client, const Options& options) {
     const double log_seconds = options.number("--seconds", 600.0) + 60.0;
     TickLog log(options.has("--log") ? static_cast<std::size_t>(log_seconds * 1000.0) : 0);
+    // The sockets first: a port that is not available is reported before gaitd is waited for.
+    const std::uint16_t command_port = port(options, "--command-port", 20001);
+    const lite3::UdpSocket motors(0);
+    Controller controller(client, options, port(options, "--state-port", 30010), port(options, "--operator-port", 30012),
+                          command_port);
+    client.watch([&](const JointCommand& damping) { motors.send(packetOf(damping), command_port); });
 
     const double patience_s = options.number("--hello-timeout", 30.0);
-    say("waiting for gaitd, %s", config.remote.host.empty() ? config.endpoint_dir.c_str() : config.remote.host.c_str());
     const auto& contract = client.hello(std::chrono::milliseconds(static_cast<long>(patience_s * 1000.0)));
     const gaitd::Policy& policy = contract.firstPolicy();
-    say("gaitd %s runs policy %s %s (%s), period %.1f ms", contract.gaitd_version.c_str(), policy.name.c_str(),
+    const char* const does = std::is_same_v<Driver, gaitd::Client> ? "runs" : "wrote";
+    say("gaitd %s %s policy %s %s (%s), period %.1f ms", contract.gaitd_version.c_str(), does, policy.name.c_str(),
         policy.version.c_str(), policy.id.c_str(), static_cast<double>(contract.period_ns) * 1e-6);
     for (const auto& warning : client.warnings()) say("warning: %s", warning.c_str());
     setUpThread(options);
@@ -445,6 +447,47 @@ int run(const Options& options) {
         }
     }
     if (options.has("--log")) log.write(options.text("--log", ""));
+}
+
+void driveByGaitd(const Options& options) {
+    gaitd::Config config;
+    config.endpoint_dir = options.text("--endpoint-dir", config.endpoint_dir);
+    config.remote = remoteOf(options);
+    config.transport = transportOf(options);
+    config.controller = "lite3_controller";
+    config.joints = jointNames(options);
+    config.io_priority = options.integer("--priority", 0);
+    config.switchable = options.has("--switchable");
+    config.simulated = true;  // Its packets never leave this machine.
+    gaitd::Client client(config);
+    say("waiting for gaitd, %s", config.remote.host.empty() ? config.endpoint_dir.c_str() : config.remote.host.c_str());
+    drive(client, options);
+}
+
+void driveByPolicy(const Options& options) {
+    for (const char* name : {"--endpoint-dir", "--transport", "--robot", "--select", "--switchable"}) {
+        if (options.has(name)) throw std::invalid_argument(std::string(name) + " is for gaitd; with --policy there is none");
+    }
+    const std::string backend = options.text("--backend", "onnx");
+    if (backend != "onnx" && backend != "rknn") throw std::invalid_argument("--backend is onnx or rknn, not " + backend);
+    gaitd::EmbeddedConfig config;
+    config.policy = gaitd::policy::loadCompiled(options.text("--policy", ""));
+    config.backend.kind = backend == "rknn" ? gaitd::backends::Kind::Rknn : gaitd::backends::Kind::Onnx;
+    config.backend.library = options.text("--runtime", "");
+    config.joints = jointNames(options);
+    config.priority = config.watchdog_priority = options.integer("--priority", 0);
+    gaitd::EmbeddedClient client(std::move(config));
+    say("it runs in this process, on %s", client.versions().c_str());
+    drive(client, options);
+    if (const std::string said = client.runtimeError(); !said.empty()) say("the runtime said: %s", said.c_str());
+}
+
+int run(const Options& options) {
+    if (options.has("--policy")) {
+        driveByPolicy(options);
+    } else {
+        driveByGaitd(options);
+    }
     return 0;
 }
 
@@ -462,7 +505,8 @@ int main(int argc, char** argv) {
         const Options options(argc, argv,
                               {"--endpoint-dir", "--transport", "--robot", "--server-key", "--key", "--state-port", "--command-port",
                                "--operator-port", "--joints", "--hello-timeout", "--seconds", "--stand-up",
-                               "--stand-up-again", "--exit-on-damping-after", "--log", "--priority", "--cpu", "--select"},
+                               "--stand-up-again", "--exit-on-damping-after", "--log", "--priority", "--cpu", "--select",
+                               "--policy", "--backend", "--runtime"},
                               {"--release-at-end", "--switchable", "--help"});
         if (options.has("--help")) {
             std::cout << kUsage;

@@ -41,6 +41,12 @@
 
 namespace gaitd {
 
+/// The STATE fields that most controllers fill in: all but an estimated linear_velocity.
+inline std::vector<std::string> usualFields() {
+    return {"angular_velocity", "orientation",    "linear_acceleration", "velocity_command",
+            "joint_position",   "joint_velocity", "joint_torque"};
+}
+
 struct Config {
     std::string endpoint_dir = "/run/gaitd";   ///< Where gaitd keeps its sockets.
     Remote remote;                             ///< With a host: over TCP instead.
@@ -48,8 +54,7 @@ struct Config {
     std::string controller = "controller";     ///< Shown to people who look at gaitd.
     std::vector<std::string> joints;           ///< In the order of every joint array of this controller.
     /// The STATE fields that this controller really fills in.
-    std::vector<std::string> fields = {"angular_velocity", "orientation",    "linear_acceleration", "velocity_command",
-                                       "joint_position",   "joint_velocity", "joint_torque"};
+    std::vector<std::string> fields = usualFields();
     std::vector<std::string> inputs;           ///< Named inputs that it fills in (RobotState::inputs), if the policy asks.
     MessageType message = MessageType::State;  ///< What is published: State or RawObservation.
     bool switchable = false;                   ///< Others may change the policy while it walks: `gaitctl switch`.
@@ -77,6 +82,8 @@ struct Counters {
 
 class Client {
 public:
+    using Configuration = Config;
+
     /// Opens the sockets and starts the link thread; gaitd need not run yet. Throws ConfigError.
     explicit Client(Config config)
         : config_(checked(std::move(config))),

@@ -38,6 +38,14 @@ inline constexpr std::uint64_t kLastNumber = 255;
 inline constexpr std::uint64_t kFutureTolerance_ns = 1'000'000;
 /// A state must be sampled at least this long after the one before.
 inline constexpr double kMinStateSpacingPeriods = 0.6;
+/// States a period that are taken on the whole; what comes faster is refused, one now and then.
+inline constexpr double kMaxStateRate = 1.1;
+/// The orientation's squared norm must be above it.
+inline constexpr double kMinOrientationNormSquared = 0.9;
+/// The orientation's squared norm must be below it.
+inline constexpr double kMaxOrientationNormSquared = 1.1;
+/// Default: no command whose state is older than this is applied.
+inline constexpr double kDeadlinePeriods = 5.0;
 /// Default: how long a session may go without its first ACTIVE command.
 inline constexpr std::uint64_t kFirstCommand_ns = 500'000'000;
 /// The longest first_command_ns that a client accepts.
@@ -64,6 +72,10 @@ inline constexpr const char* kPositionTarget = "position";
 inline constexpr const char* kVelocityTarget = "velocity";
 /// A joint that follows a torque.
 inline constexpr const char* kTorqueTarget = "torque";
+/// The first word of a policy's one file for the C++ policy library.
+inline constexpr const char* kCompiledMagic = "gaitd policy";
+/// The layout of that file.
+inline constexpr std::uint64_t kCompiledFormat = 1;
 /// Over TCP: a robot that lost its power does not close its connections.
 inline constexpr std::uint64_t kHeartbeat_ms = 1'000;
 
@@ -277,6 +289,38 @@ constexpr const char* text(CauseKind value) noexcept {
         case CauseKind::BackendError: return "the inference runtime reported an error";
     }
     return "an unknown cause";
+}
+
+/// What a damping that comes of it gives as its reason; None for a kind of a later gaitd.
+constexpr Reason reasonOf(CauseKind value) noexcept {
+    switch (value) {
+        case CauseKind::None: return Reason::None;
+        case CauseKind::Malformed: return Reason::StateInvalid;
+        case CauseKind::ForeignSession: return Reason::Contract;
+        case CauseKind::Sequence: return Reason::StateInvalid;
+        case CauseKind::Early: return Reason::StateInvalid;
+        case CauseKind::Future: return Reason::StateStale;
+        case CauseKind::Old: return Reason::StateStale;
+        case CauseKind::Frozen: return Reason::StateStale;
+        case CauseKind::NotFinite: return Reason::StateInvalid;
+        case CauseKind::OutOfRange: return Reason::StateInvalid;
+        case CauseKind::VelocityOutOfRange: return Reason::StateInvalid;
+        case CauseKind::MissingField: return Reason::Contract;
+        case CauseKind::Tilt: return Reason::Limit;
+        case CauseKind::StartPosture: return Reason::Limit;
+        case CauseKind::OrientationNorm: return Reason::StateInvalid;
+        case CauseKind::ActionNotFinite: return Reason::ActionInvalid;
+        case CauseKind::ActionShape: return Reason::ActionInvalid;
+        case CauseKind::ActionRepeated: return Reason::ActionInvalid;
+        case CauseKind::PositionLimit: return Reason::Limit;
+        case CauseKind::SlewLimit: return Reason::Limit;
+        case CauseKind::TorqueLimit: return Reason::Limit;
+        case CauseKind::VelocityLimit: return Reason::Limit;
+        case CauseKind::AccelerationLimit: return Reason::Limit;
+        case CauseKind::TorqueRateLimit: return Reason::Limit;
+        case CauseKind::BackendError: return Reason::BackendError;
+    }
+    return Reason::None;
 }
 
 /// Of a cause's number and bound; empty for none.

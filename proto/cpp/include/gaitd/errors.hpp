@@ -29,6 +29,12 @@ private:
     Reason reason_;
 };
 
+/// The inference runtime is missing, does not fit the model, or failed.
+class BackendError : public Error {
+public:
+    using Error::Error;
+};
+
 /// gaitd did not answer in time.
 class UnreachableError : public Error {
 public:

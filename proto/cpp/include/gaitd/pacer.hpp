@@ -22,6 +22,9 @@ public:
         return true;
     }
 
+    /// When the next step is due, for loops that sleep until then.
+    [[nodiscard]] std::uint64_t next_ns() const noexcept { return next_ns_; }
+
 private:
     std::uint64_t period_ns_;
     std::uint64_t next_ns_ = 0;

@@ -23,16 +23,17 @@ namespace gaitd::vendor {
 
 /// What both runners have. The vendor's loop calls for an action at each of its ticks, from one thread at a time; the
 /// runner publishes a state once a control period, and sees a command or damping at the next tick. It never waits.
-template <class Base, class State, class Action>
+template <class Base, class State, class Action, class Driver = Client>
 class RunnerOf : public Base {
 public:
     using Hooks = vendor::Hooks<Action>;
+    using Configuration = typename Driver::Configuration;
 
     /// Waits for hello at most `hello_timeout`. Without gaitd, or with one that does not fit, it says why and goes on
     /// trying in the background, and takes up whatever policy gaitd has. Throws ConfigError. `more`: what the vendor's
     /// constructor takes after the name.
     template <class... More>
-    RunnerOf(const std::string& name, Config config, std::chrono::milliseconds hello_timeout, Hooks hooks = {},
+    RunnerOf(const std::string& name, Configuration config, std::chrono::milliseconds hello_timeout, Hooks hooks = {},
              More&&... more)
         : Base(name, std::forward<More>(more)...), runner_(std::move(config), hello_timeout, std::move(hooks)) {
         this->decimation_ = 1;
@@ -58,7 +59,7 @@ public:
 
     /// States that came more than a control period behind the robot's own time.
     [[nodiscard]] std::uint64_t LateStates() const noexcept { return runner_.lateStates(); }
-    [[nodiscard]] Client& client() noexcept { return runner_.client(); }
+    [[nodiscard]] Driver& client() noexcept { return runner_.client(); }
 
 protected:
     /// Only posts: the vendor calls it while another thread may already ask for an action.
@@ -76,14 +77,14 @@ protected:
     }
 
 private:
-    Runner<State, Action> runner_;
+    Runner<State, Action, Driver> runner_;
 };
 
 /// Where the stick is part of the robot's state: GetRobotAction(state).
-template <class Base, class State, class Action>
-class PolicyRunner : public RunnerOf<Base, State, Action> {
+template <class Base, class State, class Action, class Driver = Client>
+class PolicyRunner : public RunnerOf<Base, State, Action, Driver> {
 public:
-    using RunnerOf<Base, State, Action>::RunnerOf;
+    using RunnerOf<Base, State, Action, Driver>::RunnerOf;
 
     void OnEnter() override { this->enter(); }
     /// To be called when RL is left.
@@ -97,10 +98,10 @@ public:
 
 /// Where the user's command comes beside the state. The vendor's repositories write the same methods differently; the
 /// ones that Base has are overridden, the others are only there.
-template <class Base, class State, class UserCommand, class Action>
-class CommandPolicyRunner : public RunnerOf<Base, State, Action> {
+template <class Base, class State, class UserCommand, class Action, class Driver = Client>
+class CommandPolicyRunner : public RunnerOf<Base, State, Action, Driver> {
 public:
-    using RunnerOf<Base, State, Action>::RunnerOf;
+    using RunnerOf<Base, State, Action, Driver>::RunnerOf;
 
     void OnEnter() { this->enter(); }
     void OnEnter(const State&) { this->enter(); }

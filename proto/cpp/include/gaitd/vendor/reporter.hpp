@@ -20,13 +20,15 @@
 
 namespace gaitd::vendor {
 
+/// `Driver`: what gives the commands, a Client or one with its calls.
+template <class Driver>
 class Reporter {
 public:
     Reporter() = default;
     Reporter(const Reporter&) = delete;
     Reporter& operator=(const Reporter&) = delete;
 
-    void start(Client& client) {
+    void start(Driver& client) {
         client_ = &client;
         thread_ = realtime::quietThread("gaitd-report", [this] { run(); });
     }
@@ -156,7 +158,7 @@ private:
 
     static void say(const std::string& line) { writeLine(STDERR_FILENO, "gaitd: " + line); }
 
-    Client* client_ = nullptr;
+    Driver* client_ = nullptr;
     const Origin origin_{};
 
     // Of the control thread.

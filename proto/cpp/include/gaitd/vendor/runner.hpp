@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <gaitd/client.hpp>
@@ -31,11 +32,14 @@ struct Hooks {
     std::function<double()> robot_time_s;
 };
 
-template <class State, class Action>
+/// `Driver`: what gives the commands, a Client or one with its calls.
+template <class State, class Action, class Driver = Client>
 class Runner {
 public:
+    using Configuration = typename Driver::Configuration;
+
     /// Waits for hello at most so long; without one, the runner goes on trying in the background. Throws ConfigError.
-    Runner(Config config, std::chrono::milliseconds hello_timeout, Hooks<Action> hooks)
+    Runner(Configuration config, std::chrono::milliseconds hello_timeout, Hooks<Action> hooks)
         : hooks_(std::move(hooks)), client_(renewing(std::move(config))) {
         if (hooks_.send) {
             client_.watch([this](const JointCommand& command) {
@@ -124,13 +128,15 @@ public:
     [[nodiscard]] Reason reason() { return reporter_.reason(); }
     [[nodiscard]] std::string text() { return reporter_.text(); }
     [[nodiscard]] std::uint64_t lateStates() const noexcept { return late_states_.load(); }
-    [[nodiscard]] Client& client() noexcept { return client_; }
+    [[nodiscard]] Driver& client() noexcept { return client_; }
 
 private:
     using Values = decltype(Action::goal_joint_pos);
 
-    static Config renewing(Config config) {
-        if (config.renew.count() == 0) config.renew = std::chrono::seconds(1);
+    static Configuration renewing(Configuration config) {
+        if constexpr (std::is_same_v<Driver, Client>) {
+            if (config.renew.count() == 0) config.renew = std::chrono::seconds(1);
+        }
         return config;
     }
 
@@ -211,8 +217,8 @@ private:
     std::atomic<std::uint64_t> limp_entry_{0};
     std::atomic<std::uint64_t> late_states_{0};
     std::uint64_t started_ = 0;  ///< Entries up to this one need no holding any more.
-    Reporter reporter_;  // Before the client, whose watchdog uses it.
-    Client client_;
+    Reporter<Driver> reporter_;  // Before the client, whose watchdog uses it.
+    Driver client_;
 };
 
 }  // namespace gaitd::vendor

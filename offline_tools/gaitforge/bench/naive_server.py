@@ -1,6 +1,6 @@
 """A policy server as people write it, for comparison: REP socket, msgpack of lists of floats, ONNX, defaults.
 
-No priority, no pinning, no checks: ``python -m gaitforge.stack.naive_server BUNDLE SOCKET``.
+No priority, no pinning, no checks: ``python -m gaitforge.bench.naive_server BUNDLE SOCKET``.
 """
 
 from __future__ import annotations
