@@ -1,4 +1,4 @@
-"""Makes wheels.gaitd: a controller written by hand as one matrix, as an ONNX model, packed with manifest.yaml.
+"""Makes wheels.gaitd: a controller that is one matrix, written by hand, as an ONNX model with manifest.yaml.
 
     python examples/wheels/make_policy.py
 
@@ -42,7 +42,7 @@ def weights() -> npt.NDArray[np.float32]:
         crouch[GRAVITY_Y], crouch[ROLL_RATE] = -left * LEVELLING, left * LEVELLING_RATE
         hip += -fore * crouch / LEG_SCALE_RAD
         knee += 2 * fore * crouch / LEG_SCALE_RAD
-        # v = r * w at the wheel; the turn adds v = turn * half the track, and what the gyroscope misses of it.
+        # v = r * w at the wheel; the turn adds v = turn * half the track, and what is missing of it.
         wheel[FORWARD] = 1.0
         wheel[TURN] = -left * HALF_TRACK_M * (1.0 + YAW_GAIN)
         wheel[YAW_RATE] = left * HALF_TRACK_M * YAW_GAIN

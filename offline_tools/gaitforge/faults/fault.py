@@ -22,6 +22,8 @@ OUTCOMES = {
     Outcome.FELL: "fell hard",
     Outcome.NEVER_STOOD: "never stood up",
 }
+STOPPED, STOPPED_M_PER_S = "stopped", 0.05
+"""A robot on wheels, damped, that stands still although it has not sunk to the ground by the end."""
 AFTER_DAMPING_S = 0.95
 """The way down takes about 0.6 s; then the robot stands up again."""
 TRACKED_NS = 1_000_000_000
@@ -63,7 +65,7 @@ class Fault:
         if self.outcomes:
             return self.outcomes
         walks = {"kept walking"} if self.either or not self.reasons else set()
-        return frozenset(walks | ({"lay down softly"} if self.reasons else set()))
+        return frozenset(walks | ({"lay down softly", STOPPED} if self.reasons else set()))
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
         until_ns = min(until_ns, damping_ns + round(down_s * 1e9))
     part = trace.between(start_ns, trial.injected_ns, until_ns)
     outcome = OUTCOMES[measure(part, rig.full_command, rig.stature).outcome]
+    if outcome == OUTCOMES[Outcome.KEPT_UP] and _has_stopped(part):
+        outcome = STOPPED
     misses, tracking = _bad_targets(part, rig), None
     if outcome not in fault.expected_outcomes:
         misses.append(f"the robot {outcome}")
@@ -147,6 +151,11 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
     if not periods <= fault.bound_periods:
         misses.append(f"{periods:.2f} periods")
     return Judged(trial, reason, periods, outcome, misses, tracking)
+
+
+def _has_stopped(part: Trace) -> bool:
+    speed = float(np.linalg.norm(part.base_velocity[-1, :2]))
+    return bool(part.rolls.any() and part.leg_stiffness()[-1] == 0.0 and speed < STOPPED_M_PER_S)
 
 
 def _tracking(trial: Trial, trace: Trace, start_ns: int, rig: Rig) -> tuple[float, float]:

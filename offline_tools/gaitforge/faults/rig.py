@@ -149,8 +149,8 @@ class Rig:
             return np.where(follows, low, -np.inf), np.where(follows, high, np.inf)
 
         self.position_range, self.velocity_range = allowed("position"), allowed("velocity")
-        """What a joint's target may be, (n,) rad and rad/s each, in the robot's order; infinite for a joint that
-        follows something else."""
+        """What a joint's target may be, (n,) rad and rad/s each, in the robot's order; infinite for a joint
+        that follows something else."""
         self.stiffness = float(mapper.stiffness.max())
         """Largest of the policy's, Nm/rad."""
         self._mjcf = mjcf
