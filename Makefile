@@ -2,7 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-BUNDLE ?= examples/lite3_walk/lite3_walk.gaitd
+EXAMPLE ?= lite3_walk
+BUNDLE ?= examples/$(EXAMPLE)/$(EXAMPLE).gaitd
+MODEL := $(addprefix --mjcf ,$(wildcard examples/$(EXAMPLE)/robot.xml))
 CONTROLLER := build/cpp/lite3_controller
 BIN := $(VENV)/bin
 # A CPU build of PyTorch is enough. Its own index has one; where that cannot be reached, whatever pip finds.
@@ -30,12 +32,12 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; BUNDLE=..., BACKEND=rknn
+demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; EXAMPLE=wheels, BUNDLE=..., BACKEND=rknn
 ifeq ($(BACKEND),rknn)
 	PYTHONPATH=tests/target:$$PYTHONPATH $(BIN)/python -m standin.demo --bundle $(BUNDLE) \
 	    --controller $(CONTROLLER) --output build/demo
 else
-	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo
+	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) $(MODEL) --output build/demo
 endif
 
 test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64
@@ -98,9 +100,9 @@ format: $(VENV)/.test  ## lay out the code
 bench: $(VENV)/.demo cpp  ## round trip times over both transports beside a bare echo and others, in build/bench
 	$(BIN)/gaitforge latency --bundle $(BUNDLE) --echo build/cpp/echo_bench --output build/bench
 
-faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md
+faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md; EXAMPLE=wheels
 	@tools/debian-packages $(FAULT_PACKAGES)
-	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/faults
+	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) $(MODEL) --output build/faults
 
 failovers: $(VENV)/.demo cpp  ## let the worker fail 150 times while the robot walks; what a standby costs; build/failovers
 	$(BIN)/gaitforge failovers --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/failovers

@@ -22,8 +22,8 @@ OUTCOMES = {
     Outcome.FELL: "fell hard",
     Outcome.NEVER_STOOD: "never stood up",
 }
-STOPPED, STOPPED_M_PER_S = "stopped", 0.05
-"""A robot on wheels, damped, that stands still although it has not sunk to the ground by the end."""
+STOPPED, STOPPED_M_PER_S = "stopped", 0.15
+"""A robot on wheels, damped, that rolls no more although it has not sunk to the ground by the end."""
 AFTER_DAMPING_S = 0.95
 """The way down takes about 0.6 s; then the robot stands up again."""
 TRACKED_NS = 1_000_000_000
