@@ -27,7 +27,7 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
 .PHONY: help demo forge animation train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench faults \
-    failovers sessions soak evidence fuzz model proto pictures references site cpp clean
+    failovers sessions soak evidence fuzz growth model proto pictures references site cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -118,6 +118,9 @@ evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evide
 
 fuzz: $(VENV)/.test  ## 10 million messages that violate the contract, then coverage-guided; FUZZ="--messages N --seconds S --seed X"
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
+
+growth: $(VENV)/.test  ## a step's own work from 12 to 64 joints, one to ten inputs, two models; GROWTH="--against DAEMON"
+	PYTHONPATH=tests $(BIN)/python -m growth $(GROWTH)
 
 proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto/contract.yaml
 	$(BIN)/python proto/generate.py
