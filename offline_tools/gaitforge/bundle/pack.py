@@ -168,7 +168,7 @@ def _check_budget(budget_kib: float | None, made: record.Record, path: Path) -> 
 
 
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
-    """Raise InputError when the model is one of several, or its tensors not as long as the manifest has it."""
+    """Raise InputError when the model is one of several, or its tensors are not as the manifest has them."""
     if manifest.models:
         names = ", ".join(model.name for model in manifest.models)
         raise InputError(
