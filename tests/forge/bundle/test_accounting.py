@@ -26,6 +26,7 @@ from test_importers import (
     write_descriptors,
 )
 
+from gaitd.bundle.read import open_bundle
 from gaitd.policy.pipeline import PolicyPipeline
 from support.bundles import contract
 from support.states import random_state
@@ -500,9 +501,25 @@ def test_leapp(imported: Imported) -> None:
         "stiffness_nm_per_rad": 25.0,
         "damping_nms_per_rad": 0.5,
     }
-    terms = [entry["term"] for entry in manifest["observation"]["terms"]]
-    assert terms == ["base_angular_velocity", "velocity_command", "joint_position"]
+    names = ["robot_root_ang_vel_b", "base_velocity", "robot_joint_pos"]
+    terms = ["base_angular_velocity", "velocity_command", "joint_position"]
+    assert manifest["observation"] == {
+        "parts": [{"name": name} for name in names],
+        "terms": [{"term": term, "part": name} for term, name in zip(terms, names, strict=True)],
+    }
     assert "the feedback of last_action is inside the model" in printed
+
+
+def test_a_leapp_model_is_packed_as_it_is(forge: Forge, imported: Imported) -> None:
+    """Its tensors apart, its feedback as a hidden state: the trainer's file runs without being joined."""
+    manifest, _ = imported("leapp", leapp(), default_joint_position_rad=0.1, **COMMAND)
+    (model,) = manifest["models"]
+    assert model["recurrent"] == [{"input": "last_action", "output": "last_action_out", "shape": [1, 4]}]
+    assert model["unused_outputs"] == ["kp", "kd"]
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32))
+    assert forge("pack", "--manifest", "out/manifest.yaml", "--onnx", ".", "--observations", "rows.npy",
+                 "--output", "walk.gaitd") == 0  # fmt: skip
+    assert open_bundle(Path("walk.gaitd")).golden()[1].shape == (20, 4)
 
 
 @pytest.mark.parametrize(
