@@ -40,7 +40,9 @@ class PhaseClock:
 
     def resume(self, steps: int) -> None:
         """Go on after so many steps, as if no gate had held it: for a replay."""
-        self._turns = self._start + (steps - 1) * self._step_s * (self._frequency or 0.0)
+        self._turns = self._start
+        for _ in range(steps - 1):  # as it came to be, to the last bit
+            self._turns += self._step_s * (self._frequency or 0.0)
         self._begun = steps > 0
 
     def values(self, command: Float32Array, inputs: Sequence[Float32Array]) -> Sequence[float]:
@@ -60,6 +62,11 @@ class PhaseClock:
             turns = [gate.turns] * len(turns)
         angles = [2.0 * math.pi * each for each in turns]
         return [function(angle) for angle in angles for function in self._functions]
+
+
+def counts_steps(phase: Phase) -> bool:
+    """Whether where it stands follows from the number of steps: no gate holds it, no input drives it."""
+    return phase.period_s is not None and (phase.gate is None or phase.gate.clock == "runs")
 
 
 def _check(phase: Phase, where: str) -> None:
