@@ -113,7 +113,7 @@ def test_a_planted_mistake_is_found(
 ) -> None:
     place, name, careless, finding = PLANTED[mistake]
     monkeypatch.setattr(place, name, careless)
-    tally = run(small_bundle_path, None, seed=1, violating=30_000)
+    tally = run(small_bundle_path, None, seed=2, violating=30_000)
     assert any(finding in found for found in tally.findings), tally.findings
 
 
