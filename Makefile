@@ -2,7 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-BUNDLE ?= examples/lite3_walk/lite3_walk.gaitd
+EXAMPLE ?= lite3_walk
+BUNDLE ?= examples/$(EXAMPLE)/$(EXAMPLE).gaitd
+MODEL := $(addprefix --mjcf ,$(wildcard examples/$(EXAMPLE)/robot.xml))
 CONTROLLER := build/cpp/lite3_controller
 BIN := $(VENV)/bin
 # A CPU build of PyTorch is enough. Its own index has one; where that cannot be reached, whatever pip finds.
@@ -25,19 +27,19 @@ FAULT_PACKAGES := $(DEMO_PACKAGES) stress-ng
 
 .DEFAULT_GOAL := help
 .PHONY: help demo forge animation train test test-thorough test-target test-trainers test-monitoring rehearse deb rknn lint format bench growth tail faults \
-    failovers sessions soak evidence fuzz model proto pictures references site cpp clean
+    failovers sessions soak evidence fuzz step-growth model proto pictures references site cpp clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; BUNDLE=..., BACKEND=rknn, EMBEDDED=1
+demo: $(VENV)/.demo cpp  ## walk a simulated robot through the whole chain, kill the worker, then the standby; EXAMPLE=wheels, BUNDLE=..., BACKEND=rknn, EMBEDDED=1
 ifneq ($(EMBEDDED),)
 	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo-embedded --embedded
 else ifeq ($(BACKEND),rknn)
 	PYTHONPATH=tests/target:$$PYTHONPATH $(BIN)/python -m standin.demo --bundle $(BUNDLE) \
 	    --controller $(CONTROLLER) --output build/demo
 else
-	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/demo
+	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) $(MODEL) --output build/demo
 endif
 
 test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64
@@ -106,9 +108,9 @@ growth: $(VENV)/.demo cpp  ## how age, CPU and memory grow with joints, history,
 tail: $(VENV)/.demo cpp  ## what each real-time setting buys, above all for the slowest answers, in build/tail
 	$(BIN)/gaitforge tail --bundle $(BUNDLE) --echo build/cpp/echo_bench --output build/tail
 
-faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md
+faults: $(VENV)/.demo cpp  ## inject every fault into the walking robot; the table is build/faults/table.md; EXAMPLE=wheels
 	@tools/debian-packages $(FAULT_PACKAGES)
-	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/faults
+	$(BIN)/gaitforge faults --bundle $(BUNDLE) --controller $(CONTROLLER) $(MODEL) --output build/faults
 
 failovers: $(VENV)/.demo cpp  ## let the worker fail 150 times while the robot walks; what a standby costs; build/failovers
 	$(BIN)/gaitforge failovers --bundle $(BUNDLE) --controller $(CONTROLLER) --output build/failovers
@@ -124,6 +126,9 @@ evidence: $(VENV)/.demo  ## the closed loops behind the defaults, in build/evide
 
 fuzz: $(VENV)/.test  ## 10 million messages that violate the contract, then coverage-guided; FUZZ="--messages N --seconds S --seed X"
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
+
+step-growth: $(VENV)/.test  ## a step's own work from 12 to 64 joints, one to ten inputs, two models; GROWTH="--against DAEMON"
+	PYTHONPATH=tests $(BIN)/python -m growth $(GROWTH)
 
 proto: $(VENV)/.test  ## what both languages and proto/README.md take from proto/contract.yaml
 	$(BIN)/python proto/generate.py

@@ -74,7 +74,7 @@ public:
     std::atomic<std::uint64_t> reply_version{gaitd::kProtocolVersion};
     std::vector<std::string> joint_targets = std::vector<std::string>(kJoints, "position");
     std::vector<std::string> inputs;           ///< Their names; each has two values.
-    float brake_stiffness = 0.0F;
+    float brake_stiffness = 0.0F;              ///< Of the first joint, which then is a wheel.
     /// Slot, transport and the names of its channels.
     std::vector<std::tuple<unsigned, std::string, std::string, std::string>> endpoints{
         {0, "zmq", "state", "command"}};
@@ -328,14 +328,14 @@ private:
     [[nodiscard]] std::string named(const char* key) const { return std::strcmp(key, misses) == 0 ? "something else" : key; }
 
     void packContract(Packer& packer) {
-        const auto blob = [&](const char* key, float number) {
-            const std::vector<float> values(kJoints, number);
+        const auto pack = [&](const char* key, const std::vector<float>& values) {
             packer.pack(named(key));
             packer.pack_bin(kJoints * sizeof(float));
             packer.pack_bin_body(reinterpret_cast<const char*>(values.data()), kJoints * sizeof(float));
         };
+        const auto blob = [&](const char* key, float number) { pack(key, std::vector<float>(kJoints, number)); };
         packer.pack(true);
-        packer.pack_map(17);
+        packer.pack_map(brake_stiffness > 0.0F ? 19 : 17);
         packer.pack(named("gaitd"));
         packer.pack(std::string("0.0.0"));
         packer.pack(named("policies"));
@@ -405,6 +405,13 @@ private:
         blob("stiffness", 30.0F);
         blob("damping", 1.0F);
         blob("fallback_damping", 3.0F);
+        if (brake_stiffness > 0.0F) {
+            for (const char* key : {"brake_stiffness", "brake_torque"}) {
+                std::vector<float> values(kJoints);
+                values[0] = brake_stiffness;
+                pack(key, values);
+            }
+        }
     }
 
     zmq::context_t context_;

@@ -305,6 +305,25 @@ CASE(the_interfaces_with_two_arguments) {
     }
 }
 
+CASE(a_braked_wheel_in_front_does_not_hide_damping) {
+    SocketDir dir;
+    FakeGaitd gaitd(dir.path());
+    gaitd.brake_stiffness = 20.0F;
+    Runner runner("gaitd", config(dir), milliseconds(5000));
+    const types::RobotBasicState robot = standing();
+    runner.OnEnter();
+    CHECK(check::eventually([&] { return walks(runner.GetRobotAction(robot)); }));
+    CHECK(!runner.Damped());
+    gaitd.sendAsGuardian(FakeGaitd::damping(runner.client().session(), gaitd::Reason::WorkerDied));
+    types::RobotAction action = runner.GetRobotAction(robot);
+    CHECK(check::eventually([&] {
+        action = runner.GetRobotAction(robot);
+        return action.kp(0) == 20.0F;
+    }));
+    CHECK_EQUAL(action.kp(1), 0.0F);
+    CHECK(runner.Damped());
+}
+
 CASE(before_entering_it_damps) {
     Scene scene;
     const types::RobotAction action = scene.runner.GetRobotAction(scene.robot);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,35 @@ def test_a_recording_that_begins_in_mid_session_is_known_after_its_history(walke
     assert found.unknown_past == 1 + HISTORY
     assert len(found.exact) == 30 - 1 - HISTORY
     assert found.exact.all()
+
+
+@pytest.mark.parametrize(
+    ("phase", "known"),
+    [
+        ({"period_s": 0.7}, True),
+        ({"period_s": 0.7, "gate": {"below": 0.1, "values": "zero"}}, True),
+        ({"period_s": 0.7, "gate": {"below": 0.1, "clock": "freezes"}}, False),
+        ({"period_s": 0.7, "gate": {"below": 0.1, "clock": "restarts"}}, False),
+    ],
+)
+def test_a_phase_is_known_in_mid_session_unless_a_gate_may_have_held_it(
+    tmp_path: Path, phase: dict[str, Any], known: bool
+) -> None:
+    manifest = small_manifest(format=2, phases={"trot": phase})
+    manifest["observation"]["terms"].append({"term": "phase", "name": "trot"})
+    bundle = open_bundle(write_small_bundle(tmp_path / "phase.gaitd", manifest))
+    with Tape(bundle, records=100) as tape:
+        tape.activate()
+        tape.walk(400)
+        recording = tape.recording("request")
+    if known:
+        found = replayed(recording, bundle)
+        assert len(found.exact) > 90
+        assert found.exact.all()
+        return
+    backend = open_backend("onnx", bundle)
+    result = Replayer(recording, bundle, backend).run()
+    assert (result.indices, result.unknown_past) == ([], 100)
 
 
 def test_a_session_longer_than_the_memory_is_replayed(walked_bundle: Bundle) -> None:

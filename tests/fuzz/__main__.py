@@ -13,11 +13,12 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fuzz import guided, native
 from fuzz.campaign import Tally, run
 from fuzz.targets import TARGETS
-from support.bundles import write_small_bundle
+from support.bundles import mixed_manifest, small_manifest, write_small_bundle
 
 
 def main() -> int:
@@ -35,7 +36,9 @@ def main() -> int:
         return 1
     programs = native.build()
     print(f"seed {seed}", flush=True)
-    tally = _campaign(programs / "judge", seed, options.messages, options.jobs)
+    tally = Tally()
+    for manifest in (small_manifest(), mixed_manifest()):  # a policy of each format
+        tally += _campaign(manifest, programs / "judge", seed, options.messages // 2, options.jobs)
     print(
         f"{tally.violating.total()} messages that violate the contract, {tally.accepted} accepted; "
         f"{tally.good.total()} good ones, all accepted"
@@ -65,9 +68,9 @@ def main() -> int:
     return int(bool(tally.findings) or not all(outcome.ok for outcome in outcomes))
 
 
-def _campaign(judge: Path, seed: int, messages: int, jobs: int) -> Tally:
+def _campaign(manifest: dict[str, Any], judge: Path, seed: int, messages: int, jobs: int) -> Tally:
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = write_small_bundle(Path(scratch) / "small.gaitd")
+        bundle = write_small_bundle(Path(scratch) / "policy.gaitd", manifest)
         # "spawn": the workers share nothing with this process, neither pipes nor random numbers.
         with multiprocessing.get_context("spawn").Pool(jobs) as pool:
             part = partial(run, bundle, judge, violating=-(-messages // jobs))

@@ -5,6 +5,7 @@ The judge here is written from the columns "refused" in proto/README.md; it reme
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import struct
@@ -28,6 +29,9 @@ MILLISECOND = 1_000_000
 OBSERVATION_DIM = 18
 SESSION_LENGTH = 400
 TOO_LARGE = (math.nan, math.inf, -math.inf, 1e30, -1e30, 3.4e38, 1e3, -1e3)
+FLOAT32_MAX = 3.4028234663852886e38
+ANYWHERE = (-FLOAT32_MAX, FLOAT32_MAX)
+"""A wheel may have turned as far as it likes."""
 Values = list[float]
 
 
@@ -47,6 +51,8 @@ class Sample:
     others: Values
     """Angular velocity, linear acceleration, linear velocity, and the joints' torques."""
     observation: Values = field(default_factory=list)
+    inputs: list[Values] = field(default_factory=list)
+    """The named ones, which need not change."""
 
     def content(self) -> bytes:
         """What a living sensor changes, bit for bit."""
@@ -62,7 +68,9 @@ class Rules:
 
     period_ns: int
     position: list[tuple[float, float]]
+    """Of a wheel, whatever is finite."""
     velocity: float
+    input_sizes: tuple[int, ...] = ()
 
 
 @dataclass
@@ -110,7 +118,8 @@ class Judge:
         if sample.observation:
             return not all(map(math.isfinite, sample.observation))
         norm = sum(value * value for value in sample.orientation)
-        return not (0.9 < norm < 1.1 and all(map(math.isfinite, [*sample.others, *sample.command])))
+        others = [*sample.others, *sample.command, *itertools.chain(*sample.inputs)]
+        return not (0.9 < norm < 1.1 and all(map(math.isfinite, others)))
 
 
 class AdmissionRun:
@@ -125,11 +134,13 @@ class AdmissionRun:
             raise TypeError("the bundle's position limits must be lists, and it must limit the state")
         if not isinstance(state.max_velocity_rad_per_s, float):
             raise TypeError("the bundle's velocity limit must be one number")
-        margin = state.position_margin_rad
+        margin, wheels = state.position_margin_rad, manifest.continuous_joints
+        ranges = iter([(a - margin, b + margin) for a, b in zip(low, high, strict=True)])
         self._rules = Rules(
             manifest.period_ns,
-            [(a - margin, b + margin) for a, b in zip(low, high, strict=True)],
+            [ANYWHERE if joint in wheels else next(ranges) for joint in manifest.joints],
             state.max_velocity_rad_per_s,
+            manifest.input_sizes,
         )
         self._rng = rng
         self._admission = StateAdmission(manifest, AdmissionLimits.for_period(self._rules.period_ns))
@@ -177,11 +188,14 @@ class AdmissionRun:
             stamp_ns=self._now_ns - MILLISECOND,
             now_ns=self._now_ns,
             orientation=_f32([value / length for value in quaternion]),
-            position=_f32([rng.uniform(low * 0.99, high * 0.99) for low, high in self._rules.position]),
+            position=_f32([_somewhere(rng, *bounds) for bounds in self._rules.position]),
             velocity=_f32([rng.uniform(-49, 49) for _ in range(joints)]),
             command=_f32([rng.uniform(-2, 2) for _ in range(3)]),
             others=_f32([rng.gauss(0, 10) for _ in range(9 + joints)]),
             observation=_f32([rng.gauss(0, 1) for _ in range(OBSERVATION_DIM)]) if self._raw else [],
+            inputs=[]
+            if self._raw
+            else [_f32([rng.gauss(0, 1) for _ in range(k)]) for k in self._rules.input_sizes],
         )
 
     def _next(self) -> tuple[Sample, str]:
@@ -193,7 +207,7 @@ class AdmissionRun:
         return sample, change.__name__
 
     def _refused(self, data: bytes, now_ns: int) -> bool:
-        message = decode_either(data, OBSERVATION_DIM, len(self._rules.position))
+        message = decode_either(data, OBSERVATION_DIM, len(self._rules.position), self._rules.input_sizes)
         cause = self._admission.admit(message, now_ns) or self._admission.too_old(message.stamp_ns, now_ns)
         return cause is not None
 
@@ -240,11 +254,18 @@ def _not_unit(rng: random.Random, sample: Sample, last: Sample | None, rules: Ru
 
 
 def _one_value(rng: random.Random, sample: Sample, last: Sample | None, rules: Rules) -> None:
-    names = ["orientation", "position", "velocity", "command", "others"]
-    values = getattr(
-        sample, rng.choice(["position", "velocity", "observation"] if sample.observation else names)
-    )
+    lists = [sample.position, sample.velocity]
+    if sample.observation:
+        lists.append(sample.observation)
+    else:
+        lists += [sample.orientation, sample.command, sample.others, *sample.inputs]
+    values = rng.choice(lists)
     values[rng.randrange(len(values))] = _f32([rng.choice(TOO_LARGE)])[0]
+
+
+def _inputs_anything(rng: random.Random, sample: Sample, last: Sample | None, rules: Rules) -> None:
+    """Far outside their ranges: they are clipped."""
+    sample.inputs = [_f32([rng.uniform(-1e6, 1e6) for _ in values]) for values in sample.inputs]
 
 
 def _beyond(rng: random.Random, sample: Sample, last: Sample | None, rules: Rules) -> None:
@@ -258,8 +279,13 @@ def _beyond(rng: random.Random, sample: Sample, last: Sample | None, rules: Rule
 
 
 CHANGES: list[Change] = [
-    *(_foreign, _replayed, _jumped, _stamped, _early, _frozen, _not_unit, _one_value, _one_value, _beyond)
+    *(_foreign, _replayed, _jumped, _stamped, _early, _frozen, _not_unit, _one_value, _one_value, _beyond),
+    _inputs_anything,
 ]
+
+
+def _somewhere(rng: random.Random, low: float, high: float) -> float:
+    return rng.uniform(low * 0.99, high * 0.99) if high < FLOAT32_MAX else rng.gauss(0, 1e3)
 
 
 def _f32(values: Values) -> Values:
@@ -287,5 +313,6 @@ def _encode(sample: Sample) -> bytes:
             position,
             velocity,
             array(sample.others[9:]),
+            tuple(array(values) for values in sample.inputs),
         )
     )

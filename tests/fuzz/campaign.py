@@ -1,7 +1,8 @@
 """Sends mutated messages through every reader and holds what they accept against the oracle.
 
 A message that violates the contract and is accepted, one that is good and is refused, and any exception but
-the documented one are findings. What only the sequence of states can violate is in admission.py.
+the documented one are findings. What only the sequence of states can violate is in admission.py, what the
+guard lets through to the motors in actions.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fuzz.actions import ActionRun
 from fuzz.admission import AdmissionRun
 from fuzz.mutate import mutant
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_reply, is_request, is_state
@@ -21,6 +23,8 @@ from fuzz.readers import NativeReaders, PythonReaders
 from gaitd.bundle.read import open_bundle
 
 BATCH = 500
+ANSWERS = 200
+"""Of a model, in a batch."""
 MAX_FINDINGS = 20
 TURN = (
     "state",
@@ -32,6 +36,7 @@ TURN = (
     "state",
     "reply",
     "raw_observation",
+    "action",
     "command",
 )
 """The kinds of the batches, in turn."""
@@ -75,6 +80,7 @@ def run(bundle: Path, judge: Path | None, seed: int, violating: int) -> Tally:
     opened = open_bundle(bundle)
     python = PythonReaders(opened)
     admission = AdmissionRun(opened.manifest, rng)
+    actions = ActionRun(opened.manifest, rng)
     tally = Tally()
     native = NativeReaders(judge) if judge is not None else None
     try:
@@ -83,6 +89,9 @@ def run(bundle: Path, judge: Path | None, seed: int, violating: int) -> Tally:
                 break
             if kind == "admission":
                 admission.judge(BATCH, tally, seed)
+                continue
+            if kind == "action":
+                actions.judge(ANSWERS, tally, seed)
                 continue
             peers = replace(
                 python.peers,

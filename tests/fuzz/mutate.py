@@ -99,7 +99,7 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
             "message": rng.choice(("state", "state", "raw_observation", "photo")),
             "account": _account(rng),
             "switchable": rng.random() < 0.5,
-            "inputs": rng.choice(([], ["height"], ["a"] * 16, ["a"] * 17, [1])),
+            "inputs": _inputs(rng, peers),
         },
         "activate": {},
         "release": {"session": rng.choice(sessions)},
@@ -120,6 +120,14 @@ def _ask(rng: random.Random, peers: Peers) -> Elements:
         pairs[index] = (pairs[index][0], rng.choice(ODD))
     rng.shuffle(pairs)
     return [pack(name), bytes([0x80 + len(pairs)]) + b"".join(key + value for key, value in pairs)]
+
+
+def _inputs(rng: random.Random, peers: Peers) -> list[object]:
+    """Names of inputs: those that are needed, most of the time."""
+    needed: list[object] = [*sorted(peers.needed_inputs), "height"]
+    rng.shuffle(needed)
+    odd: tuple[list[object], ...] = ([], ["height"], needed[1:], ["a"] * 16, ["a"] * 17, [1])
+    return needed if rng.random() < 0.7 else rng.choice(odd)
 
 
 def _account(rng: random.Random) -> dict[str, object]:

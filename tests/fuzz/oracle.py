@@ -40,6 +40,8 @@ class Peers:
     """Of the named inputs."""
     joint_names: tuple[str, ...] = ()
     needed_fields: frozenset[str] = frozenset()
+    needed_inputs: frozenset[str] = frozenset()
+    """Named inputs that the policy wants."""
     session: int = 0
     """The running one."""
     policy: tuple[str, str] = ("", "")
@@ -178,7 +180,10 @@ def _is_granted(name: str, body: dict[str, Item], peers: Peers) -> bool:
             and body.get("message", ("str", "state")) in (("str", "state"), ("str", "raw_observation"))
             and (
                 body.get("message") == ("str", "raw_observation")
-                or peers.needed_fields <= set(_texts(body["fields"]) or ())
+                or (
+                    peers.needed_fields <= set(_texts(body["fields"]) or ())
+                    and peers.needed_inputs <= set(_texts(body.get("inputs", ("array", []))) or ())
+                )
             )
         )
     if name == "release":

@@ -14,6 +14,7 @@ from fuzz.oracle import Peers
 from gaitd.bundle.read import Bundle
 from gaitd.guardian.rules import GuardLimits
 from gaitd.guardian.sessions import Sessions
+from gaitd.policy.observation import required_fields
 from gaitd.wire.codec import decode_command, decode_either
 from gaitd.wire.control import Request, decode_reply, decode_request
 from gaitd.wire.frame import WireError
@@ -28,16 +29,12 @@ class PythonReaders:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        manifest = bundle.manifest
         self._hello = {
             "controller": "fuzz",
-            "joints": list(bundle.manifest.joints),
-            "fields": [
-                "angular_velocity",
-                "orientation",
-                "velocity_command",
-                "joint_position",
-                "joint_velocity",
-            ],
+            "joints": list(manifest.joints),
+            "fields": required_fields(manifest),
+            "inputs": [each.name for each in manifest.inputs],
         }
         self._sessions = self._running()
 
@@ -47,6 +44,7 @@ class PythonReaders:
         return Peers(
             joint_names=tuple(self._bundle.manifest.joints),
             needed_fields=frozenset(self._hello["fields"]),
+            needed_inputs=frozenset(self._hello["inputs"]),
             session=self._sessions.state.session,
             policy=(self._bundle.manifest.name, self._bundle.policy_id),
         )

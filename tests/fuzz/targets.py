@@ -126,7 +126,8 @@ def _all_of_format_2(small: dict[str, Any]) -> dict[str, Any]:
                 "period_s": 0.6,
                 "offsets_turns": [0.0, 0.5],
                 "gate": {"below": 0.1, "clock": "freezes", "values": "zero"},
-            }
+            },
+            "step": {"period_s": 0.5, "gate": {"below": 0.1, "turns": 0.5}},
         },
         "motion": {"arrays": {"pose": 3}, "at_end": "repeat"},
         "observation": {
@@ -134,6 +135,7 @@ def _all_of_format_2(small: dict[str, Any]) -> dict[str, Any]:
             "terms": [
                 {"term": "input", "name": "height", "part": "now"},
                 {"term": "phase", "name": "trot", "part": "now"},
+                {"term": "velocity_command", "axes": ["turn", "forward"], "part": "now"},
                 {"term": "motion", "name": "pose", "part": "past"},
                 {"term": "joint_velocity", "joints": ["knee", "hip"], "part": "past"},
             ],
@@ -155,6 +157,7 @@ def _all_of_format_2(small: dict[str, Any]) -> dict[str, Any]:
             "acceleration": {"max_rad_per_s2": 99.0, "response": "damp"},
             "torque": {"max_nm": 9.0},
             "torque_rate": {"max_nm_per_s": 99.0},
+            "repetition": {"max_turn_rad": 1.0},
         },
         "models": [
             {"name": "encoder", "inputs": {"obs": ["past"]}, "size": 4, "every_steps": 5, "backend": "onnx"},

@@ -16,11 +16,15 @@ from fuzz import native
 from fuzz.campaign import run
 from fuzz.oracle import Peers, is_command, is_raw_observation, is_state
 from gaitd.guardian.sessions import Sessions
+from gaitd.policy.action import ActionMapper, MotorTargets
 from gaitd.policy.admission import StateAdmission
+from gaitd.policy.limits import CommandGuard, Decision
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import CauseKind, Reason
+from support.bundles import mixed_manifest, write_small_bundle
 
 VECTORS = json.loads((native.REPOSITORY / "proto/golden/vectors.json").read_text())
+KINDS = {"state", "raw_observation", "command", "request", "reply", "admission"}
 ORACLES = {"state": is_state, "raw_observation": is_raw_observation, "command": is_command}
 
 
@@ -34,10 +38,17 @@ def test_no_message_that_violates_the_contract_is_accepted(small_bundle_path: Pa
     tally = run(small_bundle_path, programs / "judge", seed=20260101, violating=100_000)
     assert tally.findings == []
     assert tally.accepted == 0
-    kinds = {"state", "raw_observation", "command", "request", "reply", "admission"}
-    assert {kind for kind, count in tally.violating.items() if count > 5000} == kinds
-    assert {kind for kind, count in tally.good.items() if count > 100} == kinds
+    assert {kind for kind, count in tally.violating.items() if count > 5000} == KINDS
+    assert {kind for kind, count in tally.good.items() if count > 100} == {*KINDS, "action"}
     assert tally.readings["C++"] > 50_000
+
+
+def test_nor_where_a_policy_has_wheels_torques_and_inputs(mixed_bundle: Path, programs: Path) -> None:
+    tally = run(mixed_bundle, programs / "judge", seed=20260102, violating=20_000)
+    assert tally.findings == []
+    assert tally.accepted == 0
+    assert {kind for kind, count in tally.violating.items() if count > 200} == {*KINDS, "action"}
+    assert {kind for kind, count in tally.good.items() if count > 20} == {*KINDS, "action"}
 
 
 def test_what_a_careless_cpp_reader_accepts_is_found(small_bundle_path: Path, programs: Path) -> None:
@@ -49,6 +60,12 @@ def test_what_a_careless_cpp_reader_accepts_is_found(small_bundle_path: Path, pr
 def test_a_cpp_reader_that_dies_is_found(small_bundle_path: Path) -> None:
     tally = run(small_bundle_path, Path("/bin/false"), seed=1, violating=10_000)
     assert "the C++ reader of state ended with 1" in tally.findings[0]
+
+
+@pytest.fixture(scope="module")
+def mixed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy of format 2."""
+    return write_small_bundle(tmp_path_factory.mktemp("mixed") / "mixed.gaitd", mixed_manifest())
 
 
 def _any_uint(value: Any, field: str, *bounds: int, last: int = 0) -> Any:
@@ -96,5 +113,41 @@ def test_a_planted_mistake_is_found(
 ) -> None:
     place, name, careless, finding = PLANTED[mistake]
     monkeypatch.setattr(place, name, careless)
-    tally = run(small_bundle_path, None, seed=1, violating=30_000)
+    tally = run(small_bundle_path, None, seed=2, violating=30_000)
+    assert any(finding in found for found in tally.findings), tally.findings
+
+
+_check = CommandGuard.check
+
+
+def _still(guard: CommandGuard, action: np.ndarray, position: Any, velocity: np.ndarray) -> Decision:
+    """As if the robot stood still."""
+    return _check(guard, action, position, np.zeros_like(velocity))
+
+
+def _other_kind(mapper: ActionMapper, target: np.ndarray) -> MotorTargets:
+    """What is to be a velocity goes out as a position."""
+    return MotorTargets(target, np.zeros_like(target), np.zeros_like(target))
+
+
+PLANTED_IN_THE_GUARD: dict[str, tuple[Any, str, Any, str]] = {
+    "every limit": (CommandGuard, "_hold", lambda *_, **__: None, "lets through"),
+    "not finite, or repeated": (
+        CommandGuard,
+        "_model_fault",
+        lambda *_: None,
+        "the guard gives another cause",
+    ),
+    "damping's torque": (CommandGuard, "check", _still, "lets through"),
+    "what a wheel follows": (ActionMapper, "motor_targets", _other_kind, "a position of"),
+}
+
+
+@pytest.mark.parametrize("mistake", PLANTED_IN_THE_GUARD)
+def test_a_planted_mistake_with_a_policy_of_format_2_is_found(
+    mistake: str, mixed_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, name, careless, finding = PLANTED_IN_THE_GUARD[mistake]
+    monkeypatch.setattr(place, name, careless)
+    tally = run(mixed_bundle, None, seed=1, violating=30_000)
     assert any(finding in found for found in tally.findings), tally.findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,18 @@ def test_a_hello_that_does_not_fit_is_refused_by_name(
 ) -> None:
     refused(peer.hello(**changes), Reason.CONTRACT, *words)
     refused(peer.ask("activate"), Reason.CONTRACT, "hello")
+
+
+def test_a_policy_whose_observation_the_controller_makes(tmp_path: Path) -> None:
+    manifest = small_manifest(format=2, observation={"raw_size": 7})
+    bundle = open_bundle(write_small_bundle(tmp_path / "raw.gaitd", manifest))
+    peer = Peer(make(bundle), b"raw")
+    refused = peer.hello()
+    assert (refused.ok, refused.body["reason"]) == (False, Reason.CONTRACT)
+    assert "the policy's observation is made by the controller (raw_observation)" in refused.body["error"]
+    reply = peer.hello(fields=[], message="raw_observation")
+    assert reply.ok
+    assert (reply.body["observation_dim"], reply.body["fields"]) == (7, [])
 
 
 def test_a_raw_observation_needs_no_fields(peer: Peer, sessions: Sessions) -> None:

@@ -42,6 +42,15 @@ SESSION, OTHER = 7, 9
 EPOCH, OTHER_EPOCH = 107, 109
 NONE = 15
 """An age that stands for: never."""
+STRICT: dict[CauseKind, dict[str, Any]] = {
+    CauseKind.POSITION_LIMIT: {"position": {"min_rad": -2.0, "max_rad": 2.0, "response": "damp"}},
+    CauseKind.SLEW_LIMIT: {"slew": {"max_rad_per_step": 1.0, "response": "damp"}},
+    CauseKind.TORQUE_LIMIT: {"torque": {"max_nm": 9.0, "response": "damp"}},
+    CauseKind.VELOCITY_LIMIT: {"velocity": {"max_rad_per_s": 9.0, "response": "damp"}},
+    CauseKind.ACCELERATION_LIMIT: {"acceleration": {"max_rad_per_s2": 9.0, "response": "damp"}},
+    CauseKind.TORQUE_RATE_LIMIT: {"torque_rate": {"max_nm_per_s": 9.0, "response": "damp"}},
+}
+"""Each limit that can damp, as the manifest has it: an action of 100 exceeds it."""
 FIRST_COMMAND_NS = 500_000_000
 """The client's own limit for the first command (latch.hpp); the guardian is given the same."""
 
@@ -172,8 +181,10 @@ def _views(bounds: Bounds, command: int, *, tripped: bool) -> Iterator[WorkerVie
     )
     times = (old, NOW)
     kinds = (CauseKind.MALFORMED, CauseKind.BACKEND_ERROR)
-    trips = [(EPOCH, True)] if tripped else [(OTHER_EPOCH, True), (0, False)]
-    for (at, of), beat, busy, state, refusal, kind, (trip, any_trip) in itertools.product(
+    trips: list[tuple[int, CauseKind | None]] = [(OTHER_EPOCH, CauseKind.POSITION_LIMIT), (0, None)]
+    if tripped:
+        trips = [(EPOCH, limit) for limit in STRICT]
+    for (at, of), beat, busy, state, refusal, kind, (trip, limit) in itertools.product(
         commands, times, (0, NOW), times, times, kinds, trips
     ):
         yield WorkerView(
@@ -183,7 +194,7 @@ def _views(bounds: Bounds, command: int, *, tripped: bool) -> Iterator[WorkerVie
             last_command_ns=at,
             last_command_epoch=of,
             refusal=Finding(refusal, EPOCH, Cause(kind)),
-            trip=Finding(NOW, trip, Cause(CauseKind.POSITION_LIMIT)) if any_trip else None,
+            trip=None if limit is None else Finding(NOW, trip, Cause(limit)),
         )
 
 
@@ -398,6 +409,31 @@ def _manifest(bounds: Bounds, **limits: Any) -> Manifest:
     for name, change in limits.items():
         plain["limits"][name] = {**plain["limits"][name], **change}
     return contract(plain)
+
+
+def _strict_manifest(bounds: Bounds, **limits: Any) -> Manifest:
+    """A policy whose joints follow a position, a velocity and a torque, each within a wide range."""
+    wheel = {"joints": ["thigh"], "target": "velocity", "scale": 5.0, "damping_nms_per_rad": 1.0}
+    leg = {
+        "joints": ["hip"],
+        "target": "position",
+        "scale": 0.25,
+        "stiffness_nm_per_rad": 30.0,
+        "damping_nms_per_rad": 1.0,
+    }
+    wide = {
+        "position": {"min_rad": -1e6, "max_rad": 1e6},
+        "velocity": {"max_rad_per_s": 1e6},
+        "torque": {"max_nm": 1e6},
+    }
+    return contract(
+        small_manifest(
+            format=2,
+            control_period_s=bounds.unit_ns / 1e9,
+            action=[leg, wheel, {"joints": ["knee"], "target": "torque", "scale": 1.0}],
+            limits={**wide, **limits},
+        )
+    )
 
 
 def _bundle(manifest: Manifest, policy_id: str = "0" * 16) -> Any:
@@ -621,7 +657,8 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
     """What the real worker does with its step's command, on real memory.
 
     sends, withholds: its operations in order, with a good lease and with none. publish [nobody's lease, its
-    own, another's][age of the lease]: 1 the command leaves. trips: 1 a limit that damps is asked for.
+    own, another's][age of the lease]: 1 the command leaves. trips: 1 damping is asked for by each limit that
+    damps, of whatever a joint follows.
     """
 
     def answer(word: int) -> list[int]:
@@ -646,16 +683,16 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         assert ops[0] == Op.INFER
         return ops[1:]
 
-    def trips() -> int:
+    def trips(limit: CauseKind) -> bool:
         memory = watched_memory(WorkerMemory.create(3).fd, lambda op: None)
         backend = WatchedBackend(np.full(3, 100, np.float32), lambda op: None)
-        strict = _manifest(bounds, position={"response": "damp"})
+        strict = _strict_manifest(bounds, **STRICT[limit])
         model = code.answer.TimedModel(backend, memory.words)
         sent: list[bytes] = []
         answerer = code.answer.Answerer(GuardMemory.create(3), memory, model, bounds.unit_ns, sent.append)
         answerer.answer(_step_of(code, bounds, backend, strict), [_frame(bounds, 0)])
         trip = memory.trip.read()
-        return int(trip is not None and trip.epoch == EPOCH and not sent)
+        return trip is not None and (trip.epoch, trip.cause.kind) == (EPOCH, limit) and not sent
 
     nobody, own = code.lease.NOBODY, _granted(code, bounds, EPOCH, 0)
 
@@ -673,7 +710,7 @@ def _answer(code: Code, bounds: Bounds) -> dict[str, list[int]]:
         "sends": answer(own),
         "withholds": answer(nobody),
         "publish": [int(leaves) for leaves in publish],
-        "trips": [trips()],
+        "trips": [int(all(map(trips, STRICT)))],
     }
 
 

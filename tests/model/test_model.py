@@ -76,6 +76,10 @@ def test_every_property_holds_in_every_reachable_state(real_binary: Path, tmp_pa
     assert recovery <= 3 * bounds.deadline + bounds.first_command + 4
 
 
+def test_each_limit_that_damps_asks_for_it_whatever_the_joint_follows() -> None:
+    assert tables(REAL, SMALLEST)["trips"] == [1], "the search has worlds in which the worker trips"
+
+
 @dataclass(frozen=True)
 class Bug:
     """One planted bug: a module or header, what in it is replaced, and what the search must say."""

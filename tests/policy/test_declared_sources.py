@@ -11,7 +11,7 @@ import pytest
 from gaitd.errors import InputError
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.generated import CauseKind
-from gaitd.wire.messages import RobotState
+from gaitd.wire.messages import RawObservation, RobotState
 from gaitforge.common.manifest import checked_manifest
 from support.bundles import small_manifest
 from support.states import random_state
@@ -171,6 +171,36 @@ def test_a_small_command_gates_a_phase(gate: dict[str, Any], turns: list[int], s
     np.testing.assert_allclose(rows, wanted, atol=1e-6)
 
 
+def test_a_small_command_puts_all_legs_at_one_place_of_the_clock() -> None:
+    gate = {"below": 0.1, "axes": ["forward", "turn"], "turns": 0.5}
+    rows = phase_rows([1.0, 1.0, 0.05, 1.0], [0.0] * 4, period_s=0.6, offsets_turns=[0.0, 0.5], gate=gate)
+    for step, row in enumerate(rows):
+        turns = [0.5, 0.5] if step == 2 else [step * 0.02, step * 0.02 + 0.5]
+        angles = 2 * np.pi * np.array(turns)
+        np.testing.assert_allclose(row, np.stack([np.sin(angles), np.cos(angles)], axis=1).ravel(), atol=1e-6)
+
+
+def test_a_term_of_some_of_the_velocity_command() -> None:
+    terms = [
+        {"term": "velocity_command", "axes": ["turn", "forward"], "scale": [1.0, 2.0]},
+        {"term": "velocity_command", "axes": ["left"]},
+    ]
+    given = states(3)
+    rows = observed(make(observation={"terms": terms}), given)
+    for row, each in zip(rows, given, strict=True):
+        forward, left, turn = np.clip(each.velocity_command, -1.0, 1.0)
+        np.testing.assert_allclose(row, [turn, 2 * forward, left], rtol=1e-6)
+
+
+def test_an_observation_that_the_controller_makes() -> None:
+    pipeline = make(observation={"raw_size": 7})
+    assert pipeline.builder.dim == 7
+    seen = np.arange(7, dtype=np.float32)
+    pipeline.observe_raw(RawObservation(1, 1, 1, seen, np.zeros(3, np.float32), np.zeros(3, np.float32)))
+    np.testing.assert_array_equal(pipeline.raw_observation(), seen)
+    assert pipeline.decide(np.zeros(3, np.float32)).accepted
+
+
 def test_a_session_begins_with_the_phase_where_it_starts() -> None:
     pipeline = make(
         phases={"gait": {"period_s": 0.6}}, observation={"terms": [{"term": "phase", "name": "gait"}]}
@@ -258,6 +288,12 @@ def test_the_present_frame_and_a_history_of_another_layout() -> None:
         ({"phases": {"gait": {}}}, "phases.gait: expected either period_s or frequency_input"),
         ({"phases": {"gait": {"frequency_input": "beat"}}}, "'beat' is not declared under inputs"),
         ({"phases": {"gait": {"period_s": 1.0, "gate": {"below": 0}}}}, "phases.gait.gate"),
+        ({"phases": {"gait": {"period_s": 1.0, "gate": {"below": 1, "turns": 0.5, "values": "zero"}}}},
+         "phases.gait.gate.turns"),
+        ({"observation": {"terms": [{**TERM, "axes": ["turn"]}]}}, ".axes: only a velocity_command has axes"),
+        ({"observation": {"terms": [{"term": "velocity_command", "axes": ["left"] * 4}]}}, "terms[0].axes"),
+        ({"observation": {"raw_size": 0}}, "raw_size"),
+        ({"observation": {"raw_size": 10**9}}, "observation.raw_size"),
         ({"inputs": [INPUTS[0], INPUTS[0]]}, "inputs: 'height' is there twice"),
         ({"inputs": [{"name": "height", "min": 1.0, "max": 0.0}]}, "inputs[0] (height): expected finite"),
         ({"inputs": [{"name": "map", "size": 257, "min": 0.0, "max": 1.0}]}, "inputs: values in all"),

@@ -13,11 +13,12 @@ from hypothesis.extra.numpy import arrays
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gaitd.errors import InputError
-from gaitd.policy.limits import Decision
+from gaitd.policy.action import ActionMapper
+from gaitd.policy.limits import CommandGuard, Decision
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import CauseKind, Reason
-from support.bundles import contract, small_manifest
+from support.bundles import contract, mixed_manifest, small_manifest
 from support.states import random_state
 
 DEFAULT = np.array([0.0, -0.65, 1.3], np.float32)
@@ -353,3 +354,32 @@ def test_without_that_limit_a_policy_may_be_constant() -> None:
 def test_a_repetition_limit_that_is_none_is_refused(motion: float) -> None:
     with pytest.raises(InputError, match="max_joint_motion_rad"):
         make(repetition={"max_joint_motion_rad": motion})
+
+
+def wheeled(**repetition: float) -> CommandGuard:
+    """Joints hip, wheel, knee, fin, waist; the waist is held."""
+    manifest = mixed_manifest()
+    manifest["limits"]["repetition"] = repetition
+    found = contract(manifest)
+    return CommandGuard(found, ActionMapper(found))
+
+
+def test_a_wheel_that_turns_under_the_same_answer_is_refused() -> None:
+    same, still = np.array([0.1, 0.2, 0.1, 0.1], np.float32), np.zeros(5, np.float32)
+    at = np.array([0.0, 100.0, 1.3, 0.1, 0.0], np.float32)
+    turned = at + np.array([0.0, 1.1, 0.0, 0.0, 0.0], np.float32)
+    for limits, expected in (({"max_turn_rad": 1.0}, CauseKind.ACTION_REPEATED), ({}, None)):
+        guard = wheeled(**limits)
+        guard.commit(guard.check(same, at, still), at)
+        cause = guard.check(same, turned, still).cause
+        assert (cause and cause.kind) == expected
+        if cause is not None:
+            assert (cause.joint, cause.bound) == (1, 1.0)
+            assert cause.number == pytest.approx(1.1, abs=1e-4)
+
+
+def test_a_turn_limit_that_means_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match=r"max_turn_rad: expected more than 0, got -1"):
+        wheeled(max_turn_rad=-1.0)
+    with pytest.raises(InputError, match=r"max_turn_rad: this policy has no continuous_joints"):
+        make(repetition={"max_turn_rad": 1.0})

@@ -79,6 +79,63 @@ def lite3_manifest(**changes: Any) -> dict[str, Any]:
     return {**base, **changes}
 
 
+def mixed_manifest(**changes: Any) -> dict[str, Any]:
+    """A contract of format 2: joints that follow a position, a velocity and a torque, a held one, inputs."""
+    return small_manifest(
+        format=2,
+        name="mixed",
+        joints=["hip", "wheel", "knee", "fin", "waist"],
+        held_joints={"joints": ["waist"], "stiffness_nm_per_rad": 90.0, "damping_nms_per_rad": 2.0},
+        continuous_joints=["wheel"],
+        default_joint_position_rad=[0.0, 1.3, 0.1, 0.0],
+        inputs=[
+            {"name": "height", "size": 2, "min": 0.2, "max": 0.4},
+            {"name": "gait", "min": 0.0, "max": 1.0},
+        ],
+        observation={
+            "terms": [
+                {"term": "projected_gravity"},
+                {"term": "velocity_command"},
+                {"term": "joint_position_relative", "joints": ["hip", "knee", "waist"]},
+                {"term": "joint_velocity"},
+                {"term": "input", "name": "height"},
+                {"term": "input", "name": "gait"},
+                {"term": "last_action"},
+            ]
+        },
+        action=[
+            {
+                "joints": ["knee", "hip"],
+                "target": "position",
+                "scale": 0.25,
+                "stiffness_nm_per_rad": 30.0,
+                "damping_nms_per_rad": 1.0,
+            },
+            {"joints": ["wheel"], "target": "velocity", "scale": 5.0, "damping_nms_per_rad": 0.6},
+            {
+                "joints": ["fin"],
+                "target": "torque",
+                "scale": 4.0,
+                "clip": [-9.0, 9.0],
+                "damping_nms_per_rad": 0.1,
+            },
+        ],
+        fallback_damping_nms_per_rad=2.5,
+        brake={"stiffness_nm_per_rad": 50.0, "max_nm": 5.0},
+        limits={
+            "position": {"min_rad": [-0.6, 0.3, -1.0, -0.5], "max_rad": [0.6, 2.8, 1.0, 0.5]},
+            "slew": {"max_rad_per_step": 0.5},
+            "velocity": {"max_rad_per_s": 40.0},
+            "acceleration": {"max_rad_per_s2": 1500.0, "response": "damp"},
+            "torque": {"max_nm": {"hip": 40.0, "wheel": 12.0, "knee": 40.0, "fin": 20.0}},
+            "torque_rate": {"max_nm_per_s": 2000.0, "response": "damp"},
+            "state": {"max_velocity_rad_per_s": 50.0},
+            "repetition": {"max_joint_motion_rad": 0.1, "max_turn_rad": 1.0},
+        },
+        **changes,
+    )
+
+
 def contract(manifest: dict[str, Any]) -> Manifest:
     """The manifest as the code sees it, without a bundle around it."""
     return msgspec.convert({"files": {}, **manifest}, Manifest)
@@ -230,8 +287,7 @@ def npz(**arrays: Any) -> bytes:
 
 def small_files(manifest: dict[str, Any], rows: int = 16) -> dict[str, bytes]:
     """Model and golden vectors for a manifest without normalization."""
-    dim, joints = observation_dim(manifest), len(manifest["joints"])
-    weights = mlp_weights(dim, joints)
+    weights = mlp_weights(dim := observation_dim(manifest), len(contract(manifest).moved_joints))
     observation = np.random.default_rng(1).normal(size=(rows, dim)).astype(np.float32)
     golden = npz(observation=observation, action=mlp(weights, observation))
     return {"model.onnx": mlp_onnx(weights), "golden.npz": golden}

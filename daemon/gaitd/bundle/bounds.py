@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from gaitd.bundle.models import MODEL_NAME
 from gaitd.errors import InputError, printable
-from gaitd.policy.manifest import Manifest, RecurrentState
+from gaitd.policy.manifest import AXES, Manifest, RecurrentState
 from gaitd.policy.sources import declared_sizes, term_width
 from gaitd.wire.generated import MAX_INPUT_VALUES, MAX_INPUTS, MAX_JOINTS
 
@@ -96,6 +96,7 @@ def _check_observation(manifest: Manifest) -> None:
         _check_at_most(f"{key}.history_length", length, MAX_FRAMES)
         _check_at_most(f"{key}.delay_steps", term.delay_steps, MAX_FRAMES)
         _check_at_most(f"{key}.joints", len(term.joints or []), MAX_JOINTS)
+        _check_at_most(f"{key}.axes", len(term.axes or ()), len(AXES))
         width = term_width(manifest, term)
         frame, total, depth = frame + width, total + width * length, max(depth, length + term.delay_steps)
     _check_at_most("observation: its terms and history make", total, MAX_OBSERVATION_DIM)

@@ -8,6 +8,7 @@ from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import printable
 from gaitd.policy.bounds import position_range
 from gaitd.policy.joints import default_position
+from gaitd.policy.limits import LIMIT_NAMES
 from gaitd.policy.manifest import Float32Array, Term
 from gaitd.policy.observation import required_fields
 
@@ -109,7 +110,7 @@ def _range(values: Float32Array) -> str:
 
 def _limits(bundle: Bundle) -> list[str]:
     limits = bundle.manifest.limits
-    commands = {"position": limits.position, "slew": limits.slew, "torque": limits.torque}
+    commands = {name.replace("_", " "): getattr(limits, name) for name in LIMIT_NAMES}
     texts = [f"{name} ({limit.response})" for name, limit in commands.items() if limit is not None]
     others = {"state range": limits.state, "posture": limits.posture, "repetition": limits.repetition}
     return texts + [name for name, limit in others.items() if limit is not None]

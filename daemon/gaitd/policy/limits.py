@@ -71,21 +71,13 @@ class CommandGuard:
         self._slew, self._torque = bounds.slew, bounds.torque
         self._torque_nm = torque_limit(manifest)
         self._gains = Gains(mapper.stiffness, mapper.damping)
-        self._moving = bounded_mask(manifest)
         self._responses: dict[str, Response] = {
             name: limit.response for name in LIMIT_NAMES if (limit := getattr(limits, name)) is not None
         }
         span = np.where(np.isfinite(self._slew), self.high - self.low, np.float32(0))
         self.travel_steps = int(np.max(np.ceil(span / self._slew)))
         """In so many steps the limits let every target go from anywhere to anywhere."""
-        self._max_motion_rad = np.inf
-        if limits.repetition is not None:
-            self._max_motion_rad = limits.repetition.max_joint_motion_rad
-            if not self._max_motion_rad > 0:
-                raise InputError(
-                    "limits.repetition.max_joint_motion_rad: expected more than 0, "
-                    f"got {self._max_motion_rad}"
-                )
+        self._max_motion_rad = _max_motion_rad(manifest)
         self.reset()
 
     def reset(self) -> None:
@@ -179,12 +171,11 @@ class CommandGuard:
             return Cause(CauseKind.ACTION_NOT_FINITE, joint, float(action[joint]))
         if action.tobytes() == self._answer:
             # The same answer as when the joints were somewhere else: the model is stuck.
-            motion = np.where(self._moving, np.abs(joint_position - self._answered_at), np.float32(0))
-            if motion.max() > self._max_motion_rad:
-                joint = int(np.argmax(motion))
-                return Cause(
-                    CauseKind.ACTION_REPEATED, joint, float(motion[joint]), float(self._max_motion_rad)
-                )
+            motion = np.abs(joint_position - self._answered_at)
+            if (motion > self._max_motion_rad).any():
+                joint = int(np.argmax(motion / self._max_motion_rad))
+                bound = float(self._max_motion_rad[joint])
+                return Cause(CauseKind.ACTION_REPEATED, joint, float(motion[joint]), bound)
         return None
 
     def _hold(
@@ -227,3 +218,22 @@ class CommandGuard:
             most = self._torque_nm[joint]
             number, bound = float(abs(target - centre) * most / self._torque.reach[joint]), float(most)
         return Cause(_CAUSES[name], joint, number, bound)
+
+
+def _max_motion_rad(manifest: Manifest) -> Float32Array:
+    """(n,) How far each joint may move under one and the same action; infinite where nothing bounds it."""
+    most = np.full(len(manifest.joints), np.inf, np.float32)
+    limit = manifest.limits.repetition
+    if limit is None:
+        return most
+    bounded = bounded_mask(manifest)
+    if limit.max_turn_rad is not None and bounded.all():
+        raise InputError("limits.repetition.max_turn_rad: this policy has no continuous_joints; leave it out")
+    for key, joints in (("max_joint_motion_rad", bounded), ("max_turn_rad", ~bounded)):
+        bound = getattr(limit, key)
+        if bound is None:
+            continue
+        if not bound > 0:
+            raise InputError(f"limits.repetition.{key}: expected more than 0, got {bound}")
+        most[joints] = bound
+    return most

@@ -6,7 +6,7 @@ decoder (gaitd.bundle.read); what relates several keys is checked here, with err
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -94,6 +94,11 @@ velocity_command: `velocity_command.unit`. Forward, left, turn left, inside the 
 """
 
 
+Axis: TypeAlias = Literal["forward", "left", "turn"]
+AXES = get_args(Axis)
+"""Of the velocity command, in its order."""
+
+
 class Term(Strict, frozen=True, kw_only=True):
     """One observation term: value * scale, then clip."""
 
@@ -103,6 +108,8 @@ class Term(Strict, frozen=True, kw_only=True):
     """Of the input, the phase or the motion's array that it shows."""
     joints: Annotated[list[str] | None, SINCE_2] = None
     """Of a term with a value for each joint, which ones, in this order; null: those that the policy moves."""
+    axes: Annotated[tuple[Axis, ...] | None, SINCE_2] = None
+    """Of the velocity command, which of its values, in this order; null: all three."""
     part: Annotated[str | None, SINCE_2] = None
     """The part of the observation that it belongs to, where there are several."""
     scale: float | list[float] = 1.0
@@ -195,9 +202,6 @@ class Input(Strict, frozen=True, kw_only=True):
     """Largest."""
 
 
-Axis: TypeAlias = Literal["forward", "left", "turn"]
-
-
 class PhaseGate(Strict, frozen=True, kw_only=True):
     """What a phase does while the velocity command is small."""
 
@@ -209,6 +213,8 @@ class PhaseGate(Strict, frozen=True, kw_only=True):
     """runs: on. freezes: stands still. restarts: goes back to `start_turns`."""
     values: Literal["shown", "zero"] = "shown"
     """zero: the term's values are 0 meanwhile."""
+    turns: float | None = None
+    """Meanwhile every offset shows this place of the clock: 0.5 for feet that stand side by side."""
 
 
 class Phase(Strict, frozen=True, kw_only=True):

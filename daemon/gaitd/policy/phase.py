@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gaitd.errors import InputError
-from gaitd.policy.manifest import Float32Array, Manifest, Phase
+from gaitd.policy.manifest import AXES, Float32Array, Manifest, Phase
 
-_AXES = ("forward", "left", "turn")
 _FUNCTIONS = {"sin": math.sin, "cos": math.cos}
 
 
@@ -30,7 +29,7 @@ class PhaseClock:
         self._offsets = phase.offsets_turns
         self._functions = tuple(_FUNCTIONS[function] for function in phase.functions)
         self._gate = phase.gate
-        self._axes = [_AXES.index(axis) for axis in phase.gate.axes] if phase.gate is not None else []
+        self._axes = [AXES.index(axis) for axis in phase.gate.axes] if phase.gate is not None else []
         self._zeros = (0.0,) * (len(self._offsets) * len(self._functions))
         self.reset()
 
@@ -41,7 +40,9 @@ class PhaseClock:
 
     def resume(self, steps: int) -> None:
         """Go on after so many steps, as if no gate had held it: for a replay."""
-        self._turns = self._start + (steps - 1) * self._step_s * (self._frequency or 0.0)
+        self._turns = self._start
+        for _ in range(steps - 1):  # as it came to be, to the last bit
+            self._turns += self._step_s * (self._frequency or 0.0)
         self._begun = steps > 0
 
     def values(self, command: Float32Array, inputs: Sequence[Float32Array]) -> Sequence[float]:
@@ -56,8 +57,16 @@ class PhaseClock:
         self._begun = True
         if gated and gate is not None and gate.values == "zero":
             return self._zeros
-        angles = [2.0 * math.pi * (self._turns + offset) for offset in self._offsets]
+        turns = [self._turns + offset for offset in self._offsets]
+        if gated and gate is not None and gate.turns is not None:
+            turns = [gate.turns] * len(turns)
+        angles = [2.0 * math.pi * each for each in turns]
         return [function(angle) for angle in angles for function in self._functions]
+
+
+def counts_steps(phase: Phase) -> bool:
+    """Whether where it stands follows from the number of steps: no gate holds it, no input drives it."""
+    return phase.period_s is not None and (phase.gate is None or phase.gate.clock == "runs")
 
 
 def _check(phase: Phase, where: str) -> None:
@@ -71,6 +80,10 @@ def _check(phase: Phase, where: str) -> None:
         raise InputError(f"{where}: start_turns and offsets_turns must be finite")
     if phase.gate is not None and not (phase.gate.below > 0 and phase.gate.axes):
         raise InputError(f"{where}.gate: expected below above 0, and at least one axis")
+    gate = phase.gate
+    contradicts = gate is not None and gate.turns is not None and gate.values == "zero"
+    if contradicts or (gate is not None and not math.isfinite(gate.turns or 0.0)):
+        raise InputError(f"{where}.gate.turns: expected a finite number, without values: zero")
 
 
 def _scalar_input(manifest: Manifest, name: str, where: str) -> int:

@@ -93,7 +93,10 @@ class RepetitionLimit(Strict, frozen=True, kw_only=True):
     """
 
     max_joint_motion_rad: float = 0.1
-    """How far a joint may move under one and the same action."""
+    """How far a joint may move under one and the same action, if it is not continuous."""
+    max_turn_rad: Annotated[float | None, SINCE_2] = None
+    """The same of a continuous joint: a wheel that turns further although nothing new is asked of it. Without
+    it wheels are not watched: leave it out for an action that does not depend on what the robot senses."""
 
 
 class Limits(Strict, frozen=True, kw_only=True):

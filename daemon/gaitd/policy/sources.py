@@ -98,6 +98,8 @@ def term_width(manifest: Manifest, term: Term) -> int:
     """Number of values in a frame of a term of this manifest; 0 of what it does not declare."""
     if term.joints is not None:
         return len(term.joints)
+    if term.axes is not None:
+        return len(term.axes)
     size = term_size(term.term, len(manifest.moved_joints))
     return declared_sizes(manifest).get(source_name(term.term, term.name), 0) if size is None else size
 

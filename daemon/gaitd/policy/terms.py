@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.joints import check_known_joints, default_position, order_from
-from gaitd.policy.manifest import Float32Array, History, Manifest, Part, Term
+from gaitd.policy.manifest import AXES, Float32Array, History, Manifest, Part, Term
 from gaitd.policy.sources import JOINT_TERMS, MOTION_STEP, NAMED, layout_of, source_name
 
 WHOLE = "observation"
@@ -176,6 +176,11 @@ def compile_term(manifest: Manifest, index: int, term: Term) -> CompiledTerm:
             gather, offset = gather[order], offset[order]
     elif term.joints is not None:
         raise InputError(f"{where}.joints: its values are not of joints")
+    if term.axes is not None:
+        if term.term != "velocity_command" or not term.axes:
+            raise InputError(f"{where}.axes: only a velocity_command has axes, and then at least one")
+        order = order_from(AXES, term.axes)
+        gather, offset = gather[order], offset[order]
     dim = len(gather)
     low, high = (-math.inf, math.inf) if term.clip is None else term.clip
     return CompiledTerm(

@@ -18,6 +18,7 @@ from gaitd.errors import InputError
 from gaitd.policy.manifest import Float32Array, Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden, report
+from gaitforge.bundle.graph import Graph, read_graph
 from gaitforge.bundle.write import write_bundle
 from gaitforge.common import arrays, console, files
 from gaitforge.common.manifest import checked_manifest, read_manifest
@@ -41,7 +42,7 @@ def pack(
     mjcf: Path | None = None,
 ) -> Path:
     """Write a bundle from files by kind: manifest and onnx, and rknn, obs_stats, report, observations,
-    checkpoint where there are any. Returns its path.
+    checkpoint where there are any. Returns its path. With several models, onnx and rknn are directories.
 
     ``mjcf`` is the robot's model, for golden vectors from walking; the Lite3's is here.
 
@@ -50,18 +51,18 @@ def pack(
     """
     if accept_failed_gate is not None and "report" not in sources:
         raise InputError("--accept-failed-gate needs the report whose gate failed: give --report")
-    for name, path in sources.items():
-        files.existing(path, f"the {name.replace('_', ' ')} file")
-    policy = read_policy(sources["onnx"])
     raw = read_manifest(sources["manifest"])
-    if raw.get("models"):
-        raise InputError(
-            f"{sources['manifest']}: models: a bundle of several models is not packed here, only one of "
-            "--onnx (docs/robots.md)"
-        )
+    of_models = ("onnx", "rknn") if raw.get("models") else ()
+    for name, path in sources.items():
+        if name not in of_models:
+            files.existing(path, f"the {name.replace('_', ' ')} file")
+    if of_models:
+        return _pack_graph(sources, output, raw, training_commit, mjcf)
+    policy = read_policy(sources["onnx"])
     budget = (raw.get("model") or {}).get("npu_memory_kib")
     raw["model"] = msgspec.to_builtins(policy.model) | ({"npu_memory_kib": budget} if budget else {})
-    raw["provenance"] = {**raw.get("provenance", {}), **_provenance(sources, policy, training_commit)}
+    told = _provenance(sources, training_commit) | {"sha256_onnx": policy.sha256}
+    raw["provenance"] = {**raw.get("provenance", {}), **told}
     verified = report.read(sources["report"]) if "report" in sources else None
     if "rknn" in sources:
         _fit_rknn(raw, sources, policy, verified)
@@ -78,10 +79,42 @@ def pack(
         contents["report.json"] = report.admit(sources["report"], verified, digests, accept_failed_gate)
     with console.step("Sampling golden vectors"):
         contents["golden.npz"], error = _golden(manifest, policy, sources, mjcf)
+    _widen(raw, manifest, error)
+    return write_bundle(output, raw, contents)
+
+
+def _widen(raw: dict[str, Any], manifest: Manifest, error: float) -> None:
+    """Allow as much of the CPU as the trainer's own actions are away from the model's."""
     if error > manifest.golden.onnx_tolerance:
         tolerance = float(f"{TOLERANCE_MARGIN * error:.2g}")
         raw["golden"] = {**raw.get("golden", {}), "onnx_tolerance": tolerance}
         console.note(f"golden.onnx_tolerance is {tolerance:g}: so far the trainer's own actions are")
+
+
+def _pack_graph(
+    sources: Mapping[str, Path],
+    output: Path,
+    raw: dict[str, Any],
+    training_commit: str | None,
+    mjcf: Path | None,
+) -> Path:
+    """Write a bundle of several models."""
+    if "report" in sources:
+        raise InputError(
+            f"{sources['report']}: gaitforge verify judges a single model, and {sources['manifest']} has "
+            "several: leave --report out"
+        )
+    manifest = checked_manifest(raw, str(sources["manifest"]))
+    graph = read_graph(manifest, sources["onnx"], sources.get("rknn"))
+    plain = {name: path for name, path in sources.items() if name not in ("onnx", "rknn")}
+    digests = {f"sha256_{name}": digest for name, digest in graph.sha256.items()}
+    raw["provenance"] = {**raw.get("provenance", {}), **_provenance(plain, training_commit), **digests}
+    contents: dict[str, Path | bytes] = {**graph.contents}
+    if "obs_stats" in sources:
+        contents["obs_stats.npz"] = sources["obs_stats"]
+    with console.step("Sampling golden vectors"):
+        contents["golden.npz"], error = _golden(manifest, graph, sources, mjcf)
+    _widen(raw, manifest, error)
     return write_bundle(output, raw, contents)
 
 
@@ -135,7 +168,13 @@ def _check_budget(budget_kib: float | None, made: record.Record, path: Path) -> 
 
 
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
-    """Raise InputError when the model's tensors are not as long as the manifest makes them."""
+    """Raise InputError when the model is one of several, or its tensors are not as the manifest has them."""
+    if manifest.models:
+        names = ", ".join(model.name for model in manifest.models)
+        raise InputError(
+            f"{policy.path} is one model, and the manifest has several: {names}. They are packed together "
+            "(gaitforge pack --onnx DIRECTORY); nothing else here knows of them"
+        )
     observation = ObservationBuilder(manifest).dim
     if policy.observation_dim != observation:
         raise InputError(
@@ -148,7 +187,7 @@ def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
 
 
 def _golden(
-    manifest: Manifest, policy: PolicyOnnx, sources: Mapping[str, Path], mjcf: Path | None
+    manifest: Manifest, policy: PolicyOnnx | Graph, sources: Mapping[str, Path], mjcf: Path | None
 ) -> tuple[bytes, float]:
     """golden.npz, and how far the model is from captured actions."""
     stats = arrays.read_obs_stats(sources["obs_stats"]) if "obs_stats" in sources else None
@@ -159,7 +198,7 @@ def _golden(
         contents, error = golden.from_capture(manifest, backend, captured, stats)
         return _npz(contents), error
     if "observations" in sources:
-        observations = arrays.read_observations(sources["observations"], policy.observation_dim)
+        observations = arrays.read_observations(sources["observations"], ObservationBuilder(manifest).dim)
     elif (robot := body.find(manifest, mjcf)) is not None:
         observations = tour(manifest, backend, stats, body=robot)
     else:
@@ -177,11 +216,8 @@ def _npz(contents: Mapping[str, Float32Array]) -> bytes:
     return buffer.getvalue()
 
 
-def _provenance(
-    sources: Mapping[str, Path], policy: PolicyOnnx, training_commit: str | None
-) -> dict[str, str]:
+def _provenance(sources: Mapping[str, Path], training_commit: str | None) -> dict[str, str]:
     provenance = {f"sha256_{name}": files.sha256(path) for name, path in sorted(sources.items())}
-    provenance["sha256_onnx"] = policy.sha256
     provenance["gaitforge"] = __version__
     for tool in TOOLS:
         try:

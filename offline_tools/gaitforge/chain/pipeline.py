@@ -105,6 +105,12 @@ def make_bundle(options: Options, directory: Path) -> Places:
         )
     raw = read_manifest(options.manifest)
     contract = checked_manifest(raw, str(options.manifest))
+    if contract.models:
+        raise InputError(
+            f"{options.manifest}: models: a checkpoint becomes one model, and this policy has several: make "
+            "each with gaitforge export and gaitforge convert, and the bundle with gaitforge pack --onnx DIR "
+            "--rknn DIR"
+        )
     directory.mkdir(parents=True, exist_ok=True)
     places = Places(directory, str(raw["name"]))
     steps = Steps(directory / "chain.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gaitforge.commands.options import add_bundle, add_controller
+from gaitforge.commands.options import add_bundle, add_controller, add_model
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -21,6 +21,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_bundle(parser, "build/faults")
     add_controller(parser)
+    add_model(parser)
     parser.add_argument("--repeats", type=int, default=3, help="injections of each fault")
     parser.add_argument("--only", action="append", help="faults whose name contains this; repeatable")
     parser.add_argument("--quick", action="store_true", help="a few faults, once")
@@ -32,4 +33,4 @@ def run(args: argparse.Namespace) -> None:
     from gaitforge.faults.table import Selection, write_table
 
     chosen = Selection(args.only or (), quick=args.quick)
-    write_table(args.bundle, args.controller, args.output, chosen, args.repeats)
+    write_table(args.bundle, args.controller, args.output, chosen, args.repeats, args.mjcf)

@@ -15,14 +15,19 @@ def add_bundle(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--output", type=Path, default=Path(output), help="where the results go")
 
 
-def add_robot(parser: argparse.ArgumentParser) -> None:
-    """--mjcf and --terrain."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--mjcf."""
     parser.add_argument(
         "--mjcf",
         type=Path,
         metavar="MODEL",
         help="MuJoCo model of the robot that walks (default: the Lite3's, for policies of its joints)",
     )
+
+
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """--mjcf and --terrain."""
+    add_model(parser)
     parser.add_argument(
         "--terrain", choices=KINDS, default="flat", help="what it walks on (default: %(default)s)"
     )

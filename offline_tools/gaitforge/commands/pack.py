@@ -21,8 +21,13 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Write a policy bundle: a single file when OUTPUT ends in .gaitd, else a directory.",
     )
     parser.add_argument("--manifest", type=Path, required=True, help="YAML with the policy's contract")
-    parser.add_argument("--onnx", type=Path, required=True, help="the float model")
-    parser.add_argument("--rknn", type=Path, help="the model for the NPU")
+    parser.add_argument(
+        "--onnx",
+        type=Path,
+        required=True,
+        help="the float model; for a manifest with models, the directory that holds NAME.onnx of each",
+    )
+    parser.add_argument("--rknn", type=Path, help="the model for the NPU; of several, the directory likewise")
     parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
     parser.add_argument("--report", type=Path, help="report.json of gaitforge verify")
     parser.add_argument(

@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitforge.faults.explained import NAMES
 from gaitforge.faults.rig import Rig, Setting
-from gaitforge.simulate.measure import STICK_SPEED, Outcome, measure
+from gaitforge.simulate.measure import Outcome, measure
 from gaitforge.simulate.pacer import TICK_NS
 from gaitforge.simulate.trace import Trace
 from gaitforge.stack.ticks import Ticks
@@ -22,6 +22,8 @@ OUTCOMES = {
     Outcome.FELL: "fell hard",
     Outcome.NEVER_STOOD: "never stood up",
 }
+STOPPED, STOPPED_M_PER_S = "stopped", 0.15
+"""A robot on wheels, damped, that rolls no more although it has not sunk to the ground by the end."""
 AFTER_DAMPING_S = 0.95
 """The way down takes about 0.6 s; then the robot stands up again."""
 TRACKED_NS = 1_000_000_000
@@ -63,7 +65,7 @@ class Fault:
         if self.outcomes:
             return self.outcomes
         walks = {"kept walking"} if self.either or not self.reasons else set()
-        return frozenset(walks | ({"lay down softly"} if self.reasons else set()))
+        return frozenset(walks | ({"lay down softly", STOPPED} if self.reasons else set()))
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
         down_s = AFTER_DAMPING_S + fault.setting.stance_s
         until_ns = min(until_ns, damping_ns + round(down_s * 1e9))
     part = trace.between(start_ns, trial.injected_ns, until_ns)
-    outcome = OUTCOMES[measure(part, STICK_SPEED).outcome]
+    outcome = OUTCOMES[measure(part, rig.full_command, rig.stature).outcome]
+    if outcome == OUTCOMES[Outcome.KEPT_UP] and _has_stopped(part):
+        outcome = STOPPED
     misses, tracking = _bad_targets(part, rig), None
     if outcome not in fault.expected_outcomes:
         misses.append(f"the robot {outcome}")
@@ -132,7 +136,7 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
         if damping_ns:
             misses.append(f"damping: {trial.gaitd_reason or controller_reason} ({trial.detail})")
         else:
-            tracking = _tracking(trial, trace, start_ns)
+            tracking = _tracking(trial, trace, start_ns, rig)
         reason = "-"
     else:
         reason = trial.gaitd_reason or controller_reason
@@ -149,13 +153,17 @@ def _judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) ->
     return Judged(trial, reason, periods, outcome, misses, tracking)
 
 
-def _tracking(trial: Trial, trace: Trace, start_ns: int) -> tuple[float, float]:
-    at_ns = trial.injected_ns
-    before, after = (
-        measure(trace.between(start_ns, from_ns, from_ns + TRACKED_NS), STICK_SPEED).velocity_rmse_m_per_s
-        for from_ns in (at_ns - TRACKED_NS, at_ns)
-    )
-    return before, after
+def _has_stopped(part: Trace) -> bool:
+    speed = float(np.linalg.norm(part.base_velocity[-1, :2]))
+    return bool(part.rolls.any() and part.leg_stiffness()[-1] == 0.0 and speed < STOPPED_M_PER_S)
+
+
+def _tracking(trial: Trial, trace: Trace, start_ns: int, rig: Rig) -> tuple[float, float]:
+    def error(from_ns: int) -> float:
+        part = trace.between(start_ns, from_ns, from_ns + TRACKED_NS)
+        return measure(part, rig.full_command, rig.stature).velocity_rmse_m_per_s
+
+    return error(trial.injected_ns - TRACKED_NS), error(trial.injected_ns)
 
 
 def _stood_still_ns(trial: Trial, ticks: Ticks) -> int:
@@ -193,13 +201,14 @@ def _longest_gap_ns(trial: Trial, ticks: Ticks) -> int:
 
 def _bad_targets(part: Trace, rig: Rig) -> list[str]:
     """No command that reached a motor may be outside the bundle's limits, whatever the fault was."""
-    stiffness = part.stiffness.max(axis=1)
-    driven = part.joint_target[
-        (stiffness > 0) & (stiffness <= rig.stiffness)
-    ]  # not the controller's stand-up
-    low, high = rig.position_range
-    if driven.size and not ((driven >= low) & (driven <= high)).all():
-        return [OUTSIDE]
+    stiffness = part.leg_stiffness()
+    driven = (stiffness > 0) & (stiffness <= rig.stiffness)  # not the controller's stand-up
+    for targets, (low, high) in (
+        (part.joint_target, rig.position_range),
+        (part.velocity_target, rig.velocity_range),
+    ):
+        if not ((targets[driven] >= low) & (targets[driven] <= high)).all():
+            return [OUTSIDE]
     return []
 
 

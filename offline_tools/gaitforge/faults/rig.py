@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zmq
 
 from gaitd.bundle.read import open_bundle
 from gaitd.ctl.client import ControlClient
 from gaitd.errors import GaitdError, UnreachableError
-from gaitd.policy.action import ActionMapper
-from gaitd.policy.bounds import position_range
+from gaitd.policy.action import ActionMapper, Kind
+from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.joints import order_from
+from gaitd.policy.manifest import Float32Array
 from gaitd.shared.processes import STANDBY, WORKER
 from gaitd.wire.codec import decode_command
 from gaitd.wire.endpoints import Endpoints
@@ -32,7 +34,8 @@ from gaitd.wire.messages import JointCommand
 from gaitforge.faults.orders import Orders
 from gaitforge.faults.shared_memory import open_worker_memory
 from gaitforge.faults.worker import ORDERS, orders_file
-from gaitforge.simulate.model import JOINTS
+from gaitforge.simulate.body import from_mjcf, lite3
+from gaitforge.simulate.direct import full_command
 from gaitforge.stack.processes import Chain, Walk
 
 SETTLE_S = 0.5
@@ -42,7 +45,7 @@ PATIENCE_S = 25.0
 WORKER_NAMES = (WORKER.name, STANDBY.name)
 STRAIGHT = Walk(seconds=1200.0, command="1,0,0")
 """Longer than any chain runs; the runner ends it."""
-TOLERANCE_RAD = 1e-5
+TOLERANCE = 1e-5
 """A target goes through float32 on its way."""
 PINNED = """\
 [realtime]
@@ -118,19 +121,39 @@ class Rig:
     """One running chain; use as a context manager."""
 
     def __init__(
-        self, bundle: Path, controller: Path, directory: Path, setting: Setting, walk: Walk = STRAIGHT
+        self,
+        bundle: Path,
+        controller: Path,
+        directory: Path,
+        setting: Setting,
+        walk: Walk = STRAIGHT,
+        mjcf: Path | None = None,
     ) -> None:
+        """``mjcf``: the robot's model; None: the Lite3's. Raises InputError when it does not fit."""
         self.setting = setting
         self.bundle = bundle
         self.directory = directory
         self.manifest = open_bundle(bundle).manifest
         self.period_ns = self.manifest.period_ns
-        to_robot = order_from(self.manifest.joints, JOINTS)
-        low, high = position_range(self.manifest)
-        self.position_range = low[to_robot] - TOLERANCE_RAD, high[to_robot] + TOLERANCE_RAD
-        """What a joint target may be, (12,) rad each, in the robot's order."""
-        self.stiffness = float(ActionMapper(self.manifest).stiffness.max())
+        robot = lite3() if mjcf is None else from_mjcf(mjcf, self.manifest)
+        self.stature = robot.stature
+        self.full_command = full_command(self.manifest)
+        """What a velocity command of 1 asks for: m/s, m/s, rad/s."""
+        mapper = ActionMapper(self.manifest)
+        bounds = TargetBounds.of(self.manifest, mapper)
+        to_robot = order_from(self.manifest.joints, robot.joints)
+
+        def allowed(kind: Kind) -> tuple[Float32Array, Float32Array]:
+            follows = mapper.follow(kind)[to_robot]
+            low, high = bounds.low[to_robot] - TOLERANCE, bounds.high[to_robot] + TOLERANCE
+            return np.where(follows, low, -np.inf), np.where(follows, high, np.inf)
+
+        self.position_range, self.velocity_range = allowed("position"), allowed("velocity")
+        """What a joint's target may be, (n,) rad and rad/s each, in the robot's order; infinite for a joint
+        that follows something else."""
+        self.stiffness = float(mapper.stiffness.max())
         """Largest of the policy's, Nm/rad."""
+        self._mjcf = mjcf
         self._controller = controller
         self._walk = walk
         self._attacks: list[subprocess.Popen[bytes]] = []
@@ -168,6 +191,7 @@ class Rig:
                 gaitd_command=(sys.executable, "-m", "gaitforge.faults.daemon"),
                 gaitd_options=("--config", str(scratch / "gaitd.toml")),
                 controller_options=options,
+                mjcf=self._mjcf,
                 simulator_options=("--turn-over",),
             )
             stack.enter_context(self.chain)

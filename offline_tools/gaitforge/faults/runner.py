@@ -12,7 +12,7 @@ from pathlib import Path
 from gaitd.errors import GaitdError
 from gaitforge.faults.explained import NAMES, explained, newest_number
 from gaitforge.faults.fault import Fault, Judged, Trial, judge
-from gaitforge.faults.rig import Rig, Setting
+from gaitforge.faults.rig import Rig
 from gaitforge.simulate.trace import Trace
 from gaitforge.stack.ticks import read_ticks
 
@@ -24,9 +24,16 @@ TRIALS_A_CHAIN = 45
 
 
 def run_faults(
-    faults: Sequence[Fault], repeats: int, bundle: Path, controller: Path, output: Path
+    faults: Sequence[Fault],
+    repeats: int,
+    bundle: Path,
+    controller: Path,
+    output: Path,
+    mjcf: Path | None = None,
 ) -> Iterator[Judged]:
     """Inject each fault ``repeats`` times. Raises GaitdError when the chain cannot be started.
+
+    ``mjcf``: the robot's model; None: the Lite3's.
 
     A void injection, in which the controller was not scheduled, is yielded too, and repeated once per fault.
     """
@@ -38,9 +45,10 @@ def run_faults(
         while waiting:
             directory = output / "runs" / f"{setting.name}{chains}"
             chains += 1
-            trials = _run_chain(waiting, bundle, controller, directory, setting)
+            rig = Rig(bundle, controller, directory, setting, mjcf=mjcf)
+            trials = _run_chain(waiting, rig)
             waiting = waiting[len(trials) :]
-            for judged in _judge_chain(trials, bundle, controller, directory, setting):
+            for judged in _judge_chain(trials, rig):
                 fault = judged.trial.fault
                 if judged.void and fault.name not in repeated:
                     repeated.add(fault.name)
@@ -50,14 +58,13 @@ def run_faults(
                     yield replace(judged, void=False)
 
 
-def _run_chain(
-    waiting: Sequence[Fault], bundle: Path, controller: Path, directory: Path, setting: Setting
-) -> list[Trial]:
+def _run_chain(waiting: Sequence[Fault], rig: Rig) -> list[Trial]:
     """Inject faults until all are done, the chain does not recover from one, or it is long enough."""
     trials: list[Trial] = []
     waiting = waiting[:TRIALS_A_CHAIN]
-    print(f"a {setting.name} chain for {len(waiting)} injections; verdicts follow when it ends", flush=True)
-    with Rig(bundle, controller, directory, setting) as rig:
+    name = rig.setting.name
+    print(f"a {name} chain for {len(waiting)} injections; verdicts follow when it ends", flush=True)
+    with rig:
         for fault in waiting:
             trials.append(run_trial(rig, fault))
             if trials[-1].error:
@@ -127,12 +134,9 @@ def _recover(rig: Rig, trial: Trial, before: dict[str, object]) -> Trial:
     return trial
 
 
-def _judge_chain(
-    trials: Iterable[Trial], bundle: Path, controller: Path, directory: Path, setting: Setting
-) -> Iterator[Judged]:
-    rig = Rig(bundle, controller, directory, setting)
-    ticks = read_ticks(directory / "ticks.csv")
-    trace = Trace.load(directory / "trace.npz")
-    start_ns = json.loads((directory / "simulate.json").read_text())["start_monotonic_ns"]
+def _judge_chain(trials: Iterable[Trial], rig: Rig) -> Iterator[Judged]:
+    ticks = read_ticks(rig.directory / "ticks.csv")
+    trace = Trace.load(rig.directory / "trace.npz")
+    start_ns = json.loads((rig.directory / "simulate.json").read_text())["start_monotonic_ns"]
     for trial in trials:
         yield judge(trial, ticks, trace, start_ns, rig)

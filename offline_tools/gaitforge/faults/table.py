@@ -46,8 +46,17 @@ class Selection:
         return not self.only or any(part in name for part in self.only)
 
 
-def write_table(bundle: Path, controller: Path, output: Path, chosen: Selection, repeats: int) -> None:
+def write_table(
+    bundle: Path,
+    controller: Path,
+    output: Path,
+    chosen: Selection,
+    repeats: int,
+    mjcf: Path | None = None,
+) -> None:
     """Inject each fault ``repeats`` times, print and write table.md, table.json and trials.tsv.
+
+    ``mjcf``: the robot's model; None: the Lite3's.
 
     Raises GateError naming the faults that missed their bound, InputError when none is chosen.
     """
@@ -58,7 +67,7 @@ def write_table(bundle: Path, controller: Path, output: Path, chosen: Selection,
     output.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()
     everything: list[Judged] = []
-    for each in run_faults(faults, 1 if chosen.quick else repeats, bundle, controller, output):
+    for each in run_faults(faults, 1 if chosen.quick else repeats, bundle, controller, output, mjcf):
         everything.append(each)
         print(_line(each), flush=True)
     judged = [each for each in everything if not each.void]

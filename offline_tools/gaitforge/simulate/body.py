@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gaitd.bundle.read import fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
-from gaitd.policy.bounds import torque_limit
+from gaitd.policy.bounds import bounded_mask, torque_limit
 from gaitd.policy.joints import default_position, some_joints_array
 from gaitd.policy.manifest import Manifest
 from gaitforge.simulate import mjcf, model, stature, terrain
@@ -57,6 +57,8 @@ class Body:
     """(n,) Nms/rad."""
     rest_damping: Float64Array
     """(n,) Nms/rad that the motors brake with when nothing is asked of them."""
+    rolls: npt.NDArray[np.bool_]
+    """(n,) of the wheels, which turn without end."""
     payload_kg: tuple[float, float]
     """What a seed puts on the base."""
     stature: Stature
@@ -117,6 +119,7 @@ def lite3(kind: Kind = "flat") -> Body:
         stand_up_stiffness=zero + _STAND_UP_STIFFNESS_NM_PER_RAD,
         stand_up_damping=zero + LITE3_DAMPING_NMS_PER_RAD,
         rest_damping=zero + LITE3_DAMPING_NMS_PER_RAD,
+        rolls=np.zeros(len(model.JOINTS), np.bool_),
         payload_kg=(0.0, 0.3),
         stature=stature.LITE3,
         terrain=kind,
@@ -181,6 +184,7 @@ def from_mjcf(path: Path, manifest: Manifest, kind: Kind = "flat") -> Body:
         stand_up_stiffness=mapper.stiffness.astype(np.float64),
         stand_up_damping=mapper.damping.astype(np.float64),
         rest_damping=fallback_damping(manifest).astype(np.float64),
+        rolls=~bounded_mask(manifest),
         payload_kg=(0.0, _PAYLOAD_PART * float(compiled.body_mass.sum())),
         stature=Stature.of(_standing_height_m(compiled, manifest, standing, soles, where)),
         start_error_rad=some_joints_array(

@@ -171,7 +171,8 @@ class LiveRobot:
 
     def _help_up(self) -> None:
         robot = self._robot
-        lies = robot.tilt_rad > LYING_TILT_RAD and not np.any(robot.command.stiffness)
+        limp = not np.any(robot.command.stiffness[~robot.body.rolls])
+        lies = limp and robot.tilt_rad > LYING_TILT_RAD
         self._lying_ticks = self._lying_ticks + 1 if lies else 0
         if self._lying_ticks == TURN_OVER_TICKS:
             self._say(f"{robot.time_s:7.2f} s  the robot is turned over")

@@ -99,7 +99,7 @@ def measure(
     time = trace.time_s[walking] - trace.handover_s
     position = trace.base_position[walking]
     tilt = tilts_rad(trace.base_orientation[walking])
-    damped = np.asarray(trace.stiffness[walking].max(axis=1) == 0.0)
+    damped = np.asarray(trace.leg_stiffness()[walking] == 0.0)
     height = position[:, 2] - trace.ground_m[walking]
     descents = _descents(time, height, trace.base_velocity[walking, 2], tilt, damped, stature)
     falls = sum(descent.fall for descent in descents)

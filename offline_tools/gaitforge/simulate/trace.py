@@ -48,10 +48,14 @@ class Trace(Motion):
     """(N, n) Nm."""
     joint_target: Float64Array
     """(N, n) rad, as commanded."""
+    velocity_target: Float64Array
+    """(N, n) rad/s, as commanded."""
     stiffness: Float64Array
-    """(N, n) Nm/rad, as commanded; all zero while the robot is damped or limp."""
+    """(N, n) Nm/rad, as commanded."""
     velocity_command: Float64Array
     """(N, 3) forward, left, turn left, in the policy's unit."""
+    rolls: npt.NDArray[np.bool_]
+    """(n,) of the wheels, which turn without end."""
 
     def save(self, path: Path) -> None:
         """Write every array to an .npz file under its field's name."""
@@ -68,9 +72,17 @@ class Trace(Motion):
         """The part between two moments, as a run of its own. ``start_ns``: the simulated time's zero."""
         times_ns = start_ns + self.time_s * 1e9
         part = (times_ns >= from_ns) & (times_ns <= until_ns)
-        sampled = [each.name for each in fields(self) if each.name != "handover_s"]
+        sampled = [each.name for each in fields(self) if each.name not in ("handover_s", "rolls")]
         cut = {name: getattr(self, name)[part] for name in sampled}
         return replace(self, **cut, handover_s=np.array((from_ns - start_ns) / 1e9))
+
+    def leg_stiffness(self) -> Float64Array:
+        """(N,) Nm/rad, the largest of any joint that is no wheel: zero while the robot is damped or limp.
+
+        A wheel has its brake's in damping.
+        """
+        stiffest: Float64Array = self.stiffness[:, ~self.rolls].max(axis=1, initial=0.0)
+        return stiffest
 
     def after_handover(self) -> npt.NDArray[np.bool_]:
         """(N,) which samples come after the hand-over."""
@@ -102,6 +114,7 @@ class Recorder:
                     data.qvel[body.velocity],
                     robot.torque,
                     command.position,
+                    command.velocity,
                     command.stiffness,
                     velocity_command,
                 )
@@ -111,11 +124,11 @@ class Recorder:
     def trace(self) -> Trace:
         """Return what was recorded so far."""
         joints = len(self._robot.body.joints)
-        sizes = [1, 3, 4, 1, 3, 3, *[joints] * 5, 3]
+        sizes = [1, 3, 4, 1, 3, 3, *[joints] * 6, 3]
         rows = np.array(self._rows).reshape(-1, sum(sizes))
         parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
         time, position, orientation, ground, velocity, angular = parts[:6]
-        q, dq, torque, target, stiffness, command = parts[6:]
+        q, dq, torque, target, velocity_target, stiffness, command = parts[6:]
         return Trace(
             time_s=time[:, 0],
             handover_s=np.array(self.handover_s),
@@ -128,6 +141,8 @@ class Recorder:
             joint_velocity=dq,
             joint_torque=torque,
             joint_target=target,
+            velocity_target=velocity_target,
             stiffness=stiffness,
             velocity_command=command,
+            rolls=self._robot.body.rolls,
         )

@@ -61,7 +61,7 @@ const char* const kUsage = R"(usage: lite3_controller [options]
   --state-port PORT              robot state comes here (default 30010)
   --command-port PORT            joint commands go there (default 20001)
   --operator-port PORT           velocity commands come here (default 30012)
-  --joints FILE                  joint names, one a line (default: those of the Lite3)
+  --joints FILE                  joint names of another robot, one a line (default: those of the Lite3)
   --hello-timeout S              how long to wait for gaitd (default 30)
   --seconds S                    stop S seconds after the robot's first packet
   --release-at-end               release the session when the seconds are over
@@ -150,6 +150,7 @@ public:
                std::uint16_t command_port)
         : client_(client),
           joints_(jointNames(options)),
+          folds_(!options.has("--joints")),
           robot_(state_port),
           operator_(operator_port),
           command_port_(command_port),
@@ -249,8 +250,9 @@ private:
         if (command.mode != Mode::Damping) return enter(Phase::StandUp, now_ns, "standing up");
         ended_damping_ = client_.session();
         say("still in damping (%s); activating will end it", toString(command.reason));
-        // Damped out of a walk it lies askew: on its belly first.
-        enter(Phase::Fold, now_ns, "folding the legs");
+        // Damped out of a walk the Lite3 lies askew: on its belly first.
+        if (folds_) return enter(Phase::Fold, now_ns, "folding the legs");
+        enter(Phase::StandUp, now_ns, "standing up");
     }
 
     void awaitPolicy(const JointCommand& command, std::uint64_t now_ns) {
@@ -354,8 +356,10 @@ private:
         for (std::size_t i = 0; i < kJoints; ++i) {
             out.position[i] = start_position_[i] + static_cast<float>(blend) * (goal[i] - start_position_[i]);
         }
-        out.stiffness.fill(kStandStiffness);
         out.damping.fill(kStandDamping);
+        const gaitd::JointArray& brakes = client_.contract().brake_stiffness;
+        // A wheel has no pose to go to: it is slowed down.
+        for (std::size_t i = 0; i < kJoints; ++i) out.stiffness[i] = brakes[i] > 0.0F ? 0.0F : kStandStiffness;
     }
 
     static void sleepUntilNextTick(timespec& wake) {
@@ -377,6 +381,7 @@ private:
 
     Driver& client_;
     const std::vector<std::string> joints_;
+    const bool folds_;
     const lite3::UdpSocket robot_;
     const lite3::UdpSocket operator_;
     const std::uint16_t command_port_;

@@ -26,6 +26,11 @@ from test_importers import (
     write_descriptors,
 )
 
+from gaitd.bundle.read import open_bundle
+from gaitd.policy.pipeline import PolicyPipeline
+from support.bundles import contract
+from support.states import random_state
+
 Forge = Callable[..., int]
 Refused = Callable[..., str]
 Imported = Callable[..., tuple[dict[str, Any], str]]
@@ -334,6 +339,16 @@ def holosoma_metadata(**terms: Any) -> dict[str, str]:
         },
         "simulator": {"config": {"sim": {"fps": 200, "control_decimation": 4}}},
         "reward": {"terms": {}},
+        "command": {
+            "params": {"locomotion_command_resampling_time": 10.0},
+            "setup_terms": {
+                "locomotion_gait": {
+                    "func": "terms.locomotion:LocomotionGait",
+                    "params": {"gait_period": 0.8, "gait_period_randomization_width": 0.2},
+                },
+                "locomotion_command": {"func": "terms.locomotion:LocomotionCommand", "params": {"x": 1}},
+            },
+        },
     }
     values = {
         "dof_names": POLICY,
@@ -367,10 +382,57 @@ def test_holosoma(imported: Imported) -> None:
     assert manifest["velocity_command"]["max"] == [1.0, 1.0, 1.0]
 
 
+WALKING = {
+    name: {"func": f"terms.locomotion:{name}"}
+    for name in ("command_lin_vel", "command_ang_vel", "sin_phase", "cos_phase")
+}
+"""What holosoma's walking policies see beside the joints."""
+
+
+def test_holosoma_walks_with_its_phases(imported: Imported) -> None:
+    """Every value of the observation against what the trainer's functions say, computed here."""
+    graphs.dense(Path("policy.onnx"), (36, 4), metadata=holosoma_metadata(**WALKING))
+    more = {
+        "robot": "biped",
+        "fallback_damping_nms_per_rad": 2.0,
+        "limits": {"position": {"min_rad": -1.0, "max_rad": 1.0}},
+    }
+    manifest, printed = imported("holosoma", "policy.onnx", **more)
+    assert "it stands where the whole command is shorter than 0.01" in printed
+    pipeline = PolicyPipeline(contract(manifest), None)
+    rng = np.random.default_rng(0)
+    frames: list[list[np.ndarray]] = []
+    for step in range(12):
+        command = np.array([0.3, -0.2, 0.1] if step % 4 else [0.0, 0.0, 0.0], np.float32)
+        state = random_state(rng, 4, velocity_command=command)
+        pipeline.observe(state)
+        turn = 2 * np.pi * step * 0.02 / 0.8
+        phase = np.array([turn, turn - np.pi]) if command.any() else np.full(2, np.pi)
+        frames.append(
+            [
+                np.zeros(4),
+                state.angular_velocity * 0.25,
+                command[2:],
+                command[:2],
+                np.cos(phase),
+                state.joint_velocity * 0.05,
+                np.sin(phase),
+            ]
+        )
+        before = frames[-2] if step else [np.zeros_like(part) for part in frames[-1]]
+        expected = np.concatenate([part for pair in zip(before, frames[-1], strict=True) for part in pair])
+        np.testing.assert_allclose(pipeline.raw_observation(), expected, atol=1e-5)
+
+
 def test_holosoma_refused(refused: Refused) -> None:
-    more = {"sin_phase": {"func": "terms.locomotion:sin_phase"}}
+    more = {"base_height": {"func": "terms.locomotion:base_height"}}
     graphs.dense(Path("policy.onnx"), metadata=holosoma_metadata(**more))
-    assert "the observation 'sin_phase'" in refused(2, "import", "holosoma", "policy.onnx")
+    assert "the observation 'base_height'" in refused(2, "import", "holosoma", "policy.onnx")
+    without = json.loads(holosoma_metadata(**WALKING)["experiment_config"])
+    del without["command"]
+    metadata = {**holosoma_metadata(), "experiment_config": json.dumps(without)}
+    graphs.dense(Path("policy.onnx"), metadata=metadata)
+    assert "expected one LocomotionGait behind the phase" in refused(2, "import", "holosoma", "policy.onnx")
     graphs.dense(Path("policy.onnx"), metadata={**holosoma_metadata(), "mystery": "1"})
     assert "--ignore mystery" in refused(2, "import", "holosoma", "policy.onnx")
 
@@ -439,9 +501,25 @@ def test_leapp(imported: Imported) -> None:
         "stiffness_nm_per_rad": 25.0,
         "damping_nms_per_rad": 0.5,
     }
-    terms = [entry["term"] for entry in manifest["observation"]["terms"]]
-    assert terms == ["base_angular_velocity", "velocity_command", "joint_position"]
+    names = ["robot_root_ang_vel_b", "base_velocity", "robot_joint_pos"]
+    terms = ["base_angular_velocity", "velocity_command", "joint_position"]
+    assert manifest["observation"] == {
+        "parts": [{"name": name} for name in names],
+        "terms": [{"term": term, "part": name} for term, name in zip(terms, names, strict=True)],
+    }
     assert "the feedback of last_action is inside the model" in printed
+
+
+def test_a_leapp_model_is_packed_as_it_is(forge: Forge, imported: Imported) -> None:
+    """Its tensors apart, its feedback as a hidden state: the trainer's file runs without being joined."""
+    manifest, _ = imported("leapp", leapp(), default_joint_position_rad=0.1, **COMMAND)
+    (model,) = manifest["models"]
+    assert model["recurrent"] == [{"input": "last_action", "output": "last_action_out", "shape": [1, 4]}]
+    assert model["unused_outputs"] == ["kp", "kd"]
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32))
+    assert forge("pack", "--manifest", "out/manifest.yaml", "--onnx", ".", "--observations", "rows.npy",
+                 "--output", "walk.gaitd") == 0  # fmt: skip
+    assert open_bundle(Path("walk.gaitd")).golden()[1].shape == (20, 4)
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,23 @@ def deploy(**changes: Any) -> str:
     return "deploy.yaml"
 
 
+def test_a_model_that_says_nothing_of_itself_becomes_a_draft(
+    imported: Callable[..., Any], refused: Refused
+) -> None:
+    graphs.dense(Path("policy.onnx"), (21, 4))
+    assert "--joints with the names" in refused(2, "import", "onnx", "policy.onnx")
+    given = {
+        "control_period_s": 0.02,
+        "default_joint_position_rad": 0.1,
+        "action": {"scale": 0.25, "stiffness_nm_per_rad": 20.0, "damping_nms_per_rad": 0.5},
+        **COMMAND,
+    }
+    manifest, printed = imported("onnx", "policy.onnx", "--joints", *POLICY, **given)
+    assert (manifest["format"], manifest["joints"]) == (2, POLICY)
+    assert manifest["observation"] == {"raw_size": 21}
+    assert "what the 21 values of the observation are" in printed
+
+
 def test_unitree_rl_lab(imported: Callable[..., Any]) -> None:
     manifest, printed = imported("unitree_rl_lab", deploy(), "--joints", *MOTORS)
     assert manifest["joints"] == POLICY

@@ -21,6 +21,7 @@ from gaitd.bundle.describe import describe_bundle
 from gaitd.bundle.read import open_bundle
 from gaitforge.common.files import sha256
 from gaitforge.model.onnx_policy import run_rows
+from support.bundles import mlp, mlp_onnx, mlp_weights
 from support.reference import EXAMPLE_DIR
 
 Forge = Callable[..., int]
@@ -79,6 +80,64 @@ def test_recurrent_policy_gets_one_sequence(forge: Forge) -> None:
     assert np.abs(shuffled[::-1] - action).max() > 1e-3
 
 
+def write_two_models(**changes: Any) -> None:
+    """An encoder that runs every fifth step, and what it leaves beside the observation to the walker."""
+    manifest = yaml.safe_load(MANIFEST.read_text())
+    for term in manifest["observation"]["terms"]:
+        term["part"] = "now"
+    manifest["observation"]["parts"] = [{"name": "now"}]
+    encoder = {"name": "encoder", "inputs": {"obs": ["now"]}, "size": 4, "every_steps": 5}
+    walker = {"name": "walker", "inputs": {"obs": ["now", "encoder"]}, "backend": "onnx"}
+    write_manifest(format=2, observation=manifest["observation"], models=[encoder, walker], **changes)
+    Path("models").mkdir(exist_ok=True)
+    Path("models/encoder.onnx").write_bytes(mlp_onnx(mlp_weights(45, 4)))
+    Path("models/walker.onnx").write_bytes(mlp_onnx(mlp_weights(49, 12)))
+
+
+PACK_TWO = ("pack", "--manifest", "manifest.yaml", "--onnx", "models", "--output", "two.gaitd")
+
+
+def test_several_models_are_packed_together(forge: Forge) -> None:
+    write_two_models()
+    assert forge(*PACK_TWO) == 0
+    bundle = open_bundle(Path("two.gaitd"))
+    assert {"encoder.onnx", "walker.onnx"} <= set(bundle.files)
+    assert bundle.manifest.provenance["sha256_encoder.onnx"] == sha256(Path("models/encoder.onnx"))
+    observation, action = bundle.golden()
+    assert observation.shape == (128, 45)
+    latent = np.zeros(4, np.float32)
+    for step, (row, answer) in enumerate(zip(observation, action, strict=True)):
+        if step % 5 == 0:
+            latent = mlp(mlp_weights(45, 4), row)
+        expected = mlp(mlp_weights(49, 12), np.concatenate((row, latent)))
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_what_is_wrong_with_one_of_several_models_is_said_of_it(refused: Refused) -> None:
+    write_two_models()
+    Path("models/walker.onnx").write_bytes(mlp_onnx(mlp_weights(48, 12)))
+    assert "walker.onnx" in refused(2, *PACK_TWO)
+    Path("models/walker.onnx").unlink()
+    assert "models/walker.onnx" in refused(2, *PACK_TWO)
+    write_two_models()
+    Path("npu").mkdir()
+    assert "npu/encoder.rknn" in refused(2, *PACK_TWO, "--rknn", "npu")
+    Path("npu/encoder.rknn").write_bytes(b"no model")
+    assert "npu/encoder.rknn" in refused(2, *PACK_TWO, "--rknn", "npu")
+    Path("report.json").write_text("{}")
+    assert "verify judges a single model" in refused(2, *PACK_TWO, "--report", "report.json")
+
+
+def test_a_chain_and_a_verification_of_several_models_are_refused(refused: Refused) -> None:
+    write_two_models()
+    graphs.dense(Path("policy.onnx"))
+    torch.save({}, "policy.pt")
+    assert "models: a checkpoint becomes one model" in refused(2, "chain", "policy.pt")
+    assert "the manifest has several: encoder, walker" in refused(
+        2, "verify", "policy.onnx", "--manifest", "manifest.yaml"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -92,8 +151,8 @@ def test_recurrent_policy_gets_one_sequence(forge: Forge) -> None:
         ({"speed": 3}, "speed"),
         ({"normalization": {}}, "obs_stats.npz"),
         (
-            {"format": 2, "models": [{"name": "policy", "file": "model"}]},
-            "models: a bundle of several models",
+            {"format": 2, "models": [{"name": "walker", "inputs": {"obs": ["observation"]}}]},
+            "--onnx policy.onnx: the manifest has several models: name the directory that holds walker.onnx",
         ),
         (
             {"format": 2, "held_joints": {"joints": ["FL_HipX_joint"]}},

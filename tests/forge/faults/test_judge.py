@@ -15,6 +15,8 @@ from gaitforge.faults import runner
 from gaitforge.faults.catalog import FAULTS
 from gaitforge.faults.fault import Fault, Trial, judge, summarize
 from gaitforge.faults.starts import Seen, StartFault, run_start_fault
+from gaitforge.simulate.measure import STICK_SPEED
+from gaitforge.simulate.stature import LITE3
 from gaitforge.simulate.trace import Trace
 from gaitforge.stack.ticks import Ticks
 
@@ -23,7 +25,12 @@ START_NS = 10_000 * MS
 """Simulated time 0."""
 FAULT_MS, LAST_COMMAND_MS = 1000, 996
 RIG: Any = SimpleNamespace(
-    period_ns=12 * MS, stiffness=30.0, position_range=(np.full(12, -1.0), np.full(12, 1.0))
+    period_ns=12 * MS,
+    stiffness=30.0,
+    position_range=(np.full(12, -1.0), np.full(12, 1.0)),
+    velocity_range=(np.full(12, -np.inf), np.full(12, np.inf)),
+    full_command=STICK_SPEED,
+    stature=LITE3,
 )
 DAMPS = Fault("a fault", lambda rig: None, frozenset({"deadline"}))
 WALKS = Fault("another", lambda rig: None)
@@ -63,8 +70,10 @@ def trace(*, down_after_ms: int | None = None, target: float = 0.5) -> Trace:
         joint_velocity=np.zeros((n, 12)),
         joint_torque=np.zeros((n, 12)),
         joint_target=np.full((n, 12), target),
+        velocity_target=np.zeros((n, 12)),
         stiffness=np.where(damped, 0.0, 30.0)[:, None] * np.ones(12),
         velocity_command=zeros,
+        rolls=np.zeros(12, np.bool_),
     )
 
 

@@ -27,8 +27,10 @@ def walk(seconds: float = 10.0, speed: float = 0.8, handover_s: float = 0.0) -> 
         joint_velocity=np.zeros((count, 12)),
         joint_torque=np.zeros((count, 12)),
         joint_target=np.zeros((count, 12)),
+        velocity_target=np.zeros((count, 12)),
         stiffness=np.full((count, 12), 30.0),
         velocity_command=np.tile((speed, 0.0, 0.0), (count, 1)),
+        rolls=np.zeros(12, np.bool_),
     )
 
 

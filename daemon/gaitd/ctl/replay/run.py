@@ -20,6 +20,7 @@ from gaitd.bundle.read import Bundle
 from gaitd.ctl.replay.session import Judged, Replayable, SessionReplay
 from gaitd.ctl.replay.took import Stopwatch, Took
 from gaitd.policy.admission import AdmissionLimits
+from gaitd.policy.phase import counts_steps
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.frame_ring import message_of
 from gaitd.shared.guard_memory import SessionSetup
@@ -126,8 +127,9 @@ class Replayer:
             groups = self._resume(replay, groups, result)
             # While policies change, a target is on its way from the other one's.
             unknown = max(self._policy.depth, event.seq if event.kind is EventKind.SWITCH else 0)
-            if self._policy.bundle.manifest.model.recurrent:
-                unknown = math.inf  # without its past, a hidden state means nothing
+            manifest = self._policy.bundle.manifest
+            if manifest.remembers or not all(map(counts_steps, manifest.phases.values())):
+                unknown = math.inf  # without its past, a hidden state or a gated phase means nothing
         for group in groups:
             answered = self._answer(replay, event, group, result, known=unknown <= 0)
             unknown -= answered

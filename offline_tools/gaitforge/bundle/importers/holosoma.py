@@ -7,6 +7,7 @@ with zeros.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from gaitd.errors import InputError
@@ -27,15 +28,23 @@ from gaitforge.bundle.importers.values import (
     velocity_range,
 )
 
-TERMS = {
-    "actions": "last_action",
-    "base_ang_vel": "base_angular_velocity",
-    "base_lin_vel": "base_linear_velocity",
-    "dof_pos": "joint_position_relative",
-    "dof_vel": "joint_velocity",
-    "projected_gravity": "projected_gravity",
+TERMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "actions": ("last_action", {}),
+    "base_ang_vel": ("base_angular_velocity", {}),
+    "base_lin_vel": ("base_linear_velocity", {}),
+    "command_ang_vel": ("velocity_command", {"axes": ["turn"]}),
+    "command_lin_vel": ("velocity_command", {"axes": ["forward", "left"]}),
+    "cos_phase": ("phase", {"name": "gait_cos"}),
+    "dof_pos": ("joint_position_relative", {}),
+    "dof_vel": ("joint_velocity", {}),
+    "projected_gravity": ("projected_gravity", {}),
+    "sin_phase": ("phase", {"name": "gait_sin"}),
 }
-"""Names of its functions. Commands and phases come in parts, of which a manifest has no terms."""
+"""Names of its functions: the term, and what belongs to it."""
+GAIT = "LocomotionGait"
+"""Its clock of two feet, half a turn apart. Standing, both show the same place."""
+STAND = 0.01
+"""m/s and rad/s below which it stands."""
 RANGES = ("lin_vel_x", "lin_vel_y", "ang_vel_yaw")
 
 TOP = {
@@ -47,7 +56,6 @@ TOP = {
 CONFIG = dict.fromkeys(
     (
         "algo",
-        "command",
         "curriculum",
         "env_class",
         "eval_overrides",
@@ -110,6 +118,7 @@ def _configuration(config: Section, names: list[str], stiffness: list[float], dr
         [number(angles.take(name), angles.name(name)) for name in names]
     )
     draft.manifest["observation"] = _observation(config.section("observation"), draft)
+    _phases(config.section("command"), draft)
     draft.manifest["action"] |= _action(robot, config.section("action"), names, stiffness)
     sim = simulator.section("config").section("sim")
     if sim.get("fps") is not None:
@@ -128,6 +137,36 @@ def _configuration(config: Section, names: list[str], stiffness: list[float], dr
     simulator.section("config").skip(dict.fromkeys(simulator.section("config").names(), "of the simulator"))
     angles.skip(dict.fromkeys(angles.names(), "of joints that the policy does not move"))
     config.skip(CONFIG)
+
+
+def _phases(command: Section, draft: Draft) -> None:
+    """The clocks that the observation shows, as an evaluation runs them."""
+    terms = draft.manifest["observation"]["terms"]
+    shown = [entry["name"] for entry in terms if entry["term"] == "phase"]
+    clocks = command.section("setup_terms")
+    gaits = [name for name in clocks.names() if str(clocks.section(name).get("func", "")).endswith(GAIT)]
+    command.skip(dict.fromkeys(command.names(), "of the training"))
+    for name in clocks.names():
+        clocks.section(name).skip(dict.fromkeys(clocks.section(name).names(), "of the training"))
+    if not shown:
+        return
+    if len(gaits) != 1:
+        draft.refuse(f"{command.name('setup_terms')}: expected one {GAIT} behind the phase", "phases")
+        return
+    params = clocks.section(gaits[0]).section("params")
+    period_s = number(params.get("gait_period", 1.0), params.name("gait_period"))
+    stands = number(params.get("stand_phase_value", math.pi), params.name("stand_phase_value"))
+    params.skip(dict.fromkeys(params.names(), "of the training"))
+    clock = {
+        "period_s": period_s,
+        "offsets_turns": [0.0, 0.5],
+        "gate": {"below": STAND, "turns": round(stands / (2 * math.pi), 9)},
+    }
+    draft.manifest["phases"] = {name: {**clock, "functions": [name[-3:]]} for name in sorted(shown)}
+    draft.lose(
+        f"it stands where the whole command is shorter than {STAND}; in training, where its velocity and its "
+        "turn both were"
+    )
 
 
 def _action(robot: Section, action: Section, names: list[str], stiffness: list[float]) -> dict[str, Any]:
@@ -174,7 +213,7 @@ def _observation(observation: Section, draft: Draft) -> dict[str, Any]:
     for name in sorted(entries.names()):
         entry = entries.section(name)
         where = entries.name(name)
-        kind = TERMS.get(str(entry.get("func", name)).rpartition(":")[2])
+        kind, details = TERMS.get(str(entry.get("func", name)).rpartition(":")[2], (None, {}))
         scale = numbers(entry.get("scale", 1.0), None, entry.name("scale"))
         clip = pair(entry.get("clip"), entry.name("clip"))
         entry.skip(TERM)
@@ -183,7 +222,9 @@ def _observation(observation: Section, draft: Draft) -> dict[str, Any]:
             entry.get("params")
             continue
         entry.section("params")
-        terms.append(term(kind, scale, clip, where, draft, scale_first=True))
+        terms.append(term(kind, scale, clip, where, draft, scale_first=True) | details)
+        if details:
+            draft.manifest["format"] = 2
     made = histories(terms, [length] * len(terms), "term_major")
     if "history" in made:
         made["history"]["fill"] = "zeros"

@@ -1,7 +1,7 @@
 """The YAML of a LEAPP export, the way that Isaac Lab documents for policies.
 
 The exported model holds scales, history, last action and the mapping to joint targets itself: it takes sensor
-values and gives joint position targets. Gains are constant outputs of it.
+values, tensor by tensor, and gives joint position targets. Gains are constant outputs of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gaitd.bundle.models import MODEL_NAME
 from gaitd.errors import InputError
 from gaitforge.bundle.importers.accounting import Account, Section
 from gaitforge.bundle.importers.draft import NO_VELOCITY_TARGETS, Draft, Source
@@ -47,7 +48,8 @@ def read(source: Source) -> Draft:
     models, pipeline = top.section("models"), top.section("pipeline")
     if len(models.names()) != 1:
         raise InputError(
-            f"{top.name('models')}: {', '.join(models.names()) or 'none'}; a bundle holds one model"
+            f"{top.name('models')}: {', '.join(models.names()) or 'none'}; the wiring of several is not "
+            "read: write the manifest's section models by hand (docs/robots.md)"
         )
     (node,) = models.names()
     model = models.section(node)
@@ -62,22 +64,37 @@ def read(source: Source) -> Draft:
             f"targets alone. {NO_VELOCITY_TARGETS.capitalize()}"
         )
     joints = _joints(outputs[targets[0]])
-    terms = _terms({key: value for key, value in inputs.items() if key not in feedback}, joints, draft)
+    seen = {key: value for key, value in inputs.items() if key not in feedback}
+    terms = _terms(seen, joints, draft)
     draft.manifest = {
+        "format": 2,
         "joints": joints,
-        "observation": {"terms": terms},
+        "observation": {"parts": [{"name": name} for name in seen], "terms": terms},
         "action": {"scale": 1.0, "offset": 0.0},
     }
     configs = pipeline.section("configs")
     if configs.get("frequency") is not None:
         frequency = number(configs.take("frequency"), configs.name("frequency"))
         draft.manifest["control_period_s"] = round(1.0 / frequency, 9)
-    _gains(path, model, outputs, len(joints), draft)
+    parameters = model.section("parameters")
+    file = path.parent / str(parameters.take("model_path"))
+    draft.manifest["models"] = [
+        {
+            "name": _model_name(file, draft),
+            "inputs": {name: [name] for name in seen},
+            "output": targets[0],
+            "unused_outputs": [name for name in outputs if name not in (targets[0], *feedback.values())],
+            "recurrent": [
+                {"input": into, "output": out, "shape": _shape(inputs, into)}
+                for into, out in feedback.items()
+            ],
+            "backend": "onnx",
+        }
+    ]
+    _gains(file, parameters, outputs, len(joints), draft)
     draft.lose("the default joint position: not in the file", "default_joint_position_rad")
     draft.lose("the range of the velocity command: not in the file", "velocity_command")
-    if len(terms) > 1:
-        names = ", ".join(name for name in inputs if name not in feedback)
-        draft.lose(f"the model takes {names} apart, pack one observation: join them in this order")
+    draft.lose("the NPU: the model takes and gives several tensors, and so runs on the CPU", "models")
     if feedback:
         draft.lose(
             f"the feedback of {', '.join(sorted(feedback))} is inside the model: it does not see what "
@@ -103,10 +120,31 @@ def _tensors(model: Section, key: str) -> dict[str, Section]:
     return tensors
 
 
-def _feedback(pipeline: Section, node: str) -> set[str]:
-    """Inputs that the model itself gives in the step before."""
-    flow = pipeline.section("feedback_flow")
-    return {str(target).removeprefix(f"{node}/") for key in flow.names() for target in flow.items(key)}
+def _feedback(pipeline: Section, node: str) -> dict[str, str]:
+    """Inputs that the model itself gives in the step before, and the outputs that they come from."""
+    flow, own = pipeline.section("feedback_flow"), f"{node}/"
+    return {
+        str(target).removeprefix(own): key.removeprefix(own)
+        for key in flow.names()
+        for target in flow.items(key)
+    }
+
+
+def _shape(inputs: dict[str, Section], name: str) -> list[int]:
+    if name not in inputs:
+        raise InputError(f"feedback_flow: {name!r} is no input of the model; it has {', '.join(inputs)}")
+    shape = inputs[name].items("shape")
+    if not shape or not all(type(size) is int and size > 0 for size in shape):
+        raise InputError(f"{inputs[name].name('shape')}: expected the sizes of a hidden state, got {shape!r}")
+    return shape
+
+
+def _model_name(file: Path, draft: Draft) -> str:
+    """What the model's file in a bundle is called."""
+    if MODEL_NAME.fullmatch(file.stem):
+        return file.stem
+    draft.lose(f"the name of {file.name}: pack takes it as policy.onnx", "models")
+    return "policy"
 
 
 def _connection(tensor: Section) -> list[str]:
@@ -129,21 +167,24 @@ def _terms(inputs: dict[str, Section], joints: list[str], draft: Draft) -> list[
         made = "velocity_command" if kind == "command" else made
         if made is None:
             where = tensor.name("isaaclab_connection")
-            draft.refuse(f"{where}: the input {name!r}: a manifest has no such term", "observation.terms")
+            draft.refuse(
+                f"{where}: the input {name!r}: a manifest has no such term; what a controller can send is "
+                "a named input of format 2 (docs/robots.md)",
+                "observation.terms",
+            )
         elif made in JOINT_TERMS and tensor.get("element_names") is not None and _joints(tensor) != joints:
             raise InputError(
                 f"{tensor.name('element_names')}: not the joints of the targets, or another order"
             )
         else:
-            terms.append({"term": made})
+            terms.append({"term": made, "part": name})
     return terms
 
 
-def _gains(path: Path, model: Section, outputs: dict[str, Section], length: int, draft: Draft) -> None:
+def _gains(file: Path, parameters: Section, outputs: dict[str, Section], length: int, draft: Draft) -> None:
     """Run the model once: its gains are outputs that do not depend on the inputs."""
-    parameters = model.section("parameters")
     parameters.skip(MODEL)
-    backend, file = str(parameters.take("backend")), path.parent / str(parameters.take("model_path"))
+    backend = str(parameters.take("backend"))
     names = {kind: name for name, tensor in outputs.items() if (kind := tensor.get("kind")) in ("kp", "kd")}
     if not backend.startswith("onnx") or len(names) != 2:
         draft.lose("gains: not in an ONNX model", "action.stiffness_nm_per_rad")

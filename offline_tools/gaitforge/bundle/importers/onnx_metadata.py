@@ -6,6 +6,8 @@ mjlab clips a term before it scales it, and its history begins with the first fr
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gaitd.errors import InputError
@@ -42,7 +44,12 @@ def read(source: Source) -> Draft:
     account = Account(str(path), source.ignored)
     top = account.open(entries)
     if not entries.get("joint_names"):
-        raise InputError(f"{path}: no metadata joint_names; it has {', '.join(entries) or 'none'}")
+        if source.joints is None or entries:
+            raise InputError(
+                f"{path}: no metadata joint_names; it has {', '.join(entries) or 'none'}. Of a model that "
+                "says nothing, --joints with the names in the action's order makes a draft to go on from"
+            )
+        return _plain(path, source.joints, width)
     draft = Draft(model_width=width)
     names = _texts(top, "joint_names")
 
@@ -67,6 +74,20 @@ def read(source: Source) -> Draft:
     top.skip(MEANINGLESS)
     for ignored in account.finish():
         draft.lose(f"{ignored}: --ignore says so")
+    return draft
+
+
+def _plain(path: Path, joints: Sequence[str], width: int | None) -> Draft:
+    """Of a model alone: what its tensors tell. A manifest whose observation the controller makes."""
+    if width is None:
+        raise InputError(f"{path}: the length of its observation is not fixed: export it so")
+    draft = Draft(model_width=width)
+    draft.manifest = {"format": 2, "joints": list(joints), "observation": {"raw_size": width}}
+    draft.lose(
+        f"what the {width} values of the observation are: the controller makes them (raw_size), or give "
+        "observation.terms, and null for raw_size",
+        "observation.terms",
+    )
     return draft
 
 

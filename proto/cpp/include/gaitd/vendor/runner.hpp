@@ -108,7 +108,7 @@ public:
                               (activation == Activation::Granted && command.mode == Mode::Idle);
         if (!starting || cancelled_.load() == entered) started_ = entered;
         const bool holds = started_ != entered && client_.contract().period_ns != 0;
-        const bool limp = !holds && command.stiffness[0] == 0.0F && command.mode != Mode::Active;
+        const bool limp = !holds && letsGo(command) && command.mode != Mode::Active;
         limp_entry_.store(limp ? entered : 0);
         reporter_.note(command, holds, entered, clock_.behind_ns());
         return holds ? hold() : actionOf(command);
@@ -178,6 +178,15 @@ private:
 
     [[nodiscard]] bool fits(const Values& values) const {
         return static_cast<std::size_t>(values.size()) == client_.joints();
+    }
+
+    /// No joint is held but wheels, which have brakes.
+    [[nodiscard]] bool letsGo(const JointCommand& command) const {
+        const JointArray& brakes = client_.contract().brake_stiffness;
+        for (std::size_t i = 0; i < client_.joints(); ++i) {
+            if (brakes[i] == 0.0F && command.stiffness[i] != 0.0F) return false;
+        }
+        return true;
     }
 
     [[nodiscard]] Action actionOf(const JointCommand& command) const {

@@ -1,0 +1,1 @@
+"""How the step's own work grows with the robot and its policy: ``make step-growth``."""
