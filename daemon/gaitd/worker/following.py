@@ -21,6 +21,7 @@ from gaitd.worker.follower import Follower, Other
 from gaitd.worker.lanes import Lanes
 from gaitd.worker.loop import Worker
 from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
+from gaitd.worker.streams import Streams
 
 HEAD_START = 1 / 3
 """Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
@@ -40,12 +41,13 @@ class FollowingWorker(Worker):
         config: Config,
         policy: int = 0,
         lanes: Lanes | None = None,
+        streams: Streams | None = None,
         *,
         others: Mapping[int, Other],
         wake_fd: int,
     ) -> None:
         """``others``: by slot. ``wake_fd``: an eventfd, readable when the lease has come."""
-        super().__init__(bundle, backend, slot, guard, memory, config, policy, lanes)
+        super().__init__(bundle, backend, slot, guard, memory, config, policy, lanes, streams)
         self._others = others
         self._head_start_ns = round(HEAD_START * bundle.manifest.period_ns)
         self._wake_fd = wake_fd
