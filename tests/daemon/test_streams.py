@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,10 +16,7 @@ from gaitd.wire.generated import CauseKind, Mode, Reason
 from gaitforge.client.stream import StreamProducer
 from support.controller import Controller
 from support.daemon import PATIENT, Gaitd, wait_until
-from support.streams import MAX_AGE_S, SEEN, Producer, height_stream, stream_bundle
-
-PATIENCE_STEPS = 400
-"""Of 12 ms: for what takes a control period on a machine that is not busy."""
+from support.streams import FRESH, SEEN, STALE, Producer, height_stream, stream_bundle, stream_of, walk_until
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +39,6 @@ def walker(gaitd: Gaitd) -> Iterator[Controller]:
     controller.close()
 
 
-def stream_of(gaitd: Gaitd) -> dict[str, Any]:
-    (stream,) = gaitd.status()["streams"]
-    return dict(stream)
-
-
 def started(gaitd: Gaitd, bundle: Path) -> Producer:
     """A producer of which a frame has come."""
     wait_until(lambda: not stream_of(gaitd)["producer"], what="the end of the one before")
@@ -62,30 +53,6 @@ def producer(gaitd: Gaitd, bundle: Path) -> Iterator[Producer]:
     made = started(gaitd, bundle)
     yield made
     made.close()
-
-
-def seen(controller: Controller) -> tuple[float, bool]:
-    """What the policy sees of the stream at the next state that is answered: a value, and the flag."""
-    for _ in range(PATIENCE_STEPS):
-        answer = controller.step()
-        if answer is not None:
-            assert answer.mode is Mode.ACTIVE
-            return float(np.arctanh(answer.action[0])), bool(answer.action[2] > 0.5)
-    raise AssertionError("no state was answered")
-
-
-def walk_until(controller: Controller, expected: tuple[float, bool]) -> set[tuple[float, bool]]:
-    """Walk until that is seen; everything that was seen before."""
-    before = set()
-    for _ in range(PATIENCE_STEPS):
-        value, valid = seen(controller)
-        if (round(value, 3), valid) == expected:
-            return before
-        before.add((round(value, 3), valid))
-    raise AssertionError(f"the policy never sees {expected}, but {before}")
-
-
-FRESH, STALE = (SEEN, True), (0.0, False)
 
 
 FAULTS = ["frozen", "future", "back", "not_finite", "scrambled", "truncated", "silent", "old"]
@@ -257,6 +224,3 @@ def test_without_streams_there_is_no_socket(small_bundle_path: Path) -> None:
         with pytest.raises(InputError, match=r"stream\.sock: No such file.*does a gaitd run there"):
             StreamProducer(runtime_dir, height_stream())
         assert gaitd.status()["streams"] == []
-
-
-assert MAX_AGE_S < PATIENCE_STEPS * 0.012

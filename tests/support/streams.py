@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from gaitd.bundle import open_bundle
+from gaitd.wire.generated import Mode
 from gaitforge.client.stream import StreamProducer
 from support.bundles import contract, mlp, mlp_onnx, npz, observation_dim, small_manifest, write_small_bundle
+from support.controller import Controller
+from support.daemon import Gaitd
 
 NAME = "height"
 SEEN = 0.5
@@ -24,6 +27,8 @@ UNSEEN = 0.25
 """The same of frames that must never be taken."""
 MAX_AGE_S = 0.3
 RATE_HZ = 50.0
+PATIENCE_STEPS = 400
+"""Of 12 ms: for what takes a control period on a machine that is not busy."""
 HEIGHT: dict[str, Any] = {
     "name": NAME,
     "shape": [2, 3],
@@ -81,6 +86,35 @@ class Producer:
         self.process.wait()
         assert self.process.stdin is not None
         self.process.stdin.close()
+
+
+def stream_of(gaitd: Gaitd) -> dict[str, Any]:
+    (stream,) = gaitd.status()["streams"]
+    return dict(stream)
+
+
+def seen(controller: Controller) -> tuple[float, bool]:
+    """What the policy sees of the stream at the next state that is answered: a value, and the flag."""
+    for _ in range(PATIENCE_STEPS):
+        answer = controller.step()
+        if answer is not None:
+            assert answer.mode is Mode.ACTIVE
+            return float(np.arctanh(answer.action[0])), bool(answer.action[2] > 0.5)
+    raise AssertionError("no state was answered")
+
+
+def walk_until(controller: Controller, expected: tuple[float, bool]) -> set[tuple[float, bool]]:
+    """Walk until that is seen; everything that was seen before."""
+    before = set()
+    for _ in range(PATIENCE_STEPS):
+        value, valid = seen(controller)
+        if (round(value, 3), valid) == expected:
+            return before
+        before.add((round(value, 3), valid))
+    raise AssertionError(f"the policy never sees {expected}, but {before}")
+
+
+FRESH, STALE = (SEEN, True), (0.0, False)
 
 
 class _Source:
