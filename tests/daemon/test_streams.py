@@ -187,6 +187,7 @@ def test_a_killed_worker_finds_the_newest_frame_again(gaitd: Gaitd, producer: Pr
 def test_nothing_is_left_of_a_killed_gaitd(bundle: Path, tmp_path: Path) -> None:
     with Gaitd(bundle) as first:
         producer = StreamProducer(first.wait_ready().runtime_dir, height_stream())
+        assert producer.is_wanted
         first.process.kill()
         first.process.wait()
         wait_until(lambda: not producer.is_wanted, what="that its end is noticed")

@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import yaml
+from onnx import helper, numpy_helper
 
 from gaitd.bundle import open_bundle
 from gaitd.wire.generated import Mode
+from gaitforge.bundle.write import write_bundle
 from gaitforge.client.stream import StreamProducer
 from support.bundles import contract, mlp, mlp_onnx, npz, observation_dim, small_manifest, write_small_bundle
 from support.controller import Controller
 from support.daemon import Gaitd
+from support.reference import EXAMPLE_BUNDLE
 
 NAME = "height"
 SEEN = 0.5
@@ -61,6 +66,33 @@ def stream_bundle(path: Path, **changes: Any) -> Path:
     observation = np.random.default_rng(1).normal(size=(16, dim)).astype(np.float32)
     golden = npz(observation=observation, action=mlp(weights, observation))
     return write_small_bundle(path, manifest, model=mlp_onnx(weights), golden=golden)
+
+
+def seeing_lite3(path: Path, **changes: Any) -> Path:
+    """The example's walking policy with a height map in its observation, which its model leaves aside."""
+    example = open_bundle(EXAMPLE_BUNDLE)
+    manifest = yaml.safe_load(example.read_bytes("manifest.yaml"))
+    del manifest["files"]
+    manifest |= {"format": 2, "streams": [{**HEIGHT, **changes}]}
+    manifest["observation"]["terms"] += STREAM_TERMS
+    observation, action = example.golden()
+    blind, dim = observation.shape[1], observation_dim(manifest)
+    model = onnx.load_from_string(example.read_bytes("model.onnx"))
+    (given,) = model.graph.input
+    for node in model.graph.node:
+        node.input[:] = ["blind" if name == given.name else name for name in node.input]
+    for name, value in (("first", 0), ("behind", blind), ("axis", 1)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    model.graph.node.insert(0, helper.make_node("Slice", [given.name, "first", "behind", "axis"], ["blind"]))
+    given.type.tensor_type.shape.dim[1].dim_value = dim
+    seen = np.zeros((len(observation), dim - blind), np.float32)
+    golden = npz(observation=np.hstack((observation, seen)), action=action)
+    files = {"model.onnx": model.SerializeToString(), "golden.npz": golden}
+    if example.has("obs_stats.npz"):
+        mean, std = example.obs_stats() or (seen, seen)
+        wide = np.zeros(dim - blind, np.float32), np.ones(dim - blind, np.float32)
+        files["obs_stats.npz"] = npz(mean=np.append(mean, wide[0]), std=np.append(std, wide[1]))
+    return write_bundle(path, manifest, files)
 
 
 def height_stream(**changes: Any) -> Any:

@@ -40,6 +40,7 @@ class StreamProducer:
         if said != STREAM_GREETING.encode() or len(fds) != 1:
             self._socket.close()
             raise InputError(f"{path}: {printable(said.decode(errors='replace')) or 'gaitd hung up'}")
+        self._socket.setblocking(False)
         shape = stream_shape(stream)
         self.memory = map_memory(fds[0], writable=True)
         self.fd = fds[0]
@@ -58,7 +59,7 @@ class StreamProducer:
     def is_wanted(self) -> bool:
         """Whether gaitd is still there."""
         try:
-            return self._socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) != b""
+            return self._socket.recv(1, socket.MSG_PEEK) != b""
         except BlockingIOError:
             return True
         except OSError:
