@@ -184,6 +184,28 @@ def test_a_killed_worker_finds_the_newest_frame_again(gaitd: Gaitd, producer: Pr
     wait_until(lambda: not stream_of(gaitd)["stale"], what="a fresh stream")
 
 
+def test_a_standby_sees_the_stream_too(tmp_path: Path) -> None:
+    path = stream_bundle(tmp_path / "zeros.gaitd")
+    with Gaitd(path, config=PATIENT + '[standby]\nmode = "on"\n') as gaitd:
+        controller = gaitd.wait_ready().controller()
+        made = started(gaitd, path)
+        try:
+            wait_until(lambda: gaitd.status()["standby"]["ready"], 30.0, "a standby")
+            controller.activate()
+            walk_until(controller, FRESH)
+            wait_until(
+                lambda: controller.step() and gaitd.status()["standby"]["ready"], 20.0, "one that keeps up"
+            )
+            os.kill(gaitd.worker_pid(), signal.SIGKILL)
+            walk_until(controller, FRESH)
+            assert walk_until(controller, FRESH) == set()
+            assert gaitd.status()["holder"] == 1
+            made.do("silent")
+            assert walk_until(controller, STALE) <= {FRESH}
+        finally:
+            made.close()
+
+
 def test_nothing_is_left_of_a_killed_gaitd(bundle: Path, tmp_path: Path) -> None:
     with Gaitd(bundle) as first:
         producer = StreamProducer(first.wait_ready().runtime_dir, height_stream())
