@@ -13,6 +13,7 @@ from gaitd.bundle.together import check_together
 from gaitd.errors import InputError
 from gaitd.system.config import Config, Guard
 from support.bundles import small_manifest, write_small_bundle
+from support.streams import stream_manifest
 
 Make = Callable[..., Bundle]
 
@@ -76,3 +77,13 @@ def test_three_at_most_and_none_twice(make: Make) -> None:
         check_together([*three, make("d")], Config())
     with pytest.raises(InputError, match="given twice"):
         check_together([three[0], three[1], three[1]], Config())
+
+
+def test_a_stream_has_one_shape_for_all(make: Make) -> None:
+    def seeing(name: str, **changes: Any) -> Bundle:
+        seen = stream_manifest(**changes)
+        return make(name, format=2, streams=seen["streams"], observation=seen["observation"])
+
+    check_together([make("a"), seeing("b"), seeing("c", beyond="hold", max_age_s=1.0)], Config())
+    with pytest.raises(InputError, match=r"its stream height is float32 3x2, that of .*b\.gaitd float32 2x3"):
+        check_together([make("a"), seeing("b"), seeing("c", shape=[3, 2])], Config())

@@ -559,7 +559,7 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
         disconnected=0,
         probe=SimpleNamespace(silence_ns=lambda _: 0),
     )
-    guardian._silence_ns, guardian._lanes = 0, None
+    guardian._silence_ns, guardian._lanes, guardian._streams = 0, None, None
     guardian._worker = SimpleNamespace(view=lambda: view)
     guardian._succession = SimpleNamespace(holder=guardian._worker, look=lambda _: False)
     guardian._children = SimpleNamespace(restart_if_dead=lambda *_: None)

@@ -274,7 +274,7 @@ def test_the_present_frame_and_a_history_of_another_layout() -> None:
     ("changes", "words"),
     [
         ({"observation": {"terms": [{"term": "input", "name": "map"}]}}, "'map' is not declared under"),
-        ({"observation": {"terms": [{"term": "phase"}]}}, "input, phase, motion need it"),
+        ({"observation": {"terms": [{"term": "phase"}]}}, "phase, motion need it"),
         ({"observation": {"terms": [{"term": "motion_step"}]}}, "'motion' is not declared under motion"),
         ({"observation": {"terms": [{"term": "last_action", "name": "a"}]}}, "and no other term has it"),
         ({"observation": {"terms": [{"term": "projected_gravity", "joints": []}]}}, "its values are not of"),

@@ -123,6 +123,55 @@ def test_whatever_part_of_the_stores_has_become_visible_nothing_is_torn_or_lost(
         assert reader.damaged == 0
 
 
+def test_the_newest_is_taken_once_and_what_was_before_it_is_passed_over(ring: Ring) -> None:
+    assert ring.reader.take_newest() is None
+    ring.write(1, 2, 3)
+    assert ring.reader.take_newest() == message(3)
+    assert ring.reader.take_newest() is None
+    ring.write(*range(4, 40))
+    assert ring.reader.take_newest() == message(39)
+    assert ring.reader.damaged == 0
+
+
+def test_of_the_newest_nothing_torn_is_taken_and_what_stays_torn_is_damaged(ring: Ring) -> None:
+    ring.write(*range(1, 10))
+    old = bytes(ring.memory)
+    ring.write(10)
+    new = bytes(ring.memory)
+    changed = [at for at in range(0, len(old), 8) if old[at : at + 8] != new[at : at + 8]]
+    rng = random.Random(4)
+    for _ in range(2000):
+        ring.memory[:] = old
+        reader = RingReader(ring.memory, SHAPE)
+        reader.skip()
+        for at in changed:
+            if rng.random() < 0.7:
+                ring.memory[at : at + 8] = new[at : at + 8]
+        whole = bytes(ring.memory) == new
+        assert reader.take_newest() == (message(10) if whole else None)
+        assert reader.damaged == 0
+        assert reader.take_newest() is None
+        assert reader.damaged == (not whole and ring.memory[COUNTER_AT] == 10)
+        ring.memory[:] = new
+        ring.writer = RingWriter(ring.memory, SHAPE)
+        ring.write(11)
+        assert reader.take_newest() == message(11)
+
+
+def test_whatever_is_in_the_memory_the_newest_is_a_message_or_nothing(ring: Ring) -> None:
+    rng = random.Random(5)
+    for _ in range(600):
+        ring.memory[:] = written_ring(SHAPE, rng.randrange(20))
+        reader, known = RingReader(ring.memory, SHAPE), bytes(ring.memory)
+        for _ in range(rng.randrange(1, 6)):
+            at = COUNTER_AT if rng.random() < 0.3 else rng.randrange(64, len(ring.memory) - 8)
+            ring.memory[at : at + 8] = rng.randbytes(rng.randrange(1, 9)).ljust(8, b"\xff")
+            data = reader.take_newest()
+            assert data is None or data in known
+        RingWriter(ring.memory, SHAPE).append(b"goes on")
+        assert b"goes on" in (reader.take_newest(), reader.take_newest())
+
+
 def test_a_damaged_record_is_given_up_at_the_second_look_and_the_next_ones_come(ring: Ring) -> None:
     ring.write(1)
     at = ring.memory.obj.index(message(1))  # type: ignore[attr-defined]

@@ -91,6 +91,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
         state_max_age_s=2 * manifest.control_period_s,
         policy={"id": tape.bundle.policy_id, "name": manifest.name, "version": manifest.version},
         beside=[Beside(policy={"id": "b" * 16, "name": "trot", "version": "1.0.0"}, manifest_fd=-1)],
+        streams={0: ["height"]},
         backends=["onnx"],
         bundle="small.gaitd",
         joints=manifest.joints,

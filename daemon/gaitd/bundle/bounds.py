@@ -14,6 +14,7 @@ from gaitd.bundle.models import MODEL_NAME
 from gaitd.errors import InputError, printable
 from gaitd.policy.manifest import AXES, Manifest, RecurrentState
 from gaitd.policy.sources import declared_sizes, term_width
+from gaitd.policy.stream import MAX_STREAM_VALUES, MAX_STREAMS
 from gaitd.wire.generated import MAX_INPUT_VALUES, MAX_INPUTS, MAX_JOINTS
 
 MAX_NAME = 100
@@ -66,6 +67,9 @@ def _check_recurrent(states: Sequence[RecurrentState], where: str) -> None:
 def _check_declared(manifest: Manifest) -> None:
     _check_at_most("inputs", len(manifest.inputs), MAX_INPUTS)
     _check_at_most("inputs: values in all", sum(each.size for each in manifest.inputs), MAX_INPUT_VALUES)
+    _check_at_most("streams", len(manifest.streams), MAX_STREAMS)
+    for index, stream in enumerate(manifest.streams):
+        _check_at_most(f"streams[{index}].shape: its values", stream.size, MAX_STREAM_VALUES)
     _check_at_most("phases", len(manifest.phases), MAX_TERMS)
     for name, phase in manifest.phases.items():
         _check_at_most(f"phases.{name}.offsets_turns", len(phase.offsets_turns), MAX_TERMS)
@@ -76,7 +80,7 @@ def _check_declared(manifest: Manifest) -> None:
             if size < 1:
                 raise InputError(f"motion.arrays.{name}: expected at least 1 value, got {size}")
     total = sum(declared_sizes(manifest).values())
-    _check_at_most("inputs, phases and motion: values in all", total, MAX_OBSERVATION_DIM)
+    _check_at_most("inputs, streams, phases and motion: values in all", total, MAX_OBSERVATION_DIM)
 
 
 def _check_observation(manifest: Manifest) -> None:
@@ -122,6 +126,8 @@ def _check_text(manifest: Manifest) -> None:
         **{f"model.recurrent[{index}].output": state.output for index, state in enumerate(model.recurrent)},
         **{f"inputs[{index}].name": each.name for index, each in enumerate(manifest.inputs)},
         **{f"inputs[{index}].unit": each.unit for index, each in enumerate(manifest.inputs)},
+        **{f"streams[{index}].name": each.name for index, each in enumerate(manifest.streams)},
+        **{f"streams[{index}].unit": each.unit for index, each in enumerate(manifest.streams)},
         **{f"observation.parts[{index}].name": part.name for index, part in enumerate(parts)},
         **{f"a name under phases ({_shown(name)})": name for name in manifest.phases},
         **{f"a name under motion.arrays ({_shown(name)})": name for name in motion},

@@ -33,6 +33,7 @@ def check_together(bundles: Sequence[Bundle], config: Config) -> None:
             raise InputError(
                 f"{other.path}: a policy beside the first one runs on the CPU and needs model.onnx"
             )
+        _check_streams(bundles[:place], other)
         for what, value in _terms(config).items():
             ours, theirs = value(first.manifest), value(other.manifest)
             if ours != theirs:
@@ -40,6 +41,18 @@ def check_together(bundles: Sequence[Bundle], config: Config) -> None:
                     f"{other.path}: its {what} is {_short(theirs)}, that of {first.path} {_short(ours)}: "
                     "policies that run beside each other must agree in it; activate one of them alone"
                 )
+
+
+def _check_streams(before: Sequence[Bundle], other: Bundle) -> None:
+    """A stream has one producer, which says the same to all."""
+    kinds = {each.name: (each.kind, bundle.path) for bundle in before for each in bundle.manifest.streams}
+    for stream in other.manifest.streams:
+        kind, path = kinds.get(stream.name, (stream.kind, other.path))
+        if kind != stream.kind:
+            raise InputError(
+                f"{other.path}: its stream {stream.name} is {stream.kind}, that of {path} {kind}: "
+                "one of them needs another name"
+            )
 
 
 def _terms(config: Config) -> dict[str, Callable[[Manifest], Any]]:

@@ -35,6 +35,7 @@ def worker_launch(
     lifeline_fd: int,
     follow: FollowLaunch | None,
     lanes: LanesLaunch | None,
+    stream_fds: list[int],
 ) -> Launch:
     """The worker writes its slot's memory and reads the guardian's, and those of whom it follows."""
     guard_fd = read_only(guard.fd)
@@ -53,10 +54,11 @@ def worker_launch(
             policy_index=policy_in(slot),
             follow=follow,
             lanes=lanes,
+            stream_fds=stream_fds,
         )
         return msgspec.json.encode(launch).decode()
 
-    own = [guard_fd, memory.fd, lifeline_fd, *(lanes.fds if lanes is not None else ())]
+    own = [guard_fd, memory.fd, lifeline_fd, *stream_fds, *(lanes.fds if lanes is not None else ())]
     if follow is None:
         return argument, own
     return argument, [*own, *(other.memory_fd for other in follow.others.values()), follow.wake_fd]
@@ -69,6 +71,7 @@ def telemetry_launch(
     guard: GuardMemory,
     memories: Mapping[int, WorkerMemory],
     beside: Sequence[Bundle] = (),
+    streams: Mapping[int, list[str]] | None = None,
 ) -> Launch:
     """Telemetry reads the others' memory and has its own; it has nothing to report. ``memories``: by slot."""
     manifest, realtime = bundle.manifest, config.realtime
@@ -86,6 +89,7 @@ def telemetry_launch(
         state_max_age_s=manifest.control_period_s * config.guard.state_max_age_periods,
         policy=title_of(bundle),
         beside=[Beside(policy=title_of(each), manifest_fd=_manifest_fd(each)) for each in beside],
+        streams=dict(streams or {}),
         backends=backends,
         bundle=printable(bundle.path.name),
         joints=manifest.joints,

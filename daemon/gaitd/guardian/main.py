@@ -30,6 +30,8 @@ from gaitd.guardian.rules import GuardLimits, GuardState, WorkerView
 from gaitd.guardian.sessions import Sessions
 from gaitd.guardian.standby_choice import choose_standby
 from gaitd.guardian.status import describe
+from gaitd.guardian.stream_watch import StreamWatch, describe_streams
+from gaitd.guardian.streams import StreamDesk
 from gaitd.guardian.succession import Succession
 from gaitd.guardian.systemd import ServiceManager
 from gaitd.guardian.worker_process import WorkerProcess
@@ -114,7 +116,9 @@ class Guardian:
         )
         plans = plan_workers(bundle, beside, backends, rows, standby=self._standby_choice.on)
         self._lanes = self._open_lanes(plans) if config.daemon.transport == "shm" else None
-        self._workers = Workers(plans, config, self._guard, self._start, self._lanes)
+        self._streams = self._open_streams(plans)
+        self._stream_watch = StreamWatch()
+        self._workers = Workers(plans, config, self._guard, self._start, self._lanes, self._streams)
         self._worker = self._workers.by_slot[WORKER_SLOT]
         self._choice = self._worker.choice
         self._context = realtime_context(config.realtime, GUARDIAN.priority(config.realtime))
@@ -148,7 +152,8 @@ class Guardian:
         """The last command to the controllers was the default stance."""
         workers = self._workers.all
         memories = {each.slot: each.memory for each in workers}
-        launch = telemetry_launch(bundle, backends, config, self._guard, memories, beside)
+        streams = {slot: [each.name for each in self._workers.streams(slot)] for slot in memories}
+        launch = telemetry_launch(bundle, backends, config, self._guard, memories, beside, streams)
         self._telemetry = Child(TELEMETRY, *launch)
         self._poll = select.epoll()
         self._children = Children([*(each.child for each in workers), self._telemetry], self._poll)
@@ -209,6 +214,8 @@ class Guardian:
         self._look_after_workers(now_ns)
         if self._lanes is not None:
             self._lanes.serve()
+        if self._streams is not None:
+            self._streams.serve()
         requests, refused = self._channel.serve(self._answer)
         self._words["control_requests"] += requests
         self._words["control_refused"] += refused
@@ -224,6 +231,7 @@ class Guardian:
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
         self._look_after_rate()
+        self._look_at_streams(now_ns)
         self._children.restart_if_dead(self._telemetry, now_ns)
         self._watch_degradation(now_ns)
         self._feed_watchdog(now_ns)
@@ -232,6 +240,10 @@ class Guardian:
         dim = max(plan.bundle.pipeline().builder.dim for plan in plans.values())
         directory = Path(self._config.daemon.runtime_dir)
         return Lanes(directory, message_bytes(len(self._joints), dim), list(plans), self._guard)
+
+    def _open_streams(self, plans: Mapping[int, Plan]) -> StreamDesk | None:
+        streams = {each.name: each for plan in plans.values() for each in plan.bundle.manifest.streams}
+        return StreamDesk(Path(self._config.daemon.runtime_dir), list(streams.values())) if streams else None
 
     def _answer(self, peer: bytes, request: Request) -> Reply:
         """Answer, and make it true before the controller reads it."""
@@ -385,6 +397,13 @@ class Guardian:
         if state.mode is Mode.ACTIVE and words["state_interval_epoch"] == state.epoch:
             self._rate.look(state.epoch, words["state_interval_ns"])
 
+    def _look_at_streams(self, now_ns: int) -> None:
+        if self._streams is not None:
+            holder = self._succession.holder
+            streams = self._workers.streams(holder.slot)
+            if streams and holder.ready:
+                self._stream_watch.look(streams, holder.memory.words, now_ns)
+
     def _watch_degradation(self, now_ns: int) -> None:
         steps, late = (
             sum(worker.memory.words[name] for worker in self._workers.all) for name in ("steps", "late_steps")
@@ -427,9 +446,17 @@ class Guardian:
                 GUARDIAN.name: self._missing_realtime,
                 **{each.child.name: each.report.realtime for each in self._workers.all},
             },
+            "streams": self._describe_streams(),
             "rehearsal": self._config.daemon.rehearsal,
             "refused_requests": self._words["control_refused"],
         }
+
+    def _describe_streams(self) -> list[dict[str, Any]]:
+        if self._streams is None:
+            return []
+        holder = self._succession.holder
+        streams = self._workers.streams(holder.slot)
+        return describe_streams(streams, holder.memory.words, self._streams.is_produced, time.monotonic_ns())
 
     def _shut_down(self) -> None:
         """Damping first and for a few periods, then the children, then the sockets."""
@@ -443,6 +470,8 @@ class Guardian:
         self._children.end()
         if self._lanes is not None:
             self._lanes.close()
+        if self._streams is not None:
+            self._streams.close()
         if self._channel.probe.silence_ns(time.monotonic_ns()) <= self._limits.deadline_ns:
             self._context.destroy(linger=0)  # it waits for a thread that may be stuck
         log.info("stopped")

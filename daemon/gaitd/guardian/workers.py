@@ -12,7 +12,9 @@ from gaitd.guardian.backend_choice import BackendChoice
 from gaitd.guardian.child import Child
 from gaitd.guardian.lanes import Lanes
 from gaitd.guardian.launches import worker_launch
+from gaitd.guardian.streams import StreamDesk
 from gaitd.guardian.worker_process import WorkerProcess
+from gaitd.policy.manifest import Stream
 from gaitd.shared.guard_memory import GuardMemory
 from gaitd.shared.launch import Followed, FollowLaunch
 from gaitd.shared.lifeline import create_lifeline, map_lifeline
@@ -62,8 +64,10 @@ class Workers:
         guard: GuardMemory,
         start: Callable[[Child, int], None],
         lanes: Lanes | None,
+        streams: StreamDesk | None,
     ) -> None:
-        """``plans``: by slot. ``lanes``: the shared-memory transport, where it is served."""
+        """``plans``: by slot. ``lanes``, ``streams``: where they are served."""
+        self._plans = plans
         self.by_slot: dict[int, WorkerProcess] = {}
         self.standby_is_ready = False
         """It could take over, or has (gaitd.guardian.readiness)."""
@@ -83,6 +87,7 @@ class Workers:
                 lifeline_fd,
                 follow,
                 None if lanes is None else lanes.launch(slot),
+                [] if streams is None else streams.launch(bundle.manifest.streams),
             )
             child, choice = Child(plan.row, *launch), BackendChoice(plan.backends)
             self.by_slot[slot] = WorkerProcess(child, choice, memory, map_lifeline(lifeline_fd), start, slot)
@@ -96,6 +101,10 @@ class Workers:
     def standby(self) -> WorkerProcess | None:
         """The one that follows; None without."""
         return self.by_slot.get(STANDBY_SLOT)
+
+    def streams(self, slot: int) -> list[Stream]:
+        """Of the policy of the worker there."""
+        return self._plans[slot].bundle.manifest.streams
 
     def wake(self, slot: int) -> None:
         """The lease has come to it. Its standby, if it has one, hears of that, too, and stands by for it."""

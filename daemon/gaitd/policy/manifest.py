@@ -22,6 +22,7 @@ from gaitd.policy.schema_action import (
 )
 from gaitd.policy.schema_limits import Limits, PositionLimit, Response
 from gaitd.policy.schema_model import GraphModel, Model, RecurrentState
+from gaitd.policy.schema_stream import Stream
 
 __all__ = [
     "FORMATS",
@@ -45,6 +46,7 @@ __all__ = [
     "PositionLimit",
     "RecurrentState",
     "Response",
+    "Stream",
     "Term",
     "TermName",
     "TorqueAction",
@@ -71,6 +73,9 @@ TermName: TypeAlias = Literal[
     "phase",
     "projected_gravity",
     "roll_pitch_yaw",
+    "stream",
+    "stream_age",
+    "stream_valid",
     "velocity_command",
 ]
 """In the base's frame, x forward, y left, z up; joints in policy order.
@@ -90,6 +95,9 @@ motion_step: 1. Number of that frame, from 0.
 phase: 1. The values of the phase `name`.
 projected_gravity: 1. The world's unit vector downwards; (0, 0, -1) when level.
 roll_pitch_yaw: rad. Turns about x, then y, then z.
+stream: its own unit. The stream `name`, its newest frame inside its range.
+stream_age: s. Since that frame was captured; `max_age_s` at most, and before the first one.
+stream_valid: 1. 1 while that frame is not stale, else 0.
 velocity_command: `velocity_command.unit`. Forward, left, turn left, inside the policy's range.
 """
 
@@ -105,7 +113,7 @@ class Term(Strict, frozen=True, kw_only=True):
     term: TermName
     """Which values, by name."""
     name: Annotated[str | None, SINCE_2] = None
-    """Of the input, the phase or the motion's array that it shows."""
+    """Of the input, the stream, the phase or the motion's array that it shows."""
     joints: Annotated[list[str] | None, SINCE_2] = None
     """Of a term with a value for each joint, which ones, in this order; null: those that the policy moves."""
     axes: Annotated[tuple[Axis, ...] | None, SINCE_2] = None
@@ -285,6 +293,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
     """What it is told."""
     inputs: Annotated[list[Input], SINCE_2] = []
     """What else it is told."""
+    streams: Annotated[list[Stream], SINCE_2] = []
+    """What it sees through other processes than the controller."""
     phases: Annotated[dict[str, Phase], SINCE_2] = {}
     """Clocks, by name."""
     motion: Annotated[Motion | None, SINCE_2] = None

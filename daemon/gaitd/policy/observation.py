@@ -11,6 +11,7 @@ from gaitd.errors import InputError
 from gaitd.policy.declared import DeclaredSources, MotionArrays
 from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.sources import MEASURED, SOURCES, layout_of, term_field
+from gaitd.policy.stream import Frames, StreamSources
 from gaitd.policy.terms import compile_terms
 from gaitd.wire.messages import RobotState
 
@@ -30,6 +31,7 @@ class ObservationBuilder:
         observation = manifest.observation
         self._declared = DeclaredSources(manifest, motion)
         self._declares = bool(self._declared)
+        self.streams = StreamSources(manifest)
         compiled = compile_terms(manifest)
         self.parts = compiled.parts
         """Where each part of the observation lies in the vector, by name."""
@@ -75,8 +77,18 @@ class ObservationBuilder:
         self._step = steps
         self._declared.resume(steps)
 
-    def observe(self, state: RobotState, velocity_command: Float32Array, last_action: Float32Array) -> None:
-        """Push one control step: the state, the clipped command (3,), the last accepted action (n,)."""
+    def observe(
+        self,
+        state: RobotState,
+        velocity_command: Float32Array,
+        last_action: Float32Array,
+        streams: Frames = (),
+        at_ns: int = 0,
+    ) -> None:
+        """Push one control step: the state, the clipped command (3,), the last accepted action (n,).
+
+        ``streams``: the newest frame of each, as they are seen at ``at_ns``.
+        """
         sources, frames = self._sources, self._frames
         # A controller that does not estimate a velocity that a term needs is refused at its hello.
         measured = [self._not_filled if part is None else part for part in _measured(state)]
@@ -85,6 +97,8 @@ class ObservationBuilder:
             sources[place] = derive(state, self._phase_per_step * self._step)
         if self._declares:
             self._declared.write(sources, velocity_command, state.inputs, self._step)
+        if streams:
+            self.streams.write(sources, streams, at_ns)
         if self.depth > 1:
             frames[1:] = frames[:-1]
         frame = frames[0]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.declared import MotionArrays
 from gaitd.policy.fade import Fade, Gains
 from gaitd.policy.limits import RATES, CommandGuard, Decision
 from gaitd.policy.manifest import Float32Array, Manifest, Normalization
 from gaitd.policy.observation import Normalizer, ObservationBuilder
+from gaitd.policy.stream import Frames
 from gaitd.wire.causes import Cause
 from gaitd.wire.messages import RawObservation, RobotState
 
@@ -39,6 +41,7 @@ class PolicyPipeline:
         self._normalize: Normalizer | None = None
         if manifest.normalization is not None and obs_stats is not None:
             self._normalize = make_normalizer(manifest, manifest.normalization, obs_stats, self.builder)
+        self._streams = [each.name for each in manifest.streams]
         self._command_min = np.array(manifest.velocity_command.min, np.float32)
         self._command_max = np.array(manifest.velocity_command.max, np.float32)
         self._last_action = np.zeros(len(manifest.joints), np.float32)
@@ -68,10 +71,25 @@ class PolicyPipeline:
         self._raw = None
         self._other = self._fade = None
 
-    def observe(self, state: RobotState) -> None:
-        """Take one admitted state; its joints are in the policy's order. One call is one control step."""
+    def stream_cause(self, frames: Frames, at_ns: int) -> Cause | None:
+        """Why no state that came then may be answered: a stream that must not be stale is."""
+        return self.builder.streams.cause(frames, at_ns) if frames else None
+
+    def observe(self, state: RobotState, frames: Frames = (), at_ns: int = 0) -> None:
+        """Take one admitted state; its joints are in the policy's order. One call is one control step.
+
+        ``frames``: the newest of each of the policy's streams, as they are seen at ``at_ns``, when the state
+        came. Raises InputError without them, where the policy has streams.
+        """
         command = np.minimum(np.maximum(state.velocity_command, self._command_min), self._command_max)
-        self.builder.observe(state, command, self._last_action)
+        if self._streams:
+            if not frames:
+                raise InputError(
+                    f"the policy observes streams ({', '.join(self._streams)}), and there are none here: "
+                    "states alone do not say what it sees"
+                )
+            command = self.builder.streams.cap(command, frames, at_ns)
+        self.builder.observe(state, command, self._last_action, frames, at_ns)
         self._joint_position, self._joint_velocity = state.joint_position, state.joint_velocity
         self._raw = None
 

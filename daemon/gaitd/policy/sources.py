@@ -68,7 +68,14 @@ _TERM_SOURCES: dict[TermName, str] = {
 """Terms whose source has another name than the term."""
 
 
-NAMED: dict[TermName, str] = {"input": "inputs", "phase": "phases", "motion": "motion.arrays"}
+NAMED: dict[TermName, str] = {
+    "input": "inputs",
+    "stream": "streams",
+    "stream_age": "streams",
+    "stream_valid": "streams",
+    "phase": "phases",
+    "motion": "motion.arrays",
+}
 """Terms that show something which the manifest declares under that key, by name."""
 MOTION_STEP = "motion_step"
 
@@ -107,6 +114,9 @@ def term_width(manifest: Manifest, term: Term) -> int:
 def declared_sizes(manifest: Manifest) -> dict[str, int]:
     """Number of values of each source that the manifest itself declares."""
     sizes = {source_name("input", each.name): each.size for each in manifest.inputs}
+    for stream in manifest.streams:
+        sizes[source_name("stream", stream.name)] = stream.size
+        sizes[source_name("stream_age", stream.name)] = sizes[source_name("stream_valid", stream.name)] = 1
     for name, phase in manifest.phases.items():
         sizes[source_name("phase", name)] = len(phase.offsets_turns) * len(phase.functions)
     if manifest.motion is not None:

@@ -56,11 +56,17 @@ def command_shape(room: int) -> RingShape:
     return RingShape(COMMAND_RECORDS, room)
 
 
-def create_ring(kind: RingKind, number: int, shape: RingShape) -> int:
+def create_ring(
+    kind: RingKind,
+    number: int,
+    shape: RingShape,
+    key: str = "daemon.transport",
+    remedy: str = 'set daemon.transport to "zmq"',
+) -> int:
     """Make a ring's file; returns its descriptor. Raises OSError, ResourceError where it cannot be sealed.
 
     A peer that could shrink it would kill whoever reads it next, so without seals there is none; and whoever
-    may write it must not be able to seal it against the next one.
+    may write it must not be able to seal it against the next one. ``key``: who needs it.
     """
     fd = create_memory(f"gaitd-ring-{kind.name.lower()}-{number}", shape.size, ring_head(kind, number, shape))
     try:
@@ -70,7 +76,7 @@ def create_ring(kind: RingKind, number: int, shape: RingShape) -> int:
         if error.errno not in (errno.EINVAL, errno.EPERM):
             raise
         raise ResourceError(
-            "daemon.transport: this kernel, or a filter of system calls, has no memory files that can be "
-            'sealed (memfd_create); set daemon.transport to "zmq"'
+            f"{key}: this kernel, or a filter of system calls, has no memory files that can be "
+            f"sealed (memfd_create); {remedy}"
         ) from None
     return fd

@@ -55,6 +55,8 @@ class WorkerLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """None: it follows nobody."""
     lanes: LanesLaunch | None
     """None: there is no shared-memory transport."""
+    stream_fds: list[int] = []
+    """Read-only, one of each of its policy's streams."""
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,8 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """Of the first policy: ``id``, ``name``, ``version``."""
     beside: list[Beside] = []
     """Further policies, in their order."""
+    streams: dict[int, list[str]] = {}
+    """Names of the streams of the policy of each slot."""
     backends: list[BackendName]
     """As the worker's."""
     bundle: str

@@ -32,6 +32,7 @@ class RingKind(enum.IntEnum):
     STATE = 1
     COMMAND = 2
     GUARD = 3
+    STREAM = 4
 
 
 class RingShape(NamedTuple):
@@ -121,6 +122,19 @@ class RingReader:
                 return data
             self.damaged += 1
         return None
+
+    def take_newest(self) -> bytes | None:
+        """The newest message, unless it was taken; those before it are passed over. None: none yet."""
+        newest = self._counter[0]
+        if newest == self._taken:
+            return None
+        data = self._read(newest)
+        if data is None and self._doubted != newest:
+            self._doubted = newest
+            return None
+        self._taken = newest
+        self.damaged += data is None
+        return data
 
     def _read(self, index: int) -> bytes | None:
         start = _RECORDS_AT + index % self._records * self._stride

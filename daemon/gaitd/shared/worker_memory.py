@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 from gaitd.policy.limits import LIMIT_NAMES
+from gaitd.policy.stream import MAX_STREAMS, FrameFault
 from gaitd.shared import events, findings, memory, step_ring
 from gaitd.shared.events import EventRing
 from gaitd.shared.findings import FindingBlock
@@ -47,6 +48,9 @@ WORKER_WORDS = {
     "peers_disconnected": 1,
     "refused": max(CauseKind) + 1,
     "clamped": len(LIMIT_NAMES),
+    "stream_stale_since_ns": MAX_STREAMS,
+    "stream_frames": MAX_STREAMS,
+    "stream_refused": MAX_STREAMS * len(FrameFault),
 }
 """Name and number of 8-byte words. ``state_interval_ns``: how far apart the controller samples its states, in
 the session of the epoch beside it; 0 until known. ``prepared_ns``: when the newest state came to which a
@@ -55,6 +59,8 @@ standby has an answer ready, in the session that another worker answers under th
 have sent one; 0: there is none. ``errors_in_a_row``: for so many states since the last command the inference
 failed.
 ``fading``: the newest command is part of a change of policies.
+``stream_stale_since_ns``: by stream, in the policy's order; 0: it is fresh. ``stream_frames``: taken.
+``stream_refused``: all faults of the first stream, then of the next.
 ``proving_pid``: the process that loads and proves its backend; 0 once it has.
 
 Every received state ends in exactly one of: standby (session 0, before activate), followed (another worker

@@ -48,6 +48,16 @@ def hand_over(peer: socket.socket, data: bytes, fds: Sequence[int]) -> bool:
         return False
 
 
+def heard(peer: socket.socket, most: int) -> bytes | None:
+    """The message, ``most`` bytes of it, that a peer has sent; empty: it is gone; None: there is none."""
+    try:
+        return peer.recv(most)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 def is_gone(peer: socket.socket) -> bool:
     """Whether a peer that is to say nothing has closed its end, or has said something."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from prometheus_client.registry import Collector
 import gaitd
 from gaitd.backends.base import NPU_MEMORY
 from gaitd.policy.limits import LIMIT_NAMES
+from gaitd.policy.stream import FrameFault
 from gaitd.shared.guard_memory import FailoverKind, GuardMemory, occasions
 from gaitd.shared.launch import TelemetryLaunch
 from gaitd.shared.memory import Words
@@ -208,6 +210,8 @@ class MemoryCollector(Collector):
             yield from self._standby()
         if self._launch.beside:
             yield from self._policies()
+        if names := self._launch.streams.get(slots[self._launch.place_of(guard["holder"])]):
+            yield from _streams(names, holder)
 
     def _standby(self) -> Iterable[Metric]:
         """Of the standby, where there is one."""
@@ -307,6 +311,30 @@ def _resident_bytes(pid: int) -> int | None:
 def _sums(workers: Sequence[Words], name: str) -> list[int]:
     """Of a row of words, over all workers."""
     return [sum(counts) for counts in zip(*(worker.row(name) for worker in workers), strict=True)]
+
+
+def _streams(names: Sequence[str], words: Words) -> Iterable[Metric]:
+    """Of the streams of the policy that walks, or would."""
+    stale_since, frames = words.row("stream_stale_since_ns"), words.row("stream_frames")
+    now_ns = time.monotonic_ns()
+    stale = GaugeMetricFamily(
+        "gaitd_stream_stale_seconds",
+        "For how long a stream has been stale; 0: it is fresh.",
+        labels=["stream"],
+    )
+    for index, name in enumerate(names):
+        since_ns = stale_since[index]
+        stale.add_metric([name], max(1, now_ns - since_ns) / 1e9 if since_ns else 0.0)
+    yield stale
+    yield _by("gaitd_stream_frames", "Frames of a stream taken.", "stream", names, frames[: len(names)])
+    refused = CounterMetricFamily(
+        "gaitd_stream_frames_refused", "Frames of a stream not taken.", labels=["stream", "why"]
+    )
+    counts = words.row("stream_refused")
+    for index, name in enumerate(names):
+        for fault in FrameFault:
+            refused.add_metric([name, fault.name.lower()], counts[index * len(FrameFault) + fault])
+    yield refused
 
 
 def _names(members: Sequence[CauseKind] | Sequence[Reason]) -> list[str]:

@@ -158,6 +158,7 @@ class CauseKind(Number):
     TILT = 12
     START_POSTURE = 13
     ORIENTATION_NORM = 14
+    STREAM_STALE = 15
     ACTION_NOT_FINITE = 20
     ACTION_SHAPE = 21
     ACTION_REPEATED = 22
@@ -201,6 +202,7 @@ CAUSE_REASONS: dict[CauseKind, Reason] = {
     CauseKind.TILT: Reason.LIMIT,
     CauseKind.START_POSTURE: Reason.LIMIT,
     CauseKind.ORIENTATION_NORM: Reason.STATE_INVALID,
+    CauseKind.STREAM_STALE: Reason.STATE_STALE,
     CauseKind.ACTION_NOT_FINITE: Reason.ACTION_INVALID,
     CauseKind.ACTION_SHAPE: Reason.ACTION_INVALID,
     CauseKind.ACTION_REPEATED: Reason.ACTION_INVALID,
@@ -229,6 +231,7 @@ CAUSE_TEXTS: dict[CauseKind, str] = {
     CauseKind.TILT: "the body is tilted too far[: {number}, the limit is {bound}]",
     CauseKind.START_POSTURE: "at the start of the session a joint is too far from its default position[: {joint}][ by {number}, {bound} is allowed]",
     CauseKind.ORIENTATION_NORM: "the orientation is not a unit quaternion[: its squared norm is {number}][, the limit is {bound}]",
+    CauseKind.STREAM_STALE: "a stream without which the policy must not walk is stale[: its newest frame is {number} old][, {bound} is allowed]",
     CauseKind.ACTION_NOT_FINITE: "the policy's action is not finite[ for joint {joint}]",
     CauseKind.ACTION_SHAPE: "the policy's action has the wrong length[: {number} instead of {bound}]",
     CauseKind.ACTION_REPEATED: "the policy repeats its action although a joint moved[: {joint}][ by {number}, {bound} is allowed]",
@@ -249,6 +252,7 @@ CAUSE_UNITS: dict[CauseKind, str] = {
     CauseKind.VELOCITY_OUT_OF_RANGE: "rad/s",
     CauseKind.TILT: "rad",
     CauseKind.START_POSTURE: "rad",
+    CauseKind.STREAM_STALE: "ms",
     CauseKind.ACTION_REPEATED: "rad",
     CauseKind.POSITION_LIMIT: "rad",
     CauseKind.SLEW_LIMIT: "rad",

@@ -21,6 +21,7 @@ from gaitd.worker.follower import Follower, Other
 from gaitd.worker.lanes import Lanes
 from gaitd.worker.loop import Worker
 from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
+from gaitd.worker.streams import Streams
 
 
 class FollowingWorker(Worker):
@@ -36,12 +37,13 @@ class FollowingWorker(Worker):
         config: Config,
         policy: int = 0,
         lanes: Lanes | None = None,
+        streams: Streams | None = None,
         *,
         others: Mapping[int, Other],
         wake_fd: int,
     ) -> None:
         """``others``: by slot. ``wake_fd``: an eventfd, readable when the lease has come."""
-        super().__init__(bundle, backend, slot, guard, memory, config, policy, lanes)
+        super().__init__(bundle, backend, slot, guard, memory, config, policy, lanes, streams)
         self._others = others
         self._wake_fd = wake_fd
         self._period_ns = bundle.manifest.period_ns

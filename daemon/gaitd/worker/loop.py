@@ -16,6 +16,7 @@ from gaitd.backends.base import Backend
 from gaitd.bundle import Bundle
 from gaitd.errors import printable
 from gaitd.policy.admission import AdmissionLimits
+from gaitd.policy.stream import Frames
 from gaitd.shared import lease
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
@@ -34,6 +35,7 @@ from gaitd.worker.inbox import STATE_QUEUE, Inbox
 from gaitd.worker.lanes import Lanes
 from gaitd.worker.model import TimedModel
 from gaitd.worker.step import Frame, PolicyStep
+from gaitd.worker.streams import Streams
 
 MAX_GROWTH_BYTES = 32 << 20
 """Of this process's memory, before all peers are disconnected."""
@@ -52,10 +54,12 @@ class Worker:
         config: Config,
         policy: int = 0,
         lanes: Lanes | None = None,
+        streams: Streams | None = None,
     ) -> None:
         """Bind the endpoints: from here on, controllers reach this worker. Raises InputError.
 
         ``policy``: the index of the bundle's among those of this gaitd. ``lanes``: shared memory beside them.
+        ``streams``: the policy's, where it has some.
         """
         realtime = config.realtime
         period_ns = bundle.manifest.period_ns
@@ -70,6 +74,7 @@ class Worker:
         self._joint_count = memory.joint_count
         self._observation_dim = bundle.pipeline().builder.dim
         self._input_sizes = bundle.manifest.input_sizes
+        self._streams = streams
         self._limits = AdmissionLimits(max_age_ns=round(period_ns * config.guard.state_max_age_periods))
         self._keep_warm_ns = round(config.daemon.keep_warm_s * 1e9)
         self._warmed_ns = time.monotonic_ns()
@@ -109,6 +114,8 @@ class Worker:
         self._access.admit()
         frames = self._receive()
         self._words["heartbeat_ns"] = time.monotonic_ns()
+        if self._streams is not None:
+            self._streams.look(time.monotonic_ns())
         self._follow_lease()
         self._words["received"] += len(frames)
         self._handle(frames)
@@ -168,7 +175,11 @@ class Worker:
             commit_state,
             self._policy,
             self._blend_steps,
+            self._newest_frames,
         )
+
+    def _newest_frames(self) -> Frames:
+        return () if self._streams is None else self._streams.frames
 
     def _rehearse(self, frame: Frame) -> None:
         self._follow_lease()

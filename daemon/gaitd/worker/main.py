@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,7 @@ from gaitd.worker.follower import Other
 from gaitd.worker.following import FollowingWorker
 from gaitd.worker.lanes import Lanes
 from gaitd.worker.loop import Worker
+from gaitd.worker.streams import Streams
 
 
 def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
@@ -58,7 +60,10 @@ def start(launch: WorkerLaunch) -> tuple[Worker, WorkerReport]:
     for kind in NPU_MEMORY:
         memory.words[f"npu_{kind}_bytes"] = npu_memory.get(kind, 0)
     lanes = None if launch.lanes is None else Lanes(launch.lanes, guard)
-    common = bundle, backend, launch.slot, guard, memory, config, launch.policy_index, lanes
+    streams = None
+    if bundle.manifest.streams:
+        streams = Streams(bundle.manifest.streams, launch.stream_fds, memory.words, time.monotonic_ns())
+    common = bundle, backend, launch.slot, guard, memory, config, launch.policy_index, lanes, streams
     if launch.follow is None:
         worker = Worker(*common)
     else:

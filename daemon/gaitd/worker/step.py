@@ -19,6 +19,7 @@ from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.fade import Gains
 from gaitd.policy.limits import Decision
 from gaitd.policy.manifest import Float32Array
+from gaitd.policy.stream import Frames
 from gaitd.shared.guard_memory import SessionSetup
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.codec import decode_raw_observation, decode_state
@@ -86,8 +87,10 @@ class PolicyStep:
         commit_state: Callable[[], None],
         policy: int = 0,
         blend_steps: int = 1,
+        streams: Callable[[], Frames] = tuple,
     ) -> None:
-        """``commit_state`` makes the hidden state of the last inference the model's own.
+        """``commit_state`` makes the hidden state of the last inference the model's own. ``streams``: the
+        newest frame of each of the policy's.
 
         ``policy``: its index in hello's list. ``blend_steps``: a change from another policy takes so many.
         """
@@ -98,6 +101,7 @@ class PolicyStep:
         self._blend_steps = blend_steps
         self._infer = infer
         self._commit_state = commit_state
+        self._streams = streams
         self._pipeline = bundle.pipeline()
         self._admission = StateAdmission(bundle.manifest, limits)
         self._admission.start(setup.session)
@@ -284,15 +288,16 @@ class PolicyStep:
             outcome.refusals.append(Cause(CauseKind.MALFORMED))
             return
         missed = self._admission.missed
-        cause = self._admission.admit(state, frame.received_ns)
+        cause, streams = self._admission.admit(state, frame.received_ns), self._streams()
         outcome.missed += self._admission.missed - missed
+        cause = cause or self._pipeline.stream_cause(streams, frame.received_ns)
         if cause is not None:
             outcome.refusals.append(cause)
             return
         outcome.superseded += outcome.state is not None
         outcome.state, outcome.frame = state, frame
         if isinstance(state, RobotState):
-            self._pipeline.observe(state)
+            self._pipeline.observe(state, streams, frame.received_ns)
         else:
             self._pipeline.observe_raw(state)
 

@@ -28,6 +28,11 @@ def add_parser(subparsers: Subparsers) -> None:
     add_bundle(parser, "build/demo")
     add_controller(parser)
     add_robot(parser)
+    parser.add_argument(
+        "--height-map",
+        metavar="NAME:LENGTHxWIDTH",
+        help="the simulator fills this stream of the policy, as of gaitforge simulate",
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--beside",
@@ -76,4 +81,5 @@ def run(args: argparse.Namespace) -> None:
         mjcf=args.mjcf,
         terrain=args.terrain,
         transport=args.transport,
+        height_map=args.height_map,
     )

@@ -39,7 +39,21 @@ def add_parser(subparsers: Subparsers) -> None:
     what.add_argument("--bundle", type=Path, help="call this policy bundle directly instead of talking UDP")
     add_robot(parser)
     what.add_argument(
-        "--manifest", type=Path, help="contract of the controller's policy, for --mjcf without --bundle"
+        "--manifest",
+        type=Path,
+        help="contract of the controller's policy, for --mjcf and --height-map without --bundle",
+    )
+    what.add_argument(
+        "--height-map",
+        metavar="NAME:LENGTHxWIDTH",
+        help="fill this stream of the policy, rows x columns over so many m around the base, with how far "
+        "the ground lies below the base",
+    )
+    what.add_argument(
+        "--runtime-dir",
+        type=Path,
+        default=Path("/run/gaitd"),
+        help="of the gaitd that the height map goes to without --bundle (default: %(default)s)",
     )
     asked = what.add_mutually_exclusive_group()
     asked.add_argument(
@@ -109,9 +123,12 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--seconds {args.seconds:g}: expected more than 0")
     if not 1.0 <= args.tick <= 10.0:
         raise InputError(f"--tick {args.tick:g}: expected 1 to 10 ms; the robot itself runs at 1 kHz")
-    if args.manifest is not None and (args.mjcf is None or args.bundle is not None):
-        raise InputError("--manifest: only --mjcf without --bundle needs it; leave it out")
-    scenario = Scenario(script, pushes, args.seed, args.seconds, args.mjcf, args.terrain)
+    needs_manifest = args.mjcf is not None or args.height_map is not None
+    if args.manifest is not None and (not needs_manifest or args.bundle is not None):
+        raise InputError("--manifest: only --mjcf and --height-map without --bundle need it; leave it out")
+    scenario = Scenario(
+        script, pushes, args.seed, args.seconds, args.mjcf, args.terrain, height_map=args.height_map
+    )
     outputs = Outputs(args.png, args.video, args.trace, args.report)
     outputs.check()
     if args.bundle is not None:
@@ -123,6 +140,7 @@ def run(args: argparse.Namespace) -> None:
         ports=Ports(args.state_port, args.command_port, args.operator_port),
         wait_s=args.wait,
         manifest=args.manifest,
+        runtime_dir=args.runtime_dir,
         turn_over=args.turn_over,
         state_every_ms=args.tick,
         priority=args.priority,

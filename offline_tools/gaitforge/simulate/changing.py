@@ -13,6 +13,7 @@ from gaitd.policy.fade import Gains
 from gaitd.policy.limits import Decision
 from gaitd.policy.manifest import Float32Array
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.policy.stream import Frames
 from gaitd.wire.messages import RobotState
 from gaitforge.simulate.direct import DirectRun, onnx_backend, run_direct
 from gaitforge.simulate.script import CommandScript
@@ -60,14 +61,14 @@ class ChangingPipeline(PolicyPipeline):
         """The model of the policy that has the robot."""
         return self._backends[self._holder].infer(observation)
 
-    def observe(self, state: RobotState) -> None:
+    def observe(self, state: RobotState, frames: Frames = (), at_ns: int = 0) -> None:
         """See PolicyPipeline."""
         self._step += 1
         if self._step in self._change_at:
             self._holder = 1 - self._holder
             self._take_roles()
         for pipeline in self._pipelines:
-            pipeline.observe(state)
+            pipeline.observe(state, frames, at_ns)
 
     def raw_observation(self) -> Float32Array:
         """See PolicyPipeline."""

@@ -13,6 +13,7 @@ from gaitd.policy.fade import Gains
 from gaitd.policy.limits import Decision
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.policy.stream import Frames
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import CauseKind
 from gaitd.wire.messages import RobotState
@@ -57,12 +58,12 @@ class FailoverPipeline(PolicyPipeline):
         """See PolicyPipeline."""
         return self._pipelines[self._holder].last_action
 
-    def observe(self, state: RobotState) -> None:
+    def observe(self, state: RobotState, frames: Frames = (), at_ns: int = 0) -> None:
         """See PolicyPipeline."""
         self._step += 1
         self._holder = int(self._step >= self._fail_at)
         for pipeline in self._pipelines[self._holder :]:
-            pipeline.observe(state)
+            pipeline.observe(state, frames, at_ns)
 
     def raw_observation(self) -> Float32Array:
         """See PolicyPipeline."""

@@ -16,7 +16,8 @@ from gaitd.errors import GateError, InputError
 from gaitd.policy.manifest import Manifest
 from gaitforge.common.manifest import load_manifest
 from gaitforge.simulate import body
-from gaitforge.simulate.direct import full_command, run_bundle
+from gaitforge.simulate.direct import FramesOf, full_command, no_frames, run_bundle
+from gaitforge.simulate.height_map import HeightMap, HeightMapFrames, HeightMapPublisher
 from gaitforge.simulate.live import LiveRobot
 from gaitforge.simulate.measure import STICK_SPEED
 from gaitforge.simulate.pacer import Pacer
@@ -41,6 +42,8 @@ class Scenario:
     mjcf: Path | None = None
     """The robot's model; None: the Lite3's."""
     terrain: Kind = "flat"
+    height_map: str | None = None
+    """The stream that shows the ground, as gaitforge.simulate.height_map has it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
     beyond = _beyond(scenario.script, bundle.manifest)
     if beyond:
         print(beyond, flush=True)
+    frames_of = no_frames if scenario.height_map is None else _frames_of(scenario.height_map, bundle.manifest)
     viewer = Viewer(robot) if view else None
     pacer = Pacer()
 
@@ -108,6 +112,7 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
             pushes=scenario.pushes,
             on_tick=show,
             robot=robot,
+            frames_of=frames_of,
         )
     finally:
         if viewer is not None:
@@ -135,6 +140,7 @@ def walk_over_udp(
     ports: Ports,
     wait_s: float,
     manifest: Path | None = None,
+    runtime_dir: Path = Path("/run/gaitd"),
     turn_over: bool = False,
     state_every_ms: float = 1.0,
     priority: int | None = None,
@@ -142,8 +148,9 @@ def walk_over_udp(
 ) -> None:
     """Run in real time for a controller on the loopback, until the end or a signal to end.
 
-    ``manifest`` is of the policy that the controller runs, for a robot of a model file. Raises GateError when
-    the robot does not stand within ``wait_s``.
+    ``manifest`` is of the policy that the controller runs, for a robot of a model file and for a height map,
+    which goes to the gaitd at ``runtime_dir``. Raises GateError when the robot does not stand within
+    ``wait_s``.
     """
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,8 +158,9 @@ def walk_over_udp(
     robot, asked = _real_time_robot(scenario, manifest)
     joints = len(robot.body.joints)
     wire = RobotSocket(ports, joints)
-    viewer = None
+    viewer = publisher = None
     try:
+        publisher = _publisher(scenario, manifest, runtime_dir, robot)
         viewer = Viewer(robot) if view else None
         print(
             f"simulated robot at 1 kHz, seed {scenario.seed}: commands on UDP {HOST}:{wire.command_port}, "
@@ -161,13 +169,19 @@ def walk_over_udp(
             f"   0.00 s  {'held' if robot.body.held else 'lying'}, motors damped: waiting for a controller",
             flush=True,
         )
+        watching = [each for each in (viewer and viewer.refresh, publisher and publisher.tick) if each]
+
+        def on_tick(robot: Robot) -> None:
+            for watch in watching:
+                watch(robot)
+
         live = LiveRobot(
             robot,
             wire,
             scenario.script,
             scenario.pushes,
             say=lambda line: print(line, flush=True),
-            on_tick=viewer.refresh if viewer is not None else lambda robot: None,
+            on_tick=on_tick,
             turn_over=turn_over,
             state_every_ms=state_every_ms,
             full_command=asked,
@@ -177,6 +191,8 @@ def walk_over_udp(
     finally:
         if viewer is not None:
             viewer.close()
+        if publisher is not None:
+            publisher.close()
         wire.close()
     timing = result.timing
     print(
@@ -192,6 +208,28 @@ def walk_over_udp(
             f"the robot did not stand up within {wait_s:g} s; {result.commands} commands came in on "
             f"UDP {HOST}:{ports.command}: is the controller running, and does it send there?"
         )
+
+
+def _frames_of(height_map: str, manifest: Manifest) -> FramesOf:
+    if len(manifest.streams) > 1:
+        names = ", ".join(each.name for each in manifest.streams)
+        raise InputError(
+            f"--height-map {height_map}: nothing here fills the policy's other streams ({names})"
+        )
+    return HeightMapFrames(HeightMap.of(height_map, manifest))
+
+
+def _publisher(
+    scenario: Scenario, manifest: Path | None, runtime_dir: Path, robot: Robot
+) -> HeightMapPublisher | None:
+    if scenario.height_map is None:
+        return None
+    if manifest is None:
+        raise InputError("--height-map without --bundle needs --manifest, which has the stream's shape")
+    height_map = HeightMap.of(scenario.height_map, load_manifest(manifest))
+    return HeightMapPublisher(
+        height_map, runtime_dir, robot.terrain, say=lambda line: print(line, flush=True)
+    )
 
 
 def _real_time_robot(scenario: Scenario, manifest: Path | None) -> tuple[Robot, tuple[float, float, float]]:

@@ -50,10 +50,11 @@ def run_demo(
     mjcf: Path | None = None,
     terrain: str = "flat",
     transport: str = "zmq",
+    height_map: str | None = None,
 ) -> None:
     """Run the demo; ``gaitd`` is the program that runs in gaitd's place, ``mjcf`` a model of another robot.
 
-    ``transport``: how states and commands travel.
+    ``transport``: how states and commands travel. ``height_map``: as ``gaitforge simulate`` has it.
 
     Raises GateError naming what did not happen, GaitdError when a process did not start.
     """
@@ -73,6 +74,7 @@ def run_demo(
         gaitd_options=["--config", str(config), "--backend", backend],
         mjcf=mjcf,
         terrain=terrain,
+        height_map=height_map,
         simulator_options=["--png", str(output / "walk.png")],
         controller_options=["--transport", transport],
     )

@@ -73,6 +73,8 @@ class Chain:
     mjcf: Path | None = None
     """The robot's model; None: the Lite3's."""
     terrain: str = "flat"
+    height_map: str | None = None
+    """The stream that the simulator fills, as ``gaitforge simulate`` has it."""
     simulator_options: Sequence[str] = ()
     controller_options: Sequence[str] = ()
     controller_environment: Mapping[str, str] = field(default_factory=dict)
@@ -85,10 +87,10 @@ class Chain:
         if not os.access(self.controller, os.X_OK):
             raise InputError(f"{self.controller}: no built controller there; `make cpp` builds it")
         self.directory.mkdir(parents=True, exist_ok=True)
-        of_simulator, of_controller = self._of_robot()
         # Socket paths are limited to 107 bytes, so they do not live under the output directory.
         self._runtime = tempfile.TemporaryDirectory(prefix="gaitd-")
         self.runtime_dir = Path(self._runtime.name) / "run"
+        of_simulator, of_controller = self._of_robot()
         self.metrics_port, state, command, operator = _free_ports(4)
         fifo = may_use_fifo()
         try:
@@ -203,20 +205,24 @@ class Chain:
     def _of_robot(self) -> tuple[list[str], list[str]]:
         """Options of the simulator and of the controller. Raises InputError."""
         ground = ["--terrain", self.terrain]
-        if self.mjcf is None:
+        if self.mjcf is None and self.height_map is None:
             return ground, []
         bundle = open_bundle(self.bundle)
+        manifest, joints = self.directory / "manifest.yaml", self.directory / "joints.txt"
+        manifest.write_bytes(bundle.read_bytes(MANIFEST))
+        ground += ["--manifest", str(manifest)]
+        if self.height_map is not None:
+            ground += ["--height-map", self.height_map, "--runtime-dir", str(self.runtime_dir)]
+        if self.mjcf is None:
+            return ground, []
         names = bundle.manifest.joints
         if len(names) != CONTROLLER_JOINTS:
             raise InputError(
                 f"{self.bundle}: the policy has {len(names)} joints, the example controller "
                 f"{CONTROLLER_JOINTS}: gaitforge simulate --bundle calls the policy without a controller"
             )
-        manifest, joints = self.directory / "manifest.yaml", self.directory / "joints.txt"
-        manifest.write_bytes(bundle.read_bytes(MANIFEST))
         joints.write_text("".join(f"{name}\n" for name in names))
-        robot = ["--mjcf", str(self.mjcf), "--manifest", str(manifest)]
-        return [*ground, *robot], ["--joints", str(joints)]
+        return [*ground, "--mjcf", str(self.mjcf)], ["--joints", str(joints)]
 
     def _driver(self) -> list[str]:
         """Options of the controller: who moves the joints."""

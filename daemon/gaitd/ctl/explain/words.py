@@ -320,6 +320,19 @@ KINDS: Mapping[str, Kind] = {
         ),
         _STATES_THEN,
     ),
+    "stream_stale": Kind(
+        "states",
+        Text(
+            "A stream without which the policy must not walk was stale[: its newest frame was "
+            "{number:.3g} ms old][, {bound:.3g} ms is allowed].",
+            "策略必需的一个流已过期[：最新一帧已有 {number:.3g} ms][，允许 {bound:.3g} ms]。",
+        ),
+        Text(
+            "Look at the producer of the stream that the log calls stale, and at what was refused of its "
+            "frames.",
+            "请检查日志中所说过期的流的生产者，以及它的哪些帧被拒绝。",
+        ),
+    ),
     "state_lost": Kind(
         "connection",
         Text(

@@ -176,6 +176,7 @@ enum class CauseKind : std::uint8_t {
     Tilt = 12,
     StartPosture = 13,
     OrientationNorm = 14,
+    StreamStale = 15,
     ActionNotFinite = 20,
     ActionShape = 21,
     ActionRepeated = 22,
@@ -205,6 +206,7 @@ constexpr const char* toString(CauseKind value) noexcept {
         case CauseKind::Tilt: return "tilt";
         case CauseKind::StartPosture: return "start_posture";
         case CauseKind::OrientationNorm: return "orientation_norm";
+        case CauseKind::StreamStale: return "stream_stale";
         case CauseKind::ActionNotFinite: return "action_not_finite";
         case CauseKind::ActionShape: return "action_shape";
         case CauseKind::ActionRepeated: return "action_repeated";
@@ -277,6 +279,7 @@ constexpr const char* text(CauseKind value) noexcept {
         case CauseKind::Tilt: return "the body is tilted too far";
         case CauseKind::StartPosture: return "at the start of the session a joint is too far from its default position";
         case CauseKind::OrientationNorm: return "the orientation is not a unit quaternion";
+        case CauseKind::StreamStale: return "a stream without which the policy must not walk is stale";
         case CauseKind::ActionNotFinite: return "the policy's action is not finite";
         case CauseKind::ActionShape: return "the policy's action has the wrong length";
         case CauseKind::ActionRepeated: return "the policy repeats its action although a joint moved";
@@ -309,6 +312,7 @@ constexpr Reason reasonOf(CauseKind value) noexcept {
         case CauseKind::Tilt: return Reason::Limit;
         case CauseKind::StartPosture: return Reason::Limit;
         case CauseKind::OrientationNorm: return Reason::StateInvalid;
+        case CauseKind::StreamStale: return Reason::StateStale;
         case CauseKind::ActionNotFinite: return Reason::ActionInvalid;
         case CauseKind::ActionShape: return Reason::ActionInvalid;
         case CauseKind::ActionRepeated: return Reason::ActionInvalid;
@@ -341,6 +345,7 @@ constexpr const char* unitOf(CauseKind value) noexcept {
         case CauseKind::Tilt: return "rad";
         case CauseKind::StartPosture: return "rad";
         case CauseKind::OrientationNorm: return "";
+        case CauseKind::StreamStale: return "ms";
         case CauseKind::ActionNotFinite: return "";
         case CauseKind::ActionShape: return "";
         case CauseKind::ActionRepeated: return "rad";

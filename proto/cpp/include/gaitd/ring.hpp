@@ -23,7 +23,7 @@
 namespace gaitd::ring {
 
 /// What a memory file's messages are.
-enum class Kind : std::uint64_t { State = 1, Command = 2, Guard = 3 };
+enum class Kind : std::uint64_t { State = 1, Command = 2, Guard = 3, Stream = 4 };
 
 /// What a memory file begins with.
 struct Head {

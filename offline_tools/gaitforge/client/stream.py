@@ -1,0 +1,70 @@
+"""A stream's producer in Python: what a camera's or a simulator's process publishes frames with."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+
+from gaitd.errors import InputError, printable
+from gaitd.policy.manifest import Stream
+from gaitd.policy.stream import encode_frame
+from gaitd.shared.memory import map_memory
+from gaitd.shared.message_ring import RingWriter
+from gaitd.shared.streams import STREAM_CHANNEL, STREAM_GREETING, stream_request, stream_shape
+
+ANSWER_S = 2.0
+"""gaitd answers within a control period."""
+
+
+class StreamProducer:
+    """Has one stream for itself until it is closed, or its process ends."""
+
+    def __init__(self, runtime_dir: Path, stream: Stream) -> None:
+        """``stream``: as the policy's manifest has it. Raises InputError with gaitd's reason."""
+        path = runtime_dir / f"{STREAM_CHANNEL}.sock"
+        self._stream = stream
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(ANSWER_S)
+        try:
+            self._socket.connect(str(path))
+            self._socket.send(stream_request(stream))
+            said, fds, _, _ = socket.recv_fds(self._socket, 1024, 1)
+        except OSError as error:
+            self._socket.close()
+            raise InputError(
+                f"{path}: {error.strerror or 'no answer'}; does a gaitd run there whose policy has streams?"
+            ) from None
+        if said != STREAM_GREETING.encode() or len(fds) != 1:
+            self._socket.close()
+            raise InputError(f"{path}: {printable(said.decode(errors='replace')) or 'gaitd hung up'}")
+        self._socket.setblocking(False)
+        shape = stream_shape(stream)
+        self.memory = map_memory(fds[0], writable=True)
+        self.fd = fds[0]
+        self._ring = RingWriter(self.memory, shape)
+
+    def publish(self, values: object, stamp_ns: int | None = None) -> None:
+        """Publish a frame, an array of the stream's shape. Never waits.
+
+        ``stamp_ns``: when it was captured, CLOCK_MONOTONIC; None: now. Raises ValueError for another shape or
+        kind of values.
+        """
+        stamp_ns = time.monotonic_ns() if stamp_ns is None else stamp_ns
+        self._ring.append(encode_frame(self._stream, np.asarray(values), stamp_ns))
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether gaitd is still there."""
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Give the stream back."""
+        self._socket.close()

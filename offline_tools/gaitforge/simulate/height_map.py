@@ -1,0 +1,145 @@
+"""A height map as a stream: how far the ground lies below the base, at points around the simulated robot.
+
+What a robot's own map would be, without its errors: sampled from the terrain, in the robot's heading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitd.errors import InputError
+from gaitd.policy.manifest import Float32Array, Manifest, Stream
+from gaitd.policy.sources import roll_pitch_yaw
+from gaitd.policy.stream import Frames, StreamReceiver, encode_frame
+from gaitforge.client.stream import StreamProducer
+from gaitforge.simulate.robot import Robot
+from gaitforge.simulate.terrain import Terrain
+
+_SPEC = re.compile(r"(?P<name>.+):(?P<length>\d+(\.\d+)?)x(?P<width>\d+(\.\d+)?)")
+RETRY_S = 0.2
+"""After gaitd was not there, or has gone."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeightMap:
+    """Which stream, and where its points are."""
+
+    stream: Stream
+    """(rows, columns) float32: from the hindmost row to the foremost, in each from right to left."""
+    points_m: npt.NDArray[np.float64]
+    """(rows, columns, 2) forward and left of the base."""
+
+    @classmethod
+    def of(cls, spec: str, manifest: Manifest) -> HeightMap:
+        """``spec``: NAME:LENGTHxWIDTH in m around the base, for a stream there. Raises InputError."""
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            raise InputError(f"--height-map {spec}: expected NAME:LENGTHxWIDTH in m, as in height:1.6x1.0")
+        streams = {each.name: each for each in manifest.streams}
+        if match["name"] not in streams:
+            known = ", ".join(streams) or "none"
+            raise InputError(f"--height-map {spec}: the policy has no such stream; it has {known}")
+        stream = streams[match["name"]]
+        if len(stream.shape) != 2 or stream.dtype != "float32":
+            raise InputError(
+                f"--height-map {spec}: expected a stream of float32 rows x columns, got {stream.kind}"
+            )
+        forward, left = (
+            np.linspace(-float(side) / 2, float(side) / 2, count)
+            for side, count in zip((match["length"], match["width"]), stream.shape, strict=True)
+        )
+        return cls(stream, np.stack(np.meshgrid(forward, left, indexing="ij"), axis=-1))
+
+    def sample(self, terrain: Terrain | None, place: npt.NDArray[np.float64]) -> Float32Array:
+        """(rows, columns) m: the base's height above each point.
+
+        ``place`` (7,): the base's position [m] and its orientation w, x, y, z, in the world.
+        """
+        yaw = roll_pitch_yaw(place[3:7].astype(np.float32))[2]
+        turn = np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
+        points = self.points_m @ turn + place[:2]
+        ground = np.zeros(self.points_m.shape[:2]) if terrain is None else terrain.height_m(points)
+        below: Float32Array = (place[2] - ground).astype(np.float32)
+        return below
+
+
+class HeightMapFrames:
+    """Its frames in simulated time, for a policy that is called directly."""
+
+    def __init__(self, height_map: HeightMap) -> None:
+        self._map = height_map
+        self._receiver = StreamReceiver(height_map.stream)
+        self._next_ns = 0
+
+    def __call__(self, robot: Robot, now_ns: int) -> Frames:
+        """The newest frame, captured at the stream's own rate."""
+        if now_ns >= self._next_ns:
+            self._next_ns = now_ns + round(1e9 / self._map.stream.rate_hz)
+            values = self._map.sample(robot.terrain, robot.data.qpos[:7])
+            self._receiver.take(encode_frame(self._map.stream, values, now_ns), now_ns)
+        return [self._receiver.frame]
+
+
+class HeightMapPublisher:
+    """Publishes it to a gaitd, from a thread of its own, so that the simulator's loop waits for nothing."""
+
+    def __init__(
+        self,
+        height_map: HeightMap,
+        runtime_dir: Path,
+        terrain: Terrain | None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """``runtime_dir``: gaitd's. ``say``: hears it when gaitd takes the stream, and why it does not."""
+        self._map, self._runtime_dir, self._terrain, self._say = height_map, runtime_dir, terrain, say
+        self._places = queue.Queue[tuple[npt.NDArray[np.float64], int] | None](1)
+        self._every_ticks = max(1, round(1000.0 / height_map.stream.rate_hz))
+        self._said = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def tick(self, robot: Robot) -> None:
+        """After each millisecond; does not wait."""
+        if robot.ticks % self._every_ticks == 0:
+            with contextlib.suppress(queue.Full):
+                self._places.put_nowait((robot.data.qpos[:7].copy(), time.monotonic_ns()))
+
+    def close(self) -> None:
+        """The end of the stream."""
+        self._places.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        producer: StreamProducer | None = None
+        while (place := self._places.get()) is not None:
+            if producer is None or not producer.is_wanted:
+                if producer is not None:
+                    producer.close()
+                producer = self._connect()
+            if producer is None:
+                time.sleep(RETRY_S)
+                continue
+            producer.publish(self._map.sample(self._terrain, place[0]), place[1])
+        if producer is not None:
+            producer.close()
+
+    def _connect(self) -> StreamProducer | None:
+        try:
+            producer = StreamProducer(self._runtime_dir, self._map.stream)
+            said = f"height map {self._map.stream.name}: gaitd takes it"
+        except InputError as error:
+            producer, said = None, f"height map {self._map.stream.name}: {error}"
+        if said != self._said:
+            self._said = said
+            self._say(said)
+        return producer
