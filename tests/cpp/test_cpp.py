@@ -10,7 +10,7 @@ import pytest
 from support.cmake import run
 
 TESTS = (
-    "codec", "latch", "robot_clock", "ring", "client", "lane",
+    "codec", "latch", "robot_clock", "pacer", "ring", "client", "lane",
     "route", "allocation", "policy_runner", "embedded", "package",
 )  # fmt: skip
 

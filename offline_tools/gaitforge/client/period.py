@@ -21,5 +21,5 @@ class Period:
         if now_ns < self._next_ns:
             return False
         least_ns = now_ns + round(LEAST_APART * self._period_ns)
-        self._next_ns = max(self._next_ns + self._period_ns, least_ns)
+        self._next_ns = max((self._next_ns or now_ns) + self._period_ns, least_ns)
         return True

@@ -200,8 +200,8 @@ private:
     }
 
     /// One state a control period, and only of a sample that is new: a repeated one would pretend a living robot.
-    void publish(std::uint64_t now_ns) {
-        if (!fresh_ || !pacer_.due(now_ns)) return;
+    void publish() {
+        if (!fresh_ || !pacer_.due(state_.stamp_ns)) return;
         fresh_ = false;
         client_.publish(state_);
     }
@@ -239,7 +239,7 @@ private:
             case Phase::Ending:
             case Phase::End: break;
         }
-        if (phase_ != Phase::Ending && phase_ != Phase::End) publish(now_ns);
+        if (phase_ != Phase::Ending && phase_ != Phase::End) publish();
         act(command, now_ns);
     }
 

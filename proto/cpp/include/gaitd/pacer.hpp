@@ -1,4 +1,4 @@
-// When the next state is due.
+// Which samples are published as states.
 #pragma once
 
 #include <algorithm>
@@ -13,12 +13,14 @@ class Pacer {
 public:
     explicit Pacer(std::uint64_t period_ns) noexcept : period_ns_(period_ns) {}
 
-    /// True once a period. Small delays do not add up; after a large one the steps keep at least three quarters of a
-    /// period apart, since gaitd refuses states that follow each other too closely.
-    bool due(std::uint64_t now_ns) noexcept {
-        if (now_ns < next_ns_) return false;
+    /// True once a period, for a sample taken at `stamp_ns`: its stamp counts, not the time, for a loop that was kept from
+    /// running may come back to a sample from before. Small delays do not add up; after a large one the samples keep at
+    /// least three quarters of a period apart, since gaitd refuses states that follow each other too closely.
+    bool due(std::uint64_t stamp_ns) noexcept {
+        if (stamp_ns < next_ns_) return false;
         static_assert(kMinStateSpacingPeriods < 0.75);
-        next_ns_ = std::max(next_ns_ + period_ns_, now_ns + period_ns_ - period_ns_ / 4);
+        const std::uint64_t due_ns = next_ns_ == 0 ? stamp_ns : next_ns_;
+        next_ns_ = std::max(due_ns + period_ns_, stamp_ns + period_ns_ - period_ns_ / 4);
         return true;
     }
 
