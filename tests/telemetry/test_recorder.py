@@ -92,9 +92,15 @@ class Board:
         self.guard.events.write(Event(at_ns=time.monotonic_ns(), kind=EventKind.FAILOVER))
         self.guard.words.row("failovers")[FailoverKind.DIED] += 1
 
-    def begin_damping(self, reason: Reason) -> None:
+    def begin_damping(self, reason: Reason, session: int = 0) -> None:
         self.guard.events.write(
-            Event(at_ns=time.monotonic_ns(), kind=EventKind.MODE, code=Mode.DAMPING, reason=reason)
+            Event(
+                at_ns=time.monotonic_ns(),
+                kind=EventKind.MODE,
+                session=session,
+                code=Mode.DAMPING,
+                reason=reason,
+            )
         )
         self.guard.words.row("damping_by_reason")[reason] += 1
 
@@ -158,6 +164,20 @@ def test_a_damping_soon_after_a_failover_is_in_one_file_with_it(tmp_path: Path) 
     recorder.look()
     board.damp(recorder, Reason.WORKER_DIED)
     assert written(tmp_path) == ["gaitd-000001-worker_died.mcap"]
+
+
+def test_a_damping_behind_the_last_step_of_a_file_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """The failover's was written between the last step and the damping."""
+    board = Board()
+    recorder = board.recorder(tmp_path)
+    board.add_steps(7)
+    board.fail_over()
+    wait_until(lambda: [recorder.look()] and list(tmp_path.iterdir()), what="the recording")
+    board.begin_damping(Reason.WORKER_DIED, session=2**59 + 1)
+    recorder.finish()
+    assert written(tmp_path) == ["gaitd-000001-failover.mcap", "gaitd-000002-worker_died.mcap"]
+    kinds = [event.kind for event in read_recording(tmp_path / written(tmp_path)[1]).events]
+    assert kinds[-1] is EventKind.MODE
 
 
 def test_what_somebody_wants_after_a_failover_does_not_hide_it(tmp_path: Path) -> None:

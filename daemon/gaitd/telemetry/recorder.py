@@ -35,6 +35,10 @@ class FlightRecorder:
         self._occasions = progress["occasions"]
         """Dampings and failovers seen so far; the newest may still be due."""
         self._cause: str | None = None
+        self._in_session = False
+        """What is due happened in a session."""
+        self._happened_ns = self._read_ns = 0
+        """When that was, and until when memory has been read for the last recording."""
         self._due_ns = 0
         self._requested = False
 
@@ -58,11 +62,13 @@ class FlightRecorder:
             self._finish_pending()
         count = occasions(self._guard)
         if count != self._occasions:
-            cause, at_ns = self._latest_occasion()
+            cause, event = self._latest_occasion()
             if self._cause != FAILOVER or cause in ON_PURPOSE:
                 self._finish_pending()
             self._occasions, self._cause = count, cause
-            self._due_ns = (at_ns or now_ns) + self._after_ns
+            self._in_session = event is not None and event.session != 0
+            self._happened_ns = now_ns if event is None else event.at_ns
+            self._due_ns = self._happened_ns + self._after_ns
         if self._requested:
             self._requested = False
             self._record(REQUEST, again=True)
@@ -79,19 +85,20 @@ class FlightRecorder:
             return
         cause, self._cause = self._cause, None
         try:
-            self._record(cause)
+            # Its last step may be in a file already that was written just before it happened.
+            self._record(cause, again=self._in_session and self._happened_ns >= self._read_ns)
         finally:  # killed before, the next process records it
             self._progress["occasions"] = self._occasions
 
-    def _latest_occasion(self) -> tuple[str, int]:
-        """A damping's reason or FAILOVER, and when it was, or 0."""
+    def _latest_occasion(self) -> tuple[str, Event | None]:
+        """A damping's reason or FAILOVER, and its event."""
         events, _ = self._memories.guard.events.read_since(0)
         for event in reversed(events):
             if event.kind is EventKind.MODE and event.code == Mode.DAMPING:
-                return Reason.received(event.reason).name.lower(), event.at_ns
+                return Reason.received(event.reason).name.lower(), event
             if event.kind is EventKind.FAILOVER:
-                return FAILOVER, event.at_ns
-        return "damping", 0
+                return FAILOVER, event
+        return "damping", None
 
     def record_lost(self, event: Event) -> None:
         """What is known of a gaitd that died in a session, where nobody wrote a recording of it."""
@@ -102,6 +109,7 @@ class FlightRecorder:
 
     def _record(self, cause: str, *, again: bool = False) -> None:
         """``again``: also what is in a file already."""
+        self._read_ns = time.monotonic_ns()
         empty = self._memories.begin(cause)
         recording, place = self._memories.read_since(empty, self._memories.oldest, unsettled=True)
         steps, messages = self._progress.row("recorded"), self._progress.row("recorded_message")
@@ -109,7 +117,7 @@ class FlightRecorder:
             worker.step <= steps[slot] and worker.answered <= messages[slot]
             for slot, worker in enumerate(place.workers)
         )
-        if known and not (again and len(recording.frames)):
+        if known and not (again and (len(recording.frames) or len(recording.records))):
             return  # nothing of a session that is not in a file already
         if self._write(recording):
             for slot, worker in enumerate(place.workers):
