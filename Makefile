@@ -170,12 +170,12 @@ $(VENV)/.made:
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	@tools/debian-packages $(DEMO_PACKAGES)
-	$(BIN)/pip install -q -e '.[forge,onnx]'
+	$(BIN)/pip install -q -e '.[forge,onnx,top]'
 	touch $@
 
 $(VENV)/.forge: $(VENV)/.demo pyproject.toml
 	$(install_torch)
-	$(BIN)/pip install -q -e '.[forge,onnx,train]'
+	$(BIN)/pip install -q -e '.[forge,onnx,train,top]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.forge pyproject.toml

@@ -333,6 +333,15 @@ def test_a_file_that_is_no_bundle(tmp_path: Path, data: bytes) -> None:
         open_bundle(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "what"), [("policy.onnx", "an ONNX model"), ("manifest.yaml", "a manifest")]
+)
+def test_a_part_of_a_bundle_is_called_so(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / name).write_bytes(b"\x08\x07 anything")
+    with pytest.raises(InputError, match=f"{name}: {what}, not a bundle: gaitforge pack makes one"):
+        open_bundle(tmp_path / name)
+
+
 @given(st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_truncated_zip_is_refused(small_bundle_path: Path, tmp_path: Path, data: st.DataObject) -> None:

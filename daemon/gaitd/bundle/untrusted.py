@@ -42,6 +42,8 @@ YAML_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
 YAML_FLOAT_STARTS = list("-+.0123456789")
 """The characters that such a number may begin with."""
 
+_PARTS = {".onnx": "an ONNX model", ".rknn": "an NPU model", ".yaml": "a manifest", ".pt": "a checkpoint"}
+"""What somebody may take for a bundle, by suffix."""
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -70,6 +72,10 @@ def read_files(path: Path, is_known: Callable[[str], bool]) -> dict[str, bytes]:
     except InputError:
         raise
     except Exception as error:  # zipfile lets out whatever its parts raise
+        if path.suffix in _PARTS:
+            raise InputError(
+                f"{path}: {_PARTS[path.suffix]}, not a bundle: gaitforge pack makes one"
+            ) from None
         raise InputError(
             f"{path}: damaged or not a bundle ({_words(error)}); copy or pack it again"
         ) from None

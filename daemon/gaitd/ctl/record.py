@@ -47,7 +47,8 @@ def recordings_of(options: argparse.Namespace) -> RecordingFiles:
     if not directory:
         raise InputError(
             "the flight recorder is off: set recorder.directory in gaitd.toml, as in "
-            '"/var/lib/gaitd/recordings", and restart gaitd'
+            '"/var/lib/gaitd/recordings", and restart gaitd; for a gaitd that runs elsewhere say '
+            "--runtime-dir, for a recording its file"
         )
     return RecordingFiles(Path(directory))
 

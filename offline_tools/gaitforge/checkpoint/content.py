@@ -57,6 +57,11 @@ def is_torchscript(path: Path) -> bool:
 def load(path: Path) -> Content:
     """Load a file that holds only data. Raises InputError for anything else."""
     files.existing(path, "the checkpoint")
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{path} is an ONNX model, not a checkpoint: there is nothing to export; go on with gaitforge "
+            "calibrate, convert, verify and pack"
+        )
     if "VecNormalize" in _globals(path):
         raise InputError(f"{path} {VECNORMALIZE}")
     if WEIGHTS in _names(path):

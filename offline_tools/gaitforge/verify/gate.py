@@ -153,8 +153,9 @@ def floor_failures(walks: Sequence[Walk], bounds: Floor) -> list[str]:
         forward, left, turn = np.mean([leg.walked for leg in same], axis=0).tolist()
         if not _follows(asked, (forward, left, turn), bounds):
             found.append(
-                f"float: asked to {in_words(asked)}, it did {in_words((forward, left, turn))}; if it was not "
-                "trained for that, narrow velocity_command in the manifest"
+                f"float: asked to {in_words(asked)}, it did {in_words((forward, left, turn))}; look at the "
+                "order of joints and terms, at scales and defaults, and whether velocity_command is the "
+                "range that it was trained for"
             )
     return found
 

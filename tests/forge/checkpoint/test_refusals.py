@@ -49,6 +49,12 @@ def test_the_table_says_what_each_key_was_taken_as(refused: Refused, capsys: Pri
         assert option in error
 
 
+def test_an_onnx_model_is_no_checkpoint(forge: Forge, capsys: Printed) -> None:
+    Path("walk.onnx").write_bytes(b"anything")
+    assert forge("export", "walk.onnx") == 2
+    assert "walk.onnx is an ONNX model, not a checkpoint" in capsys.readouterr().err
+
+
 def test_a_normalizer_that_nobody_took(refused: Refused) -> None:
     save({"policy": state_dict(), "obs_statistics": {"mean": torch.zeros(OBS), "var": torch.ones(OBS)}})
     error = refused(2, "export", "model.pt", *ELU_SAID)
