@@ -37,7 +37,7 @@ CASES: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "key of a term": (
         load_manifest,
         {**SMALL, "observation": {"terms": [FIRST, {**FIRST, "size": 3}]}},
-        "`size` - at `$.observation.terms[1]`; known: term, name, joints, part, scale, clip, delay_steps",
+        "`size` - at `$.observation.terms[1]`; known: term, name, joints, axes, part, scale, clip",
     ),
     "term": (
         load_manifest,

@@ -78,7 +78,7 @@ class MemoryFollower:
         self._waiting: dict[int, _Waiting] = {}
         """By when the step began."""
         self._replay: SessionReplay | None = None
-        self._session = self._epoch = 0
+        self._session = self._epoch = self._answered_seq = 0
         self._unknown = 0
         """So many steps more are left out: not all is known that they observe."""
         self._joined = 0
@@ -154,7 +154,11 @@ class MemoryFollower:
         took = watch.read()
         if step.record is None:
             return  # refused by the worker, or it died
-        self._judge(outcome, step.record, took)
+        if int(step.record["seq"]) > self._answered_seq:
+            self._judge(outcome, step.record, took)
+        else:
+            self._tally.left_out += 1  # answered once more after a failover, and compared already
+        self._answered_seq = max(self._answered_seq, int(step.record["seq"]))
         self._replay.apply(outcome, step.record)
 
     def _begin(self, step: _Waiting) -> bool:
@@ -172,7 +176,7 @@ class MemoryFollower:
         if self._replay is not None and setup.session == self._session:
             self._epoch = setup.epoch  # the standby went on with it
             return True
-        self._session, self._epoch = setup.session, setup.epoch
+        self._session, self._epoch, self._answered_seq = setup.session, setup.epoch, 0
         if setup.session != self._joined:
             self._replay, self._unknown = SessionReplay(self._policy, setup, self._limits), 0
             return True
