@@ -95,6 +95,9 @@ class Commands(_Strict, frozen=True, kw_only=True):
     """A command is renewed after a time drawn from here."""
     zero: Share = 0.1
     """Part of the commands that ask to stand."""
+    straight: Share = 0.0
+    """Part of the others that ask for one of the three alone, as a person does. Drawn independently, few
+    do, and a policy stands still where it should walk slowly backward."""
     start: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     """Part of the ranges that the curriculum begins with."""
 

@@ -274,6 +274,8 @@ class Environment:
         part = asked.start + (1.0 - asked.start) * self.level
         low, high = np.array([asked.forward, asked.left, asked.turn]).T * part
         command = self.rng.uniform(low, high, (count, 3))
+        alone = np.arange(3) == self.rng.integers(3, size=(count, 1))
+        command *= alone | (self.rng.random((count, 1)) >= asked.straight)
         command[self.rng.random(count) < asked.zero] = 0.0
         memory.command[due] = command
         memory.command_left_s[due] = self.rng.uniform(*asked.every_s, count)

@@ -50,6 +50,10 @@ class Result:
     turning_rmse_all_rad_per_s: float
     hard_kick_falls: int
     """In 100 episodes with kicks of +-1.0 m/s."""
+    straight_rmse_m_per_s: float
+    """As velocity_rmse_m_per_s, in 100 episodes that ask for one of the three alone, without kicks."""
+    straight_turning_rmse_rad_per_s: float
+    straight_falls: int
     full_speed_m_per_s: float
     """Mean forward speed at a command of 0.8 m/s, without kicks."""
     full_speed_falls: int
@@ -116,6 +120,7 @@ class Evaluation:
         few = max(1, episodes // 5)
         main = self._walk(policy, manifest, episodes, kick=KICK_M_PER_S)
         hard = self._walk(policy, manifest, few, kick=1.0)
+        straight = self._walk(policy, manifest, few, straight=True)
         full = self._walk(policy, manifest, few, command=(FULL_M_PER_S, 0.0, 0.0))
         zero = self._walk(policy, manifest, few, command=(0.0, 0.0, 0.0))
         period_s = manifest.control_period_s
@@ -135,6 +140,9 @@ class Evaluation:
             velocity_rmse_all_m_per_s=_rms(main, slice(0, 2), np.ones_like(settled)),
             turning_rmse_all_rad_per_s=_rms(main, slice(2, 3), np.ones_like(settled)),
             hard_kick_falls=hard.falls,
+            straight_rmse_m_per_s=_rms(straight, slice(0, 2), settled),
+            straight_turning_rmse_rad_per_s=_rms(straight, slice(2, 3), settled),
+            straight_falls=straight.falls,
             full_speed_m_per_s=float(full.velocity[late:, :, 0][full.alive[late:]].mean())
             if full.alive[-1].any()
             else 0.0,
@@ -161,6 +169,7 @@ class Evaluation:
         count: int,
         *,
         command: tuple[float, float, float] | None = None,
+        straight: bool = False,
         kick: float = 0.0,
     ) -> _Walk:
         environment = Environment(
@@ -178,6 +187,8 @@ class Evaluation:
         commands = (
             rng.uniform(low, high, (2, count, 3)) if command is None else np.tile(command, (2, count, 1))
         )
+        if straight:
+            commands *= np.arange(3) == np.arange(count)[:, None] % 3
         steps = round(self._seconds / manifest.control_period_s)
         # One kick in each half, when it walks as told.
         kicks = rng.uniform(-kick, kick, (2, count, 2))

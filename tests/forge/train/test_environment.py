@@ -111,6 +111,14 @@ def test_commands_and_pushes_come_when_they_are_due(config: Config) -> None:
     assert np.max(robots.memory.command) > 0.25
 
 
+def test_a_straight_command_asks_for_one_of_the_three(config: Config) -> None:
+    asked = Commands(forward=(0.1, 0.5), left=(0.1, 0.5), turn=(0.1, 0.5), zero=0.0, straight=1.0)
+    robots = environment(changed(config, commands=asked), 40)
+    asked_for = np.count_nonzero(robots.memory.command, axis=1)
+    assert set(asked_for) == {1}
+    assert np.all(np.any(robots.memory.command != 0.0, axis=0))
+
+
 def test_what_is_not_finite_ends_in_a_clear_line(config: Config, workplace: Path) -> None:
     robots = environment(config)
     robots.observe()
