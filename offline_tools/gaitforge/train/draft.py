@@ -11,32 +11,32 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
-from gaitforge.common import files
+from gaitforge.common import console, files
 from gaitforge.common.manifest import dump_yaml
 from gaitforge.simulate import mjcf as models
 from gaitforge.simulate.physics import mujoco
 from gaitforge.train.config import Gait, Randomization
 
 PERIOD_S = 0.02
-CLOCK_S = 0.5
-ITERATIONS = 600
+CLOCK_S = 0.4
+ITERATIONS = 450
 
 _FOOT_ABOVE_LOWEST_M = 0.03
 _WEIGHT_ON_A_JOINT_RAD = 0.15
 """How far a joint may give way under its share of the robot's weight: the draft's stiffness."""
 
-_HEAD = "# A draft of gaitforge train --draft: read it, and correct what you know better.\n"
+_HEAD = "# A draft of gaitforge train --mjcf: read it, and correct what you know better.\n"
 
 REWARDS = {
     "velocity": 2.0,
-    "turning": 1.0,
+    "velocity_error": -2.0,
+    "turning": 1.5,
     "contact": 1.0,
     "swing": -4.0,
     "bobbing": -2.0,
     "rocking": -0.05,
     "tilt": -3.0,
     "height": -20.0,
-    "torque": -2e-5,
     "action_change": -0.015,
     "action_bend": -0.001,
     "acceleration": -1.5e-7,
@@ -44,15 +44,18 @@ REWARDS = {
     "pose": -0.15,
     "abduction": -0.1,
     "still_pose": -0.5,
-    "still_joints": -0.002,
+    "still_joints": -0.01,
+    "still_feet": -3.0,
 }
+"""As the Lite3 learnt to walk (examples/lite3_trained); ``torque`` follows from the robot's mass."""
+_LITE3_KG, _LITE3_TORQUE = 12.0, -2e-4
 
 
 def draft(mjcf: Path, folder: Path) -> Path:
     """Write train.yaml, robot.yaml and manifest.yaml, with a copy of the model, into ``folder``.
 
-    Returns train.yaml. Raises InputError when the model cannot be read, has no legs, feet without names or no
-    free base, or when there is a train.yaml already.
+    Says what was guessed. Returns train.yaml. Raises InputError when the model cannot be read, has no legs,
+    feet without names or no free base, or when there is a train.yaml already.
     """
     settings = folder / "train.yaml"
     if settings.exists():
@@ -67,6 +70,16 @@ def draft(mjcf: Path, folder: Path) -> Path:
     models.check(spec, [model.joint(joint).name for joint in joints], str(mjcf))
     pose = _pose(model)
     feet, others = _feet(model, pose, mjcf)
+    if not model.nkey:
+        console.note(
+            "the model has no keyframe, so that default_joint_position_rad is its own pose, moved into the "
+            "joints' ranges: correct it in manifest.yaml to the pose that the robot stands in"
+        )
+    if not others:
+        console.note(
+            "besides the feet no geom that touches the floor has a name: only a tilt ends an episode; "
+            "name trunk and knees in the model, and add them to terminal in robot.yaml, else it may kneel"
+        )
     torque = [_torque(model, joint) for joint in joints]
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(mjcf, folder / mjcf.name)
@@ -89,9 +102,18 @@ def draft(mjcf: Path, folder: Path) -> Path:
             "robot": "robot.yaml",
             "mjcf": mjcf.name,
             "iterations": ITERATIONS,
-            "rewards": REWARDS,
+            "rewards": REWARDS | {"torque": _LITE3_TORQUE * (_LITE3_KG / float(model.body_mass.sum())) ** 2},
             "gait": msgspec.to_builtins(Gait(offsets=offsets)),
-            "commands": {"forward": [-0.4, 0.8], "left": [-0.4, 0.4], "turn": [-0.8, 0.8]},
+            "commands": {
+                "forward": [-0.4, 0.8],
+                "left": [-0.4, 0.4],
+                "turn": [-0.8, 0.8],
+                "zero": 0.2,
+                "straight": 0.3,
+            },
+            "pushes": {"speed_m_per_s": 1.2},
+            "curriculum": {"tracking_width": [0.12, 0.04]},
+            "learning": {"epochs": 4},
         },
     )
     return settings
@@ -175,6 +197,7 @@ def _manifest(
                 {"term": "velocity_command"},
                 {"term": "joint_position_relative"},
                 {"term": "joint_velocity", "scale": 0.05},
+                {"term": "joint_position_relative", "delay_steps": 2},
                 {"term": "last_action"},
                 {"term": "clock_phase", "period_s": CLOCK_S},
             ]

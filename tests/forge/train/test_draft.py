@@ -39,6 +39,11 @@ def test_a_draft_is_a_training_that_runs(tmp_path: Path) -> None:
     assert names[source[names.index("front_left_knee")]] == "front_right_knee"
 
 
+def test_what_was_guessed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draft(write_stool(tmp_path), tmp_path / "stool")
+    assert "no keyframe" in capsys.readouterr().out
+
+
 def test_the_robot_that_is_trained_is_the_one_that_the_simulator_walks(tmp_path: Path) -> None:
     task = read_task(draft(write_stool(tmp_path), tmp_path / "stool"), tmp_path / "out", processes=1)
     assert task.mjcf is not None
