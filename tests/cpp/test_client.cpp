@@ -8,51 +8,16 @@
 
 #include <gaitd/client.hpp>
 
-#include "check.hpp"
-#include "fake_gaitd.hpp"
+#include "client_scene.hpp"
 
 using namespace gaitd;
 using std::chrono::milliseconds;
 
 namespace {
 
-Config config(const SocketDir& dir) {
-    Config config;
-    config.endpoint_dir = dir.path();
-    config.joints = lite3Joints();
-    return config;
-}
+Config config(const SocketDir& dir) { return configOf(dir, Transport::Zmq); }
 
-bool active(const JointCommand& command) { return command.mode == Mode::Active; }
-bool damped(const JointCommand& command) { return command.mode == Mode::Damping; }
-
-/// gaitd, a client that said hello, and its loop.
-struct Scene {
-    SocketDir dir;
-    std::optional<FakeGaitd> gaitd{std::in_place, dir.path()};
-    Client client{config(dir)};
-    Loop loop{client};
-
-    Scene() { client.hello(milliseconds(5000)); }
-    explicit Scene(std::uint64_t deadline_ns) {
-        gaitd->deadline_ns = deadline_ns;
-        client.hello(milliseconds(5000));
-    }
-
-    std::uint64_t walk() {
-        const std::uint64_t session = client.activate();
-        CHECK(loop.until(active));
-        return session;
-    }
-
-    void expectDamping(Reason reason) {
-        const JointCommand& command = client.command(monotonicNow_ns());
-        CHECK_EQUAL(command.mode, Mode::Damping);
-        CHECK_EQUAL(command.reason, reason);
-        CHECK_EQUAL(command.stiffness[0], 0.0F);
-        CHECK_EQUAL(command.damping[0], 3.0F);
-    }
-};
+using Scene = ClientScene<Transport::Zmq>;
 
 /// Stands between a client and one of gaitd's sockets. A connection can be muted: it lives on and delivers nothing, as
 /// libzmq's does after one failed write.

@@ -1,54 +1,26 @@
 // The client over shared memory, against a fake gaitd.
 #include <filesystem>
-#include <optional>
 
 #include <sys/wait.h>
 
 #include <gaitd/client.hpp>
 
-#include "check.hpp"
-#include "fake_gaitd.hpp"
+#include "client_scene.hpp"
 
 using namespace gaitd;
 using std::chrono::milliseconds;
 
 namespace {
 
-Config config(const SocketDir& dir) {
-    Config config;
-    config.endpoint_dir = dir.path();
-    config.joints = lite3Joints();
-    config.transport = Transport::Shm;
-    return config;
-}
+Config config(const SocketDir& dir) { return configOf(dir, Transport::Shm); }
 
-bool active(const JointCommand& command) { return command.mode == Mode::Active; }
-bool damped(const JointCommand& command) { return command.mode == Mode::Damping; }
+using Scene = ClientScene<Transport::Shm>;
 
 std::size_t openDescriptors() {
     std::size_t count = 0;
     for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
     return count;
 }
-
-struct Scene {
-    SocketDir dir;
-    std::optional<FakeGaitd> gaitd{std::in_place, dir.path(), true};
-    Client client{config(dir)};
-    Loop loop{client};
-
-    explicit Scene(std::uint64_t deadline_ns = 3'000'000'000) {
-        gaitd->deadline_ns = deadline_ns;
-        client.hello(milliseconds(5000));
-    }
-
-    std::uint64_t walk() {
-        const std::uint64_t session = client.activate();
-        CHECK(loop.until(active));
-        return session;
-    }
-    FakeLanes& lanes() { return *gaitd->lanes; }
-};
 
 /// What a lane says that is handed out with one thing wrong.
 template <class Spoil>

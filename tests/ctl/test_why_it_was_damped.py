@@ -18,7 +18,8 @@ from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.ctl.cli import main as gaitctl
 from gaitd.ctl.explain.account import Account
 from gaitd.ctl.explain.page import page_of
-from gaitd.ctl.explain.words import FAMILIES, KINDS, OBSERVATIONS
+from gaitd.ctl.explain.words.account import OBSERVATIONS
+from gaitd.ctl.explain.words.kinds import FAMILIES, KINDS
 from gaitd.guardian import announce
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.events import Event, EventKind

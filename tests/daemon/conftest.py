@@ -10,6 +10,12 @@ from support.daemon import PATIENT, Gaitd
 
 
 @pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the flight recorder writes."""
+    return tmp_path_factory.mktemp("recordings")
+
+
+@pytest.fixture(scope="module")
 def daemon(small_bundle_path: Path) -> Iterator[Gaitd]:
     """One gaitd for a module's tests; each leaves it without a session."""
     with Gaitd(small_bundle_path, config=PATIENT) as gaitd:

@@ -30,12 +30,6 @@ CPUS = sorted(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the flight recorder writes."""
-    return tmp_path_factory.mktemp("recordings")
-
-
-@pytest.fixture(scope="module")
 def gaitd(small_bundle_path: Path, recordings: Path) -> Iterator[Gaitd]:
     """One with a core of its own for worker and guardian, where there are two."""
     config = f'{PATIENT}[recorder]\ndirectory = "{recordings}"\nwindow_s = 5\n'

@@ -27,12 +27,6 @@ CONFIG = PATIENT + '\n[standby]\nmode = "on"\n'
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the flight recorder writes."""
-    return tmp_path_factory.mktemp("recordings")
-
-
-@pytest.fixture(scope="module")
 def gaitd(small_bundle_path: Path, recordings: Path) -> Iterator[Gaitd]:
     """One whose worker misbehaves on demand; its standby is honest."""
     config = f'{CONFIG}[recorder]\ndirectory = "{recordings}"\nafter_s = 0.5\n'

@@ -37,6 +37,8 @@ def told(before: GuardState, view: WorkerView, now_ns: int = EXPIRED) -> GuardSt
             replace(IDLE_WORKER, refusal=found(T0 + 50 * MS, CauseKind.ACTION_NOT_FINITE)),
             Reason.ACTION_INVALID,
         ),
+        (replace(IDLE_WORKER, refusal=found(EXPIRED + MS, CauseKind.ORIENTATION_NORM)), Reason.STATE_INVALID),
+        (replace(IDLE_WORKER, refusal=found(EXPIRED + 3600 * 1000 * MS, CauseKind.OLD)), Reason.STATE_LOST),
         (IDLE_WORKER, Reason.STATE_LOST),
     ],
 )
@@ -44,6 +46,14 @@ def test_the_cause_is_named_when_gaitd_was_silent_too(view: WorkerView, reason: 
     state = told(WALKING, view)
     assert (state.mode, state.reason, state.session) == (Mode.DAMPING, reason, 5)
     assert "no command for 59 ms" in state.detail
+
+
+def test_an_inference_that_took_up_the_silence_is_named_however_short_that_is() -> None:
+    """It began with the next state, right after the last command."""
+    now_ns = T0 + 31 * MS
+    view = replace(IDLE_WORKER, heartbeat_ns=T0 + 2 * MS, busy_since_ns=T0 + 2 * MS)
+    assert told(WALKING, view, now_ns).reason is Reason.DEADLINE
+    assert told(WALKING, replace(view, busy_since_ns=now_ns - MS), now_ns).reason is Reason.STATE_LOST
 
 
 def test_commands_that_did_go_out_leave_the_clients_word() -> None:

@@ -324,7 +324,8 @@ def test_it_goes_on_from_what_it_sent_again() -> None:
     pair.follower.step.commit(outcome)
     newest = other.frame()
     theirs = other.answer(newest)
-    mine = pair.follower.step.step([pair.frame()], newest.received_ns).command
+    again = pair.frame()
+    mine = pair.follower.step.step([again], again.received_ns).command
     assert mine is not None
     np.testing.assert_array_equal(mine.joint_position, theirs.joint_position)
     np.testing.assert_array_equal(mine.action, theirs.action)

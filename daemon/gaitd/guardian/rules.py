@@ -208,20 +208,24 @@ def _limit_ns(state: GuardState, limits: GuardLimits) -> int:
 def _lasting_refusal(state: GuardState, view: WorkerView, recent_ns: int, now_ns: int) -> Finding | None:
     """A refusal since the last command counts, unless good states went on to come long after it.
 
-    Not just later: an action is refused after its state was taken, and the next state may be in hand.
+    Not just later: an action is refused after its state was taken, and the next state may be in hand. Nor is
+    the newest one to be missed because it was written between ``now_ns`` and the look at the worker.
     """
     refusal = view.refusal
-    if refusal is None or refusal.epoch != state.epoch or not state.fed_ns < refusal.at_ns <= now_ns:
+    if refusal is None or refusal.epoch != state.epoch:
+        return None
+    if not state.fed_ns < refusal.at_ns <= now_ns + recent_ns:
         return None
     return refusal if view.last_state_ns - refusal.at_ns < recent_ns else None
 
 
 def _damp_for_silence(state: GuardState, view: WorkerView, limits: GuardLimits, now_ns: int) -> GuardState:
-    silence = f"no command for {(now_ns - state.fed_ns) / 1e6:.0f} ms"
+    silence_ns = now_ns - state.fed_ns
+    silence = f"no command for {silence_ns / 1e6:.0f} ms"
     stuck_ns = limits.deadline_ns // 2
     refusal = _lasting_refusal(state, view, stuck_ns, now_ns)
     reason, cause = Reason.DEADLINE, NO_CAUSE
-    if view.busy_since_ns and now_ns - view.busy_since_ns > stuck_ns:
+    if view.busy_since_ns and now_ns - view.busy_since_ns > min(stuck_ns, silence_ns // 2):
         why = f"inference has been running for {(now_ns - view.busy_since_ns) / 1e6:.0f} ms"
     elif now_ns - view.heartbeat_ns > stuck_ns:
         why = f"the worker has not moved for {(now_ns - view.heartbeat_ns) / 1e6:.0f} ms"

@@ -98,17 +98,7 @@ class StateAdmission:
             self.start_error = some_joints_array(
                 posture.max_start_error_rad, bounded, manifest.joints, key, np.inf
             )
-        self.session = 0
-        self.missed = 0
-        """Sequence numbers that never came, in this session."""
-        self.interval_ns = 0
-        """How far apart the controller samples its states, lost and refused ones too; 0 until known."""
-        self._watches = False
-        self._last_seq = 0
-        self._last_stamp_ns = 0
-        self._last_content = b""
-        self._earliest_ns = 0
-        self._window = (0, 0)
+        self.start(0)
 
     @property
     def last_seq(self) -> int:
@@ -119,7 +109,9 @@ class StateAdmission:
         """A new session: its states count from 1."""
         self.session = session
         self.missed = 0
+        """Sequence numbers that never came, in this session."""
         self.interval_ns = 0
+        """How far apart the controller samples its states, lost and refused ones too; 0 until known."""
         self._watches = False
         self._last_seq = 0
         self._last_stamp_ns = 0

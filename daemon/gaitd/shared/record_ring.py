@@ -20,6 +20,31 @@ def record_of(fields: list[tuple[Any, ...]]) -> np.dtype[Any]:
     return np.dtype([("index", "<u8"), *fields, ("checksum", "<u8")])
 
 
+def read_after(
+    records: npt.NDArray[Any], checked: int, index: int, newest: int
+) -> tuple[npt.NDArray[Any], int]:
+    """Whole records of a ring after ``index`` up to ``newest``, oldest first, and the index to go on from.
+
+    A record is at its index modulo their number; its checksum is of its first ``checked`` bytes. Records at
+    the end whose bytes have not all arrived are left for the next call. What was overwritten before it was
+    read, or is damaged though a newer one is whole, is skipped; the indices tell.
+    """
+    wanted = np.arange(max(index + 1, newest - len(records) + 1), newest + 1)
+    found = records[wanted % len(records)]
+    pairs = list(zip(found, wanted.tolist(), strict=True))
+    whole = [_is_whole(record, number, checked) for record, number in pairs]
+    left = 0
+    for (record, number), is_whole in zip(reversed(pairs), reversed(whole), strict=True):
+        if is_whole or int(record["index"]) > number:
+            break
+        left += 1
+    return found[whole], newest - left
+
+
+def _is_whole(record: np.void, index: int, checked: int) -> bool:
+    return int(record["index"]) == index and int(record["checksum"]) == zlib.crc32(record.tobytes()[:checked])
+
+
 class RecordRing:
     """Records in order of their index, which counts from 1."""
 
@@ -46,20 +71,8 @@ class RecordRing:
         self._counter[0] = index
 
     def read_since(self, index: int) -> tuple[npt.NDArray[Any], int]:
-        """Whole records after ``index``, oldest first, and the index to go on from.
-
-        What was overwritten before it was read, or is damaged, is skipped; the indices tell.
-        """
-        newest = self.newest
-        wanted = np.arange(max(index + 1, newest - self.records + 1), newest + 1)
-        found = self._view[wanted % self.records]
-        whole = [
-            self._is_whole(record, number) for record, number in zip(found, wanted.tolist(), strict=True)
-        ]
-        return found[whole], newest
-
-    def _is_whole(self, record: np.void, index: int) -> bool:
-        return int(record["index"]) == index and int(record["checksum"]) == zlib.crc32(record.tobytes()[:-8])
+        """Whole records after ``index``, and the index to go on from: as ``read_after``."""
+        return read_after(self._view, self._size - 8, index, self.newest)
 
 
 def ring_bytes(record: np.dtype[Any], records: int) -> int:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gaitd.shared.record_ring import read_after
+
 RECORDS = 4096
 """Unless told otherwise."""
 COUNTERS_BYTES = 64
@@ -150,22 +152,7 @@ class StepRing:
     def read_since(self, index: int, *, unsettled: bool = False) -> tuple[npt.NDArray[Any], int]:
         """Whole records after ``index``, oldest first, and the index to go on from.
 
-        Records at the end whose bytes have not all arrived are left for the next call. What was overwritten
-        before it was read, or is damaged though a newer one is whole, is skipped; the indices tell.
-        ``unsettled``: also the newest record while it is open what becomes of its command.
+        As ``read_after``. ``unsettled``: also the newest record while it is open what becomes of its command.
         """
         newest = self.staged if unsettled else self.settled
-        wanted = np.arange(max(index + 1, newest - self.records + 1), newest + 1)
-        records = self._records[wanted % self.records]
-        pairs = list(zip(records, wanted.tolist(), strict=True))
-        whole = [self._is_whole(record, number) for record, number in pairs]
-        left = 0
-        for (record, number), is_whole in zip(reversed(pairs), reversed(whole), strict=True):
-            if is_whole or int(record["index"]) > number:
-                break
-            left += 1
-        return records[whole], newest - left
-
-    def _is_whole(self, record: np.void, index: int) -> bool:
-        checksum = int(record["checksum"])
-        return int(record["index"]) == index and checksum == zlib.crc32(record.tobytes()[: self._checked])
+        return read_after(self._records, self._checked, index, newest)

@@ -16,7 +16,7 @@ from gaitd.shared.guard_memory import SessionSetup
 from gaitd.shared.memory import Words
 from gaitd.shared.step_ring import StepRing
 from gaitd.worker.inbox import STATE_QUEUE
-from gaitd.worker.step import Frame, Outcome, PolicyStep, Staged
+from gaitd.worker.step import Frame, Heard, Outcome, PolicyStep, Staged
 
 HEAD_START = 1 / 3
 """Of a control period: so long the holder has a state for itself. Its answer is then known soon after the
@@ -66,7 +66,7 @@ class Follower:
         self._period_ns = period_ns
         self._head_start_ns = round(HEAD_START * period_ns)
         self._gains = gains
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[Heard] = deque()
         self._refused: list[Outcome] = []
         """Of messages that are not of this session."""
         self._sent: deque[tuple[int, Float32Array, Float32Array]] = deque(maxlen=STATE_QUEUE)
@@ -138,15 +138,16 @@ class Follower:
             return None
         late = self._open is not None and self._open.command is not None
         head_starts = LATE_HEAD_STARTS if late and self.step.is_recurrent else 1
-        return self._waiting[0].received_ns + head_starts * self._head_start_ns
+        return self._waiting[0].frame.received_ns + head_starts * self._head_start_ns
 
     def hear(self, frames: Sequence[Frame]) -> None:
         """Messages that came. Only the session's states wait."""
         for frame in frames:
-            if self.step.is_of_session(frame):
-                self._waiting.append(frame)
+            heard = self.step.hear(frame)
+            if self.step.is_of_session(heard):
+                self._waiting.append(heard)
             else:
-                self._refused.append(self.step.step([frame], frame.received_ns))
+                self._refused.append(self.step.step_heard([heard], frame.received_ns))
 
     def follow(self, now_ns: int, most: int = CATCH_UP) -> list[Outcome]:
         """Take the states that are due, so many ``most``, and what the holder has sent.
@@ -243,8 +244,8 @@ class Follower:
     def _note_unanswered(self) -> None:
         self._words["unanswered_ns"] = self._unanswered[0][1] if self._unanswered else 0
 
-    def _take(self, frame: Frame, now_ns: int) -> list[Outcome]:
-        outcome = self.step.step_beside(frame, now_ns)
+    def _take(self, heard: Heard, now_ns: int) -> list[Outcome]:
+        outcome = self.step.step_beside(heard, now_ns)
         state = outcome.state
         if state is None:
             return [outcome]
@@ -258,8 +259,8 @@ class Follower:
         self._whole = self._whole or state.seq == 1 or self._has_joined()
         if outcome.command is not None and self._whole:
             if state.seq > self._answered_seq:
-                self._unanswered.append((state.seq, frame.received_ns))
+                self._unanswered.append((state.seq, heard.frame.received_ns))
             self._note_unanswered()  # before anybody relies on the answer
-            self._words["prepared_ns"] = frame.received_ns
+            self._words["prepared_ns"] = heard.frame.received_ns
             self._words["prepared_epoch"] = 0 if self._lacks_a_step else self.step.setup.epoch
         return done + self._apply_sent()

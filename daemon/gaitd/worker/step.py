@@ -7,7 +7,7 @@ slew reference, hidden state) changes in ``commit``, when it went out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,6 +36,14 @@ class Frame(NamedTuple):
 
     data: bytes
     received_ns: int
+
+
+class Heard(NamedTuple):
+    """A message, decoded."""
+
+    frame: Frame
+    state: RobotState | RawObservation | None
+    """In the policy's joint order; None: malformed."""
 
 
 @dataclass(slots=True)
@@ -120,9 +128,20 @@ class PolicyStep:
 
         A state that is older at ``now_ns`` than it may be is not answered.
         """
+        return self.step_heard(map(self.hear, frames), now_ns)
+
+    def hear(self, frame: Frame) -> Heard:
+        """Decode it; nothing is taken yet."""
+        try:
+            return Heard(frame, self._decode(frame.data))
+        except WireError:
+            return Heard(frame, None)
+
+    def step_heard(self, messages: Iterable[Heard], now_ns: int) -> Outcome:
+        """As ``step``, of messages that are decoded."""
         outcome = Outcome()
-        for frame in frames:
-            self._take(frame, outcome)
+        for heard in messages:
+            self._take(heard, outcome)
         outcome.interval_ns = self._admission.interval_ns
         state = outcome.state
         if state is None:
@@ -141,14 +160,14 @@ class PolicyStep:
         self._judge(outcome, state, action)
         return outcome
 
-    def step_beside(self, frame: Frame, now_ns: int) -> Outcome:
+    def step_beside(self, heard: Heard, now_ns: int) -> Outcome:
         """As ``step``, for a state that another worker may have answered in time, however late it is here.
 
         A hidden state goes through it all the same; there is no command.
         """
         if not self.is_recurrent:
-            return self.step([frame], now_ns)
-        outcome = self.step([frame], 0)
+            return self.step_heard([heard], now_ns)
+        outcome = self.step_heard([heard], 0)
         state = outcome.state
         too_old = None if state is None else self._admission.too_old(state.stamp_ns, now_ns)
         if too_old is not None:
@@ -195,12 +214,9 @@ class PolicyStep:
         """Another worker's command went out, for a state that is not here or not the newest any more."""
         self._pipeline.follow(action, target)
 
-    def is_of_session(self, frame: Frame) -> bool:
+    def is_of_session(self, heard: Heard) -> bool:
         """Whether it is a well-formed state of this session."""
-        try:
-            return self._decode(frame.data).session == self.setup.session
-        except WireError:
-            return False
+        return heard.state is not None and heard.state.session == self.setup.session
 
     def watch(self, setup: SessionSetup, gains: Gains | None) -> None:
         """The session is with another worker, whose policy has those gains; None: it runs this policy."""
@@ -281,10 +297,9 @@ class PolicyStep:
         else:
             self._staged = None
 
-    def _take(self, frame: Frame, outcome: Outcome) -> None:
-        try:
-            state = self._decode(frame.data)
-        except WireError:
+    def _take(self, heard: Heard, outcome: Outcome) -> None:
+        frame, state = heard
+        if state is None:
             outcome.refusals.append(Cause(CauseKind.MALFORMED))
             return
         missed = self._admission.missed

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from gaitd.errors import GateError
 from gaitforge.commands.options import add_bundle, add_controller
+from gaitforge.faults.failover_rows import ROWS
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
-
-KINDS = ("kill -9", "segfault", "hang")
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -26,7 +25,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_bundle(parser, "build/failovers")
     add_controller(parser)
     parser.add_argument("--count", type=int, default=50, help="failures of each kind (default: %(default)s)")
-    parser.add_argument("--kind", choices=KINDS, action="append", help="these alone; repeatable")
+    parser.add_argument("--kind", choices=ROWS, action="append", help="these alone; repeatable")
     parser.add_argument(
         "--pairs",
         type=int,
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
     args.output.mkdir(parents=True, exist_ok=True)
     places = args.bundle, args.controller, args.output
-    found = measure_failovers(args.kind or KINDS, args.count, *places) if args.count else []
+    found = measure_failovers(args.kind or list(ROWS), args.count, *places) if args.count else []
     found += measure_cost(args.pairs, args.seconds, *places) if args.pairs else []
     if found:
         raise GateError("not met: " + "; ".join(found))

@@ -10,16 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from gaitforge.faults.catalog import FAULTS
+from gaitforge.faults.failover_rows import ROWS
 from gaitforge.faults.fault import Fault, Judged, save_trials
 from gaitforge.faults.rig import Rig
 from gaitforge.faults.runner import run_faults
 
-KINDS = {
-    "kill -9": "with standby: worker: kill -9",
-    "segfault": "with standby: worker: segfault in a C library",
-    "hang": "with standby: inference hangs for ever, lock held",
-}
-"""The row of the table of faults that each is an injection of."""
 WALKED_S, SPREAD_S = 4.0, 0.5
 """The robot walks for so long before, and for a share of a stride more: all phases of the gait are met. The
 velocity error is steady from the third second on."""
@@ -84,7 +79,7 @@ def measure_failovers(
 
 def _at_phase(kind: str, number: int) -> Fault:
     """The row of the table, injected at another phase."""
-    (row,) = (fault for fault in FAULTS if fault.name == KINDS[kind])
+    (row,) = (fault for fault in FAULTS if fault.name == ROWS[kind])
     due_s = WALKED_S + SPREAD_S * (number * GOLDEN % 1)
 
     def prepare(rig: Rig) -> None:

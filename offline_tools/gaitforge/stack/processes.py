@@ -93,19 +93,13 @@ class Chain:
         of_simulator, of_controller = self._of_robot()
         self.metrics_port, state, command, operator = _free_ports(4)
         fifo = may_use_fifo()
+        ports = ["--state-port", str(state), "--command-port", str(command), "--operator-port", str(operator)]
         try:
             self._start_gaitd()
             self._start(
                 "simulate",
                 [sys.executable, "-m", "gaitforge.cli", "simulate", "--seed", str(self.walk.seed)],
-                [
-                    "--state-port",
-                    str(state),
-                    "--command-port",
-                    str(command),
-                    "--operator-port",
-                    str(operator),
-                ],
+                ports,
                 ["--seconds", str(self.walk.seconds), "--report", str(self.directory / "simulate.json")],
                 ["--trace", str(self.directory / "trace.npz"), *of_simulator, *self.simulator_options],
                 ["--script", str(self.walk.script)]
@@ -117,14 +111,7 @@ class Chain:
             self._start(
                 "controller",
                 [str(self.controller), *self._driver()],
-                [
-                    "--state-port",
-                    str(state),
-                    "--command-port",
-                    str(command),
-                    "--operator-port",
-                    str(operator),
-                ],
+                ports,
                 ["--log", str(self.directory / "ticks.csv"), *of_controller, *self.controller_options],
                 ["--priority", str(CONTROLLER_PRIORITY)] if fifo else [],
             )

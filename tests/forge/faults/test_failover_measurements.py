@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from gaitforge.faults.catalog import FAULTS
-from gaitforge.faults.failovers import KINDS, summarize
+from gaitforge.faults.failover_rows import ROWS
+from gaitforge.faults.failovers import summarize
 from gaitforge.faults.fault import Judged, Trial
 from gaitforge.faults.standby_cost import Summary, failures, ratios_of
 
-KILLED = next(fault for fault in FAULTS if fault.name == KINDS["kill -9"])
+KILLED = next(fault for fault in FAULTS if fault.name == ROWS["kill -9"])
 OFF = Summary(400.0, 2000.0, 1000.0, 3000.0, 100.0, 0.2, [])
 
 
@@ -22,7 +23,7 @@ def judged(number: int, periods: float = 1.1, after: float = 0.05, **changes: An
 
 
 def test_every_kind_is_a_row_of_the_table() -> None:
-    assert set(KINDS.values()) <= {fault.name for fault in FAULTS}
+    assert set(ROWS.values()) <= {fault.name for fault in FAULTS}
 
 
 def test_the_worst_injection_decides_on_gaps_and_the_mean_on_velocity() -> None:

@@ -26,18 +26,24 @@ def controller() -> Path:
     return CONTROLLER
 
 
-def test_it_walks_on_slower_while_its_height_map_is_stale(controller: Path, tmp_path: Path) -> None:
-    bundle = seeing_lite3(tmp_path / "lite3.gaitd", beyond="slow", slow_max=[0.4, 0.4, 0.4])
-    config = tmp_path / "gaitd.toml"
+def chain_of(
+    bundle: Path, controller: Path, place: Path, seconds: float, height_map: str | None = None
+) -> Chain:
+    config = place / "gaitd.toml"
     config.write_text(PATIENT)
-    chain = Chain(
+    return Chain(
         bundle,
         controller,
-        tmp_path / "run",
-        Walk(seconds=SECONDS, command="1,0,0"),
+        place / "run",
+        Walk(seconds=seconds, command="1,0,0"),
         gaitd_options=["--config", str(config)],
+        height_map=height_map,
     )
-    with chain:
+
+
+def test_it_walks_on_slower_while_its_height_map_is_stale(controller: Path, tmp_path: Path) -> None:
+    bundle = seeing_lite3(tmp_path / "lite3.gaitd", beyond="slow", slow_max=[0.4, 0.4, 0.4])
+    with chain_of(bundle, controller, tmp_path, SECONDS) as chain:
         producer = Producer(chain.runtime_dir, bundle)
         try:
 
@@ -73,17 +79,7 @@ def test_it_walks_on_slower_while_its_height_map_is_stale(controller: Path, tmp_
 
 def test_the_simulator_fills_the_stream(controller: Path, tmp_path: Path) -> None:
     bundle = seeing_lite3(tmp_path / "lite3.gaitd", beyond="damp", max_age_s=2.0)
-    config = tmp_path / "gaitd.toml"
-    config.write_text(PATIENT)
-    chain = Chain(
-        bundle,
-        controller,
-        tmp_path / "run",
-        Walk(seconds=4.0, command="1,0,0"),
-        gaitd_options=["--config", str(config)],
-        height_map="height:1.2x0.8",
-    )
-    with chain:
+    with chain_of(bundle, controller, tmp_path, 4.0, height_map="height:1.2x0.8") as chain:
         chain.wait_active()
         status = chain.wait_until(lambda status: status["streams"][0]["frames"] > 100, "100 frames", 20.0)
         assert status["streams"][0]["refused"] == {}

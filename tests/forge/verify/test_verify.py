@@ -115,6 +115,7 @@ def test_the_console_says_that_the_gate_passed(
     )
 
 
+@pytest.mark.thorough  # the chain's gate says so in the normal run
 def test_gate_names_the_number(refused: Refused, recorded: list[object]) -> None:
     Path("gate.yaml").write_text("int8: {action_mean: 1.0e-5}\n")
     error = refused(3, *recorded, "--gate", "gate.yaml")

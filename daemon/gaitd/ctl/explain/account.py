@@ -13,7 +13,9 @@ from typing import Any
 from gaitd.ctl.explain.facts import Facts
 from gaitd.ctl.explain.observations import Observation, observe
 from gaitd.ctl.explain.verdict import Verdict, judge
-from gaitd.ctl.explain.words import CAUSE_FAMILIES, FAMILIES, HEADINGS, KINDS, OBSERVATIONS, Language, Text
+from gaitd.ctl.explain.words.account import HEADINGS, OBSERVATIONS
+from gaitd.ctl.explain.words.kinds import CAUSE_FAMILIES, FAMILIES, KINDS
+from gaitd.ctl.explain.words.text import Language, Text
 from gaitd.telemetry.files import LOST
 from gaitd.telemetry.recording import Recording
 
@@ -42,7 +44,7 @@ class Account:
 
     @property
     def family(self) -> str:
-        """A key of gaitd.ctl.explain.words.FAMILIES."""
+        """A key of gaitd.ctl.explain.words.kinds.FAMILIES."""
         family = KINDS[self.verdict.kind].family
         return CAUSE_FAMILIES.get(self.verdict.reason, family) if family == "unknown" else family
 

@@ -31,7 +31,7 @@ class Observation:
     """One thing that was unusual."""
 
     kind: str
-    """A key of gaitd.ctl.explain.words."""
+    """A key of gaitd.ctl.explain.words.account.OBSERVATIONS."""
     values: dict[str, Any] = field(default_factory=dict)
 
 

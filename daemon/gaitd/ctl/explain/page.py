@@ -6,7 +6,8 @@ from html import escape
 
 from gaitd.ctl.explain.account import Account
 from gaitd.ctl.explain.timeline import draw_timeline
-from gaitd.ctl.explain.words import HEADINGS, Text
+from gaitd.ctl.explain.words.account import HEADINGS
+from gaitd.ctl.explain.words.text import Text
 
 WIDE, NARROW = 1000, 400
 """Pixels that a drawing is made for: a desk's screen, and a telephone's."""

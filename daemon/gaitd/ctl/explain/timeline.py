@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitd.ctl.explain.facts import Facts, Float64Array
 from gaitd.ctl.explain.verdict import Verdict
-from gaitd.ctl.explain.words import Text
+from gaitd.ctl.explain.words.text import Text
 from gaitd.shared.events import EventKind
 from gaitd.wire.generated import Mode
 

@@ -34,7 +34,7 @@ class Verdict:
     """What tripped."""
 
     kind: str
-    """A key of gaitd.ctl.explain.words."""
+    """A key of gaitd.ctl.explain.words.kinds.KINDS."""
     reason: str = "none"
     """The contract's reason, in lower case."""
     values: dict[str, Any] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from gaitd.bundle.store import PolicyStore
 from gaitd.ctl import robot
 from gaitd.ctl.explain.command import newest_recording
 from gaitd.ctl.explain.timeline import Curve, Lane, draw_lanes
-from gaitd.ctl.explain.words import Text
+from gaitd.ctl.explain.words.text import Text
 from gaitd.ctl.replay.compare import Comparison, compare
 from gaitd.ctl.replay.run import Replayed, Replayer
 from gaitd.errors import GaitdError, GateError, InputError

@@ -1,0 +1,1 @@
+"""What gaitctl explain says, in English and Chinese."""
