@@ -38,7 +38,7 @@ class FlightRecorder:
         self._in_session = False
         """What is due happened in a session."""
         self._happened_ns = self._read_ns = 0
-        """When that was, and until when memory has been read for the last recording of a damping or a request."""
+        """When that was, and until when memory has been read for the last recording but a failover's."""
         self._due_ns = 0
         self._requested = False
 

@@ -63,8 +63,14 @@ _SENSOR_THEN = Text(
     "请检查该关节的编码器和线缆，以及控制器如何读取它；然后重新站立并激活。",
 )
 _CLOCK_THEN = Text(
-    "Stamp each state with CLOCK_MONOTONIC at the moment it is sampled, and send it at once.",
-    "请在采样时刻用 CLOCK_MONOTONIC 为状态打时间戳，并立即发送。",
+    "Stamp each state (stamp_ns) with CLOCK_MONOTONIC at the moment it is sampled, and send it at once.",
+    "请在采样时刻用 CLOCK_MONOTONIC 为状态打时间戳（stamp_ns），并立即发送。",
+)
+_AGE_THEN = Text(
+    "Is stamp_ns this machine's CLOCK_MONOTONIC at the moment at which the state was sampled? If it is, "
+    "states wait somewhere: does the controller's loop keep its period, is anything else on its core?",
+    "stamp_ns 是本机在状态采样时刻的 CLOCK_MONOTONIC 吗？如果是，状态在某处等待：控制器的循环是否守时，"
+    "其核心上是否有其他任务？",
 )
 _POLICY_THEN = Text(
     "gaitctl replay says whether the model answers so again; gaitctl selftest proves it on its "
@@ -79,10 +85,9 @@ _LIMIT_THEN = Text(
     "查看策略之前要求了什么（gaitctl replay）；如果限值对该步态过窄，请在策略清单中修改。",
 )
 _CONNECTION_THEN = Text(
-    "Look at the controller: does its loop keep its period, is anything else on its core, is its "
-    "user in the group "
-    "gaitd?",
-    "请检查控制器：循环是否守时，其核心上是否有其他任务，其用户是否在 gaitd 组中？",
+    "Look at the controller: does its loop keep its period, is anything else on its core[, is its "
+    "user in the group {group}]?",
+    "请检查控制器：循环是否守时，其核心上是否有其他任务[，其用户是否在 {group} 组中]？",
 )
 _SLOW_THEN = Text(
     "gaitctl doctor: clocks, temperature and real-time settings; gaitctl bench: how long the model "
@@ -274,7 +279,7 @@ KINDS: Mapping[str, Kind] = {
             "States were {number:.3g} ms old when they could be answered; {bound:.3g} ms is allowed.",
             "状态在可以应答时已有 {number:.3g} ms；允许 {bound:.3g} ms。",
         ),
-        _CONNECTION_THEN,
+        _AGE_THEN,
     ),
     "frozen": Kind(
         "states",
@@ -493,8 +498,11 @@ OBSERVATIONS: Mapping[str, Text] = {
         "In the last second, refused {count} times: {text}.", "最后一秒内被拒绝 {count} 次：{text}。"
     ),
     "states_paused": Text(
-        "{s:+.2f} s, no state had arrived for {ms:.0f} ms; the control period is {period_ms:.3g} ms.",
-        "{s:+.2f} s，此前 {ms:.0f} ms 没有收到状态；控制周期为 {period_ms:.3g} ms。",
+        "{s:+.2f} s, no state had arrived for {ms:.0f} ms; the control period is {period_ms:.3g} ms[; the "
+        "next one is stamped only {stamps_ms:.0f} ms after the one before: it waited on its way, or the "
+        "controller's stamps went back].",
+        "{s:+.2f} s，此前 {ms:.0f} ms 没有收到状态；控制周期为 {period_ms:.3g} ms[；之后那个状态的时间戳只比"
+        "前一个晚 {stamps_ms:.0f} ms：它在途中等待过，或控制器的时间戳倒退了]。",
     ),
     "late_steps": Text(
         "{count} of the last {of} commands were later than a period of {period_ms:.3g} ms; the "
@@ -535,7 +543,9 @@ OBSERVATIONS: Mapping[str, Text] = {
     ),
     "hot": Text("{zone} had {celsius:.0f} degrees Celsius.", "{zone} 温度为 {celsius:.0f} 摄氏度。"),
     "preempted": Text(
-        "The worker lost its core {count} times in the last seconds.", "最后几秒工作进程失去核心 {count} 次。"
+        "The worker lost its core {rate:.0f} times a second in the last {s:.0f} s[, {usual_rate:.0f} times "
+        "before].",
+        "最后 {s:.0f} s 工作进程每秒失去核心 {rate:.0f} 次[，之前为 {usual_rate:.0f} 次]。",
     ),
     "page_faults": Text(
         "The worker waited for the disk {count} times in the last seconds (page faults).",
