@@ -759,6 +759,11 @@ CASE(silence_damps_within_the_deadline_and_tells_gaitd) {
     scene.gaitd->answers_states = true;
     scene.loop.during(milliseconds(100));
     scene.expectDamping(Reason::ClientDeadline);
+    CHECK(scene.loop.until([&](const JointCommand& command) {
+        scene.gaitd->sendAsGuardian(FakeGaitd::damping(session, Reason::StateLost));
+        return command.gaitd_says.reason == Reason::StateLost;
+    }));
+    scene.expectDamping(Reason::ClientDeadline);
 }
 
 CASE(gaitd_gone_altogether_damps_and_a_new_one_needs_an_activate) {

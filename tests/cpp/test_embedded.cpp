@@ -302,9 +302,9 @@ CASE(what_cannot_be_loaded_or_is_not_the_policy_is_refused) {
     CHECK_THROWS(BackendError, "model.npu_memory_kib", EmbeddedClient{config});
     config = configOf(Kind::Onnx);
     config.joints = {"knee", "thigh", "toe"};
-    CHECK_THROWS(ConfigError, "the policy has no joint toe", EmbeddedClient{config});
+    CHECK_THROWS(ConfigError, "the policy has no joint toe; it has hip, thigh, knee", EmbeddedClient{config});
     config.joints = {"knee", "thigh"};
-    CHECK_THROWS(ConfigError, "the controller has no joint hip", EmbeddedClient{config});
+    CHECK_THROWS(ConfigError, "the controller has no joint hip; the policy has hip, thigh, knee", EmbeddedClient{config});
     config = configOf(Kind::Onnx);
     config.fields = {"joint_position"};
     CHECK_THROWS(ConfigError, "the policy small reads angular_velocity", EmbeddedClient{config});

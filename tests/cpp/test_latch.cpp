@@ -155,6 +155,39 @@ CASE(a_held_command_ages_and_stays_until_the_deadline) {
     CHECK(!scene.latch.takeExpired());
 }
 
+CASE(gaitds_reason_that_comes_after_the_clients_own_deadline_is_told_beside_it) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer(0));
+    scene.now += kDeadline + 1;
+    scene.expectDamping(Reason::ClientDeadline);
+    scene.offer(scene.damping(Reason::ClientDeadline));
+    scene.offer(scene.damping(Reason::StateInvalid, kSession - 1));
+    CHECK_EQUAL(scene.decide().gaitd_says.reason, Reason::None);
+    CommandMessage told = scene.damping(Reason::StateInvalid);
+    told.cause = {CauseKind::OutOfRange, 2, 3.35922F, 3.0F};
+    scene.offer(told);
+    scene.offer(scene.damping(Reason::Operator));  // The first one stands.
+    scene.expectDamping(Reason::ClientDeadline);
+    const JointCommand& command = scene.decide();
+    CHECK_EQUAL(command.cause.kind, CauseKind::None);
+    CHECK_EQUAL(command.gaitd_says.reason, Reason::StateInvalid);
+    const std::vector<std::string> joints{"hip", "thigh", "knee"};
+    const std::string line = explain(command, joints);
+    CHECK(line.find("client_deadline: the controller's own timer ran out") == 0);
+    CHECK(line.find("; gaitd says: state_invalid: ") != std::string::npos);
+    CHECK(line.find("joint knee; value 3.35922 rad; limit 3 rad") != std::string::npos);
+    scene.latch.begin(kSession + 1, kEpoch + 1, kSlot);
+    CHECK_EQUAL(scene.decide().gaitd_says.reason, Reason::None);
+}
+
+CASE(a_reason_of_gaitds_own_needs_no_other) {
+    Scene scene;
+    scene.offer(scene.stepAndAnswer(0));
+    for (int i = 0; i < 2; ++i) scene.offer(scene.damping(Reason::StateInvalid));
+    scene.expectDamping(Reason::StateInvalid);
+    CHECK_EQUAL(scene.decide().gaitd_says.reason, Reason::None);
+}
+
 CASE(no_active_is_applied_after_the_clients_own_deadline) {
     Scene scene;
     scene.offer(scene.stepAndAnswer(0));

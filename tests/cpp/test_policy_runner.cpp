@@ -169,8 +169,14 @@ CASE(lost_states_damp_in_time_though_nobody_asks) {
     CHECK(check::eventually([&] { return !scene.gaitd.damps().empty(); }));
     CHECK(check::eventually([&] { return motors.sent == gaitd::Watchdog::kRepeats; }));
     CHECK_EQUAL(motors.stiff, 0U);
-    // The states are back: still damping, and a new entry walks again.
+    // The states are back: still damping, with gaitd's reason once it comes; and a new entry walks again.
     CHECK(damps(scene.runner.GetRobotAction(scene.robot)));
+    CHECK(check::eventually([&] {
+        scene.gaitd.sendAsGuardian(FakeGaitd::damping(scene.runner.client().session(), gaitd::Reason::StateLost));
+        CHECK(damps(scene.runner.GetRobotAction(scene.robot)));
+        return scene.runner.DampingText().find("gaitd says: state_lost") != std::string::npos;
+    }));
+    CHECK_EQUAL(scene.runner.DampingReason(), gaitd::Reason::ClientDeadline);
     scene.runner.OnEnter();
     CHECK(!scene.runner.Damped());
     CHECK(scene.until(walks));

@@ -24,6 +24,7 @@ from gaitd.guardian import announce
 from gaitd.policy.admission import AdmissionLimits
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import FailoverKind
+from gaitd.system.config import Config
 from gaitd.telemetry.files import FAILOVER
 from gaitd.telemetry.recording import MachineSample, read_recording
 from gaitd.wire.causes import Cause
@@ -414,21 +415,33 @@ def test_the_machine_is_told_of(small_bundle: Bundle) -> None:
                 "preemptions": 10.0 + second + (400 if late else 0) * (second - 7),
             }
             tape.machine.append(MachineSample(tape.now_ns - (9 - second) * 10**9, values))
-        operator(tape)
+        tape.damp(Reason.DEADLINE)
         told = led(tape)
     assert "300 MHz from 1000 MHz" in told["npu_clock_fell"]
     assert "npu had 93 degrees" in told["hot"]
-    assert "times" in told["preempted"]
+    assert told["preempted"] == "The worker lost its core 401 times a second in the last 2 s, 1 times before."
 
 
-def test_a_worker_that_always_lost_its_core_is_told_of_too(small_bundle: Bundle) -> None:
-    with walking(small_bundle, 300) as tape:
-        tape.machine += [
-            MachineSample(tape.now_ns - (9 - second) * 10**9, {"preemptions": 150.0 * second})
-            for second in range(10)
-        ]
-        operator(tape)
-        assert "300 times" in led(tape)["preempted"]
+@pytest.mark.parametrize(
+    ("before", "near", "reason", "told"),
+    [
+        (150, 150, Reason.DEADLINE, False),
+        (150, 600, Reason.DEADLINE, True),
+        (150, 600, Reason.STATE_INVALID, False),
+        (0, 20, Reason.DEADLINE, False),
+        (0, 40, Reason.STATE_LOST, True),
+    ],
+)
+def test_a_lost_core_is_told_of_where_it_is_unusual_and_time_ran_out(
+    small_bundle: Bundle, before: int, near: int, reason: Reason, told: bool
+) -> None:
+    with walking(small_bundle, 20) as tape:
+        count = 0.0
+        for second in range(10):
+            tape.machine.append(MachineSample(tape.now_ns - (9 - second) * 10**9, {"preemptions": count}))
+            count += before if second < 7 else near
+        tape.damp(reason)
+        assert ("preempted" in led(tape)) == told
 
 
 def test_a_pause_of_the_controller_before_the_damping_is_told(small_bundle: Bundle) -> None:
@@ -436,7 +449,35 @@ def test_a_pause_of_the_controller_before_the_damping_is_told(small_bundle: Bund
         tape.now_ns += 34_000_000
         tape.step()
         operator(tape)
-        assert "no state had arrived for 46 ms" in led(tape)["states_paused"]
+        told = led(tape)["states_paused"]
+    assert "no state had arrived for 46 ms" in told
+    assert "stamp" not in told
+
+
+def test_a_pause_that_the_stamps_do_not_know_of_is_told_with_them(small_bundle: Bundle) -> None:
+    """As where the controller's clock goes back, and it waits until its stamps are past the last one."""
+    with walking(small_bundle, 100) as tape:
+        tape.now_ns += 46_000_000
+        tape.step(stamp_ns=tape.now_ns - 44_000_000)
+        tape.damp(Reason.STATE_STALE, cause=Cause(CauseKind.OLD, None, 44.3, 24.0))
+        found = account(tape)
+    assert "stamped only 14 ms after the one before" in found.as_text("en")
+    assert "Is stamp_ns this machine's CLOCK_MONOTONIC" in found.then("en")
+    assert "stamp_ns" in found.then("zh")
+
+
+def test_only_a_controller_that_never_walked_is_asked_for_its_group(small_bundle: Bundle) -> None:
+    with walking(small_bundle, 20) as tape:
+        lose_states(tape)
+        walked = account(tape).then("en")
+        tape.activate()
+        tape.now_ns += 600_000_000
+        tape.memory.words["heartbeat_ns"] = tape.now_ns
+        tape.tick()
+        waited = account(tape)
+    assert walked.endswith("is anything else on its core?")
+    assert waited.verdict.kind == "state_lost"
+    assert waited.then("en").endswith("is anything else on its core, is its user in the group gaitd?")
 
 
 def test_states_that_never_had_a_step_and_the_log_are_told(small_bundle: Bundle) -> None:
@@ -450,6 +491,17 @@ def test_states_that_never_had_a_step_and_the_log_are_told(small_bundle: Bundle)
     assert told["unanswered"].startswith("6 of the last 59 states")
     assert "LATE COMMANDS" in told["log"]
     assert "short_session" in told
+
+
+def test_the_log_of_an_earlier_session_is_not_told(small_bundle: Bundle) -> None:
+    with walking(small_bundle, 20) as tape:
+        tape.log("LATE COMMANDS detail=many")
+        operator(tape)
+        tape.now_ns += 10_000_000
+        tape.activate()
+        tape.walk(20)
+        operator(tape)
+        assert "log" not in led(tape)
 
 
 def test_a_change_of_workers_and_then_the_standbys_end_are_told(small_bundle: Bundle) -> None:
@@ -584,6 +636,17 @@ def test_the_newest_recording_is_the_default(
     config.write_text("")
     assert gaitctl(command) == 2
     assert "the flight recorder is off" in capsys.readouterr().err
+
+
+def test_without_a_gaitd_that_answers_it_asks_for_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaitd.ctl.robot.load_config", lambda _: Config())
+    assert gaitctl(["--runtime-dir", str(tmp_path), "explain"]) == 2
+    said = capsys.readouterr().err
+    assert f"no gaitd answers at {tmp_path}" in said
+    assert "gaitctl explain recordings/" in said
+    assert "off" not in said
 
 
 def test_a_file_that_was_cut_still_says_what_it_was_made_for(

@@ -17,6 +17,7 @@ import pytest
 from gaitd.backends import open_backend
 from gaitd.bundle.read import open_bundle
 from gaitd.ctl.cli import main as gaitctl
+from gaitd.ctl.explain.account import Account
 from gaitd.ctl.replay.compare import compare
 from gaitd.ctl.replay.run import Replayer
 from gaitd.errors import InputError
@@ -29,7 +30,7 @@ from gaitd.shared.step_ring import RECORDS, StepRing, StepTimes
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
-from gaitd.telemetry.recorder import FlightRecorder
+from gaitd.telemetry.recorder import SETTLE_NS, FlightRecorder
 from gaitd.telemetry.recording import Recording, ShadowSample, read_recording
 from gaitd.telemetry.session_note import SessionNote
 from gaitd.telemetry.snapshot import Memories
@@ -178,6 +179,22 @@ def test_a_damping_behind_the_last_step_of_a_file_has_a_file_of_its_own(tmp_path
     assert written(tmp_path) == ["gaitd-000001-failover.mcap", "gaitd-000002-worker_died.mcap"]
     kinds = [event.kind for event in read_recording(tmp_path / written(tmp_path)[1]).events]
     assert kinds[-1] is EventKind.MODE
+
+
+def test_a_damping_while_a_failovers_file_became_due_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """It happened after the last look, and the failover's file, now written, holds it already."""
+    board = Board()
+    recorder = board.recorder(tmp_path)
+    board.add_steps(7)
+    board.fail_over()
+    recorder.look()
+    time.sleep(SETTLE_NS / 1e9)  # it is due
+    board.begin_damping(Reason.WORKER_DIED, session=2**59 + 1)
+    recorder.look()
+    recorder.finish()
+    assert written(tmp_path) == ["gaitd-000001-failover.mcap", "gaitd-000002-worker_died.mcap"]
+    account = Account.of(tmp_path / written(tmp_path)[1], read_recording(tmp_path / written(tmp_path)[1]))
+    assert account.verdict.reason == "worker_died"
 
 
 def test_what_somebody_wants_after_a_failover_does_not_hide_it(tmp_path: Path) -> None:

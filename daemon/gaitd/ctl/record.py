@@ -44,6 +44,11 @@ def recordings_of(options: argparse.Namespace) -> RecordingFiles:
     else:
         recorder = robot.read_config(options).recorder
         directory = recorder.directory if recorder.wanted else ""
+    if status is None and options.config is None and not directory:
+        raise InputError(
+            f"no gaitd answers at {options.runtime_dir}: say --runtime-dir for one that runs elsewhere, or "
+            "name the recording's file, as in gaitctl explain recordings/gaitd-000001-deadline.mcap"
+        )
     if not directory:
         raise InputError(
             "the flight recorder is off: set recorder.directory in gaitd.toml, as in "

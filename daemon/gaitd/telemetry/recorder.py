@@ -38,7 +38,7 @@ class FlightRecorder:
         self._in_session = False
         """What is due happened in a session."""
         self._happened_ns = self._read_ns = 0
-        """When that was, and until when memory has been read for the last recording."""
+        """When that was, and until when memory has been read for the last recording but a failover's."""
         self._due_ns = 0
         self._requested = False
 
@@ -109,7 +109,8 @@ class FlightRecorder:
 
     def _record(self, cause: str, *, again: bool = False) -> None:
         """``again``: also what is in a file already."""
-        self._read_ns = time.monotonic_ns()
+        if cause != FAILOVER:  # of which no file explains a damping that came before it was written
+            self._read_ns = time.monotonic_ns()
         empty = self._memories.begin(cause)
         recording, place = self._memories.read_since(empty, self._memories.oldest, unsettled=True)
         steps, messages = self._progress.row("recorded"), self._progress.row("recorded_message")

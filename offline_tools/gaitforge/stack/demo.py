@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gaitd.errors import GateError
+from gaitd.telemetry.files import RecordingFiles, cause_of
 from gaitforge.simulate.measure import STICK_SPEED, measure
 from gaitforge.simulate.trace import Trace
 from gaitforge.stack.plot import plot_run
@@ -106,11 +107,12 @@ def run_demo(
         say(f"a fresh worker is ready (start {recovered['worker']['starts']}); damping holds")
         result = chain.finish()
     summary = summarize(result, before, first_ns, killed_ns, output)
+    recording = RecordingFiles(recordings).newest()
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     faults_ns = {"the worker is killed": first_ns, "the standby is killed": killed_ns}
     plot_run(result.ticks, faults_ns, output / "command_age.png")
-    _print_summary(summary, result, output)
-    _judge(summary, result, before["period_s"], soft=mjcf is None)
+    _print_summary(summary, result, output, recording)
+    _judge(summary, result, before["period_s"], recording, soft=mjcf is None)
 
 
 def _kill(status: dict[str, Any], name: str, how: str) -> int:
@@ -163,10 +165,13 @@ def age_us(ticks: Ticks) -> dict[str, float]:
     return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(most, 1)}
 
 
-def _judge(summary: dict[str, Any], result: ChainResult, period_s: float, *, soft: bool) -> None:
+def _judge(
+    summary: dict[str, Any], result: ChainResult, period_s: float, recording: Path | None, *, soft: bool
+) -> None:
     """``soft``: the robot must lie down softly in the end; not every robot can."""
     early = [down["time_s"] for down in result.simulator["descents"] if down["time_s"] < FAULT_S - 1.0]
     fault, failover = summary["fault"], summary["failover"]
+    recorded = "" if recording is None else cause_of(recording)
     bound_ms = BOUND_PERIODS * period_s * 1000.0
     checks = [
         (
@@ -193,13 +198,19 @@ def _judge(summary: dict[str, Any], result: ChainResult, period_s: float, *, sof
             fault["to_damping_ms"] is not None and fault["to_damping_ms"] <= bound_ms,
             f"damping came after {fault['to_damping_ms']} ms, expected at most {bound_ms:g}",
         ),
+        (
+            recorded == fault["reason"],
+            f"the newest recording is {recording}, expected one of {fault['reason']}",
+        ),
     ]
     failures = [text for good, text in checks if not good]
     if failures:
         raise GateError("the demo failed: " + "; ".join(failures))
 
 
-def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -> None:
+def _print_summary(
+    summary: dict[str, Any], result: ChainResult, output: Path, recording: Path | None
+) -> None:
     age, fault, failover = summary["age_us"], summary["fault"], summary["failover"]
     print(
         f"""
@@ -212,7 +223,8 @@ def _print_summary(summary: dict[str, Any], result: ChainResult, output: Path) -
   fault        {fault["kind"]}: {fault["reason"]}, damping at the controller after {fault["to_damping_ms"]} ms
 
   {output}/summary.json  {output}/walk.png  {output}/command_age.png
-  {output}/recordings: gaitctl explain FILE says why it lay down, gaitforge view FILE films it
+  why it lay down: gaitctl explain {recording}
+  as a film: gaitforge view {recording}; the failover has a file beside it
 """,
         flush=True,
     )

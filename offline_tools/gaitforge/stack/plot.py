@@ -18,12 +18,14 @@ COLORS = {"idle": "#c8ccd0", "active": "#2f7d4f", "damping": "#c0392b"}
 def plot_run(ticks: Ticks, faults_ns: Mapping[str, int], path: Path) -> None:
     """Draw the age of the command in force at every tick, over bands that show the mode.
 
-    Close by: around each of the faults, which are named.
+    Close by: around each of the faults, which are named. Times count from the session's first command, as
+    those of gaitctl explain do from its activate.
     """
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
-    time_s = (ticks.time_ns - ticks.time_ns[0]) / 1e9
-    faults_s = [(fault_ns - int(ticks.time_ns[0])) / 1e9 for fault_ns in faults_ns.values()]
+    zero_ns = ticks.session_begin_ns()
+    time_s = (ticks.time_ns - zero_ns) / 1e9
+    faults_s = [(fault_ns - zero_ns) / 1e9 for fault_ns in faults_ns.values()]
     arrivals = ticks.arrivals()
     replaced = arrivals[1:] - 1
     widths = (3, *([2] * len(faults_s)))
@@ -46,7 +48,7 @@ def plot_run(ticks: Ticks, faults_ns: Mapping[str, int], path: Path) -> None:
             )
         for fault_s in faults_s:
             axes.axvline(fault_s, color="black", lw=1, ls="--")
-        axes.set_xlabel("time [s]")
+        axes.set_xlabel("time after the session's first command [s]")
         axes.grid(alpha=0.25)
     whole.plot(time_s[arrivals], ticks.age_us[arrivals] / 1000.0, ".", ms=2, color="#1b4f72", label="new")
     whole.plot(
@@ -60,6 +62,7 @@ def plot_run(ticks: Ticks, faults_ns: Mapping[str, int], path: Path) -> None:
         in_force = np.where(ticks.mode == "active", ticks.age_us / 1000.0, np.nan)
         axes.plot(time_s, in_force, color="#1b4f72", lw=0.9)
         axes.set_xlim(fault_s - 0.1, fault_s + 0.1)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
         axes.set_title(f"every tick: {what}")
     figure.tight_layout()
     figure.savefig(path, dpi=120)

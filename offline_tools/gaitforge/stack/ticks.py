@@ -34,6 +34,11 @@ class Ticks:
         new = np.diff(np.where(active, self.seq, 0), prepend=0) != 0
         return np.flatnonzero(active & new)
 
+    def session_begin_ns(self) -> int:
+        """When the first policy command came into force; of a log without one, its beginning."""
+        arrivals = self.arrivals()
+        return int(self.time_ns[arrivals[0] if arrivals.size else 0])
+
     def longest_gap_ns(self, from_ns: int, until_ns: int) -> int:
         """The longest time between two new commands around the first moment and up to the second."""
         times = self.time_ns[self.arrivals()]

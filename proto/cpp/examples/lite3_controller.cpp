@@ -151,6 +151,7 @@ public:
         : client_(client),
           joints_(jointNames(options)),
           folds_(!options.has("--joints")),
+          state_port_(state_port),
           robot_(state_port),
           operator_(operator_port),
           command_port_(command_port),
@@ -164,7 +165,7 @@ public:
     /// The loop; returns when it is time to end.
     void run(TickLog& log) {
         pacer_ = gaitd::Pacer(client_.contract().period_ns);
-        say("waiting for the robot");
+        say("waiting for the robot's first packet on UDP %d", state_port_);
         timespec wake{};
         clock_gettime(CLOCK_MONOTONIC, &wake);
         for (;;) {
@@ -229,6 +230,7 @@ private:
                 break;
             case Phase::Activating: awaitPolicy(command, now_ns); break;
             case Phase::Damping:
+                sayWhatGaitdSays(command.gaitd_says);
                 if (stand_up_again_s_ >= 0.0 && seconds(phase_since_ns_, now_ns) >= stand_up_again_s_) {
                     standUp(command, now_ns);
                 }
@@ -288,6 +290,13 @@ private:
         }
     }
 
+    /// Once in a damping that this controller's own timer began: gaitd's reason, which comes a moment later.
+    void sayWhatGaitdSays(const gaitd::Ending& ending) {
+        if (gaitd_said_ || ending.reason == Reason::None) return;
+        gaitd_said_ = true;
+        say("gaitd says: %s", gaitd::explain(ending, joints_).c_str());
+    }
+
     /// Damping, the end of the time and signals, from whatever phase.
     void endIfDue(const JointCommand& command, std::uint64_t now_ns) {
         if (phase_ == Phase::Ending) {
@@ -297,6 +306,7 @@ private:
         const bool damped = command.mode == Mode::Damping && ended_damping_ != client_.session();
         if (damped && phase_ != Phase::WaitForRobot && phase_ != Phase::Damping) {
             say("damping: %s", gaitd::explain(command, joints_).c_str());
+            gaitd_said_ = false;
             enter(Phase::Damping, now_ns, nullptr);
         }
         if (stop_requested != 0) return end(true, now_ns, "stopped by a signal");
@@ -382,6 +392,7 @@ private:
     Driver& client_;
     const std::vector<std::string> joints_;
     const bool folds_;
+    const std::uint16_t state_port_;
     const lite3::UdpSocket robot_;
     const lite3::UdpSocket operator_;
     const std::uint16_t command_port_;
@@ -394,6 +405,7 @@ private:
 
     std::size_t next_change_ = 0;
     bool asked_ = false;
+    bool gaitd_said_ = false;
     std::uint8_t policy_ = 0;
     lite3::StatePacket packet_{};
     lite3::Joints start_position_{};

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from gaitd.bundle.read import open_bundle
+from gaitd.ctl.explain.account import Account
+from gaitd.telemetry.recording import read_recording
 from gaitforge.simulate.direct import onnx_backend, run_direct
 from gaitforge.simulate.script import read_script
 from gaitforge.stack.processes import Chain, Walk
@@ -107,6 +110,13 @@ def test_the_demo_completes_every_step(tmp_path: Path) -> None:
     assert set(summary["age_us"]) == {"p50", "p99", "max"}
     for name in ("walk.png", "command_age.png"):
         assert (output / name).read_bytes().startswith(b"\x89PNG")
+    found = re.search(r"why it lay down: gaitctl explain (\S+)", done.stdout)
+    assert found
+    account = Account.of(Path(found[1]), read_recording(Path(found[1])))
+    assert (account.verdict.kind, account.verdict.values["text"]) == (
+        "worker_killed",
+        "standby killed by SIGKILL",
+    )
 
 
 def test_without_a_built_controller_it_says_how_to_build_one(tmp_path: Path) -> None:

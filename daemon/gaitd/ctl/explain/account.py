@@ -58,7 +58,8 @@ class Account:
         if self.verdict.kind == "no_damping" and self.observations:
             return _word("look", language)
         npu = {"npu": "NPU"} if self.facts.on_npu else {}
-        return fill(KINDS[self.verdict.kind].then, language, {**self.verdict.values, **npu})
+        group = {} if self.facts.sent.any() else {"group": "gaitd"}  # who has walked may connect
+        return fill(KINDS[self.verdict.kind].then, language, {**self.verdict.values, **npu, **group})
 
     def led(self, language: Language) -> list[str]:
         """What led to it."""

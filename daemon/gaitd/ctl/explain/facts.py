@@ -23,6 +23,7 @@ from gaitd.wire.frame import WireError
 from gaitd.wire.generated import CauseKind, Mode, Reason
 
 Float64Array = npt.NDArray[np.float64]
+_ABOUT_TIME = frozenset({Reason.DEADLINE, Reason.STATE_STALE, Reason.STATE_LOST, Reason.CLIENT_DEADLINE})
 RECENT_S = 1.0
 """What happened so shortly before the damping may have led to it."""
 
@@ -101,6 +102,11 @@ class Facts:
             if event.kind is EventKind.FAILOVER
             and (self.damping is None or event.session == self.damping.session)
         ]
+
+    @property
+    def was_about_time(self) -> bool:
+        """What came too late, or not at all, is behind the occasion."""
+        return self.failover is not None or (self.damping is not None and self.damping.reason in _ABOUT_TIME)
 
     @property
     def holder(self) -> str:

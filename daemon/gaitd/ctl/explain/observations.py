@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from gaitd.ctl.explain.facts import RECENT_S, Facts
 from gaitd.shared.events import EventKind
 from gaitd.shared.guard_memory import FailoverKind
+from gaitd.telemetry.recording import MachineSample
 from gaitd.wire.generated import Mode
 
 HOT_CELSIUS = 85.0
@@ -20,7 +20,9 @@ SLOWER = 1.5
 """What takes so much longer than before is worth a word."""
 NOT_FOLLOWING_RAD = 0.15
 MANY_PREEMPTIONS = 30.0
-"""In a second: a worker with a core of its own has hardly any, however many it always had."""
+"""In a second: a worker with a core of its own has hardly any."""
+_LAST_S = 3.0
+"""The samples of the machine, one a second, that are near the occasion."""
 _PAUSE_PERIODS = 2.5
 _TOLD_ELSEWHERE = ("mode ", "gaitd starts", "worker ready", "THE STANDBY HAS TAKEN OVER")
 """Lines of the log that the verdict or the timeline says already."""
@@ -68,12 +70,16 @@ def _refused(facts: Facts) -> Iterator[Observation]:
 
 def _paused(facts: Facts) -> Iterator[Observation]:
     """The longest time without a message, where it is no ordinary one; its end is told."""
-    received = facts.received[(facts.received > -RECENT_S) & (facts.received <= 0)]
+    near = (facts.received > -RECENT_S) & (facts.received <= 0)
+    received, stamps_ns = facts.received[near], facts.stamps_ns[near]
     gaps_s = np.diff(received)
     if facts.damping is None or not len(gaps_s) or gaps_s.max() <= _PAUSE_PERIODS * facts.period_s:
         return
     place = int(gaps_s.argmax())
     values = {"s": float(received[place + 1]), "ms": float(gaps_s[place]) * 1e3}
+    stamps_s = (stamps_ns[place + 1] - stamps_ns[place]) / 1e9
+    if stamps_ns[place : place + 2].all() and stamps_s < gaps_s[place] / 2:
+        values["stamps_ms"] = float(stamps_s) * 1e3
     yield Observation("states_paused", {**values, "period_ms": facts.period_s * 1e3})
 
 
@@ -163,21 +169,28 @@ def _machine(facts: Facts) -> Iterator[Observation]:
     for name, value in last.items():
         if name.startswith("temperature_") and value >= HOT_CELSIUS:
             yield Observation("hot", {"zone": name.removeprefix("temperature_"), "celsius": value})
-    for name, kind, many in (
-        ("preemptions", "preempted", MANY_PREEMPTIONS),
-        ("page_faults", "page_faults", math.inf),
-    ):
-        counts = [(facts.second(s.at_ns), s.values[name]) for s in samples if name in s.values]
-        recent = [(at, count) for at, count in counts if at > -3]
-        before = [(at, count) for at, count in counts if at <= -3]
-        if len(recent) < 2:
-            continue
-        grew, lasted_s = recent[-1][1] - recent[0][1], recent[-1][0] - recent[0][0]
-        rate = 0.0
-        if len(before) > 1 and before[-1][1] >= before[0][1]:
-            rate = (before[-1][1] - before[0][1]) / max(1e-3, before[-1][0] - before[0][0])
-        if grew > min(max(5.0 if kind == "preempted" else 0.0, 3 * rate * 3), many * lasted_s):
-            yield Observation(kind, {"count": int(grew)})
+    grew, lasted_s, usual = _growth(facts, samples, "preemptions")
+    if facts.was_about_time and grew > lasted_s * max(MANY_PREEMPTIONS, 3 * (usual or 0.0)):
+        yield Observation("preempted", {"rate": grew / lasted_s, "usual_rate": usual, "s": lasted_s})
+    grew, lasted_s, usual = _growth(facts, samples, "page_faults")
+    if grew > lasted_s * 3 * (usual or 0.0):
+        yield Observation("page_faults", {"count": round(grew)})
+
+
+def _growth(facts: Facts, samples: Sequence[MachineSample], name: str) -> tuple[float, float, float | None]:
+    """By how much a count grew near the occasion, in how many s; and its rate before, 1/s, None: unknown."""
+    counts = [(facts.second(s.at_ns), s.values[name]) for s in samples if name in s.values]
+    (grew, lasted_s), (before, before_s) = (
+        _difference([each for each in counts if (each[0] > -_LAST_S) is near]) for near in (True, False)
+    )
+    return grew, lasted_s, before / before_s if before_s > 0 and before >= 0 else None
+
+
+def _difference(counts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Of the last count and the first one, and of their times."""
+    if not counts:
+        return 0.0, 0.0
+    return counts[-1][1] - counts[0][1], counts[-1][0] - counts[0][0]
 
 
 def _before_the_walk(facts: Facts) -> Iterator[Observation]:
@@ -201,9 +214,15 @@ def _after(facts: Facts) -> Iterator[Observation]:
 
 
 def _log(facts: Facts) -> Iterator[Observation]:
+    """Since the session began: what was before is another story."""
+    begins_s = max(-60.0, facts.second(facts.began_ns)) if facts.began_ns else -60.0
     for event in facts.recording.events:
         worth = event.kind is EventKind.LOG and event.code >= logging.WARNING
-        if worth and not event.text.startswith(_TOLD_ELSEWHERE) and -60 < facts.second(event.at_ns) < 10:
+        if (
+            worth
+            and not event.text.startswith(_TOLD_ELSEWHERE)
+            and begins_s <= facts.second(event.at_ns) < 10
+        ):
             yield Observation("log", {"s": facts.second(event.at_ns), "text": event.text})
 
 

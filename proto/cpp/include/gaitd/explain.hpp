@@ -26,11 +26,18 @@ inline std::string explain(const Cause& cause, const std::vector<std::string>& j
     return line;
 }
 
-/// A command's reason, and the cause behind it, in one line.
-inline std::string explain(const JointCommand& command, const std::vector<std::string>& joints) {
-    std::string line = std::string(toString(command.reason)) + ": " + text(command.reason);
-    if (command.cause.kind != CauseKind::None) line += " (" + explain(command.cause, joints) + ")";
+/// A reason, and the cause behind it, in one line.
+inline std::string explain(const Ending& ending, const std::vector<std::string>& joints) {
+    std::string line = std::string(toString(ending.reason)) + ": " + text(ending.reason);
+    if (ending.cause.kind != CauseKind::None) line += " (" + explain(ending.cause, joints) + ")";
     return line;
+}
+
+/// The same of a command in damping; and gaitd's reason, where that came later.
+inline std::string explain(const JointCommand& command, const std::vector<std::string>& joints) {
+    const std::string line = explain(Ending{command.reason, command.cause}, joints);
+    if (command.gaitd_says.reason == Reason::None) return line;
+    return line + "; gaitd says: " + explain(command.gaitd_says, joints);
 }
 
 }  // namespace gaitd

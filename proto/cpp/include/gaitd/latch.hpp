@@ -64,6 +64,7 @@ public:
         output_.mode = Mode::Idle;
         output_.reason = Reason::None;
         output_.cause = Cause{};
+        output_.gaitd_says = Ending{};
         standDown();
     }
 
@@ -124,6 +125,7 @@ public:
         if (command.mode == Mode::Idle) return Refusal::None;  // Says only that gaitd has no session.
         if (command.session != session_) return Refusal::ForeignSession;
         if (command.mode == Mode::Damping) {
+            noteWhatGaitdSays(command);
             damp(command.reason, command.cause);  // Whatever its epoch: nothing in it can make it unsafe.
             return Refusal::None;
         }
@@ -232,6 +234,13 @@ private:
         output_.damping = command.damping;
         output_.torque = command.torque;
         output_.action = command.action;
+    }
+
+    /// The first reason stands; where it is only that the timer ran out, gaitd knows more a moment later.
+    void noteWhatGaitdSays(const CommandMessage& command) noexcept {
+        if (output_.mode != Mode::Damping || output_.reason != Reason::ClientDeadline) return;
+        if (output_.gaitd_says.reason != Reason::None || command.reason == Reason::ClientDeadline) return;
+        output_.gaitd_says = {command.reason, command.cause};
     }
 
     void expire() noexcept {

@@ -80,11 +80,20 @@ struct CommandMessage {
     JointArray action{};
 };
 
+/// Why a session ended in damping.
+struct Ending {
+    Reason reason = Reason::None;
+    Cause cause;
+};
+
 /// What the motors are to do now: torque = stiffness * (joint_position - q) + damping * (joint_velocity - dq) + torque.
 struct JointCommand {
     Mode mode = Mode::Idle;
     Reason reason = Reason::None;
     Cause cause;                ///< In damping that gaitd asked for: what is behind the reason.
+    /// In damping that the controller's own timer began: gaitd's reason, once it has come; Reason::None: nothing that the
+    /// timer did not say. For people.
+    Ending gaitd_says;
     std::uint64_t session = 0;
     std::uint8_t policy = 0;    ///< Index into Contract::policies; of the last active command.
     std::uint64_t seq = 0;      ///< Sequence number of the state that this answers; 0 unless active.

@@ -22,8 +22,11 @@ OBSERVATIONS: Mapping[str, Text] = {
         "In the last second, refused {count} times: {text}.", "最后一秒内被拒绝 {count} 次：{text}。"
     ),
     "states_paused": Text(
-        "{s:+.2f} s, no state had arrived for {ms:.0f} ms; the control period is {period_ms:.3g} ms.",
-        "{s:+.2f} s，此前 {ms:.0f} ms 没有收到状态；控制周期为 {period_ms:.3g} ms。",
+        "{s:+.2f} s, no state had arrived for {ms:.0f} ms; the control period is {period_ms:.3g} ms[; the "
+        "next one is stamped only {stamps_ms:.0f} ms after the one before: it waited on its way, or the "
+        "controller's stamps went back].",
+        "{s:+.2f} s，此前 {ms:.0f} ms 没有收到状态；控制周期为 {period_ms:.3g} ms[；之后那个状态的时间戳只比"
+        "前一个晚 {stamps_ms:.0f} ms：它在途中等待过，或控制器的时间戳倒退了]。",
     ),
     "late_steps": Text(
         "{count} of the last {of} commands were later than a period of {period_ms:.3g} ms; the "
@@ -64,7 +67,9 @@ OBSERVATIONS: Mapping[str, Text] = {
     ),
     "hot": Text("{zone} had {celsius:.0f} degrees Celsius.", "{zone} 温度为 {celsius:.0f} 摄氏度。"),
     "preempted": Text(
-        "The worker lost its core {count} times in the last seconds.", "最后几秒工作进程失去核心 {count} 次。"
+        "The worker lost its core {rate:.0f} times a second in the last {s:.0f} s[, {usual_rate:.0f} times "
+        "before].",
+        "最后 {s:.0f} s 工作进程每秒失去核心 {rate:.0f} 次[，之前为 {usual_rate:.0f} 次]。",
     ),
     "page_faults": Text(
         "The worker waited for the disk {count} times in the last seconds (page faults).",

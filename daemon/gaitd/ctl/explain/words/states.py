@@ -16,14 +16,19 @@ _SENSOR_THEN = Text(
     "请检查该关节的编码器和线缆，以及控制器如何读取它；然后重新站立并激活。",
 )
 _CLOCK_THEN = Text(
-    "Stamp each state with CLOCK_MONOTONIC at the moment it is sampled, and send it at once.",
-    "请在采样时刻用 CLOCK_MONOTONIC 为状态打时间戳，并立即发送。",
+    "Stamp each state (stamp_ns) with CLOCK_MONOTONIC at the moment it is sampled, and send it at once.",
+    "请在采样时刻用 CLOCK_MONOTONIC 为状态打时间戳（stamp_ns），并立即发送。",
+)
+_AGE_THEN = Text(
+    "Is stamp_ns this machine's CLOCK_MONOTONIC at the moment at which the state was sampled? If it is, "
+    "states wait somewhere: does the controller's loop keep its period, is anything else on its core?",
+    "stamp_ns 是本机在状态采样时刻的 CLOCK_MONOTONIC 吗？如果是，状态在某处等待：控制器的循环是否守时，"
+    "其核心上是否有其他任务？",
 )
 _CONNECTION_THEN = Text(
-    "Look at the controller: does its loop keep its period, is anything else on its core, is its "
-    "user in the group "
-    "gaitd?",
-    "请检查控制器：循环是否守时，其核心上是否有其他任务，其用户是否在 gaitd 组中？",
+    "Look at the controller: does its loop keep its period, is anything else on its core[, is its "
+    "user in the group {group}]?",
+    "请检查控制器：循环是否守时，其核心上是否有其他任务[，其用户是否在 {group} 组中]？",
 )
 
 STATES: Mapping[str, Kind] = {
@@ -131,7 +136,7 @@ STATES: Mapping[str, Kind] = {
             "States were {number:.3g} ms old when they could be answered; {bound:.3g} ms is allowed.",
             "状态在可以应答时已有 {number:.3g} ms；允许 {bound:.3g} ms。",
         ),
-        _CONNECTION_THEN,
+        _AGE_THEN,
     ),
     "state_lost": Kind(
         "connection",

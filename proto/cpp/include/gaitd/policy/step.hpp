@@ -23,12 +23,14 @@ public:
     JointOrder(const std::vector<std::string>& policy, const std::vector<std::string>& joints) : count_(policy.size()) {
         for (const std::string& name : joints) {
             if (std::find(policy.begin(), policy.end(), name) == policy.end()) {
-                throw ConfigError("the policy has no joint " + name);
+                throw ConfigError("the policy has no joint " + name + "; it has " + listed(policy));
             }
         }
         for (std::size_t i = 0; i < count_; ++i) {
             const auto found = std::find(joints.begin(), joints.end(), policy[i]);
-            if (found == joints.end()) throw ConfigError("the controller has no joint " + policy[i]);
+            if (found == joints.end()) {
+                throw ConfigError("the controller has no joint " + policy[i] + "; the policy has " + listed(policy));
+            }
             from_[i] = static_cast<std::size_t>(found - joints.begin());
         }
         if (joints.size() != count_) throw ConfigError("the controller names a joint twice");
@@ -49,6 +51,12 @@ public:
     }
 
 private:
+    static std::string listed(const std::vector<std::string>& names) {
+        std::string text;
+        for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+        return text;
+    }
+
     const std::size_t count_;
     std::array<std::size_t, kMaxJoints> from_{};
 };

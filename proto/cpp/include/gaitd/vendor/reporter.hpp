@@ -43,13 +43,14 @@ public:
     /// From the control thread, at each tick: what the motors are told. Does not wait; a change that cannot be noted now
     /// is noted at the next tick.
     void note(const JointCommand& command, bool holds, std::uint64_t entered, std::uint64_t behind_ns) noexcept {
-        const Told told{command.mode, command.reason, command.session, holds, entered};
+        const Told told{command.mode, command.reason, command.gaitd_says.reason, command.session, holds, entered};
         const bool late = behind_ns > client_->contract().period_ns && client_->contract().period_ns != 0;
         if (told == noted_ && late == noted_late_) return;
         const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
         if (!lock.owns_lock()) return;
         told_ = noted_ = told;
         cause_ = command.cause;
+        gaitd_says_ = command.gaitd_says;
         late_ = noted_late_ = late;
         behind_ns_ = behind_ns;
     }
@@ -57,8 +58,9 @@ public:
     /// From the watchdog's thread: it has sent damping, and the control thread does not come.
     void noteStandstill(std::uint64_t session, std::uint64_t entered) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        told_ = {Mode::Damping, Reason::ClientDeadline, session, false, entered};
+        told_ = {Mode::Damping, Reason::ClientDeadline, Reason::None, session, false, entered};
         cause_ = {};
+        gaitd_says_ = {};
         ++standstills_;
     }
 
@@ -77,28 +79,27 @@ public:
 
     /// Why the joints are in damping, or why RL could not be entered; empty otherwise.
     [[nodiscard]] std::string text() {
-        Told told;
-        Cause cause;
+        JointCommand damping;
         {
             const std::lock_guard<std::mutex> lock(mutex_);
-            told = told_;
-            cause = cause_;
-            if (told.mode != Mode::Damping && !refusal_.empty()) return refusal_;
+            if (told_.mode != Mode::Damping && !refusal_.empty()) return refusal_;
+            damping = toldDamping();
         }
-        return told.mode == Mode::Damping ? textOf(told, cause) : client_->activationError();
+        return damping.mode == Mode::Damping ? explain(damping, client_->jointNames()) : client_->activationError();
     }
 
 private:
     struct Told {
         Mode mode = Mode::Idle;
         Reason reason = Reason::None;
+        Reason gaitd_says = Reason::None;
         std::uint64_t session = 0;
         bool holds = false;
         std::uint64_t entered = 0;
 
         bool operator==(const Told& other) const noexcept {
-            return mode == other.mode && reason == other.reason && session == other.session && holds == other.holds &&
-                   entered == other.entered;
+            return mode == other.mode && reason == other.reason && gaitd_says == other.gaitd_says &&
+                   session == other.session && holds == other.holds && entered == other.entered;
         }
     };
 
@@ -109,7 +110,7 @@ private:
             std::this_thread::sleep_for(kLook);
             std::unique_lock<std::mutex> lock(mutex_);
             const Told told = told_;
-            const Cause cause = cause_;
+            const JointCommand damping = toldDamping();
             const bool late = late_;
             const std::uint64_t behind_ns = behind_ns_;
             const std::string refusal = std::exchange(said_refusals_, refusals_) == refusals_ ? "" : refusal_;
@@ -118,7 +119,7 @@ private:
             sayPeer();
             if (!refusal.empty()) say("entering RL refused: " + refusal);
             if (stood_still) say("nobody asked for a command in time (do the robot's states come?): damping was sent");
-            if (!(told == said_)) say(lineOf(told, cause));
+            if (!(told == said_)) say(lineOf(told, damping));
             if (late != said_late_) {
                 say(late ? "the robot's states come " + std::to_string(behind_ns / 1'000'000) +
                                " ms late: a backlog of packets"
@@ -140,20 +141,23 @@ private:
         say("policy " + contract->firstPolicy().name + " " + contract->firstPolicy().version + " (" + said_policy_ + ")");
     }
 
-    [[nodiscard]] std::string lineOf(const Told& told, const Cause& cause) {
+    [[nodiscard]] std::string lineOf(const Told& told, const JointCommand& damping) {
         const std::string session = "session " + std::to_string(told.session) + ": ";
         if (told.holds) return "holding the default pose until the policy begins";
         if (told.mode == Mode::Active) return session + "the policy moves the robot";
-        if (told.mode == Mode::Damping) return session + "damping: " + textOf(told, cause);
+        if (told.mode == Mode::Damping) return session + "damping: " + explain(damping, client_->jointNames());
         const std::string refused = client_->activationError();
         return refused.empty() ? "no session: damping gains" : "no session: damping gains: " + refused;
     }
 
-    [[nodiscard]] std::string textOf(const Told& told, const Cause& cause) const {
+    /// What explain() needs of what was told. Under the mutex.
+    [[nodiscard]] JointCommand toldDamping() const {
         JointCommand command;
-        command.reason = told.reason;
-        command.cause = cause;
-        return explain(command, client_->jointNames());
+        command.mode = told_.mode;
+        command.reason = told_.reason;
+        command.cause = cause_;
+        command.gaitd_says = gaitd_says_;
+        return command;
     }
 
     static void say(const std::string& line) { writeLine(STDERR_FILENO, "gaitd: " + line); }
@@ -177,6 +181,7 @@ private:
     std::mutex mutex_;
     Told told_;
     Cause cause_;
+    Ending gaitd_says_;
     bool late_ = false;
     std::uint64_t behind_ns_ = 0;
     std::string refusal_;
