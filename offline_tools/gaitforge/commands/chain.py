@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitd.bundle.describe import gate_verdict
+from gaitd.bundle.read import open_bundle
 from gaitd.errors import InputError
 from gaitforge.chain.pipeline import SAMPLES, Options, make_bundle
 from gaitforge.commands.checkpoint import add_choices, choices_of
@@ -86,4 +88,5 @@ def run(args: argparse.Namespace) -> None:
         training_commit=args.training_commit,
     )
     made = make_bundle(options, args.output or args.checkpoint.with_suffix(""))
-    console.say(f"{made.bundle} is ready; its report is {made.page}")
+    verdict = gate_verdict(open_bundle(made.bundle))
+    console.say(f"{made.bundle} is ready; gate: {verdict}; its report is {made.page}")
