@@ -219,7 +219,7 @@ def _require_no_fall(measures: Measures) -> None:
     """Raise GateError where the robot fell; lying down softly, damped, is none."""
     fallen = [descent.time_s for descent in measures.descents if descent.fall]
     if fallen:
-        raise GateError(f"the robot fell {len(fallen)} times, first at {fallen[0]:.2f} s after the hand-over")
+        raise GateError(f"the robot fell {fallen[0]:.2f} s after the hand-over")
 
 
 def _frames_of(height_map: str, manifest: Manifest) -> FramesOf:

@@ -83,5 +83,5 @@ def test_a_robot_that_falls_ends_with_3(tmp_path, capsys):
     assert main([*walk, "--push", "0.2:0,8"]) == 3
     printed, error = capsys.readouterr()
     assert "fell: " in printed
-    assert error.startswith("error: the robot fell 1 times, first at ")
+    assert error.startswith("error: the robot fell 0.")
     assert '"outcome": "fell"' in report.read_text()
