@@ -35,7 +35,7 @@ class GateError(GaitdError):
 
     ``gaitctl doctor``, ``rehearse``: something must be fixed. ``gaitctl activate``: the new policy did not
     become ready. ``gaitctl shadow``: the candidate is not what the other one is. ``gaitforge``: a gate or a
-    bound was not kept.
+    bound was not kept; ``simulate``: the robot fell.
     """
 
     exit_code = 3

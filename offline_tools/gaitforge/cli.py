@@ -57,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        print(f"error: {error.name} is missing: pip install 'gaitd[{EXTRAS[error.name]}]'", file=sys.stderr)
+        print(
+            f"error: {error.name} is missing: make forge in a clone, or pip install "
+            f"'gaitd[{EXTRAS[error.name]}]'",
+            file=sys.stderr,
+        )
         return 2
     except MemoryError:
         print("error: out of memory: end other programs or take smaller files", file=sys.stderr)

@@ -235,3 +235,19 @@ def test_a_brake_holds_like_dry_friction() -> None:
         held = brakes.hold(held, np.array([measured, measured], np.float32))
         np.testing.assert_allclose(held, [expected, measured], rtol=1e-6)
         assert abs(50.0 * (held[0] - measured)) <= 5.0 + 1e-4
+
+
+def relative_position(**changes: Any) -> dict[str, Any]:
+    return m20_manifest(observation={"terms": [{"term": "joint_position_relative", **changes}]})
+
+
+def test_how_far_a_wheel_has_turned_is_not_shown_by_mistake() -> None:
+    grows = (
+        r"terms\[0\]: joint 'fl_wheel_joint' turns without end: joint_position_relative grows without bound; "
+        "give it scale 0, or list the other joints"
+    )
+    with pytest.raises(InputError, match=grows):
+        checked_manifest(relative_position(), "manifest")
+    checked_manifest(relative_position(scale=[1.0] * 12 + [0.0] * 4), "manifest")
+    checked_manifest(relative_position(joints=m20_manifest()["joints"][:12]), "manifest")
+    checked_manifest(relative_position(clip=[-100.0, 100.0]), "manifest")

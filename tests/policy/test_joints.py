@@ -51,7 +51,7 @@ def test_positive_values(value: float) -> None:
         (["hip", "thigh", "thigh"], r"^where: joint 'thigh' is named 2 times"),
         (["hip", "knee"], r"^where: joint 'thigh' is missing; the policy has hip, thigh, knee"),
         (["hip", "thigh", "knee", "toe"], r"^where: joint 'toe' is unknown"),
-        (["hip", "thigh", "Knee"], r"^where: joint 'knee' is missing"),
+        (["hip", "thigh", "Knee"], r"^where: joint 'knee' is missing, and 'Knee' is unknown; the policy has"),
         ([], r"^where: joint 'hip' is missing"),
     ],
 )

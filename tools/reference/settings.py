@@ -66,8 +66,13 @@ class Section:
     keys: tuple[Key, ...]
 
 
-def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
-    """A type's own keys, then those of every section in it."""
+def sections(
+    kind: type[msgspec.Struct], path: str = "", given: msgspec.Struct | None = None
+) -> Iterator[Section]:
+    """A type's own keys, then those of every section in it.
+
+    ``given``: what stands there by default; its values are the keys' defaults.
+    """
     info = types.type_info(kind)
     assert isinstance(info, types.StructType)
     docs = field_docs(sys.modules[kind.__module__])
@@ -77,7 +82,7 @@ def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
             value=_value(field.type),
             since=_since(field.type),
             unit=next((unit for end, unit in UNITS.items() if field.name.endswith(end)), ""),
-            default=_default(field),
+            default=_default(field, given),
             meaning=_words(_said(docs, kind, field.name) or _of_section(field.type)),
         )
         for field in info.fields
@@ -85,7 +90,9 @@ def sections(kind: type[msgspec.Struct], path: str = "") -> Iterator[Section]:
     yield Section(path, inspect.cleandoc(kind.__doc__ or ""), tuple(keys))
     for field in info.fields:
         for inner, suffix in _structs(field.type):
-            yield from sections(inner, f"{path}.{field.name}{suffix}".removeprefix("."))
+            value = None if field.required else _value_of(field, given)
+            inside = value if isinstance(value, inner) else None
+            yield from sections(inner, f"{path}.{field.name}{suffix}".removeprefix("."), inside)
 
 
 def _said(docs: dict[tuple[str, str], str], kind: type, field: str) -> str:
@@ -168,10 +175,17 @@ def _plural(value: str) -> str:
     return re.sub(r"^(text|section|whole number|number)\b", r"\1s", value)
 
 
-def _default(field: types.Field) -> str:
-    if field.required:
+def _value_of(field: types.Field, given: msgspec.Struct | None) -> Any:
+    """A key's default."""
+    if given is not None:
+        return getattr(given, field.encode_name)
+    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+
+
+def _default(field: types.Field, given: msgspec.Struct | None) -> str:
+    if field.required and given is None:
         return "required"
-    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    value = _value_of(field, given)
     if isinstance(value, msgspec.Struct):
         return ""
     return f"`{json.dumps(value, ensure_ascii=False)}`"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gaitd.bundle.read import Bundle, fallback_damping
@@ -62,6 +64,8 @@ class _Gate(msgspec.Struct):
     passed: bool
     failures: list[str] = []
     accepted: str = ""
+    other_bounds: list[str] = []
+    """Those that were not the default."""
 
 
 class _Report(msgspec.Struct):
@@ -88,10 +92,17 @@ def gate_verdict(bundle: Bundle) -> str:
     gate = report.gate
     if gate is None:
         return "not run"
+    bounds = with_other_bounds(gate.other_bounds)
     if gate.passed:
-        return "passed" if report.tour is not None else "passed, without walking in simulation"
+        walked = "" if report.tour is not None else ", without walking in simulation"
+        return printable(f"passed{walked}{bounds}")
     why = f"accepted because {gate.accepted}" if gate.accepted else "and nobody accepted it"
-    return printable(f"failed, {why} ({'; '.join(gate.failures)})")
+    return printable(f"failed{bounds}, {why} ({'; '.join(gate.failures)})")
+
+
+def with_other_bounds(bounds: Sequence[str]) -> str:
+    """What to put behind a verdict that was not reached with the gate's own bounds; empty for none."""
+    return f", with other bounds: {', '.join(bounds)}" if bounds else ""
 
 
 def _term(term: Term) -> str:

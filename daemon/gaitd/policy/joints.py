@@ -93,15 +93,15 @@ def check_known_joints(known: Sequence[str], got: Sequence[str], where: str) -> 
 
 
 def check_same_joints(expected: Sequence[str], got: Sequence[str], where: str) -> None:
-    """Raise InputError naming the first joint that is doubled, missing or unknown in ``got``."""
+    """Raise InputError naming the first joint that is doubled, or missing and unknown in ``got``."""
     _check_not_doubled(got, where)
     missing = [name for name in expected if name not in got]
-    if missing:
-        raise InputError(f"{where}: joint {missing[0]!r} is missing; the policy has {', '.join(expected)}")
-    known = set(expected)
-    unknown = [name for name in got if name not in known]
-    if unknown:
-        raise InputError(f"{where}: joint {unknown[0]!r} is unknown; the policy has {', '.join(expected)}")
+    unknown = [name for name in got if name not in expected]
+    wrong = [f"{name!r} is missing" for name in missing[:1]] + [
+        f"{name!r} is unknown" for name in unknown[:1]
+    ]
+    if wrong:
+        raise InputError(f"{where}: joint {', and '.join(wrong)}; the policy has {', '.join(expected)}")
 
 
 def order_from(source: Sequence[str], target: Sequence[str]) -> npt.NDArray[np.intp]:

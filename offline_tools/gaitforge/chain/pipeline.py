@@ -40,6 +40,7 @@ class Options:
     """What a bundle is made of, and how."""
 
     checkpoint: Path
+    """Of a trainer, or the policy as ONNX already."""
     manifest: Path
     """The contract."""
     config: Path | None = None
@@ -124,6 +125,9 @@ def make_bundle(options: Options, directory: Path) -> Places:
 
 
 def _export(options: Options, steps: Steps, places: Places, contract: Manifest) -> None:
+    if options.checkpoint.suffix == ".onnx":
+        _take_onnx(options, steps, places)
+        return
     from gaitforge.checkpoint.training import used_files
 
     choices = replace(
@@ -140,8 +144,7 @@ def _export(options: Options, steps: Steps, places: Places, contract: Manifest) 
             choices=choices,
             separate_normalizer=True,
         )
-        if options.replace_unsupported is not None:
-            convert.replace_operators(places.onnx, options.replace_unsupported, options.target, places.log)
+        _replace_operators(options, places)
 
     steps.run(
         "export",
@@ -153,6 +156,37 @@ def _export(options: Options, steps: Steps, places: Places, contract: Manifest) 
         [places.onnx, places.own_stats],
         make,
     )
+
+
+def _take_onnx(options: Options, steps: Steps, places: Places) -> None:
+    """An ONNX file is exported already: it is checked, and brought into one piece."""
+    if options.config is not None or options.choices != Choices():
+        raise InputError(
+            f"{options.checkpoint}: an ONNX file has its actor described; leave out --config and the options "
+            "that describe a checkpoint's"
+        )
+    if options.checkpoint.resolve() == places.onnx.resolve():
+        raise InputError(f"{options.checkpoint} would be written over: give another directory with --output")
+    policy = read_policy(options.checkpoint)
+
+    def take() -> None:
+        with files.replacing(places.onnx) as beside:
+            beside.write_bytes(policy.content)
+        places.own_stats.unlink(missing_ok=True)
+        _replace_operators(options, places)
+
+    steps.run(
+        "export",
+        [options.checkpoint],
+        {"sha256": policy.sha256} | {key: getattr(options, key) for key in ("replace_unsupported", "target")},
+        [places.onnx, places.own_stats],
+        take,
+    )
+
+
+def _replace_operators(options: Options, places: Places) -> None:
+    if options.replace_unsupported is not None:
+        convert.replace_operators(places.onnx, options.replace_unsupported, options.target, places.log)
 
 
 def _contract(options: Options, steps: Steps, places: Places, raw: dict[str, Any]) -> Manifest:

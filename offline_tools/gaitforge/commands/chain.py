@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitd.bundle.describe import gate_verdict
+from gaitd.bundle.read import open_bundle
 from gaitd.errors import InputError
 from gaitforge.chain.pipeline import SAMPLES, Options, make_bundle
 from gaitforge.commands.checkpoint import add_choices, choices_of
@@ -22,10 +24,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "chain",
         help="export, calibrate, convert, verify and pack in one go",
-        description="Make a verified bundle of a checkpoint. What has not changed since the last time is "
-        "skipped.",
+        description="Make a verified bundle of a checkpoint or an ONNX file. What has not changed since the "
+        "last time is skipped.",
     )
-    parser.add_argument("checkpoint", type=Path, help="training checkpoint")
+    parser.add_argument("checkpoint", type=Path, help="training checkpoint, or the policy as .onnx")
     add_choices(parser)
     parser.add_argument(
         "--manifest", type=Path, help="the contract (default: manifest.yaml beside CHECKPOINT)"
@@ -57,7 +59,9 @@ def add_parser(subparsers: Subparsers) -> None:
         help="capture of the trainer (gaitforge capture), for the gate and the bundle's golden vectors",
     )
     parser.add_argument("--training-commit", help="git commit of the training code, for the provenance")
-    parser.add_argument("--output", type=Path, help="directory (default: CHECKPOINT's name without .pt)")
+    parser.add_argument(
+        "--output", type=Path, help="directory (default: CHECKPOINT's name without its ending)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -86,4 +90,5 @@ def run(args: argparse.Namespace) -> None:
         training_commit=args.training_commit,
     )
     made = make_bundle(options, args.output or args.checkpoint.with_suffix(""))
-    console.say(f"{made.bundle} is ready; its report is {made.page}")
+    verdict = gate_verdict(open_bundle(made.bundle))
+    console.say(f"{made.bundle} is ready; gate: {verdict}; its report is {made.page}")

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gaitd.bundle.describe import gate_verdict
+from gaitd.bundle.read import open_bundle
 from gaitforge.bundle.pack import pack
 from gaitforge.common import console
 
@@ -72,4 +74,4 @@ def run(args: argparse.Namespace) -> None:
         accept_failed_gate=args.accept_failed_gate,
         mjcf=args.mjcf,
     )
-    console.say(f"packed {path}")
+    console.say(f"packed {path}; gate: {gate_verdict(open_bundle(path))}")

@@ -13,6 +13,7 @@ from gaitd.bundle.untrusted import YAML_FLOAT, YAML_FLOAT_STARTS
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
+from gaitd.policy.terms import compile_term
 from gaitforge.common import files
 
 
@@ -50,9 +51,28 @@ def checked_manifest(raw: Mapping[str, Any], where: str) -> Manifest:
     try:
         check_joints_and_models(manifest)
         PolicyPipeline(manifest, None)
+        _check_endless(manifest)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return manifest
+
+
+def _check_endless(manifest: Manifest) -> None:
+    """Raise InputError where the policy sees how far a joint without end has turned, but for a clip.
+
+    No policy is trained on what grows for as long as it drives; trainers show 0 there.
+    """
+    for index, term in enumerate(manifest.observation.terms):
+        if term.term not in ("joint_position", "joint_position_relative") or term.clip is not None:
+            continue
+        shown = manifest.moved_joints if term.joints is None else term.joints
+        for joint, scale in zip(shown, compile_term(manifest, index, term).scale, strict=True):
+            if joint in manifest.continuous_joints and scale != 0:
+                raise InputError(
+                    f"observation.terms[{index}]: joint {joint!r} turns without end: {term.term} grows "
+                    "without bound; give it scale 0, or list the other joints under joints; if the policy "
+                    "was trained to see it, give the term the clip that the trainer has"
+                )
 
 
 def dump_yaml(value: Any, *, short_lists: bool = False) -> bytes:

@@ -19,7 +19,7 @@ from gaitforge.simulate import body
 from gaitforge.simulate.direct import FramesOf, full_command, no_frames, run_bundle
 from gaitforge.simulate.height_map import HeightMap, HeightMapFrames, HeightMapPublisher
 from gaitforge.simulate.live import LiveRobot
-from gaitforge.simulate.measure import STICK_SPEED
+from gaitforge.simulate.measure import STICK_SPEED, Measures
 from gaitforge.simulate.pacer import Pacer
 from gaitforge.simulate.render import check_video, save_filmstrip, save_video
 from gaitforge.simulate.report import direct_report, live_report, summary
@@ -78,7 +78,10 @@ class Outputs:
 
 
 def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, view: bool = False) -> None:
-    """Call a bundle's policy without any sockets, as fast as the machine can; with a view, in real time."""
+    """Call a bundle's policy without any sockets, as fast as the machine can; with a view, in real time.
+
+    Raises GateError when the robot falls, after all that was asked for is written.
+    """
     bundle = open_bundle(bundle_path)
     found = body.find(bundle.manifest, scenario.mjcf, scenario.terrain)
     if found is None:
@@ -119,6 +122,7 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
             viewer.close()
     print(summary(result.measures), flush=True)
     outputs.write(result.trace, direct_report(result), robot)
+    _require_no_fall(result.measures)
 
 
 def _beyond(script: CommandScript, manifest: Manifest) -> str:
@@ -150,7 +154,7 @@ def walk_over_udp(
 
     ``manifest`` is of the policy that the controller runs, for a robot of a model file and for a height map,
     which goes to the gaitd at ``runtime_dir``. Raises GateError when the robot does not stand within
-    ``wait_s``.
+    ``wait_s``, or falls.
     """
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -208,6 +212,14 @@ def walk_over_udp(
             f"the robot did not stand up within {wait_s:g} s; {result.commands} commands came in on "
             f"UDP {HOST}:{ports.command}: is the controller running, and does it send there?"
         )
+    _require_no_fall(result.measures)
+
+
+def _require_no_fall(measures: Measures) -> None:
+    """Raise GateError where the robot fell; lying down softly, damped, is none."""
+    fallen = [descent.time_s for descent in measures.descents if descent.fall]
+    if fallen:
+        raise GateError(f"the robot fell {fallen[0]:.2f} s after the hand-over")
 
 
 def _frames_of(height_map: str, manifest: Manifest) -> FramesOf:

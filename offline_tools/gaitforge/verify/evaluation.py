@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gaitd.backends.base import Backend
-from gaitd.policy.action import ActionMapper
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitforge.common.arrays import Stats
 from gaitforge.verify.failover import FailoverWalk
+from gaitforge.verify.joint_errors import JointErrors
 from gaitforge.verify.walking import Walk, judge
 
 if TYPE_CHECKING:
@@ -26,29 +26,17 @@ RunRows = Callable[[Float32Array], Float32Array]
 
 @dataclass(frozen=True)
 class ActionError:
-    """Differences from the float model's actions; (n,) arrays are by joint, in the policy's order."""
+    """Differences from the float model's actions."""
 
     mean: float
     """Mean absolute, raw action units."""
     max: float
     cosine_min: float
     """Smallest cosine between the action vectors of one step."""
-    joint_mean_rad: Float32Array
-    """(n,) mean absolute error of the joint position target."""
-    joint_bias_rad: Float32Array
-    """(n,) mean signed error."""
-    joint_worst_rad: Float32Array
-    """(n,) largest absolute error."""
-    worst_row: int
-    """The input with the largest error."""
-    worst_joint: int
     size: float
     """Root mean square of the float model's actions, raw action units."""
-
-    @property
-    def joint_max_rad(self) -> float:
-        """Largest absolute error of any joint position target."""
-        return float(self.joint_worst_rad.max())
+    joints: JointErrors
+    """Of what the joints follow."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +47,8 @@ class ClosedLoop:
     action_mean: float
     """Mean absolute difference from what the float model would have done in the same states."""
     action_max: float
-    joint_max_rad: float
-    """Largest difference of a joint position target from the float model's in the same states."""
+    joints: JointErrors
+    """Of what the joints follow, likewise."""
     walks: Sequence[Walk]
 
     @property
@@ -99,22 +87,15 @@ class Result:
 
 def action_error(manifest: Manifest, reference: Float32Array, actions: Float32Array) -> ActionError:
     """Compare actions (N, n) with the float model's."""
-    mapper = ActionMapper(manifest)
     difference = np.abs(actions - reference)
-    radians = mapper.target(mapper.clip(actions)) - mapper.target(mapper.clip(reference))
     norms = np.linalg.norm(actions, axis=1) * np.linalg.norm(reference, axis=1)
     cosine = np.divide((actions * reference).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)
-    worst_row, worst_joint = np.unravel_index(int(difference.argmax()), difference.shape)
     return ActionError(
         mean=float(difference.mean()),
         max=float(difference.max()),
         cosine_min=float(cosine.min()),
-        joint_mean_rad=np.abs(radians).mean(axis=0),
-        joint_bias_rad=radians.mean(axis=0),
-        joint_worst_rad=np.abs(radians).max(axis=0),
-        worst_row=int(worst_row),
-        worst_joint=int(worst_joint),
         size=float(np.sqrt(np.mean(reference**2))),
+        joints=JointErrors.of(manifest, reference, actions),
     )
 
 
@@ -136,12 +117,10 @@ def closed_loop(
     from gaitforge.simulate.script import CommandScript
 
     script = CommandScript.constant(*command)
-    mapper = ActionMapper(manifest)
     pipeline = PolicyPipeline(manifest, stats)
     runs: list[DirectRun] = []
     walks: list[Walk] = []
-    errors: list[Float32Array] = []
-    joint_max_rad = 0.0
+    answers: list[tuple[Float32Array, Float32Array]] = []
     for seed in range(seeds):
         steps: list[Step] = []
         runs.append(
@@ -158,12 +137,11 @@ def closed_loop(
         )
         walks.append(judge(manifest, runs[-1], script, seconds))
         met = np.stack([pipeline.normalize(step.observation).copy() for step in steps])
-        actions, expected = np.stack([step.action for step in steps]), float_rows(met)
-        errors.append(np.abs(actions - expected))
-        radians = mapper.target(mapper.clip(actions)) - mapper.target(mapper.clip(expected))
-        joint_max_rad = max(joint_max_rad, float(np.abs(radians).max()))
-    every = np.concatenate(errors)
-    return ClosedLoop(runs, float(every.mean()), float(every.max()), joint_max_rad, walks)
+        answers.append((float_rows(met), np.stack([step.action for step in steps])))
+    expected, actions = (np.concatenate(each) for each in zip(*answers, strict=True))
+    every = np.abs(actions - expected)
+    joints = JointErrors.of(manifest, expected, actions)
+    return ClosedLoop(runs, float(every.mean()), float(every.max()), joints, walks)
 
 
 def summary(result: Result) -> dict[str, object]:
@@ -179,7 +157,7 @@ def summary(result: Result) -> dict[str, object]:
             "velocity_rmse": loop.velocity_rmse,
             "yaw_bias": loop.yaw_bias,
             "action_error": {"mean": loop.action_mean, "max": loop.action_max},
-            "joint_max_rad": loop.joint_max_rad,
+            **loop.joints.as_json(),
             "walks": [asdict(walk) for walk in loop.walks],
         },
     }

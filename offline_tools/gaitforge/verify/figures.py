@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gaitd.policy.action import ActionMapper
-from gaitd.policy.manifest import Manifest
 from gaitforge.verify.evaluation import Result
 
 if TYPE_CHECKING:
@@ -27,24 +25,22 @@ def _figure(width: float, height: float, rows: int, columns: int, **options: Any
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def histograms(manifest: Manifest, reference: Result, result: Result) -> Figure:
-    """Error of each joint position target, in mrad, over the inputs."""
-    mapper = ActionMapper(manifest)
-    expected = mapper.target(mapper.clip(reference.actions))
-    errors = 1e3 * (mapper.target(mapper.clip(result.actions)) - expected)
-    count = len(manifest.joints)
+def histograms(result: Result) -> Figure:
+    """Error of each joint's target over the inputs, in thousandths of its unit."""
+    joints = result.action_error.joints
+    count = len(joints.joints)
     columns = min(4, count)
     figure, axes = _figure(10, 1.9 * -(-count // columns), -(-count // columns), columns)
     for index, axis in enumerate(axes.flat):
         if index >= count:
             axis.set_visible(False)
             continue
-        axis.hist(errors[:, index], bins=60, histtype="stepfilled", color=COLORS.get(result.name))
-        axis.set_title(manifest.joints[index], fontsize=8)
+        axis.hist(1e3 * joints.error[:, index], bins=60, histtype="stepfilled", color=COLORS.get(result.name))
+        axis.set_title(f"{joints.joints[index]} [m{joints.units[index]}]", fontsize=8)
         axis.set_yscale("log")
         axis.tick_params(labelsize=7)
     figure.suptitle(result.name, fontsize=10)
-    figure.supxlabel("error [mrad]", fontsize=9)
+    figure.supxlabel("error", fontsize=9)
     figure.supylabel("inputs", fontsize=9)
     return figure
 

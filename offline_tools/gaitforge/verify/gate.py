@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from gaitd.errors import InputError
+from gaitd.policy.manifest import Float32Array
 from gaitd.system.known_names import known_names
 from gaitforge.common import files
 from gaitforge.verify.evaluation import Result
+from gaitforge.verify.joint_errors import JointBound, JointErrors
 from gaitforge.verify.walking import Leg, Velocity, Walk, in_words
 
 NOTHING_ASKED = 0.1
@@ -41,15 +44,29 @@ class Bounds(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     cosine_min: float
     """Smallest cosine between the actions of one step."""
     joint_mean_rad: float
-    """Mean error of the joint position target of the worst joint."""
+    """Mean error of a joint's position target."""
     joint_max_rad: float
-    """Largest error of a joint position target, also in closed loop."""
+    """Its largest error, also in closed loop."""
+    joint_mean_share: float
+    """Mean error of a joint's velocity or torque target, as a part of its limit in the manifest."""
+    joint_max_share: float
+    """Likewise its largest error, also in closed loop."""
     distance_fraction: float = 0.05
     """How much shorter or longer than float's the way may be in closed loop."""
     yaw_bias_rad_per_s: float = 0.05
     """How far the mean turn rate may be from float's."""
     extra_falls: int = 0
     """Falls beyond float's."""
+
+    @property
+    def joint_mean(self) -> JointBound:
+        """Of every joint's mean error."""
+        return JointBound(self.joint_mean_rad, self.joint_mean_share)
+
+    @property
+    def joint_max(self) -> JointBound:
+        """Of every joint's largest error."""
+        return JointBound(self.joint_max_rad, self.joint_max_share)
 
 
 class Gate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -64,13 +81,33 @@ class Gate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     torch: float = 1e-4
     """Largest action error of ONNX against torch."""
     torch_joint_rad: float = 1e-4
-    """Largest error of a joint position target of ONNX against torch."""
+    """Largest error of a joint's position target of ONNX against torch."""
+    torch_joint_share: float = 1e-4
+    """Likewise of a velocity or torque target, as a part of its limit in the manifest."""
     fp16: Bounds = Bounds(
-        action_mean=0.005, action_max=0.03, cosine_min=0.999, joint_mean_rad=0.001, joint_max_rad=0.005
+        action_mean=0.005,
+        action_max=0.03,
+        cosine_min=0.999,
+        joint_mean_rad=0.001,
+        joint_max_rad=0.005,
+        joint_mean_share=0.001,
+        joint_max_share=0.005,
     )
     int8: Bounds = Bounds(
-        action_mean=0.08, action_max=0.8, cosine_min=0.9, joint_mean_rad=0.03, joint_max_rad=0.2
+        action_mean=0.08,
+        action_max=0.8,
+        cosine_min=0.9,
+        joint_mean_rad=0.03,
+        joint_max_rad=0.2,
+        joint_mean_share=0.03,
+        joint_max_share=0.2,
     )
+
+    def joint_max(self, name: str) -> JointBound:
+        """Of every joint's largest error of the result with that name; of float, what fp16 is allowed."""
+        if name == "torch":
+            return JointBound(self.torch_joint_rad, self.torch_joint_share)
+        return (self.int8 if name in ("int8", "hybrid") else self.fp16).joint_max
 
 
 def read_gate(path: Path | None) -> Gate:
@@ -89,6 +126,25 @@ def read_gate(path: Path | None) -> Gate:
         raise InputError(f"{path}: {error}{known_names(str(error), Gate)}") from error
 
 
+def other_bounds(bounds: Gate) -> list[str]:
+    """Those that are not the default, such as "fp16.joint_max_rad 0.05 (default 0.005)"."""
+    here, default = _flat(msgspec.to_builtins(bounds)), _flat(msgspec.to_builtins(Gate()))
+    return [
+        f"{key} {here[key]:g} (default {value:g})" for key, value in default.items() if here[key] != value
+    ]
+
+
+def _flat(bounds: Mapping[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for key, value in bounds.items():
+        flat |= (
+            {f"{key}.{name}": each for name, each in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+    return flat
+
+
 def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:
     """Say which bounds a precision does not keep, with both numbers; empty when it passes."""
     found: list[str] = []
@@ -101,8 +157,9 @@ def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:
     size = max(1.0, open_loop.size)
     most("mean action error", open_loop.mean, size * bounds.action_mean)
     most("largest action error", open_loop.max, size * bounds.action_max)
-    most("mean joint error [rad]", float(open_loop.joint_mean_rad.max()), bounds.joint_mean_rad)
-    most("largest joint error [rad]", open_loop.joint_max_rad, bounds.joint_max_rad)
+    joints = open_loop.joints
+    found += _joint_failures(f"{result.name}: mean error", joints, joints.mean, bounds.joint_mean)
+    found += _joint_failures(f"{result.name}: largest error", joints, joints.largest, bounds.joint_max)
     if not open_loop.cosine_min >= bounds.cosine_min:
         found.append(
             f"{result.name}: smallest cosine is {open_loop.cosine_min:.4g}, needed is {bounds.cosine_min:.4g}"
@@ -112,7 +169,8 @@ def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:
         return found
     most("mean action error in closed loop", loop.action_mean, size * bounds.action_mean)
     most("largest action error in closed loop", loop.action_max, size * bounds.action_max)
-    most("largest joint error in closed loop [rad]", loop.joint_max_rad, bounds.joint_max_rad)
+    where = f"{result.name}: largest error in closed loop"
+    found += _joint_failures(where, loop.joints, loop.joints.largest, bounds.joint_max)
     most("falls", loop.falls, reference.falls + bounds.extra_falls)
     # A robot that hardly moves has no distance to compare.
     if reference.distance_m > 1.0:
@@ -124,16 +182,20 @@ def failures(result: Result, floating: Result, bounds: Bounds) -> list[str]:
 
 def torch_failures(result: Result, bounds: Gate) -> list[str]:
     """Say how ONNX differs from torch; empty when it does not."""
-    error = result.action_error
-    measured = (
-        ("largest action error", error.max, bounds.torch),
-        ("largest joint error [rad]", error.joint_max_rad, bounds.torch_joint_rad),
-    )
-    return [
-        f"{result.name}: {what} is {value:.4g}, allowed is {bound:.4g}"
-        for what, value, bound in measured
-        if not value <= bound
-    ]
+    error, found = result.action_error, []
+    if not error.max <= bounds.torch:
+        found.append(f"{result.name}: largest action error is {error.max:.4g}, allowed is {bounds.torch:.4g}")
+    bound = bounds.joint_max(result.name)
+    return found + _joint_failures(f"{result.name}: largest error", error.joints, error.joints.largest, bound)
+
+
+def _joint_failures(what: str, joints: JointErrors, errors: Float32Array, bound: JointBound) -> list[str]:
+    """Name the worst joint and its unit where it is beyond the bound."""
+    index, error, allowed = joints.worst(errors, bound)
+    if error <= allowed:
+        return []
+    unit = joints.units[index]
+    return [f"{what} of {joints.joints[index]} is {error:.4g} {unit}, allowed is {allowed:.4g} {unit}"]
 
 
 def floor_failures(walks: Sequence[Walk], bounds: Floor) -> list[str]:

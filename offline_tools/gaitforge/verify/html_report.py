@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gaitd.bundle.describe import with_other_bounds
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.parity import report as parity_report
 from gaitforge.verify import figures
 from gaitforge.verify.captured import Parity
 from gaitforge.verify.evaluation import Result
-from gaitforge.verify.gate import Gate
+from gaitforge.verify.gate import Gate, other_bounds
+from gaitforge.verify.joint_errors import JointErrors
 from gaitforge.verify.walking import Walk, in_words
 
 if TYPE_CHECKING:
@@ -87,12 +89,12 @@ def render(report: Report) -> str:
         version=manifest.version,
         input_count=len(report.inputs),
         verdict="fail" if report.failures else "pass",
+        other_bounds=with_other_bounds(other_bounds(report.bounds)),
         failures=report.failures,
         summary=_summary_table(report.results),
-        joints=_joint_table(manifest, others),
+        joints=_joint_table(floating.action_error.joints, others),
         histograms=[
-            _image(figures.histograms(manifest, floating, result), f"Error histograms of {result.name}")
-            for result in others
+            _image(figures.histograms(result), f"Error histograms of {result.name}") for result in others
         ],
         scatter=_image(figures.scatter(floating, others), "Scatter of converted against float actions")
         if others
@@ -171,30 +173,32 @@ def _summary_table(results: Sequence[Result]) -> _Table:
     return _Table(head, rows)
 
 
-def _joint_table(manifest: Manifest, results: Sequence[Result]) -> _Table:
-    head = [
-        "joint",
-        *(f"{result.name} {what} [mrad]" for result in results for what in ("mean", "bias", "max")),
-    ]
-    rows = []
-    for index, joint in enumerate(manifest.joints):
-        row = [joint]
-        for result in results:
-            error = result.action_error
-            figures = (error.joint_mean_rad[index], error.joint_bias_rad[index], error.joint_worst_rad[index])
-            row += [f"{1e3 * float(figure):.2f}" for figure in figures]
-        rows.append(row)
-    return _Table(head, rows)
+def _joint_table(own: JointErrors, results: Sequence[Result]) -> _Table:
+    """Errors by joint, in thousandths of its unit."""
+    head = ["joint", "", *(f"{result.name} {what}" for result in results for what in ("mean", "bias", "max"))]
+    every = [result.action_error.joints for result in results]
+    columns = [1e3 * values for joints in every for values in (joints.mean, joints.bias, joints.largest)]
+    return _Table(
+        head,
+        [
+            [joint, f"m{unit}", *(f"{float(column[index]):.2f}" for column in columns)]
+            for index, (joint, unit) in enumerate(zip(own.joints, own.units, strict=True))
+        ],
+    )
 
 
 def _worst_input(report: Report, result: Result) -> _WorstInput:
-    row, joint = result.action_error.worst_row, result.action_error.worst_joint
+    joints, moved = result.action_error.joints, report.manifest.moved_joints
+    joint = joints.worst(joints.largest, report.bounds.joint_max(result.name)).index
+    name, row = joints.joints[joint], joints.worst_row(joint)
+    # A joint that is held has no error; with no error at all it may be the first joint.
+    place = moved.index(name) if name in moved else 0
     return _WorstInput(
         name=result.name,
         row=row,
-        joint=report.manifest.joints[joint],
-        action=float(result.actions[row, joint]),
-        reference=float(report.results[0].actions[row, joint]),
+        joint=moved[place],
+        action=float(result.actions[row, place]),
+        reference=float(report.results[0].actions[row, place]),
         inputs=[f"{float(value):.3g}" for value in report.inputs[row]],
     )
 

@@ -89,5 +89,6 @@ def landing_failures(
     return [
         f"fallback_damping_nms_per_rad: let go out of a walk, the robot {hard[0].describe()} (seed "
         f"{hard[0].seed}); {len(hard)} of {len(landings)} times it was not down softly, within {bounds}; "
-        f"allowed is {allowed}; correct the manifest"
+        f"allowed is {allowed}; try another damping, or for a robot that cannot lie down softly, a humanoid: "
+        f"--gate with floor: {{hard_landings: {len(landings)}}}"
     ]

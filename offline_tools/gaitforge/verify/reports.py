@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from gaitd import __version__
+from gaitd.bundle.describe import with_other_bounds
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common import console, files
 from gaitforge.parity import report as parity_report
@@ -19,7 +20,7 @@ from gaitforge.verify import evaluation, html_report
 from gaitforge.verify.captured import Parity
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.failover import failover_failures, failovers_summary, mean_ratios
-from gaitforge.verify.gate import Gate
+from gaitforge.verify.gate import Gate, other_bounds
 from gaitforge.verify.landing import Landing
 from gaitforge.verify.walking import Walk
 
@@ -51,11 +52,12 @@ def write_reports(
     facts = {**facts, "date": date, "gaitforge": __version__, **verdict.versions}
     if verdict.fp16_layers is not None:
         facts["layers in float16"] = ", ".join(verdict.fp16_layers)
+    others = other_bounds(verdict.bounds)
     document = {
         "format": 1,
         "policy": {"name": manifest.name, "version": manifest.version},
         "precisions": {result.name: evaluation.summary(result) for result in verdict.results},
-        "joints": {result.name: _by_joint(manifest, result) for result in verdict.results[1:]},
+        "joints": {result.name: _by_joint(result, verdict.bounds) for result in verdict.results[1:]},
         "inputs": len(inputs),
         "tour": None if verdict.tour is None else asdict(verdict.tour),
         "parity": None
@@ -67,7 +69,11 @@ def write_reports(
             for result in verdict.results
             if result.failovers
         },
-        "gate": {"passed": not verdict.failures, "failures": verdict.failures},
+        "gate": {
+            "passed": not verdict.failures,
+            "failures": verdict.failures,
+            "other_bounds": others,
+        },
         "bounds": msgspec.to_builtins(verdict.bounds),
         "made_from": facts,
     }
@@ -86,13 +92,13 @@ def write_reports(
             )
         )
         files.write_text(directory / "report.html", page)
-    console.say(console.table(_rows(verdict.results)))
+    console.say(console.table(_rows(verdict.results, verdict.bounds)))
     for line in _ways(verdict):
         console.say(line)
     console.say(_parity_in_words(verdict.parity, manifest))
     for failure in verdict.failures:
         console.say(f"failed: {failure}")
-    console.say(f"gate: {'failed' if verdict.failures else 'passed'}")
+    console.say(f"gate: {'failed' if verdict.failures else 'passed'}{with_other_bounds(others)}")
     console.say(f"wrote {directory / 'report.json'} and {directory / 'report.html'}")
 
 
@@ -129,29 +135,24 @@ def _parity_in_words(parity: Parity | None, manifest: Manifest) -> str:
     return f"{console.table(rows)}\nparity with {len(parity.capture)} captured steps: {verdict}"
 
 
-def _by_joint(manifest: Manifest, result: Result) -> dict[str, object]:
-    error = result.action_error
+def _by_joint(result: Result, bounds: Gate) -> dict[str, object]:
+    joints = result.action_error.joints
+    worst = joints.worst(joints.largest, bounds.joint_max(result.name)).index
     return {
-        "worst_input": error.worst_row,
-        "worst_joint": manifest.joints[error.worst_joint],
-        "error_rad": {
-            joint: {
-                "mean": float(error.joint_mean_rad[index]),
-                "bias": float(error.joint_bias_rad[index]),
-                "max": float(error.joint_worst_rad[index]),
-            }
-            for index, joint in enumerate(manifest.joints)
-        },
+        "worst_input": joints.worst_row(worst),
+        "worst_joint": joints.joints[worst],
+        **joints.as_json(),
     }
 
 
-def _rows(results: Sequence[Result]) -> list[list[str]]:
-    rows = [["", "mean error", "max error", "min cosine", "max joint error [rad]", "loop mean", "loop max",
+def _rows(results: Sequence[Result], bounds: Gate) -> list[list[str]]:
+    rows = [["", "mean error", "max error", "min cosine", "worst joint", "loop mean", "loop max",
              "distance [m]", "falls", "velocity RMSE", "yaw bias"]]  # fmt: skip
     for result in results:
         error, loop = result.action_error, result.closed_loop
+        worst = error.joints.worst(error.joints.largest, bounds.joint_max(result.name))
         row = [result.name, f"{error.mean:.5f}", f"{error.max:.4f}", f"{error.cosine_min:.5f}",
-               f"{error.joint_max_rad:.4f}"]  # fmt: skip
+               f"{worst.error:.4f} {error.joints.units[worst.index]}"]  # fmt: skip
         if loop is not None:
             row += [f"{loop.action_mean:.5f}", f"{loop.action_max:.4f}", f"{loop.distance_m:.2f}",
                     str(loop.falls), f"{loop.velocity_rmse:.3f}", f"{loop.yaw_bias:+.4f}"]  # fmt: skip

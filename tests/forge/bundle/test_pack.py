@@ -233,6 +233,20 @@ def test_a_report_that_passed_is_shown(forge: Forge, refused: Refused, verified:
     assert shown() == "gate: not run"
 
 
+def test_bounds_that_were_loosened_are_shown(
+    forge: Forge, verified: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    loose = "fp16.joint_max_rad 0.05 (default 0.005)"
+    Path("gate.yaml").write_text("fp16: {joint_max_rad: 0.05}\n")
+    assert forge("verify", "policy.onnx", "--manifest", "manifest.yaml", "--seeds", "0",
+                 "--inputs", "rows.npy", "--gate", "gate.yaml") == 0  # fmt: skip
+    assert f"gate: passed, with other bounds: {loose}" in capsys.readouterr().out
+    assert f"gate: pass, with other bounds: {loose}" in Path("verify/report.html").read_text()
+    assert forge(*verified) == 0
+    assert shown() == f"gate: passed, without walking in simulation, with other bounds: {loose}"
+    assert shown() in capsys.readouterr().out
+
+
 def test_a_failed_gate_is_packed_only_with_a_reason(
     forge: Forge, refused: Refused, verified: list[object]
 ) -> None:

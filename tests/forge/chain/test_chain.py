@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import graphs
 import nets
 import pytest
 import torch
@@ -112,3 +113,31 @@ def test_what_is_missing_is_named(forge: Forge, refused: Refused) -> None:
     Path("manifest.yaml").unlink()
     missing = refused(2, "chain", "demo_policy.pt")
     assert "manifest.yaml does not exist: write the policy's contract there" in missing
+
+
+@pytest.mark.thorough
+def test_an_onnx_file_goes_the_same_way(forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
+    graphs.dense(Path("policy.onnx"))
+    shutil.copy(EXAMPLE_DIR / "manifest.yaml", "manifest.yaml")
+    chain = ["chain", "policy.onnx", "--seeds", "0", "--samples", "300", "--output", "walk"]
+    assert forge(*chain) == 0
+    assert "walk/lite3_walk.gaitd is ready; gate: passed, without walking in simulation" in (
+        capsys.readouterr().out
+    )
+    bundle = open_bundle(Path("walk/lite3_walk.gaitd"))
+    assert {"model.onnx", "model.rknn", "report.json"} <= set(bundle.files)
+    assert bundle.read_bytes("model.onnx") == Path("policy.onnx").read_bytes()
+    assert forge(*chain) == 0
+    assert skipped(capsys.readouterr().out) == list(STEPS)
+    graphs.dense(Path("policy.onnx"), (45, 16, 12))
+    assert forge(*chain) == 0
+    assert skipped(capsys.readouterr().out) == ["contract"]
+
+
+def test_an_onnx_file_needs_no_description_and_is_not_written_over(forge: Forge, refused: Refused) -> None:
+    Path("walk").mkdir()
+    graphs.dense(Path("walk/policy.onnx"))
+    shutil.copy(EXAMPLE_DIR / "manifest.yaml", "manifest.yaml")
+    chain = ["chain", "walk/policy.onnx", "--manifest", "manifest.yaml"]
+    assert "an ONNX file has its actor described" in refused(2, *chain, "--activation", "elu")
+    assert "walk/policy.onnx would be written over" in refused(2, *chain, "--output", "walk")

@@ -75,3 +75,13 @@ def test_a_command_beyond_the_policys_range_is_said(capsys):
     )
     assert main(["simulate", "--bundle", str(EXAMPLE_BUNDLE), "--command", "1,0,0", "--seconds", "0.1"]) == 0
     assert "range" not in capsys.readouterr().out
+
+
+def test_a_robot_that_falls_ends_with_3(tmp_path, capsys):
+    report = tmp_path / "run.json"
+    walk = ["simulate", "--bundle", str(EXAMPLE_BUNDLE), "--seconds", "2", "--report", str(report)]
+    assert main([*walk, "--push", "0.2:0,8"]) == 3
+    printed, error = capsys.readouterr()
+    assert "fell: " in printed
+    assert error.startswith("error: the robot fell 0.")
+    assert '"outcome": "fell"' in report.read_text()

@@ -15,9 +15,12 @@ from gaitforge.model.onnx_policy import read_policy
 from gaitforge.simulate.tour import TOUR_S, tour_script, walk_tour
 from gaitforge.verify import gate
 from gaitforge.verify.evaluation import Result, action_error
+from gaitforge.verify.joint_errors import JointBound
 from gaitforge.verify.verification import replace_model
 from gaitforge.verify.walking import Leg, Walk, in_words, judge
+from support.bundles import contract, mixed_manifest
 from support.reference import EXAMPLE_BUNDLE, EXAMPLE_DIR
+from support.wheels import m20_manifest
 
 COMMAND = slice(6, 9)
 """Where the example's observation (45 values) has the velocity command."""
@@ -113,7 +116,62 @@ def compared(scale: float, actions: np.ndarray, error: float) -> list[str]:
 def test_errors_are_judged_in_radians_and_in_parts_of_the_actions() -> None:
     actions = np.random.default_rng(0).standard_normal((50, 12)).astype(np.float32)
     assert compared(0.25, actions, 0.003) == []
-    assert any("[rad]" in failure for failure in compared(2.0, actions, 0.003))
+    assert any(" rad, allowed is 0.001 rad" in failure for failure in compared(2.0, actions, 0.003))
     # Raw actions of +-20 at a scale of 0.01 rad: rounding is ten times larger in raw units.
     assert compared(0.01, 20.0 * actions, 0.04) == []
     assert any("action error" in failure for failure in compared(0.01, actions, 0.04))
+
+
+def of_wheels(errors: dict[str, float], **changes: object) -> Result:
+    """fp16 of a robot on wheels, whose actions are off by so much, raw, at these joints."""
+    manifest = contract(m20_manifest(**changes))
+    actions = np.random.default_rng(0).standard_normal((50, len(manifest.moved_joints))).astype(np.float32)
+    off = np.array([errors.get(joint, 0.0) for joint in manifest.moved_joints], np.float32)
+    return Result("fp16", actions + off, action_error(manifest, actions, actions + off))
+
+
+def test_wheels_are_judged_by_their_speed_and_not_in_radians() -> None:
+    """Raw 0.004 is 0.02 rad/s of a wheel that may turn with 60; 0.02 rad of a leg would be too much."""
+    bounds = gate.Gate().fp16
+    assert gate.failures(of_wheels({"fl_wheel_joint": 0.004}), of_wheels({}), bounds) == []
+    (mean,) = gate.failures(of_wheels({"fl_wheel_joint": 0.02}), of_wheels({}), bounds)
+    assert mean == "fp16: mean error of fl_wheel_joint is 0.1 rad/s, allowed is 0.06 rad/s"
+    (leg,) = gate.failures(
+        of_wheels({"fl_wheel_joint": 0.004, "hr_knee_joint": 0.008}), of_wheels({}), bounds
+    )
+    assert leg == "fp16: mean error of hr_knee_joint is 0.002 rad, allowed is 0.001 rad"
+
+
+def test_the_worst_joint_is_the_one_nearest_its_bound() -> None:
+    joints = of_wheels({"fl_wheel_joint": 0.004, "hr_knee_joint": 0.002}).action_error.joints
+    worst = joints.worst(joints.largest, JointBound(rad=0.005, share=0.005))
+    assert (joints.joints[worst.index], joints.units[worst.index]) == ("hr_knee_joint", "rad")
+    worst = joints.worst(joints.largest, JointBound(rad=0.5, share=0.0))
+    assert (joints.joints[worst.index], worst.allowed) == ("fl_wheel_joint", 0.0)
+    found = joints.as_json()
+    assert {key: len(values) for key, values in found.items()} == {"error_rad": 12, "error_rad_per_s": 4}
+    assert found["error_rad_per_s"]["fl_wheel_joint"]["max"] == pytest.approx(0.02, rel=1e-3)
+
+
+def test_torques_have_bounds_of_their_own_and_held_joints_no_error() -> None:
+    manifest = contract(mixed_manifest())
+    actions = np.zeros((5, 4), np.float32)  # hip, wheel, knee, fin; the waist is held
+    off = np.array([0.0, 0.004, 0.0, 0.05], np.float32)
+    fp16 = Result("fp16", actions + off, action_error(manifest, actions, actions + off))
+    floating = Result("float", actions, action_error(manifest, actions, actions))
+    assert "fp16: mean error of fin is 0.2 Nm, allowed is 0.02 Nm" in gate.failures(
+        fp16, floating, gate.Gate().fp16
+    )
+    assert fp16.action_error.joints.as_json()["error_rad"]["waist"]["max"] == 0.0
+
+
+def test_bounds_that_are_not_the_default_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text("fp16: {joint_max_rad: 0.05}\nfloor: {hard_landings: 3}\n")
+    bounds = gate.read_gate(path)
+    assert bounds.fp16.action_mean == gate.Gate().fp16.action_mean
+    assert gate.other_bounds(bounds) == [
+        "floor.hard_landings 3 (default 0)",
+        "fp16.joint_max_rad 0.05 (default 0.005)",
+    ]
+    assert gate.other_bounds(gate.read_gate(None)) == []

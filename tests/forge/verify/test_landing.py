@@ -33,6 +33,7 @@ def test_too_little_damping_drops_it() -> None:
     (failure,) = landing_failures(landings, allowed=0)
     assert failure.startswith("fallback_damping_nms_per_rad: let go out of a walk, the robot went down at 1.")
     assert "1 of 1 times it was not down softly, within 1.3 m/s and 45 deg; allowed is 0" in failure
+    assert failure.endswith("a humanoid: --gate with floor: {hard_landings: 1}")
     assert landing_failures(landings, allowed=1) == []
 
 

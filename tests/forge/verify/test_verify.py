@@ -43,7 +43,7 @@ def test_reference_policy(forge: Forge) -> None:
     assert fp16["action_error"]["max"] < 0.005
     assert int8["action_error"]["mean"] < 0.08
     assert abs(int8["distance_m"] / floating["distance_m"] - 1.0) < 0.05
-    assert report["gate"] == {"passed": True, "failures": []}
+    assert report["gate"] == {"passed": True, "failures": [], "other_bounds": []}
     assert len(report["joints"]["int8"]["error_rad"]) == 12
 
 
