@@ -18,7 +18,7 @@ from gaitd.errors import InputError
 from gaitd.policy.manifest import Float32Array, Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden, report
-from gaitforge.bundle.graph import Graph, read_graph
+from gaitforge.bundle.graph import Graph, read_encoders, read_graph
 from gaitforge.bundle.write import write_bundle
 from gaitforge.common import arrays, console, files
 from gaitforge.common.manifest import checked_manifest, read_manifest
@@ -42,7 +42,8 @@ def pack(
     mjcf: Path | None = None,
 ) -> Path:
     """Write a bundle from files by kind: manifest and onnx, and rknn, obs_stats, report, observations,
-    checkpoint where there are any. Returns its path. With several models, onnx and rknn are directories.
+    checkpoint, encoders where there are any. Returns its path. With several models, onnx and rknn are
+    directories; encoders always is one.
 
     ``mjcf`` is the robot's model, for golden vectors from walking; the Lite3's is here.
 
@@ -54,21 +55,23 @@ def pack(
     raw = read_manifest(sources["manifest"])
     of_models = ("onnx", "rknn") if raw.get("models") else ()
     for name, path in sources.items():
-        if name not in of_models:
+        if name not in (*of_models, "encoders"):
             files.existing(path, f"the {name.replace('_', ' ')} file")
     if of_models:
         return _pack_graph(sources, output, raw, training_commit, mjcf)
     policy = read_policy(sources["onnx"])
     budget = (raw.get("model") or {}).get("npu_memory_kib")
     raw["model"] = msgspec.to_builtins(policy.model) | ({"npu_memory_kib": budget} if budget else {})
-    told = _provenance(sources, training_commit) | {"sha256_onnx": policy.sha256}
+    plain = {name: path for name, path in sources.items() if name != "encoders"}
+    told = _provenance(plain, training_commit) | {"sha256_onnx": policy.sha256}
     raw["provenance"] = {**raw.get("provenance", {}), **told}
     verified = report.read(sources["report"]) if "report" in sources else None
     if "rknn" in sources:
         _fit_rknn(raw, sources, policy, verified)
     manifest = checked_manifest(raw, str(sources["manifest"]))
     check_fit(manifest, policy)
-    contents: dict[str, Path | bytes] = {"model.onnx": policy.content}
+    encoders = read_encoders(manifest, sources.get("encoders"))
+    contents: dict[str, Path | bytes] = {"model.onnx": policy.content, **encoders}
     for kind, name in (("rknn", "model.rknn"), ("obs_stats", "obs_stats.npz")):
         if kind in sources:
             contents[name] = sources[kind]
@@ -106,10 +109,13 @@ def _pack_graph(
         )
     manifest = checked_manifest(raw, str(sources["manifest"]))
     graph = read_graph(manifest, sources["onnx"], sources.get("rknn"))
-    plain = {name: path for name, path in sources.items() if name not in ("onnx", "rknn")}
+    plain = {name: path for name, path in sources.items() if name not in ("onnx", "rknn", "encoders")}
     digests = {f"sha256_{name}": digest for name, digest in graph.sha256.items()}
     raw["provenance"] = {**raw.get("provenance", {}), **_provenance(plain, training_commit), **digests}
-    contents: dict[str, Path | bytes] = {**graph.contents}
+    contents: dict[str, Path | bytes] = {
+        **graph.contents,
+        **read_encoders(manifest, sources.get("encoders")),
+    }
     if "obs_stats" in sources:
         contents["obs_stats.npz"] = sources["obs_stats"]
     with console.step("Sampling golden vectors"):
