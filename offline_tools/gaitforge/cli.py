@@ -28,6 +28,7 @@ COMMANDS = (
     "view",
     "shadow",
     "demo",
+    "camera",
     "latency",
     "growth",
     "tail",

@@ -13,7 +13,8 @@ from gaitd.bundle.together import check_together
 from gaitd.errors import InputError
 from gaitd.system.config import Config, Guard
 from support.bundles import small_manifest, write_small_bundle
-from support.streams import stream_manifest
+from support.encoders import CAMERA, ENCODER, encoder_bundle
+from support.streams import stream_bundle, stream_manifest
 
 Make = Callable[..., Bundle]
 
@@ -87,3 +88,17 @@ def test_a_stream_has_one_shape_for_all(make: Make) -> None:
     check_together([make("a"), seeing("b"), seeing("c", beyond="hold", max_age_s=1.0)], Config())
     with pytest.raises(InputError, match=r"its stream height is float32 3x2, that of .*b\.gaitd float32 2x3"):
         check_together([make("a"), seeing("b"), seeing("c", shape=[3, 2])], Config())
+
+
+def test_a_stream_has_one_encoder_for_all(tmp_path: Path) -> None:
+    def seeing(name: str, **changes: Any) -> Bundle:
+        return open_bundle(encoder_bundle(tmp_path / f"{name}.gaitd", **changes))
+
+    first, kept = seeing("a"), seeing("b", beyond="hold")
+    check_together([first, kept], Config())
+    other = seeing("c", encoder={**ENCODER, "takes": {**CAMERA, "name": "rear"}})
+    with pytest.raises(InputError, match=r"its stream height is .* for image of rear .* one of them needs"):
+        check_together([first, other], Config())
+    plain = open_bundle(stream_bundle(tmp_path / "d.gaitd"))
+    with pytest.raises(InputError, match=r"height is float32 2x3, that of .*a\.gaitd .*encoder\.onnx"):
+        check_together([first, plain], Config())

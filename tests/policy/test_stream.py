@@ -190,7 +190,7 @@ def test_a_producer_cannot_publish_something_else(values: np.ndarray, why: str) 
     [
         ({"beyond": "panic"}, "Invalid enum value 'panic'"),
         ({"dtype": "float64"}, "Invalid enum value 'float64'"),
-        ({"encoder": "depth"}, "unknown field `encoder`"),
+        ({"encoders": "depth"}, "unknown field `encoders`"),
         ({"shape": []}, "Expected `array` of length >= 1"),
         ({"shape": [2, 0]}, "Expected `int` >= 1"),
         ({"shape": [65, 64]}, "streams[0].shape: its values: 4160 is more than the 4096"),

@@ -297,6 +297,7 @@ def write_small_bundle(target: Path, manifest: dict[str, Any] | None = None, **f
     """Write a good bundle; ``files`` are named without their suffix, as in ``model=...``, ``golden=...``."""
     manifest = manifest or small_manifest()
     names = {"model": "model.onnx", "golden": "golden.npz", "obs_stats": "obs_stats.npz"}
+    names["encoder"] = "encoder.onnx"
     changed = {names[name]: data for name, data in files.items()}
     return write_bundle(target, manifest, {**small_files(manifest), **changed})
 

@@ -17,6 +17,7 @@ import yaml
 from onnx import helper, numpy_helper
 
 from gaitd.bundle import open_bundle
+from gaitd.policy.encoder import feeds_of
 from gaitd.wire.generated import Mode
 from gaitforge.bundle.write import write_bundle
 from gaitforge.client.stream import StreamProducer
@@ -53,8 +54,11 @@ def stream_manifest(**changes: Any) -> dict[str, Any]:
     return manifest
 
 
-def stream_bundle(path: Path, **changes: Any) -> Path:
-    """Its action is tanh of: a value of the map, the forward command with a little gyroscope, the flag."""
+def stream_bundle(path: Path, model: bytes | None = None, **changes: Any) -> Path:
+    """Its action is tanh of: a value of the map, the forward command with a little gyroscope, the flag.
+
+    ``model``: of the encoder that makes the map.
+    """
     manifest = stream_manifest(**changes)
     dim = observation_dim(manifest)
     first, second = np.zeros((dim, 16), np.float32), np.zeros((16, 3), np.float32)
@@ -65,11 +69,15 @@ def stream_bundle(path: Path, **changes: Any) -> Path:
     weights = [first, np.zeros(16, np.float32), second]
     observation = np.random.default_rng(1).normal(size=(16, dim)).astype(np.float32)
     golden = npz(observation=observation, action=mlp(weights, observation))
-    return write_small_bundle(path, manifest, model=mlp_onnx(weights), golden=golden)
+    files = {} if model is None else {"encoder": model}
+    return write_small_bundle(path, manifest, model=mlp_onnx(weights), golden=golden, **files)
 
 
-def seeing_lite3(path: Path, **changes: Any) -> Path:
-    """The example's walking policy with a height map in its observation, which its model leaves aside."""
+def seeing_lite3(path: Path, model_of_map: bytes | None = None, **changes: Any) -> Path:
+    """The example's walking policy with a height map in its observation, which its model leaves aside.
+
+    ``model_of_map``: of the encoder that makes it.
+    """
     example = open_bundle(EXAMPLE_BUNDLE)
     manifest = yaml.safe_load(example.read_bytes("manifest.yaml"))
     del manifest["files"]
@@ -92,6 +100,8 @@ def seeing_lite3(path: Path, **changes: Any) -> Path:
         mean, std = example.obs_stats() or (seen, seen)
         wide = np.zeros(dim - blind, np.float32), np.ones(dim - blind, np.float32)
         files["obs_stats.npz"] = npz(mean=np.append(mean, wide[0]), std=np.append(std, wide[1]))
+    if model_of_map is not None:
+        files["encoder.onnx"] = model_of_map
     return write_bundle(path, manifest, files)
 
 
@@ -150,8 +160,8 @@ FRESH, STALE = (SEEN, True), (0.0, False)
 
 
 class _Source:
-    def __init__(self, producer: StreamProducer) -> None:
-        self._producer = producer
+    def __init__(self, producer: StreamProducer, shape: list[int]) -> None:
+        self._producer, self._shape = producer, shape
         self._memory = producer.memory
         self._stamp_ns = time.monotonic_ns()
         self._rng = random.Random(1)
@@ -199,12 +209,13 @@ class _Source:
         """Alive, connected, and without a frame."""
 
     def _publish(self, value: float, stamp_ns: int) -> None:
-        self._producer.publish(np.full((2, 3), value, np.float32), stamp_ns)
+        self._producer.publish(np.full(self._shape, value, np.float32), stamp_ns)
 
 
 def _main() -> None:
     runtime_dir, bundle = map(Path, sys.argv[1:])
-    source = _Source(StreamProducer(runtime_dir, open_bundle(bundle).manifest.streams[0]))
+    feed = feeds_of(open_bundle(bundle).manifest.streams)[0]
+    source = _Source(StreamProducer(runtime_dir, feed), feed.shape)
     doing = ["good"]
 
     def listen() -> None:

@@ -14,7 +14,7 @@ from gaitd.bundle.models import MODEL_NAME
 from gaitd.errors import InputError, printable
 from gaitd.policy.manifest import AXES, Manifest, RecurrentState
 from gaitd.policy.sources import declared_sizes, term_width
-from gaitd.policy.stream import MAX_STREAM_VALUES, MAX_STREAMS
+from gaitd.policy.stream import MAX_ENCODER_VALUES, MAX_STREAM_VALUES, MAX_STREAMS
 from gaitd.wire.generated import MAX_INPUT_VALUES, MAX_INPUTS, MAX_JOINTS
 
 MAX_NAME = 100
@@ -70,6 +70,9 @@ def _check_declared(manifest: Manifest) -> None:
     _check_at_most("streams", len(manifest.streams), MAX_STREAMS)
     for index, stream in enumerate(manifest.streams):
         _check_at_most(f"streams[{index}].shape: its values", stream.size, MAX_STREAM_VALUES)
+        if stream.encoder is not None:
+            key = f"streams[{index}].encoder.takes.shape: its values"
+            _check_at_most(key, stream.encoder.takes.size, MAX_ENCODER_VALUES)
     _check_at_most("phases", len(manifest.phases), MAX_TERMS)
     for name, phase in manifest.phases.items():
         _check_at_most(f"phases.{name}.offsets_turns", len(phase.offsets_turns), MAX_TERMS)
@@ -132,6 +135,7 @@ def _check_text(manifest: Manifest) -> None:
         **{f"a name under phases ({_shown(name)})": name for name in manifest.phases},
         **{f"a name under motion.arrays ({_shown(name)})": name for name in motion},
         **_model_names(manifest),
+        **_encoder_names(manifest),
     }
     for key, text in names.items():
         if len(text) > MAX_NAME or not _NAME.fullmatch(text):
@@ -155,16 +159,31 @@ def _model_names(manifest: Manifest) -> dict[str, str]:
     names = {}
     for index, model in enumerate(manifest.models):
         where = f"models[{index}]"
-        if not MODEL_NAME.fullmatch(model.name):
-            raise InputError(
-                f"{where}.name: {_shown(model.name)}: expected up to 40 of a-z, 0-9 and _, as of a file"
-            )
+        _check_model_name(f"{where}.name", model.name)
         names[f"{where}.output"] = model.output
         names |= {f"{where}.inputs, {_shown(tensor)}": tensor for tensor in model.inputs}
         names |= {f"{where}.unused_outputs, {_shown(name)}": name for name in model.unused_outputs}
         for state in model.recurrent:
             names |= {f"{where}.recurrent, {_shown(name)}": name for name in (state.input, state.output)}
     return names
+
+
+def _encoder_names(manifest: Manifest) -> dict[str, str]:
+    """Names of encoders' streams and tensors."""
+    names: dict[str, str] = {}
+    for index, stream in enumerate(manifest.streams):
+        encoder, where = stream.encoder, f"streams[{index}].encoder"
+        if encoder is None:
+            continue
+        _check_model_name(f"{where}.model", encoder.model)
+        names |= {f"{where}.input": encoder.input, f"{where}.output": encoder.output}
+        names |= {f"{where}.takes.name": encoder.takes.name, f"{where}.takes.unit": encoder.takes.unit}
+    return names
+
+
+def _check_model_name(key: str, name: str) -> None:
+    if not MODEL_NAME.fullmatch(name):
+        raise InputError(f"{key}: {_shown(name)}: expected up to 40 of a-z, 0-9 and _, as of a file")
 
 
 def _shown(text: str) -> str:

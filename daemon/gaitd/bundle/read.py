@@ -23,6 +23,7 @@ from gaitd.errors import InputError, printable
 from gaitd.policy.admission import AdmissionLimits, StateAdmission
 from gaitd.policy.brake import brakes
 from gaitd.policy.declared import MotionArrays
+from gaitd.policy.encoder import check_encoders, encoded
 from gaitd.policy.graph import model_graph
 from gaitd.policy.joints import check_known_joints, check_same_joints, gain_array
 from gaitd.policy.manifest import FORMATS, Float32Array, Manifest
@@ -172,10 +173,12 @@ def _check_format(manifest: Manifest) -> None:
 
 def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     listed = set(manifest.files)
+    encoders = [model_files(encoder.model)[0] for _, encoder in encoded(manifest.streams)]
     for name in sorted(set(files) - listed - {MANIFEST}):
         raise InputError(f"{path}: {printable(name)}: not listed under files in {MANIFEST}")
     for name, expected in manifest.files.items():
         known = [*KNOWN_FILES[1:], *(f for model in manifest.models for f in model_files(model.name))]
+        known += encoders
         if name not in known:
             raise InputError(
                 f"{path}: {MANIFEST}: files: a bundle holds no file named {name!r}; known: {', '.join(known)}"
@@ -187,6 +190,7 @@ def _check_files(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
             raise InputError(f"{path}: {name}: sha256 is {got[:16]}..., {MANIFEST} says {expected[:16]}...")
     needed = ["golden.npz"] + (["obs_stats.npz"] if manifest.normalization is not None else [])
     needed += [MOTION] if manifest.motion is not None else []
+    needed += encoders
     for name in needed:
         if name not in files:
             raise InputError(f"{path}: {name} is missing; every bundle of this policy needs it")
@@ -263,6 +267,7 @@ def check_joints_and_models(manifest: Manifest) -> None:
     fallback_damping(manifest)
     brakes(manifest)
     model_graph(manifest)
+    check_encoders(manifest)
 
 
 def fallback_damping(manifest: Manifest) -> Float32Array:

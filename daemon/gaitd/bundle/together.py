@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gaitd.bundle.models import model_files
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.brake import brakes
+from gaitd.policy.encoder import encoded, feeds_of
 from gaitd.policy.joints import default_position
 from gaitd.policy.manifest import Manifest
 from gaitd.policy.observation import required_fields
@@ -44,15 +46,28 @@ def check_together(bundles: Sequence[Bundle], config: Config) -> None:
 
 
 def _check_streams(before: Sequence[Bundle], other: Bundle) -> None:
-    """A stream has one producer, which says the same to all."""
-    kinds = {each.name: (each.kind, bundle.path) for bundle in before for each in bundle.manifest.streams}
-    for stream in other.manifest.streams:
-        kind, path = kinds.get(stream.name, (stream.kind, other.path))
-        if kind != stream.kind:
+    """A stream has one producer or encoder, which says the same to all."""
+    known = {name: (made, bundle.path) for bundle in before for name, made in _made(bundle).items()}
+    for name, theirs in _made(other).items():
+        ours, path = known.get(name, (theirs, other.path))
+        if ours != theirs:
             raise InputError(
-                f"{other.path}: its stream {stream.name} is {stream.kind}, that of {path} {kind}: "
+                f"{other.path}: its stream {name} is {theirs}, that of {path} {ours}: "
                 "one of them needs another name"
             )
+
+
+def _made(bundle: Bundle) -> dict[str, str]:
+    """What each stream is, and how it is made, in words."""
+    streams = bundle.manifest.streams
+    made = {feed.name: feed.kind for feed in feeds_of(streams)}
+    for stream, encoder in encoded(streams):
+        file = model_files(encoder.model)[0]
+        takes = f"{encoder.input} of {encoder.takes.name} in {encoder.takes.min:g} to {encoder.takes.max:g}"
+        made[stream.name] = (
+            f"{stream.kind}, {encoder.output} of {file} ({bundle.manifest.files[file][:16]}) for {takes}"
+        )
+    return made
 
 
 def _terms(config: Config) -> dict[str, Callable[[Manifest], Any]]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from typing import Any, get_args
 
 from gaitd.backends import BackendName, WantedBackend, backends_to_try, golden_tolerance, open_backend
+from gaitd.backends.encoder import EncoderModel, time_encoder
 from gaitd.backends.selftest import run_selftest
 from gaitd.bundle.read import Bundle
 from gaitd.ctl import compare, latency, robot
 from gaitd.errors import GaitdError
+from gaitd.policy.encoder import encoded
 from gaitd.system.command_line import tell
 from gaitd.system.config import Config
+
+ENCODER_RUNS = 20
+"""Of each encoder, on a frame of zeros."""
 
 
 def add_parser(commands: Any) -> None:
@@ -46,8 +52,10 @@ def _run(options: argparse.Namespace) -> int:
     print(f"inference       {latency.in_words(durations)}, every {manifest.control_period_s * 1000:g} ms")
     if memory := report["npu_memory_bytes"]:
         told = ", ".join(f"{kind} {size / 1024:.1f} KiB" for kind, size in memory.items())
-        budget = manifest.model.npu_memory_kib
+        budget = manifest.npu_memory_kib
         print(f"NPU memory      {told}" + (f"; allowed {budget:g} KiB" if budget is not None else ""))
+    for stream, median_s in report["encoders"].items():
+        print(f"encoder         {stream}: {median_s * 1000:.2f} ms, half of its runs, on the CPU")
     print(latency.histogram(durations))
     for text in report["missing_realtime"]:
         print(f"not available: {text}")
@@ -83,6 +91,12 @@ def _test(
         versions, memory = backend.versions(), backend.memory()
     finally:
         backend.close()
+    encoders = {
+        stream.name: statistics.median(
+            time_encoder(EncoderModel(bundle, stream, encoder), encoder, ENCODER_RUNS)
+        )
+        for stream, encoder in encoded(bundle.manifest.streams)
+    }
     report = {
         "policy": bundle.id,
         "backend": name,
@@ -93,6 +107,7 @@ def _test(
         "max_error": result.max_error,
         "tolerance": result.tolerance,
         "latency": latency.summary(durations),
+        "encoders": encoders,
         "missing_realtime": missing,
     }
     return report, durations

@@ -72,6 +72,7 @@ def telemetry_launch(
     memories: Mapping[int, WorkerMemory],
     beside: Sequence[Bundle] = (),
     streams: Mapping[int, list[str]] | None = None,
+    encoder_fds: Mapping[str, int] | None = None,
 ) -> Launch:
     """Telemetry reads the others' memory and has its own; it has nothing to report. ``memories``: by slot."""
     manifest, realtime = bundle.manifest, config.realtime
@@ -90,6 +91,7 @@ def telemetry_launch(
         policy=title_of(bundle),
         beside=[Beside(policy=title_of(each), manifest_fd=_manifest_fd(each)) for each in beside],
         streams=dict(streams or {}),
+        encoder_fds=dict(encoder_fds or {}),
         backends=backends,
         bundle=printable(bundle.path.name),
         joints=manifest.joints,
@@ -99,6 +101,7 @@ def telemetry_launch(
     argument = msgspec.json.encode(launch).decode()
     manifests = [launch.manifest_fd, *(each.manifest_fd for each in launch.beside)]
     inherited = [launch.guard_memory_fd, *launch.worker_memory_fds, own.fd, *manifests]
+    inherited += launch.encoder_fds.values()
     return lambda report_fd: argument, inherited
 
 

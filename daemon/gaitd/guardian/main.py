@@ -22,6 +22,7 @@ from gaitd.guardian.channel import ControlChannel
 from gaitd.guardian.child import Child
 from gaitd.guardian.children import Children
 from gaitd.guardian.degradation import Degradation
+from gaitd.guardian.encoders import Encoders
 from gaitd.guardian.event_log import keep_events_of
 from gaitd.guardian.lanes import Lanes
 from gaitd.guardian.launches import telemetry_launch
@@ -118,6 +119,7 @@ class Guardian:
         self._lanes = self._open_lanes(plans) if config.daemon.transport == "shm" else None
         self._streams = self._open_streams(plans)
         self._stream_watch = StreamWatch()
+        self._encoders = Encoders([bundle, *beside], self._streams, config.realtime)
         self._workers = Workers(plans, config, self._guard, self._start, self._lanes, self._streams)
         self._worker = self._workers.by_slot[WORKER_SLOT]
         self._choice = self._worker.choice
@@ -153,10 +155,13 @@ class Guardian:
         workers = self._workers.all
         memories = {each.slot: each.memory for each in workers}
         streams = {slot: [each.name for each in self._workers.streams(slot)] for slot in memories}
-        launch = telemetry_launch(bundle, backends, config, self._guard, memories, beside, streams)
+        launch = telemetry_launch(
+            bundle, backends, config, self._guard, memories, beside, streams, self._encoders.launch()
+        )
         self._telemetry = Child(TELEMETRY, *launch)
         self._poll = select.epoll()
-        self._children = Children([*(each.child for each in workers), self._telemetry], self._poll)
+        hot = [each.child for each in workers]
+        self._children = Children([*hot, self._telemetry, *self._encoders.children], self._poll)
         self._standby_readiness = StandbyReadiness(self._limits)
         self._last_worker = announce.LastWorker()
         self._missing_realtime: dict[str, str] = {}
@@ -188,6 +193,8 @@ class Guardian:
             self._start(worker.child, now_ns)
         if config.metrics.wanted or config.recorder.wanted:
             self._start(self._telemetry, now_ns)
+        for encoder in self._encoders.children:
+            self._start(encoder, now_ns)
         self._become_realtime()
         freeze_garbage()
         timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
@@ -233,6 +240,7 @@ class Guardian:
         self._look_after_rate()
         self._look_at_streams(now_ns)
         self._children.restart_if_dead(self._telemetry, now_ns)
+        self._encoders.look(self._children, now_ns)
         self._watch_degradation(now_ns)
         self._feed_watchdog(now_ns)
 
@@ -452,6 +460,7 @@ class Guardian:
                 **{each.child.name: each.report.realtime for each in self._workers.all},
             },
             "streams": self._describe_streams(),
+            "encoders": self._encoders.describe(self._streams),
             "rehearsal": self._config.daemon.rehearsal,
             "refused_requests": self._words["control_refused"],
         }
@@ -461,7 +470,12 @@ class Guardian:
             return []
         holder = self._succession.holder
         streams = self._workers.streams(holder.slot)
-        return describe_streams(streams, holder.memory.words, self._streams.is_produced, time.monotonic_ns())
+        return describe_streams(streams, holder.memory.words, self._is_produced, time.monotonic_ns())
+
+    def _is_produced(self, stream: str) -> bool:
+        """Whether somebody is there who publishes it."""
+        produced = self._streams is not None and self._streams.is_produced(stream)
+        return produced or self._encoders.is_running(stream)
 
     def _shut_down(self) -> None:
         """Damping first and for a few periods, then the children, then the sockets."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gaitd.errors import error_of
-from gaitd.policy.manifest import Stream
+from gaitd.policy.encoder import encoded, feeds_of
+from gaitd.policy.schema_stream import Feed, Stream
 from gaitd.shared.lanes import create_ring
 from gaitd.shared.memory import map_memory, read_only
 from gaitd.shared.message_ring import RingKind, ring_head
@@ -23,7 +24,9 @@ class StreamDesk:
 
     def __init__(self, directory: Path, streams: Sequence[Stream]) -> None:
         """Raises InputError, ResourceError."""
-        self._streams = {each.name: each for each in streams}
+        made = {stream.name: stream for stream, _ in encoded(streams)}
+        self._streams: dict[str, Feed] = {each.name: each for each in feeds_of(streams)} | made
+        self._encoded = frozenset(made)
         self._fds = {}
         self._memory = {}
         for number, (name, stream) in enumerate(self._streams.items()):
@@ -47,6 +50,14 @@ class StreamDesk:
     def launch(self, streams: Sequence[Stream]) -> list[int]:
         """Read-only descriptors of those streams, for a worker."""
         return [read_only(self._fds[each.name]) for each in streams]
+
+    def frames_fd(self, feed: Feed) -> int:
+        """A read-only descriptor of it, for an encoder."""
+        return read_only(self._fds[feed.name])
+
+    def stream_fd(self, stream: Stream) -> int:
+        """The descriptor of a stream that an encoder makes, for that encoder."""
+        return self._fds[stream.name]
 
     def is_produced(self, name: str) -> bool:
         """Whether somebody has asked for it and is there."""
@@ -95,6 +106,8 @@ class StreamDesk:
         name, kind = rest
         if name not in self._streams:
             return "", f"no policy here has a stream {name!r}; there are: {', '.join(self._streams)}"
+        if name in self._encoded:
+            return "", f"stream {name}: its encoder makes it, here; publish what that takes"
         expected = self._streams[name].kind
         if kind != expected:
             return "", f"stream {name}: the policy expects {expected}, not {kind!r}"

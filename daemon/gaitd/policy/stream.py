@@ -15,7 +15,7 @@ import numpy as np
 
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Float32Array, Manifest
-from gaitd.policy.schema_stream import Stream
+from gaitd.policy.schema_stream import Feed, Stream
 from gaitd.policy.sources import layout_of, source_name
 from gaitd.wire.causes import Cause
 from gaitd.wire.generated import FUTURE_TOLERANCE_NS, CauseKind
@@ -23,6 +23,8 @@ from gaitd.wire.generated import FUTURE_TOLERANCE_NS, CauseKind
 MAX_STREAMS = 8
 MAX_STREAM_VALUES = 4096
 """In a frame: the worker copies it and computes its checksum in the hot path, in some 20 us."""
+MAX_ENCODER_VALUES = 640 * 480
+"""In a frame that only an encoder takes."""
 MAX_AGE_S = 60.0
 FRAMES_IN_MAX_AGE = 1.5
 """A stream whose every frame comes in time must not be stale between two."""
@@ -54,12 +56,12 @@ Frames = Sequence[StreamFrame | None]
 """The newest frame of each of a manifest's streams, in their order; None: none has come yet."""
 
 
-def frame_bytes(stream: Stream) -> int:
+def frame_bytes(stream: Feed) -> int:
     """Length of a frame of it."""
     return STAMP.size + stream.size * _dtype(stream).itemsize
 
 
-def encode_frame(stream: Stream, values: object, stamp_ns: int) -> bytes:
+def encode_frame(stream: Feed, values: object, stamp_ns: int) -> bytes:
     """A frame's bytes. Raises ValueError for values of another shape or kind."""
     array = np.asarray(values)
     if array.shape != tuple(stream.shape) or not np.can_cast(array.dtype, _dtype(stream), "same_kind"):
@@ -75,7 +77,7 @@ def is_stale(stream: Stream, frame: StreamFrame | None, at_ns: int) -> bool:
 class StreamReceiver:
     """Takes one stream's frames: only such as are whole, newer, from the past and finite."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Feed) -> None:
         self.stream = stream
         self.frame: StreamFrame | None = None
         """The newest one."""
@@ -159,10 +161,7 @@ def check_streams(manifest: Manifest) -> None:
         where = f"streams[{index}] ({each.name})"
         if names.count(each.name) > 1:
             raise InputError(f"streams: {each.name!r} is there twice")
-        if not (-_FLOAT32_MAX <= each.min <= 0.0 <= each.max <= _FLOAT32_MAX and each.min < each.max):
-            raise InputError(f"{where}: expected finite min < max with 0 inside, got {each.min}, {each.max}")
-        if not 0 < each.rate_hz < math.inf:
-            raise InputError(f"{where}.rate_hz: expected above 0, got {each.rate_hz}")
+        check_feed(each, where)
         if not FRAMES_IN_MAX_AGE / each.rate_hz <= each.max_age_s <= MAX_AGE_S:
             raise InputError(
                 f"{where}.max_age_s: expected {FRAMES_IN_MAX_AGE / each.rate_hz:g} ({FRAMES_IN_MAX_AGE:g} "
@@ -179,5 +178,13 @@ def check_streams(manifest: Manifest) -> None:
             )
 
 
-def _dtype(stream: Stream) -> np.dtype[Any]:
+def check_feed(feed: Feed, where: str) -> None:
+    """Raise InputError where range or rate is none."""
+    if not (-_FLOAT32_MAX <= feed.min <= 0.0 <= feed.max <= _FLOAT32_MAX and feed.min < feed.max):
+        raise InputError(f"{where}: expected finite min < max with 0 inside, got {feed.min}, {feed.max}")
+    if not 0 < feed.rate_hz < math.inf:
+        raise InputError(f"{where}.rate_hz: expected above 0, got {feed.rate_hz}")
+
+
+def _dtype(stream: Feed) -> np.dtype[Any]:
     return np.dtype(_LITTLE_ENDIAN[stream.dtype])

@@ -12,7 +12,7 @@ from gaitd.shared.lanes import LanesLaunch
 from gaitd.shared.processes import STANDBY_SLOT, WORKER_SLOT
 from gaitd.system.config import Config, Metrics, Recorder
 
-Launch = TypeVar("Launch", "WorkerLaunch", "TelemetryLaunch")
+Launch = TypeVar("Launch", "WorkerLaunch", "TelemetryLaunch", "EncoderLaunch")
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +90,8 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """Further policies, in their order."""
     streams: dict[int, list[str]] = {}
     """Names of the streams of the policy of each slot."""
+    encoder_fds: dict[str, int] = {}
+    """Of encoders' memory, by the stream that each makes."""
     backends: list[BackendName]
     """As the worker's."""
     bundle: str
@@ -104,6 +106,23 @@ class TelemetryLaunch(msgspec.Struct, frozen=True, kw_only=True):
     def place_of(self, slot: int) -> int:
         """Of a slot's memory among those of the workers; the first one's where there is no such worker."""
         return self.slots.index(slot) if slot in self.slots else 0
+
+
+class EncoderLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """An encoder's one argument, as JSON. The descriptors are inherited."""
+
+    bundle: bytes
+    """Its path."""
+    bundle_id: str
+    stream: str
+    """Name of the one that it makes."""
+    frames_fd: int
+    """Of what it takes, read-only."""
+    stream_fd: int
+    """Of what it makes; it writes it."""
+    memory_fd: int
+    hot_cpus: list[int]
+    """Those that guardian and workers are pinned to; it stays off them."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -85,6 +85,18 @@ FURTHER = tuple(
 )
 """Workers of the policies beside the first one."""
 
+
+def encoder_row(stream: str) -> ChildProcess:
+    """Of the encoder that makes the stream of that name."""
+    return ChildProcess(
+        name=f"encoder-{stream}",
+        realtime=None,
+        entry="gaitd.encoder.main",
+        reports=False,
+        max_deaths_in_a_row=None,
+    )
+
+
 WORKERS = (WORKER, STANDBY, *FURTHER)
 """By slot, in the lease and in their commands."""
 WORKER_SLOT, STANDBY_SLOT, *_FURTHER_SLOTS = range(len(WORKERS))

@@ -27,7 +27,7 @@ def keep_out_of_the_way(most_bytes: int) -> None:
 def avoid_cpus(cpus: Sequence[int]) -> list[str]:
     """Keep all threads of this process off these cores; returns what is not so, for people."""
     if not cpus:
-        return ["realtime.worker_cpus and guardian_cpus are not set: no cores are kept free of the shadow"]
+        return ["realtime.worker_cpus and guardian_cpus are not set: no cores are kept free of it"]
     left = os.sched_getaffinity(0) - set(cpus)
     if not left:
         return ["there are no cores here but those of the worker and the guardian"]

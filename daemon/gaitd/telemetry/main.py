@@ -23,6 +23,7 @@ from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.command_line import run_command
 from gaitd.system.realtime import name_process, use_all_cpus
+from gaitd.telemetry.encoder_metrics import EncoderCollector
 from gaitd.telemetry.endpoint import serve_metrics
 from gaitd.telemetry.headroom import Headroom
 from gaitd.telemetry.machine import parent_of, read_machine
@@ -82,6 +83,7 @@ def _run() -> int:
     histograms = StepHistograms(registry, launch.period_s)
     registry.register(headroom)
     registry.register(MemoryCollector(guard, workers, progress, launch))
+    registry.register(EncoderCollector(launch.encoder_fds))
     registry.register(NpuCollector())
     registry.register(MachineCollector(guard.words, parent_of(spawner_pid)))
     desk = ShadowDesk(launch, memories.shadow)

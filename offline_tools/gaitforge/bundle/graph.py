@@ -8,14 +8,17 @@ from pathlib import Path
 
 from gaitd.backends import open_backend
 from gaitd.backends.base import Backend
+from gaitd.backends.encoder import EncoderModel
 from gaitd.bundle.models import check_models, model_files, named
 from gaitd.bundle.read import Bundle
 from gaitd.errors import InputError
+from gaitd.policy.encoder import encoded
 from gaitd.policy.graph import model_graph
 from gaitd.policy.manifest import Manifest
 from gaitforge.common import console, files
 from gaitforge.model.intake import read_model
 from gaitforge.rknn import record
+from gaitforge.rknn.budget import check_budget
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,33 @@ def read_graph(manifest: Manifest, onnx: Path, rknn: Path | None) -> Graph:
             check_models({on_npu: contents[on_npu]})
         if not files.found(record.path_beside(path)):
             console.note(f"no {record.path_beside(path)}: what {path} was made from is unknown")
-        elif record.read(path).onnx_sha256 != read.sha256:
+            continue
+        made = record.read(path)
+        if made.onnx_sha256 != read.sha256:
             raise InputError(f"{path} was not made from {onnx / on_cpu}: convert again")
+        bound_kib = node.model.npu_memory_kib
+        check_budget(bound_kib, made.weight_memory_kib, made.internal_memory_kib, path)
     return Graph(manifest, contents, digests)
+
+
+def read_encoders(manifest: Manifest, directory: Path | None) -> dict[str, bytes]:
+    """Read NAME.onnx of each stream's encoder, by the bundle's file names.
+
+    Raises InputError naming the file that is missing, not readable, or does not fit the manifest.
+    """
+    encoders = encoded(manifest.streams)
+    names = ", ".join(model_files(encoder.model)[0] for _, encoder in encoders)
+    if bool(encoders) != (directory is not None) or (directory is not None and not directory.is_dir()):
+        raise InputError(
+            f"--encoders {directory or ''}: the manifest's streams have encoders: name the directory that "
+            f"holds {names}"
+            if encoders
+            else "--encoders: no stream of the manifest has an encoder: leave it out"
+        )
+    contents: dict[str, bytes] = {}
+    for stream, encoder in encoders:
+        assert directory is not None
+        name = model_files(encoder.model)[0]
+        contents[name] = read_model(directory / name).content
+        EncoderModel(Bundle(directory, "", manifest, contents), stream, encoder)
+    return contents

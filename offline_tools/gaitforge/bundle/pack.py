@@ -18,13 +18,14 @@ from gaitd.errors import InputError
 from gaitd.policy.manifest import Float32Array, Golden, Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import golden, report
-from gaitforge.bundle.graph import Graph, read_graph
+from gaitforge.bundle.graph import Graph, read_encoders, read_graph
 from gaitforge.bundle.write import write_bundle
 from gaitforge.common import arrays, console, files
 from gaitforge.common.manifest import checked_manifest, read_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import record
+from gaitforge.rknn.budget import check_budget
 from gaitforge.simulate import body
 from gaitforge.simulate.tour import tour
 
@@ -42,7 +43,8 @@ def pack(
     mjcf: Path | None = None,
 ) -> Path:
     """Write a bundle from files by kind: manifest and onnx, and rknn, obs_stats, report, observations,
-    checkpoint where there are any. Returns its path. With several models, onnx and rknn are directories.
+    checkpoint, encoders where there are any. Returns its path. With several models, onnx and rknn are
+    directories; encoders always is one.
 
     ``mjcf`` is the robot's model, for golden vectors from walking; the Lite3's is here.
 
@@ -54,21 +56,23 @@ def pack(
     raw = read_manifest(sources["manifest"])
     of_models = ("onnx", "rknn") if raw.get("models") else ()
     for name, path in sources.items():
-        if name not in of_models:
+        if name not in (*of_models, "encoders"):
             files.existing(path, f"the {name.replace('_', ' ')} file")
     if of_models:
         return _pack_graph(sources, output, raw, training_commit, mjcf)
     policy = read_policy(sources["onnx"])
     budget = (raw.get("model") or {}).get("npu_memory_kib")
     raw["model"] = msgspec.to_builtins(policy.model) | ({"npu_memory_kib": budget} if budget else {})
-    told = _provenance(sources, training_commit) | {"sha256_onnx": policy.sha256}
+    plain = {name: path for name, path in sources.items() if name != "encoders"}
+    told = _provenance(plain, training_commit) | {"sha256_onnx": policy.sha256}
     raw["provenance"] = {**raw.get("provenance", {}), **told}
     verified = report.read(sources["report"]) if "report" in sources else None
     if "rknn" in sources:
         _fit_rknn(raw, sources, policy, verified)
     manifest = checked_manifest(raw, str(sources["manifest"]))
     check_fit(manifest, policy)
-    contents: dict[str, Path | bytes] = {"model.onnx": policy.content}
+    encoders = read_encoders(manifest, sources.get("encoders"))
+    contents: dict[str, Path | bytes] = {"model.onnx": policy.content, **encoders}
     for kind, name in (("rknn", "model.rknn"), ("obs_stats", "obs_stats.npz")):
         if kind in sources:
             contents[name] = sources[kind]
@@ -106,10 +110,13 @@ def _pack_graph(
         )
     manifest = checked_manifest(raw, str(sources["manifest"]))
     graph = read_graph(manifest, sources["onnx"], sources.get("rknn"))
-    plain = {name: path for name, path in sources.items() if name not in ("onnx", "rknn")}
+    plain = {name: path for name, path in sources.items() if name not in ("onnx", "rknn", "encoders")}
     digests = {f"sha256_{name}": digest for name, digest in graph.sha256.items()}
     raw["provenance"] = {**raw.get("provenance", {}), **_provenance(plain, training_commit), **digests}
-    contents: dict[str, Path | bytes] = {**graph.contents}
+    contents: dict[str, Path | bytes] = {
+        **graph.contents,
+        **read_encoders(manifest, sources.get("encoders")),
+    }
     if "obs_stats" in sources:
         contents["obs_stats.npz"] = sources["obs_stats"]
     with console.step("Sampling golden vectors"):
@@ -146,7 +153,8 @@ def _fit_rknn(
             f"{sources['rknn']} was not made from {sources['onnx']} but from {made.onnx}: pack that, or "
             "convert again"
         )
-    _check_budget(raw["model"].get("npu_memory_kib"), made, sources["rknn"])
+    budget_kib = raw["model"].get("npu_memory_kib")
+    check_budget(budget_kib, made.weight_memory_kib, made.internal_memory_kib, sources["rknn"])
     if "golden" in raw or verified is None:
         return
     name = "fp16" if made.quant_dtype is None else "hybrid" if made.fp16_layers else "int8"
@@ -154,17 +162,6 @@ def _fit_rknn(
         largest = verified.precisions[name].largest_error()
         tolerance = max(Golden().rknn_tolerance, round(TOLERANCE_MARGIN * largest, 3))
         raw["golden"] = {"rknn_tolerance": tolerance}
-
-
-def _check_budget(budget_kib: float | None, made: record.Record, path: Path) -> None:
-    """The toolkit's own figures; the robot asks its runtime again."""
-    sizes = [made.weight_memory_kib, made.internal_memory_kib]
-    taken_kib = sum(size for size in sizes if size is not None)
-    if budget_kib is not None and taken_kib > budget_kib:
-        raise InputError(
-            f"{path} takes {taken_kib:.1f} KiB of the NPU's memory (weights and internal), but the "
-            f"manifest's model.npu_memory_kib is {budget_kib:g}: make the network smaller, or raise the bound"
-        )
 
 
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:

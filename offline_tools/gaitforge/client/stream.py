@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitd.errors import InputError, printable
-from gaitd.policy.manifest import Stream
+from gaitd.policy.schema_stream import Feed
 from gaitd.policy.stream import encode_frame
 from gaitd.shared.memory import map_memory
 from gaitd.shared.message_ring import RingWriter
@@ -22,8 +22,11 @@ ANSWER_S = 2.0
 class StreamProducer:
     """Has one stream for itself until it is closed, or its process ends."""
 
-    def __init__(self, runtime_dir: Path, stream: Stream) -> None:
-        """``stream``: as the policy's manifest has it. Raises InputError with gaitd's reason."""
+    def __init__(self, runtime_dir: Path, stream: Feed) -> None:
+        """``stream``: as the policy's manifest has it, or what its encoder takes.
+
+        Raises InputError with gaitd's reason.
+        """
         path = runtime_dir / f"{STREAM_CHANNEL}.sock"
         self._stream = stream
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

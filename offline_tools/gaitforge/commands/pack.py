@@ -30,6 +30,9 @@ def add_parser(subparsers: Subparsers) -> None:
         help="the float model; for a manifest with models, the directory that holds NAME.onnx of each",
     )
     parser.add_argument("--rknn", type=Path, help="the model for the NPU; of several, the directory likewise")
+    parser.add_argument(
+        "--encoders", type=Path, metavar="DIRECTORY", help="holds NAME.onnx of each encoder of a stream"
+    )
     parser.add_argument("--obs-stats", type=Path, help=".npz with mean and std, if the policy normalizes")
     parser.add_argument("--report", type=Path, help="report.json of gaitforge verify")
     parser.add_argument(
@@ -62,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
         "manifest": args.manifest,
         "onnx": args.onnx,
         "rknn": args.rknn,
+        "encoders": args.encoders,
         "obs_stats": args.obs_stats,
         "report": args.report,
         "observations": args.observations,

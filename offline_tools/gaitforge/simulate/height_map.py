@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitd.errors import InputError
+from gaitd.policy.encoder import EncoderStep, feeds_of
 from gaitd.policy.manifest import Float32Array, Manifest, Stream
+from gaitd.policy.schema_stream import Feed
 from gaitd.policy.sources import roll_pitch_yaw
 from gaitd.policy.stream import Frames, StreamReceiver, encode_frame
 from gaitforge.client.stream import StreamProducer
@@ -34,7 +36,7 @@ RETRY_S = 0.2
 class HeightMap:
     """Which stream, and where its points are."""
 
-    stream: Stream
+    stream: Feed
     """(rows, columns) float32: from the hindmost row to the foremost, in each from right to left."""
     points_m: npt.NDArray[np.float64]
     """(rows, columns, 2) forward and left of the base."""
@@ -45,7 +47,7 @@ class HeightMap:
         match = _SPEC.fullmatch(spec)
         if match is None:
             raise InputError(f"--height-map {spec}: expected NAME:LENGTHxWIDTH in m, as in height:1.6x1.0")
-        streams = {each.name: each for each in manifest.streams}
+        streams = {each.name: each for each in feeds_of(manifest.streams)}
         if match["name"] not in streams:
             known = ", ".join(streams) or "none"
             raise InputError(f"--height-map {spec}: the policy has no such stream; it has {known}")
@@ -74,11 +76,14 @@ class HeightMap:
 
 
 class HeightMapFrames:
-    """Its frames in simulated time, for a policy that is called directly."""
+    """Its frames in simulated time, or its encoder's, for a policy that is called directly."""
 
-    def __init__(self, height_map: HeightMap) -> None:
+    def __init__(self, height_map: HeightMap, stream: Stream, encoder: EncoderStep | None = None) -> None:
+        """``stream``: the policy's. ``encoder``: makes it of the height map; None: it is the height map."""
         self._map = height_map
-        self._receiver = StreamReceiver(height_map.stream)
+        self._heights = StreamReceiver(height_map.stream)
+        self._stream = self._heights if encoder is None else StreamReceiver(stream)
+        self._encoder = encoder
         self._next_ns = 0
 
     def __call__(self, robot: Robot, now_ns: int) -> Frames:
@@ -86,8 +91,10 @@ class HeightMapFrames:
         if now_ns >= self._next_ns:
             self._next_ns = now_ns + round(1e9 / self._map.stream.rate_hz)
             values = self._map.sample(robot.terrain, robot.data.qpos[:7])
-            self._receiver.take(encode_frame(self._map.stream, values, now_ns), now_ns)
-        return [self._receiver.frame]
+            self._heights.take(encode_frame(self._map.stream, values, now_ns), now_ns)
+            if self._encoder is not None and (made := self._encoder.step(self._heights.frame)) is not None:
+                self._stream.take(made, now_ns)
+        return [self._stream.frame]
 
 
 class HeightMapPublisher:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gaitd.bundle.read import open_bundle
+from gaitd.backends.encoder import EncoderModel
+from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import GateError, InputError
+from gaitd.policy.encoder import EncoderStep
 from gaitd.policy.manifest import Manifest
 from gaitforge.common.manifest import load_manifest
 from gaitforge.simulate import body
@@ -97,7 +99,7 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
     beyond = _beyond(scenario.script, bundle.manifest)
     if beyond:
         print(beyond, flush=True)
-    frames_of = no_frames if scenario.height_map is None else _frames_of(scenario.height_map, bundle.manifest)
+    frames_of = no_frames if scenario.height_map is None else _frames_of(scenario.height_map, bundle)
     viewer = Viewer(robot) if view else None
     pacer = Pacer()
 
@@ -222,13 +224,19 @@ def _require_no_fall(measures: Measures) -> None:
         raise GateError(f"the robot fell {fallen[0]:.2f} s after the hand-over")
 
 
-def _frames_of(height_map: str, manifest: Manifest) -> FramesOf:
+def _frames_of(height_map: str, bundle: Bundle) -> FramesOf:
+    manifest = bundle.manifest
     if len(manifest.streams) > 1:
         names = ", ".join(each.name for each in manifest.streams)
         raise InputError(
             f"--height-map {height_map}: nothing here fills the policy's other streams ({names})"
         )
-    return HeightMapFrames(HeightMap.of(height_map, manifest))
+    found = HeightMap.of(height_map, manifest)
+    (stream,) = manifest.streams
+    step = None
+    if stream.encoder is not None:
+        step = EncoderStep(stream, EncoderModel(bundle, stream, stream.encoder))
+    return HeightMapFrames(found, stream, step)
 
 
 def _publisher(

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitd.backends.encoder import EncoderModel
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import InputError
+from gaitd.policy.encoder import EncoderStep
 from gaitforge.cli import main
 from gaitforge.simulate import body
 from gaitforge.simulate.direct import run_bundle
 from gaitforge.simulate.height_map import HeightMap, HeightMapFrames
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.script import CommandScript
+from support.encoders import CAMERA, ENCODER, encoder_onnx, latent
 from support.reference import EXAMPLE_BUNDLE
 from support.streams import HEIGHT, seeing_lite3, stream_manifest
 
@@ -47,7 +50,7 @@ def test_the_points_turn_with_the_robot_and_tell_its_height_above_the_ground(
 
 
 def test_a_policy_called_directly_sees_fresh_frames_and_walks_as_the_blind_one(seeing: Bundle) -> None:
-    frames_of = HeightMapFrames(HeightMap.of(SPEC, seeing.manifest))
+    frames_of = HeightMapFrames(HeightMap.of(SPEC, seeing.manifest), seeing.manifest.streams[0])
     seen = []
     script = CommandScript.constant(1.0)
     run = run_bundle(
@@ -84,3 +87,19 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["simulate", "--height-map", SPEC]) == 2
     assert "--height-map without --bundle needs --manifest" in capsys.readouterr().err
     assert stream_manifest()["streams"][0]["name"] in SPEC
+
+
+def test_a_policy_called_directly_sees_what_its_encoder_makes_of_the_map(tmp_path: Path) -> None:
+    encoder = {**ENCODER, "takes": {**CAMERA, "name": "ground"}}
+    bundle = open_bundle(seeing_lite3(tmp_path / "lite3.gaitd", encoder_onnx(), encoder=encoder))
+    stream, robot = bundle.manifest.streams[0], Robot(3, body.lite3("steps"))
+    ground = HeightMap.of("ground:1.2x0.8", bundle.manifest)
+    assert stream.encoder is not None
+    step = EncoderStep(stream, EncoderModel(bundle, stream, stream.encoder))
+    (frame,) = HeightMapFrames(ground, stream, step)(robot, 1_000)
+    assert frame is not None
+    assert frame.stamp_ns == 1_000
+    expected = latent(ground.sample(robot.terrain, robot.data.qpos[:7]))
+    np.testing.assert_allclose(frame.values, expected, atol=1e-6)
+    walk = ["simulate", "--bundle", str(bundle.path), "--seconds", "1", "--height-map", "ground:1.2x0.8"]
+    assert main(walk) == 0

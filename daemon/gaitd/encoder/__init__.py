@@ -1,0 +1,1 @@
+"""An encoder's process: makes a stream from another one, on the CPU."""
