@@ -33,6 +33,16 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_height_map(parser: argparse.ArgumentParser) -> None:
+    """--height-map."""
+    parser.add_argument(
+        "--height-map",
+        metavar="NAME:LENGTHxWIDTH",
+        help="fill this stream of the policy, rows x columns over so many m around the base, with how far "
+        "the ground lies below the base",
+    )
+
+
 def add_controller(parser: argparse.ArgumentParser) -> None:
     """--controller."""
     parser.add_argument("--controller", type=Path, required=True, help="the built example controller")

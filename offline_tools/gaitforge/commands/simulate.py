@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitd.errors import InputError
-from gaitforge.commands.options import add_robot
+from gaitforge.commands.options import add_height_map, add_robot
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -38,16 +38,11 @@ def add_parser(subparsers: Subparsers) -> None:
     what = parser.add_argument_group("what happens")
     what.add_argument("--bundle", type=Path, help="call this policy bundle directly instead of talking UDP")
     add_robot(parser)
+    add_height_map(parser)
     what.add_argument(
         "--manifest",
         type=Path,
         help="contract of the controller's policy, for --mjcf and --height-map without --bundle",
-    )
-    what.add_argument(
-        "--height-map",
-        metavar="NAME:LENGTHxWIDTH",
-        help="fill this stream of the policy, rows x columns over so many m around the base, with how far "
-        "the ground lies below the base",
     )
     what.add_argument(
         "--runtime-dir",

@@ -27,6 +27,7 @@ from gaitd.policy.stream import Frames
 from gaitd.wire.generated import Reason
 from gaitd.wire.messages import RobotState
 from gaitforge.simulate.body import Body
+from gaitforge.simulate.height_map import HeightMapFrames
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.robot import (
     STAND_UP_S,
@@ -39,8 +40,6 @@ from gaitforge.simulate.robot import (
 from gaitforge.simulate.script import CommandScript, Push, PushSchedule
 from gaitforge.simulate.trace import Recorder, Trace
 
-FramesOf: TypeAlias = Callable[[Robot, int], Frames]
-"""The newest frame of each of the policy's streams, at a time [ns] of the simulation."""
 Infer: TypeAlias = Callable[[Float32Array], Float32Array]
 """Normalized observation (observation_dim,) to raw action (n,)."""
 
@@ -96,11 +95,6 @@ class DirectRun:
         return self.measures.falls
 
 
-def no_frames(robot: Robot, now_ns: int) -> Frames:
-    """Of a policy without streams."""
-    return ()
-
-
 def run_direct(
     manifest: Manifest,
     policy: Infer | Backend,
@@ -116,7 +110,6 @@ def run_direct(
     robot: Robot | None = None,
     let_go_s: float = math.inf,
     pipeline: PolicyPipeline | None = None,
-    frames_of: FramesOf = no_frames,
 ) -> DirectRun:
     """Stand up, then walk for ``seconds`` of simulated time with the policy, and measure.
 
@@ -125,7 +118,6 @@ def run_direct(
     ``body`` is by default the Lite3's; ``robot`` replaces the one that it and ``seed`` make. From
     ``let_go_s`` on nothing comes of the policy any more, and PATIENCE_PERIODS later the motors get the
     bundle's fallback damping for good. ``pipeline`` replaces the one that the manifest makes.
-    ``frames_of``: what a policy with streams sees of them.
     Raises InputError when the policy is not for this robot's joints, its period not whole milliseconds, or
     the robot does not get into its default pose.
     """
@@ -142,6 +134,7 @@ def run_direct(
         backend.reset()
     recorder, schedule = Recorder(robot), PushSchedule(tuple(pushes))
     command = np.zeros(3, np.float32)
+    height_map = None if body.height_map is None else HeightMapFrames(body.height_map, manifest)
 
     def tick() -> None:
         recorder.sample(command)
@@ -161,7 +154,7 @@ def run_direct(
         command = script.at(time_s)
         reading = robot.read()
         state = _state(reading, step + 1, command, to_policy)
-        frames = frames_of(robot, state.stamp_ns)
+        frames: Frames = () if height_map is None else height_map(robot, state.stamp_ns)
         cause = pipeline.stream_cause(frames, state.stamp_ns)
         assert cause is None, "the simulator's own frames are fresh"
         pipeline.observe(state, frames, state.stamp_ns)
@@ -211,7 +204,6 @@ def run_bundle(
     on_step: Callable[[Step], None] | None = None,
     on_tick: Callable[[Robot], None] | None = None,
     robot: Robot | None = None,
-    frames_of: FramesOf = no_frames,
 ) -> DirectRun:
     """Run a bundle's own float model (model.onnx) as run_direct does."""
     return run_direct(
@@ -225,7 +217,6 @@ def run_bundle(
         on_step=on_step,
         on_tick=on_tick,
         robot=robot,
-        frames_of=frames_of,
     )
 
 

@@ -16,8 +16,8 @@ from gaitd.errors import GateError, InputError
 from gaitd.policy.manifest import Manifest
 from gaitforge.common.manifest import load_manifest
 from gaitforge.simulate import body
-from gaitforge.simulate.direct import FramesOf, full_command, no_frames, run_bundle
-from gaitforge.simulate.height_map import HeightMap, HeightMapFrames, HeightMapPublisher
+from gaitforge.simulate.direct import full_command, run_bundle
+from gaitforge.simulate.height_map import HeightMap, HeightMapPublisher
 from gaitforge.simulate.live import LiveRobot
 from gaitforge.simulate.measure import STICK_SPEED
 from gaitforge.simulate.pacer import Pacer
@@ -80,7 +80,7 @@ class Outputs:
 def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, view: bool = False) -> None:
     """Call a bundle's policy without any sockets, as fast as the machine can; with a view, in real time."""
     bundle = open_bundle(bundle_path)
-    found = body.find(bundle.manifest, scenario.mjcf, scenario.terrain)
+    found = body.find(bundle.manifest, scenario.mjcf, scenario.terrain, scenario.height_map)
     if found is None:
         raise InputError(
             f"{bundle_path}: robot {bundle.manifest.robot!r} cannot be simulated here: give its model with "
@@ -94,7 +94,6 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
     beyond = _beyond(scenario.script, bundle.manifest)
     if beyond:
         print(beyond, flush=True)
-    frames_of = no_frames if scenario.height_map is None else _frames_of(scenario.height_map, bundle.manifest)
     viewer = Viewer(robot) if view else None
     pacer = Pacer()
 
@@ -112,7 +111,6 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
             pushes=scenario.pushes,
             on_tick=show,
             robot=robot,
-            frames_of=frames_of,
         )
     finally:
         if viewer is not None:
@@ -208,15 +206,6 @@ def walk_over_udp(
             f"the robot did not stand up within {wait_s:g} s; {result.commands} commands came in on "
             f"UDP {HOST}:{ports.command}: is the controller running, and does it send there?"
         )
-
-
-def _frames_of(height_map: str, manifest: Manifest) -> FramesOf:
-    if len(manifest.streams) > 1:
-        names = ", ".join(each.name for each in manifest.streams)
-        raise InputError(
-            f"--height-map {height_map}: nothing here fills the policy's other streams ({names})"
-        )
-    return HeightMapFrames(HeightMap.of(height_map, manifest))
 
 
 def _publisher(

@@ -12,7 +12,7 @@ from gaitd.errors import InputError
 from gaitforge.cli import main
 from gaitforge.simulate import body
 from gaitforge.simulate.direct import run_bundle
-from gaitforge.simulate.height_map import HeightMap, HeightMapFrames
+from gaitforge.simulate.height_map import HeightMap
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.script import CommandScript
 from support.reference import EXAMPLE_BUNDLE
@@ -47,11 +47,11 @@ def test_the_points_turn_with_the_robot_and_tell_its_height_above_the_ground(
 
 
 def test_a_policy_called_directly_sees_fresh_frames_and_walks_as_the_blind_one(seeing: Bundle) -> None:
-    frames_of = HeightMapFrames(HeightMap.of(SPEC, seeing.manifest))
+    robot = Robot(0, body.find(seeing.manifest, None, height_map=SPEC))
     seen = []
     script = CommandScript.constant(1.0)
     run = run_bundle(
-        seeing, script=script, seconds=2.0, frames_of=frames_of, on_step=lambda step: seen.append(step)
+        seeing, script=script, seconds=2.0, robot=robot, on_step=lambda step: seen.append(step)
     )
     blind = run_bundle(open_bundle(EXAMPLE_BUNDLE), script=script, seconds=2.0)
     assert run.distance_m == pytest.approx(blind.distance_m, rel=1e-3)
