@@ -231,7 +231,12 @@ def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifes
     steps.run(
         "calibrate",
         [places.onnx, places.manifest, places.stats if stats is not None else None, options.mjcf],
-        {"samples": options.samples, "env": options.env, "terrain": options.terrain, "height_map": options.height_map},
+        {
+            "samples": options.samples,
+            "env": options.env,
+            "terrain": options.terrain,
+            "height_map": options.height_map,
+        },
         [places.raw, places.calibration, *_held_out(options, places)],
         collect,
     )

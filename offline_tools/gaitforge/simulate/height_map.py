@@ -71,10 +71,8 @@ class HeightMap:
             (forward * np.cos(yaw) - left * np.sin(yaw), forward * np.sin(yaw) + left * np.cos(yaw)), axis=-1
         )
         points = ahead + place[..., None, None, :2]
-        ground = 0.0 if terrain is None else terrain.height_m(points)
-        below: Float32Array = np.broadcast_to(
-            place[..., 2, None, None] - ground, points.shape[:-1]
-        ).astype(np.float32)
+        ground = np.zeros(points.shape[:-1]) if terrain is None else terrain.height_m(points)
+        below: Float32Array = (place[..., 2, None, None] - ground).astype(np.float32)
         return below
 
 
@@ -82,7 +80,7 @@ class HeightMapFrames:
     """Its frames in simulated time, for a policy that is called directly."""
 
     def __init__(self, spec: str, manifest: Manifest) -> None:
-        """Of the map of that ``HeightMap.of``. Raises InputError, where the policy has other streams, too."""
+        """``spec``: as ``HeightMap.of`` has it. Raises InputError, also where the policy has other streams."""
         if len(manifest.streams) > 1:
             names = ", ".join(each.name for each in manifest.streams)
             raise InputError(f"--height-map {spec}: nothing here fills the policy's other streams ({names})")

@@ -329,7 +329,8 @@ class Environment:
         """(n,) robots that come to its edge."""
         if self._terrain is None:
             return np.zeros(self.count, np.bool_)
-        return np.any(np.abs(self.position) > _END_M, axis=1)
+        left: Mask = (np.abs(self.position) > _END_M).any(axis=1)
+        return left
 
     def _above_ground(self, geoms: npt.NDArray[np.intp]) -> Float64Array:
         """(n, g) m, of the geoms' centres."""

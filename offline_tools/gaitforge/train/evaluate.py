@@ -189,8 +189,10 @@ class Evaluation:
             timestep_s=TIMESTEP_S,
         )
         rng = np.random.default_rng(_SEED)
-        commands = np.tile(command, (2, count, 1)) if command is not None else (
-            rng.uniform(self._low, self._high, (2, count, 3))
+        commands = (
+            np.tile(command, (2, count, 1))
+            if command is not None
+            else (rng.uniform(self._low, self._high, (2, count, 3)))
         )
         if straight:
             commands *= np.arange(3) == np.arange(count)[:, None] % 3

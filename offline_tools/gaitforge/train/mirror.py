@@ -82,7 +82,7 @@ def _of_term(
         return np.array([shown.index(each) for each in source[shown]], np.intp), sign[shown]
     except ValueError:
         raise InputError(
-            f"learning.mirror: {term.source} shows a joint, but not its mirror image; set learning.mirror to 0"
+            f"learning.mirror: {term.source} shows a joint, not its mirror image; set learning.mirror to 0"
         ) from None
 
 

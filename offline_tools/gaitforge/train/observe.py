@@ -14,7 +14,7 @@ from gaitd.policy.bounds import TargetBounds
 from gaitd.policy.manifest import Float32Array, Manifest, Phase
 from gaitd.policy.observation import symmetric_clip
 from gaitd.policy.phase import counts_steps
-from gaitd.policy.sources import SOURCES, layout_of, source_name
+from gaitd.policy.sources import layout_of, source_name
 from gaitd.policy.terms import compile_terms
 
 Float64Array = npt.NDArray[np.float64]

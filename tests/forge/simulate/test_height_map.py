@@ -50,9 +50,7 @@ def test_a_policy_called_directly_sees_fresh_frames_and_walks_as_the_blind_one(s
     robot = Robot(0, body.find(seeing.manifest, None, height_map=SPEC))
     seen = []
     script = CommandScript.constant(1.0)
-    run = run_bundle(
-        seeing, script=script, seconds=2.0, robot=robot, on_step=lambda step: seen.append(step)
-    )
+    run = run_bundle(seeing, script=script, seconds=2.0, robot=robot, on_step=lambda step: seen.append(step))
     blind = run_bundle(open_bundle(EXAMPLE_BUNDLE), script=script, seconds=2.0)
     assert run.distance_m == pytest.approx(blind.distance_m, rel=1e-3)
     rows = np.array([step.observation[-8:] for step in seen])
