@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gaitd.errors import InputError
 from gaitforge.chain.pipeline import SAMPLES, Options, make_bundle
 from gaitforge.commands.checkpoint import add_choices, choices_of
-from gaitforge.commands.options import add_conversion, add_height_map, add_robot
+from gaitforge.commands.options import add_conversion, add_robot
 from gaitforge.common import console
 from gaitforge.verify.verification import SEEDS
 
@@ -47,7 +47,6 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_conversion(parser)
     add_robot(parser)
-    add_height_map(parser)
     parser.add_argument(
         "--seeds", type=int, default=SEEDS, help="walks to verify with (default: %(default)s)"
     )

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitforge.commands.options import add_bundle, add_controller, add_height_map, add_robot
+from gaitforge.commands.options import add_bundle, add_controller, add_robot
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -28,7 +28,6 @@ def add_parser(subparsers: Subparsers) -> None:
     add_bundle(parser, "build/demo")
     add_controller(parser)
     add_robot(parser)
-    add_height_map(parser)
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--beside",

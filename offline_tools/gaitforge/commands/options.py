@@ -26,15 +26,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
-    """--mjcf and --terrain."""
+    """--mjcf, --terrain and --height-map."""
     add_model(parser)
     parser.add_argument(
         "--terrain", choices=KINDS, default="flat", help="what it walks on (default: %(default)s)"
     )
 
-
-def add_height_map(parser: argparse.ArgumentParser) -> None:
-    """--height-map."""
     parser.add_argument(
         "--height-map",
         metavar="NAME:LENGTHxWIDTH",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaitd.errors import InputError
-from gaitforge.commands.options import add_height_map, add_robot
+from gaitforge.commands.options import add_robot
 
 if TYPE_CHECKING:
     from gaitforge.commands import Subparsers
@@ -38,7 +38,6 @@ def add_parser(subparsers: Subparsers) -> None:
     what = parser.add_argument_group("what happens")
     what.add_argument("--bundle", type=Path, help="call this policy bundle directly instead of talking UDP")
     add_robot(parser)
-    add_height_map(parser)
     what.add_argument(
         "--manifest",
         type=Path,

@@ -80,7 +80,7 @@ class HeightMapFrames:
     """Its frames in simulated time, for a policy that is called directly."""
 
     def __init__(self, spec: str, manifest: Manifest) -> None:
-        """``spec``: as ``HeightMap.of`` has it. Raises InputError, also where the policy has other streams."""
+        """``spec``: as ``HeightMap.of`` has it. Raises InputError, also for a policy with other streams."""
         if len(manifest.streams) > 1:
             names = ", ".join(each.name for each in manifest.streams)
             raise InputError(f"--height-map {spec}: nothing here fills the policy's other streams ({names})")

@@ -22,8 +22,8 @@ def begin_with(checkpoint: Path, learner: Learner) -> None:
     try:
         saved = torch.load(checkpoint, weights_only=True)
         place = saved["actor_state_dict"][_FIRST].shape[1]
-    except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise InputError(f"{checkpoint} is no checkpoint of gaitforge train: {error}") from None
+    except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError):
+        raise InputError(f"{checkpoint} is no checkpoint of gaitforge train") from None
     for role, network in (("actor", learner.ppo.actor), ("critic", learner.ppo.critic)):
         before, now = saved[f"{role}_state_dict"], network.state_dict()
         old = before[_FIRST]
