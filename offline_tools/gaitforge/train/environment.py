@@ -329,7 +329,7 @@ class Environment:
         """(n,) robots that come to its edge."""
         if self._terrain is None:
             return np.zeros(self.count, np.bool_)
-        left: Mask = (np.abs(self.position) > _END_M).any(axis=1)
+        left: Mask = np.abs(self.position).max(axis=1) > _END_M
         return left
 
     def _above_ground(self, geoms: npt.NDArray[np.intp]) -> Float64Array:
