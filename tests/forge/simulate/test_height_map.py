@@ -11,7 +11,8 @@ from gaitd.bundle.read import Bundle, open_bundle
 from gaitd.errors import InputError
 from gaitforge.cli import main
 from gaitforge.simulate import body
-from gaitforge.simulate.direct import run_bundle
+from gaitforge.simulate.direct import onnx_backend, run_bundle, run_direct
+from gaitforge.simulate.failing_over import FailoverPipeline
 from gaitforge.simulate.height_map import HeightMap
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.script import CommandScript
@@ -59,6 +60,21 @@ def test_a_policy_called_directly_sees_fresh_frames_and_walks_as_the_blind_one(s
     heights = [step.reading.time_s for step in seen]
     assert len(heights) == len(rows)
     assert ((rows[:, :6] > 0.2) & (rows[:, :6] < 0.4)).all(), "the Lite3's height on a flat floor"
+
+
+def test_a_standby_sees_it_too(seeing: Bundle) -> None:
+    worker, standby = onnx_backend(seeing), onnx_backend(seeing)
+    fails = FailoverPipeline(seeing.manifest, seeing.obs_stats(), worker, standby, fail_at=30, lost=2)
+    run = run_direct(
+        seeing.manifest,
+        fails.infer,
+        script=CommandScript.constant(1.0),
+        seconds=1.0,
+        pipeline=fails,
+        body=body.find(seeing.manifest, None, height_map=SPEC),
+    )
+    assert (run.rejected, run.falls) == (2, 0)
+    assert run.distance_m > 0.3
 
 
 @pytest.mark.parametrize(
