@@ -189,7 +189,7 @@ def test_wheels_follow_a_velocity_and_how_far_they_turned_is_no_error_of_the_pos
     robots.level = 0.0
     robots.memory.push_left_s[:] = 1e9
     action = np.zeros((robots.count, JOINTS), np.float32)
-    action[:, 8:] = 0.8 / 0.08 / 5.0  # m/s, over the wheel's radius, in units of the action
+    action[:, 8:] = 0.8 / 0.08 / 10.0  # m/s, over the wheel's radius, in units of the action
     for _ in range(60):
         robots.observe()
         step = robots.step(action)
