@@ -178,8 +178,9 @@ class Evaluation:
         straight: bool = False,
         kick: float = 0.0,
     ) -> _Walk:
+        blind = msgspec.structs.replace(self._config, height_map=None)
         environment = Environment(
-            self._config,
+            self._config if manifest.streams else blind,
             self._parameters,
             manifest,
             self._mjcf,
