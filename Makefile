@@ -5,6 +5,7 @@ VENV ?= .venv
 EXAMPLE ?= lite3_walk
 BUNDLE ?= examples/$(EXAMPLE)/$(EXAMPLE).gaitd
 MODEL := $(addprefix --mjcf ,$(wildcard examples/$(EXAMPLE)/robot.xml))
+GROUND_lite3_steps := --terrain steps --height-map height:1.0x0.6
 CONTROLLER := build/cpp/lite3_controller
 BIN := $(VENV)/bin
 # A CPU build of PyTorch is enough. Its own index has one; where that cannot be reached, whatever pip finds.
@@ -39,7 +40,7 @@ else ifeq ($(BACKEND),rknn)
 	PYTHONPATH=tests/target:$$PYTHONPATH $(BIN)/python -m standin.demo --bundle $(BUNDLE) \
 	    --controller $(CONTROLLER) --output build/demo
 else
-	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) $(MODEL) --output build/demo
+	$(BIN)/gaitforge demo --bundle $(BUNDLE) --controller $(CONTROLLER) $(MODEL) $(GROUND_$(EXAMPLE)) --output build/demo
 endif
 
 test: $(VENV)/.test cpp rknn  ## all tests but those of test-target; as root also the ones with systemd and emulated aarch64

@@ -54,6 +54,8 @@ class Options:
     """The robot's model; None: the Lite3's, where the policy is for its joints."""
     terrain: Kind = "flat"
     """What it calibrates and verifies on."""
+    height_map: str | None = None
+    """The stream that shows the ground, as gaitforge.simulate.height_map has it."""
     env: str | None = None
     """MODULE:FACTORY, for robots without simulation."""
     samples: int = SAMPLES
@@ -264,14 +266,19 @@ def _calibrate(options: Options, steps: Steps, places: Places, manifest: Manifes
     steps.run(
         "calibrate",
         [places.onnx, places.manifest, places.stats if stats is not None else None, options.mjcf],
-        {"samples": options.samples, "env": options.env, "terrain": options.terrain},
+        {
+            "samples": options.samples,
+            "env": options.env,
+            "terrain": options.terrain,
+            "height_map": options.height_map,
+        },
         [places.raw, places.calibration, *_held_out(options, places)],
         collect,
     )
 
 
 def _robot(options: Options, manifest: Manifest) -> Body | None:
-    return body.find(manifest, options.mjcf, options.terrain)
+    return body.find(manifest, options.mjcf, options.terrain, options.height_map)
 
 
 def _held_out(options: Options, places: Places) -> list[Path]:
@@ -335,7 +342,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
         ],
         {
             key: getattr(options, key)
-            for key in ("do_quant", "algorithm", "target", "hybrid", "seeds", "terrain")
+            for key in ("do_quant", "algorithm", "target", "hybrid", "seeds", "terrain", "height_map")
         },
         [places.report, places.page, places.layers],
         check,

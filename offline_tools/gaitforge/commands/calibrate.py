@@ -75,10 +75,19 @@ def _collect(args: argparse.Namespace) -> calibrate.Collected:
         if args.manifest is None or args.policy is None:
             raise InputError("--simulate needs --manifest and --policy")
         return calibrate.collect_simulated(
-            args.manifest, Path(args.policy), stats, args.samples, args.seed, args.mjcf, args.terrain
+            args.manifest,
+            Path(args.policy),
+            stats,
+            args.samples,
+            args.seed,
+            args.mjcf,
+            args.terrain,
+            args.height_map,
         )
-    if args.mjcf is not None or args.terrain != "flat":
-        raise InputError("--mjcf and --terrain are of a simulated walk: add --simulate, or leave them out")
+    if args.mjcf is not None or args.terrain != "flat" or args.height_map is not None:
+        raise InputError(
+            "--mjcf, --terrain and --height-map are of a simulated walk: add --simulate, or leave them out"
+        )
     if args.capture is not None:
         return calibrate.collect_captured(args.capture, args.manifest, args.bundle, stats, args.samples)
     if args.recording is None:

@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
         obs_stats=args.obs_stats,
         mjcf=args.mjcf,
         terrain=args.terrain,
+        height_map=args.height_map,
         env=args.env,
         samples=args.samples,
         replace_unsupported=args.replace_unsupported,

@@ -28,11 +28,6 @@ def add_parser(subparsers: Subparsers) -> None:
     add_bundle(parser, "build/demo")
     add_controller(parser)
     add_robot(parser)
-    parser.add_argument(
-        "--height-map",
-        metavar="NAME:LENGTHxWIDTH",
-        help="the simulator fills this stream of the policy, as of gaitforge simulate",
-    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--beside",

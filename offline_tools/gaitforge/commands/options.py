@@ -26,10 +26,17 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
-    """--mjcf and --terrain."""
+    """--mjcf, --terrain and --height-map."""
     add_model(parser)
     parser.add_argument(
         "--terrain", choices=KINDS, default="flat", help="what it walks on (default: %(default)s)"
+    )
+
+    parser.add_argument(
+        "--height-map",
+        metavar="NAME:LENGTHxWIDTH",
+        help="fill this stream of the policy, rows x columns over so many m around the base, with how far "
+        "the ground lies below the base",
     )
 
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--seeds {args.seeds}: at least one walk is needed")
     walking, candidate = open_bundle(args.walking), open_bundle(args.candidate)
     check_pair(candidate, walking.manifest)
-    robot = body.find(walking.manifest, args.mjcf, args.terrain)
+    robot = body.find(walking.manifest, args.mjcf, args.terrain, args.height_map)
     with console.step(f"Walking {args.seeds} times with {walking.manifest.name}"):
         report = compare_in_simulation(walking, candidate, args.seeds, body=robot)
     files.write_text(args.output, msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")

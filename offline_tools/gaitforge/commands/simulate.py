@@ -44,12 +44,6 @@ def add_parser(subparsers: Subparsers) -> None:
         help="contract of the controller's policy, for --mjcf and --height-map without --bundle",
     )
     what.add_argument(
-        "--height-map",
-        metavar="NAME:LENGTHxWIDTH",
-        help="fill this stream of the policy, rows x columns over so many m around the base, with how far "
-        "the ground lies below the base",
-    )
-    what.add_argument(
         "--runtime-dir",
         type=Path,
         default=Path("/run/gaitd"),

@@ -45,6 +45,12 @@ def add_parser(subparsers: Subparsers) -> None:
         help="each with its part of the robots; the result depends on their number (default: one "
         "for each processor)",
     )
+    parser.add_argument(
+        "--begin-with",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="begin with the networks of another training, whose observation is the beginning of this one's",
+    )
     parser.add_argument("--preview", action="store_true", help="render a short video at each checkpoint")
     parser.add_argument("--against", type=Path, metavar="BUNDLE", help="let it walk the same episodes")
     parser.add_argument("--no-bundle", action="store_true", help="stop after the episodes")
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     if args.processes < 1:
         raise InputError(f"--processes: expected at least 1, got {args.processes}")
     output = args.output or Path("build/train") / args.config.resolve().parent.name
-    task = read_task(args.config, output, args.processes, args.seed)
+    task = read_task(args.config, output, args.processes, args.seed, args.begin_with)
     last = train(
         task,
         output,

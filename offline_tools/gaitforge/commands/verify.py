@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
         seconds=args.seconds,
         command=None if args.command is None else parse_command(args.command),
         terrain=args.terrain,
+        height_map=args.height_map,
     )
     verdict = verify_files(given, settings, args.output)
     if verdict.failures:

@@ -57,11 +57,13 @@ def collect_simulated(
     seed: int = 0,
     mjcf: Path | None = None,
     terrain: Kind = "flat",
+    height_map: str | None = None,
 ) -> Collected:
     """Collect from walks of the simulated robot with an ONNX model. Raises InputError."""
     contract = load_manifest(manifest)
     arrays.check_stats(contract, stats, str(manifest))
-    rows = simulate(contract, policy, stats, samples, body.find(contract, mjcf, terrain), seed)
+    robot = body.find(contract, mjcf, terrain, height_map)
+    rows = simulate(contract, policy, stats, samples, robot, seed)
     return _of_contract(contract, rows, stats)
 
 

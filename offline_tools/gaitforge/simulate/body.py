@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,8 @@ class Body:
     """(n,) Until the hand-over the base is held upright at its standing height, as on a stand, and then the
     joints must be this near to standing. None: the robot stands up by itself."""
     terrain: Kind = "flat"
+    height_map: str | None = None
+    """The stream that shows the ground to the policy, and where, as gaitforge.simulate.height_map has it."""
 
     @functools.cached_property
     def position(self) -> Indices:
@@ -198,14 +200,20 @@ def from_mjcf(path: Path, manifest: Manifest, kind: Kind = "flat") -> Body:
     )
 
 
-def find(manifest: Manifest, path: Path | None, kind: Kind = "flat") -> Body | None:
+def find(
+    manifest: Manifest, path: Path | None, kind: Kind = "flat", height_map: str | None = None
+) -> Body | None:
     """The robot of a file, else the Lite3 where the policy is for its joints; None where there is none.
 
     Raises InputError as ``from_mjcf`` does.
     """
     if path is not None:
-        return from_mjcf(path, manifest, kind)
-    return lite3(kind) if sorted(manifest.joints) == sorted(model.JOINTS) else None
+        body = from_mjcf(path, manifest, kind)
+    elif sorted(manifest.joints) == sorted(model.JOINTS):
+        body = lite3(kind)
+    else:
+        return None
+    return replace(body, height_map=height_map)
 
 
 def _add_motors(spec: mujoco.MjSpec, joints: list[str]) -> None:

@@ -15,10 +15,12 @@ import numpy as np
 
 from gaitd.backends import open_backend
 from gaitd.backends.base import Backend
+from gaitd.backends.encoder import EncoderModel
 from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.action import MotorTargets
 from gaitd.policy.brake import Brakes, brakes
+from gaitd.policy.encoder import EncoderStep
 from gaitd.policy.fade import Gains
 from gaitd.policy.joints import check_same_joints, default_position, order_from
 from gaitd.policy.manifest import Float32Array, Manifest
@@ -27,6 +29,7 @@ from gaitd.policy.stream import Frames
 from gaitd.wire.generated import Reason
 from gaitd.wire.messages import RobotState
 from gaitforge.simulate.body import Body
+from gaitforge.simulate.height_map import HeightMapFrames
 from gaitforge.simulate.measure import STICK_SPEED, Measures, measure
 from gaitforge.simulate.robot import (
     STAND_UP_S,
@@ -39,8 +42,6 @@ from gaitforge.simulate.robot import (
 from gaitforge.simulate.script import CommandScript, Push, PushSchedule
 from gaitforge.simulate.trace import Recorder, Trace
 
-FramesOf: TypeAlias = Callable[[Robot, int], Frames]
-"""The newest frame of each of the policy's streams, at a time [ns] of the simulation."""
 Infer: TypeAlias = Callable[[Float32Array], Float32Array]
 """Normalized observation (observation_dim,) to raw action (n,)."""
 
@@ -96,11 +97,6 @@ class DirectRun:
         return self.measures.falls
 
 
-def no_frames(robot: Robot, now_ns: int) -> Frames:
-    """Of a policy without streams."""
-    return ()
-
-
 def run_direct(
     manifest: Manifest,
     policy: Infer | Backend,
@@ -116,7 +112,7 @@ def run_direct(
     robot: Robot | None = None,
     let_go_s: float = math.inf,
     pipeline: PolicyPipeline | None = None,
-    frames_of: FramesOf = no_frames,
+    encoder: EncoderStep | None = None,
 ) -> DirectRun:
     """Stand up, then walk for ``seconds`` of simulated time with the policy, and measure.
 
@@ -124,8 +120,8 @@ def run_direct(
     leaves the last command in force. ``on_step`` sees every control step, ``on_tick`` every millisecond.
     ``body`` is by default the Lite3's; ``robot`` replaces the one that it and ``seed`` make. From
     ``let_go_s`` on nothing comes of the policy any more, and PATIENCE_PERIODS later the motors get the
-    bundle's fallback damping for good. ``pipeline`` replaces the one that the manifest makes.
-    ``frames_of``: what a policy with streams sees of them.
+    bundle's fallback damping for good. ``pipeline`` replaces the one that the manifest makes. ``encoder``
+    makes the policy's stream of the body's height map.
     Raises InputError when the policy is not for this robot's joints, its period not whole milliseconds, or
     the robot does not get into its default pose.
     """
@@ -142,6 +138,7 @@ def run_direct(
         backend.reset()
     recorder, schedule = Recorder(robot), PushSchedule(tuple(pushes))
     command = np.zeros(3, np.float32)
+    height_map = None if body.height_map is None else HeightMapFrames(body.height_map, manifest, encoder)
 
     def tick() -> None:
         recorder.sample(command)
@@ -161,7 +158,7 @@ def run_direct(
         command = script.at(time_s)
         reading = robot.read()
         state = _state(reading, step + 1, command, to_policy)
-        frames = frames_of(robot, state.stamp_ns)
+        frames: Frames = () if height_map is None else height_map(robot, state.stamp_ns)
         cause = pipeline.stream_cause(frames, state.stamp_ns)
         assert cause is None, "the simulator's own frames are fresh"
         pipeline.observe(state, frames, state.stamp_ns)
@@ -211,7 +208,6 @@ def run_bundle(
     on_step: Callable[[Step], None] | None = None,
     on_tick: Callable[[Robot], None] | None = None,
     robot: Robot | None = None,
-    frames_of: FramesOf = no_frames,
 ) -> DirectRun:
     """Run a bundle's own float model (model.onnx) as run_direct does."""
     return run_direct(
@@ -225,8 +221,15 @@ def run_bundle(
         on_step=on_step,
         on_tick=on_tick,
         robot=robot,
-        frames_of=frames_of,
+        encoder=_encoder(bundle),
     )
+
+
+def _encoder(bundle: Bundle) -> EncoderStep | None:
+    for stream in bundle.manifest.streams:
+        if stream.encoder is not None:
+            return EncoderStep(stream, EncoderModel(bundle, stream, stream.encoder))
+    return None
 
 
 def onnx_backend(bundle: Bundle) -> Backend:

@@ -58,6 +58,10 @@ class FailoverPipeline(PolicyPipeline):
         """See PolicyPipeline."""
         return self._pipelines[self._holder].last_action
 
+    def stream_cause(self, frames: Frames, at_ns: int) -> Cause | None:
+        """See PolicyPipeline."""
+        return self._pipelines[self._holder].stream_cause(frames, at_ns)
+
     def observe(self, state: RobotState, frames: Frames = (), at_ns: int = 0) -> None:
         """See PolicyPipeline."""
         self._step += 1

@@ -19,9 +19,8 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.encoder import EncoderStep, feeds_of
-from gaitd.policy.manifest import Float32Array, Manifest, Stream
+from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.schema_stream import Feed
-from gaitd.policy.sources import roll_pitch_yaw
 from gaitd.policy.stream import Frames, StreamReceiver, encode_frame
 from gaitforge.client.stream import StreamProducer
 from gaitforge.simulate.robot import Robot
@@ -63,25 +62,42 @@ class HeightMap:
         return cls(stream, np.stack(np.meshgrid(forward, left, indexing="ij"), axis=-1))
 
     def sample(self, terrain: Terrain | None, place: npt.NDArray[np.float64]) -> Float32Array:
-        """(rows, columns) m: the base's height above each point.
+        """(..., rows, columns) m: the base's height above each point.
 
-        ``place`` (7,): the base's position [m] and its orientation w, x, y, z, in the world.
+        ``place`` (..., 7): the base's position [m] and its orientation w, x, y, z, in the world.
         """
-        yaw = roll_pitch_yaw(place[3:7].astype(np.float32))[2]
-        turn = np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
-        points = self.points_m @ turn + place[:2]
-        ground = np.zeros(self.points_m.shape[:2]) if terrain is None else terrain.height_m(points)
-        below: Float32Array = (place[2] - ground).astype(np.float32)
+        w, x, y, z = np.moveaxis(place[..., 3:7, None, None], -3, 0)
+        yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        forward, left = self.points_m[..., 0], self.points_m[..., 1]
+        ahead = np.stack(
+            (forward * np.cos(yaw) - left * np.sin(yaw), forward * np.sin(yaw) + left * np.cos(yaw)), axis=-1
+        )
+        points = ahead + place[..., None, None, :2]
+        ground = np.zeros(points.shape[:-1]) if terrain is None else terrain.height_m(points)
+        below: Float32Array = (place[..., 2, None, None] - ground).astype(np.float32)
         return below
 
 
 class HeightMapFrames:
     """Its frames in simulated time, or its encoder's, for a policy that is called directly."""
 
-    def __init__(self, height_map: HeightMap, stream: Stream, encoder: EncoderStep | None = None) -> None:
-        """``stream``: the policy's. ``encoder``: makes it of the height map; None: it is the height map."""
-        self._map = height_map
-        self._heights = StreamReceiver(height_map.stream)
+    def __init__(self, spec: str, manifest: Manifest, encoder: EncoderStep | None = None) -> None:
+        """``spec``: as ``HeightMap.of`` has it. ``encoder``: makes the policy's stream of it; None: it is
+        that stream.
+
+        Raises InputError, also for a policy with other streams, or whose encoder is absent.
+        """
+        if len(manifest.streams) > 1:
+            names = ", ".join(each.name for each in manifest.streams)
+            raise InputError(f"--height-map {spec}: nothing here fills the policy's other streams ({names})")
+        self._map = HeightMap.of(spec, manifest)
+        (stream,) = manifest.streams
+        if stream.encoder is not None and encoder is None:
+            raise InputError(
+                f"--height-map {spec}: an encoder makes stream {stream.name}, and only a bundle has its "
+                "model: name one with --bundle"
+            )
+        self._heights = StreamReceiver(self._map.stream)
         self._stream = self._heights if encoder is None else StreamReceiver(stream)
         self._encoder = encoder
         self._next_ns = 0

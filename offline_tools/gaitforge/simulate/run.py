@@ -11,15 +11,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gaitd.backends.encoder import EncoderModel
-from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.bundle.read import open_bundle
 from gaitd.errors import GateError, InputError
-from gaitd.policy.encoder import EncoderStep
 from gaitd.policy.manifest import Manifest
 from gaitforge.common.manifest import load_manifest
 from gaitforge.simulate import body
-from gaitforge.simulate.direct import FramesOf, full_command, no_frames, run_bundle
-from gaitforge.simulate.height_map import HeightMap, HeightMapFrames, HeightMapPublisher
+from gaitforge.simulate.direct import full_command, run_bundle
+from gaitforge.simulate.height_map import HeightMap, HeightMapPublisher
 from gaitforge.simulate.live import LiveRobot
 from gaitforge.simulate.measure import STICK_SPEED, Measures
 from gaitforge.simulate.pacer import Pacer
@@ -85,7 +83,7 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
     Raises GateError when the robot falls, after all that was asked for is written.
     """
     bundle = open_bundle(bundle_path)
-    found = body.find(bundle.manifest, scenario.mjcf, scenario.terrain)
+    found = body.find(bundle.manifest, scenario.mjcf, scenario.terrain, scenario.height_map)
     if found is None:
         raise InputError(
             f"{bundle_path}: robot {bundle.manifest.robot!r} cannot be simulated here: give its model with "
@@ -99,7 +97,6 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
     beyond = _beyond(scenario.script, bundle.manifest)
     if beyond:
         print(beyond, flush=True)
-    frames_of = no_frames if scenario.height_map is None else _frames_of(scenario.height_map, bundle)
     viewer = Viewer(robot) if view else None
     pacer = Pacer()
 
@@ -117,7 +114,6 @@ def walk_directly(bundle_path: Path, scenario: Scenario, outputs: Outputs, *, vi
             pushes=scenario.pushes,
             on_tick=show,
             robot=robot,
-            frames_of=frames_of,
         )
     finally:
         if viewer is not None:
@@ -222,21 +218,6 @@ def _require_no_fall(measures: Measures) -> None:
     fallen = [descent.time_s for descent in measures.descents if descent.fall]
     if fallen:
         raise GateError(f"the robot fell {fallen[0]:.2f} s after the hand-over")
-
-
-def _frames_of(height_map: str, bundle: Bundle) -> FramesOf:
-    manifest = bundle.manifest
-    if len(manifest.streams) > 1:
-        names = ", ".join(each.name for each in manifest.streams)
-        raise InputError(
-            f"--height-map {height_map}: nothing here fills the policy's other streams ({names})"
-        )
-    found = HeightMap.of(height_map, manifest)
-    (stream,) = manifest.streams
-    step = None
-    if stream.encoder is not None:
-        step = EncoderStep(stream, EncoderModel(bundle, stream, stream.encoder))
-    return HeightMapFrames(found, stream, step)
 
 
 def _publisher(

@@ -23,6 +23,8 @@ TOP_M = 2.0
 
 _POINTS = round(SIDE_M / CELL_M) + 1
 _NAME = "terrain"
+_TILE_M = 8.0
+"""Of stairs for many robots."""
 _FLAT_START = 1.0
 """The robot starts on flat ground, whose radius is this much of its standing height, or MIN_START_M."""
 _MIN_START_M = 0.5
@@ -87,6 +89,24 @@ def make(kind: Kind, seed: int, standing_m: float) -> Terrain | None:
     return Terrain(_steps(rng, axis, start_m, standing_m) if kind == "steps" else _slope(rng, axis, start_m))
 
 
+def make_for_many(kind: Kind, seed: int, standing_m: float) -> Terrain | None:
+    """As ``make``, for many robots that start all over it: stairs are of many kinds, lower and higher ones.
+
+    Each tile of it has its own, which begin from a flat border.
+    """
+    if kind != "steps":
+        return make(kind, seed, standing_m)
+    rng = np.random.default_rng([seed, len(KINDS)])
+    heights = np.zeros((_POINTS, _POINTS))
+    points, tiles = round(_TILE_M / CELL_M), round(SIDE_M / _TILE_M)
+    inward = np.minimum(np.arange(points), points - np.arange(points)) * CELL_M - _MIN_START_M
+    way = np.minimum(inward[:, None], inward[None, :])
+    for row, column in np.ndindex(tiles, tiles):
+        place = np.s_[row * points : (row + 1) * points, column * points : (column + 1) * points]
+        heights[place] = _stairs(rng, way, (0.08, 0.25), standing_m)
+    return Terrain(heights)
+
+
 def _rough(rng: np.random.Generator, axis: Float64Array, start_m: float, standing_m: float) -> Float64Array:
     """Lumps 0.2 m apart, as high as a tenth of the robot."""
     coarse = np.linspace(axis[0], axis[-1], round(SIDE_M / 0.2) + 1)
@@ -100,12 +120,18 @@ def _rough(rng: np.random.Generator, axis: Float64Array, start_m: float, standin
 
 def _steps(rng: np.random.Generator, axis: Float64Array, start_m: float, standing_m: float) -> Float64Array:
     """Square rings of stairs: some steps up, some down, and so on."""
-    rise_m = rng.uniform(0.12, 0.18) * standing_m
+    far = np.maximum(np.abs(axis[:, None]), np.abs(axis[None, :]))
+    return _stairs(rng, far - start_m, (0.12, 0.18), standing_m)
+
+
+def _stairs(
+    rng: np.random.Generator, way_m: Float64Array, rises: tuple[float, float], standing_m: float
+) -> Float64Array:
+    """Steps up and down along a way, whose rise is a part of the robot's height within these."""
+    rise_m = rng.uniform(*rises) * standing_m
     tread_m = rng.uniform(0.9, 1.3) * max(standing_m, 0.33)
     count = int(rng.integers(3, 5))
-    far = np.maximum(np.abs(axis[:, None]), np.abs(axis[None, :]))
-    ring = np.ceil(np.maximum(0.0, far - start_m) / tread_m)
-    return rise_m * _up_and_down(ring, count)
+    return rise_m * _up_and_down(np.ceil(np.maximum(0.0, way_m) / tread_m), count)
 
 
 def _slope(rng: np.random.Generator, axis: Float64Array, start_m: float) -> Float64Array:

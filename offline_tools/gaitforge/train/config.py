@@ -122,6 +122,19 @@ class Curriculum(_Strict, frozen=True, kw_only=True):
     """Weight of the exploration, over the whole training."""
 
 
+class Seen(_Strict, frozen=True, kw_only=True):
+    """A stream of the manifest that shows the ground around the robot, as ``--height-map`` does."""
+
+    stream: str
+    """NAME:LENGTHxWIDTH [m]."""
+    noise_m: float = 0.02
+    """Half width of the uniform noise on each of its values."""
+    lost: Share = 0.15
+    """Part of the time without frames: the robot learns to go on blind."""
+    lost_s: Range = (0.5, 5.0)
+    """How long there are none."""
+
+
 class Learning(_Strict, frozen=True, kw_only=True):
     """PPO, as rsl_rl names it."""
 
@@ -172,6 +185,8 @@ class Config(_Strict, frozen=True, kw_only=True):
     """Each is ``learning.horizon`` control steps of every robot, and what is learnt from them."""
     checkpoint_every: Count = 50
     """Iterations."""
+    height_map: Seen | None = None
+    """What it sees of the ground."""
     episode_s: Positive = 20.0
     """Then a robot starts anew."""
     height_m: Positive | None = None

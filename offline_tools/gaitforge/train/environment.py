@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gaitd.errors import GateError
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.simulate.direct import full_command
-from gaitforge.simulate.terrain import SIDE_M, make
+from gaitforge.simulate.terrain import SIDE_M, make_for_many
 from gaitforge.train.batch import Batch
 from gaitforge.train.config import Config, RobotParameters
 from gaitforge.train.gait import Feet
@@ -21,6 +21,7 @@ from gaitforge.train.observe import Limiter, Observer, projected_gravity
 from gaitforge.train.randomize import randomize
 from gaitforge.train.rewards import Motion, check_weights, reward
 from gaitforge.train.robot import build, control_steps
+from gaitforge.train.seeing import Seeing
 
 Float64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -28,8 +29,8 @@ Mask = npt.NDArray[np.bool_]
 _START_RAD, _START_RAD_PER_S, _START_M_PER_S = 0.1, 0.2, 0.2
 """How far a robot's start may be from standing still in the default pose."""
 
-_START_M = 0.1 * SIDE_M
-"""On a terrain robots start this far from its middle at most, along each axis."""
+_START_M, _END_M = 0.35 * SIDE_M, 0.48 * SIDE_M
+"""On a terrain robots start this far from its middle at most, along each axis, and an episode ends so far."""
 
 _BEGIN_S = 1.0
 """Of a start, on MuJoCo's clock: what MuJoCo resets by itself begins at 0, and so is told apart."""
@@ -80,13 +81,14 @@ class Environment:
         self.period_s = manifest.control_period_s
         self.robot = build(manifest, parameters, mjcf, timestep_s, config.terrain)
         self._height_m = config.height_m or self.robot.height_m
-        self._terrain = make(config.terrain, config.seed, self._height_m)
+        self._terrain = make_for_many(config.terrain, config.seed, self._height_m)
         if self._terrain is not None:
             self._terrain.lay(self.robot.model)
             self._starts = self._terrain.highest_within(self._height_m)
         self._substeps = control_steps(self.robot, manifest)
         self.observer = Observer(manifest, count)
         self._limiter = Limiter(manifest)
+        self._seeing = None if config.height_map is None else Seeing(config.height_map, manifest)
         self.feet = Feet(config.gait, self.observer.period_s, len(parameters.feet))
         check_weights(config.rewards, self.feet.clocked)
         self.rng = np.random.default_rng([*seed, 1])
@@ -99,7 +101,8 @@ class Environment:
         self._command_min = np.array(manifest.velocity_command.min) * self._stick
         self._command_max = np.array(manifest.velocity_command.max) * self._stick
         joints = len(manifest.joints)
-        self.memory = Memory.empty(count, joints, len(parameters.feet))
+        seen = 0 if self._seeing is None else self._seeing.stream.size
+        self.memory = Memory.empty(count, joints, len(parameters.feet), seen)
         self.level, self.tracking_width = 1.0, config.curriculum.tracking_width[1]
         self._start(np.ones(count, np.bool_))
         self._renew_commands()
@@ -129,6 +132,11 @@ class Environment:
         position, velocity = self._qpos[:, self.robot.position], self._qvel[:, self.robot.velocity]
         memory.position[:] = position + self._noisy(position, noise.joint_position_rad)
         memory.velocity[:] = velocity + self._noisy(velocity, noise.joint_velocity_rad_per_s)
+        seen = {}
+        memory.asked[:] = memory.command
+        if self._seeing is not None:
+            seen = self._seeing.look(memory, self._terrain, self._qpos[:, :7], self.rng, self.level)
+            memory.asked[:] = self._seeing.cap(memory.command, memory)
         values = {
             "angular_velocity": spin + self._noisy(spin, noise.angular_velocity_rad_per_s),
             "orientation": _tilted(rotation, self._noisy(spin, noise.gravity)),
@@ -136,8 +144,9 @@ class Environment:
             "joint_position": memory.position,
             "joint_velocity": memory.velocity,
             "joint_torque": self._torque,
-            "velocity_command": np.clip(memory.command, self._command_min, self._command_max) / self._stick,
+            "velocity_command": np.clip(memory.asked, self._command_min, self._command_max) / self._stick,
             "last_action": memory.action,
+            **seen,
         }
         actor = self.observer.observe(values)
         return actor, self._critic(actor)
@@ -161,7 +170,7 @@ class Environment:
         tilted = motion.gravity[:, 2] > -np.cos(self.config.max_tilt_rad)
         fell = tilted | (self._terminal_contact > 0).any(axis=1)
         memory.episode_left_s -= self.period_s
-        timeout = ~fell & (memory.episode_left_s <= 0.0)
+        timeout = ~fell & ((memory.episode_left_s <= 0.0) | self._left_terrain())
         done = Step(
             reward=amount - self.config.fall_penalty * fell,
             fell=fell,
@@ -232,14 +241,14 @@ class Environment:
         acceleration = (joint_velocity - memory.joint_velocity) / self.period_s
         # Copied: a restored array lies by rows, this one by columns; sums would differ in their last digit.
         memory.joint_velocity[:] = joint_velocity
-        stance, swing = self.feet.plan(self.observer.phase, np.all(memory.command == 0.0, axis=1))
+        stance, swing = self.feet.plan(self.observer.phase, np.all(memory.asked == 0.0, axis=1))
         return Motion(
-            command=memory.command,
+            command=memory.asked,
             velocity=_in_base(rotation, self._qvel[:, :3]),
             angular_velocity=self._qvel[:, 3:6],
             gravity=projected_gravity(rotation),
             height_error=self._qpos[:, 2] - self._ground_m(self._qpos[:, :2]) - self._height_m,
-            pose_error=self._qpos[:, robot.position] - robot.default,
+            pose_error=(self._qpos[:, robot.position] - robot.default) * robot.bounded,
             joint_velocity=joint_velocity,
             joint_acceleration=acceleration,
             torque=self._torque,
@@ -303,16 +312,25 @@ class Environment:
         qvel = np.zeros((count, robot.model.nv))
         qvel[:, :2] = rng.uniform(-_START_M_PER_S, _START_M_PER_S, (count, 2))
         qvel[:, robot.velocity] = rng.uniform(-_START_RAD_PER_S, _START_RAD_PER_S, (count, joints))
-        self._qpos[robots], self._qvel[robots], self._ctrl[robots] = qpos, qvel, robot.default
+        self._qpos[robots], self._qvel[robots], self._ctrl[robots] = qpos, qvel, robot.start
         self._time[robots] = _BEGIN_S
         for array in memory.arrays().values():
             array[robots] = 0
-        memory.target[robots] = robot.default
+        memory.target[robots] = robot.start
         memory.joint_velocity[robots] = qvel[:, robot.velocity]
         memory.contact[robots] = True
         memory.push_left_s[robots] = rng.uniform(*self.config.pushes.every_s, count)
         memory.episode_left_s[robots] = self.config.episode_s * rng.uniform(0.5, 1.0, count)
         self.observer.reset(robots)
+        if self._seeing is not None:
+            self._seeing.start(memory, robots, rng)
+
+    def _left_terrain(self) -> Mask:
+        """(n,) robots that come to its edge."""
+        if self._terrain is None:
+            return np.zeros(self.count, np.bool_)
+        left: Mask = np.abs(self.position).max(axis=1) > _END_M
+        return left
 
     def _above_ground(self, geoms: npt.NDArray[np.intp]) -> Float64Array:
         """(n, g) m, of the geoms' centres."""

@@ -24,7 +24,8 @@ EPISODE_S = 10.0
 TIMESTEP_S = 0.002
 """Of the physics, whatever the training's is."""
 FORWARD, LEFT, TURN = (-0.4, 0.8), (-0.5, 0.5), (-0.8, 0.8)
-"""Commands are drawn from here [m/s, m/s, rad/s], and once more in the middle of the episode."""
+"""Commands are drawn from here [m/s, m/s, rad/s], and once more in the middle of the episode; as far as the
+training asked for them."""
 KICK_M_PER_S = 0.5
 SETTLE_S = 1.0
 """After a start or a new command."""
@@ -55,7 +56,7 @@ class Result:
     straight_turning_rmse_rad_per_s: float
     straight_falls: int
     full_speed_m_per_s: float
-    """Mean forward speed at a command of 0.8 m/s, without kicks."""
+    """Mean forward speed at a command of 0.8 m/s, or as much as the training asked for, without kicks."""
     full_speed_falls: int
     zero_drift_m_per_s: float
     """Mean over the robots, from 2 s on, of how far each got at a command of zero, without kicks, by time."""
@@ -114,6 +115,11 @@ class Evaluation:
             pushes=Pushes(speed_m_per_s=0.0, every_s=(_NEVER_S, _NEVER_S)),
         )
         self._parameters, self._mjcf, self._threads, self._seconds = parameters, mjcf, threads, seconds
+        trained = config.commands
+        limits = np.array([trained.forward, trained.left, trained.turn])
+        self._low, self._high = (
+            np.clip(end, *limits.T) for end in np.array([FORWARD, LEFT, TURN], np.float64).T
+        )
 
     def judge(self, policy: Policy, manifest: Manifest, episodes: int = EPISODES) -> Result:
         """Walk all episodes. Raises InputError when the manifest does not fit the robot."""
@@ -121,7 +127,7 @@ class Evaluation:
         main = self._walk(policy, manifest, episodes, kick=KICK_M_PER_S)
         hard = self._walk(policy, manifest, few, kick=1.0)
         straight = self._walk(policy, manifest, few, straight=True)
-        full = self._walk(policy, manifest, few, command=(FULL_M_PER_S, 0.0, 0.0))
+        full = self._walk(policy, manifest, few, command=(min(FULL_M_PER_S, self._high[0]), 0.0, 0.0))
         zero = self._walk(policy, manifest, few, command=(0.0, 0.0, 0.0))
         period_s = manifest.control_period_s
         half = len(main.error) // 2
@@ -172,8 +178,9 @@ class Evaluation:
         straight: bool = False,
         kick: float = 0.0,
     ) -> _Walk:
+        blind = msgspec.structs.replace(self._config, height_map=None)
         environment = Environment(
-            self._config,
+            self._config if manifest.streams else blind,
             self._parameters,
             manifest,
             self._mjcf,
@@ -183,9 +190,10 @@ class Evaluation:
             timestep_s=TIMESTEP_S,
         )
         rng = np.random.default_rng(_SEED)
-        low, high = np.array([FORWARD, LEFT, TURN]).T
         commands = (
-            rng.uniform(low, high, (2, count, 3)) if command is None else np.tile(command, (2, count, 1))
+            np.tile(command, (2, count, 1))
+            if command is not None
+            else (rng.uniform(self._low, self._high, (2, count, 3)))
         )
         if straight:
             commands *= np.arange(3) == np.arange(count)[:, None] % 3
@@ -201,11 +209,11 @@ class Evaluation:
         torque = speed = 0.0
         speeds = []
         for step in range(steps):
-            asked = commands[int(step >= steps // 2)]
-            environment.memory.command[:] = asked
+            environment.memory.command[:] = commands[int(step >= steps // 2)]
             for moment, velocity in zip(due, kicks, strict=True):
                 environment.kick(velocity * (moment == step)[:, None])
             observed, _ = environment.observe()
+            asked = environment.memory.asked.copy()
             position = environment.position.copy()
             result = environment.step(policy(observed))
             alive = alive & ~result.fell

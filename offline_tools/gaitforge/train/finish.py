@@ -84,6 +84,7 @@ def bundle(task: Task, checkpoint: Checkpoint, manifest: Path, output: Path) -> 
         choices=_choices(task),
         mjcf=task.mjcf,
         terrain=task.config.terrain,
+        height_map=None if task.config.height_map is None else task.config.height_map.stream,
     )
     return make_bundle(options, output / "bundle").bundle
 

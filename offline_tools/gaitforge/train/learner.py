@@ -71,7 +71,7 @@ class Learner:
         with torch.inference_mode():
             for _ in range(config.learning.horizon):
                 actions = ppo.act(self.observations)
-                asked = environment.memory.command.copy()
+                asked = environment.memory.asked.copy()
                 step = environment.step(actions.numpy())
                 self.observations = _as_tensors(environment.observe())
                 error = (step.velocity - asked) ** 2

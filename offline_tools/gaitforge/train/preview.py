@@ -29,7 +29,9 @@ def render(task: Task, checkpoint: Checkpoint, folder: Path) -> Path:
     model = export_policy(task, checkpoint, path.with_suffix(".onnx"))
     dim, joints = ObservationBuilder(task.manifest).dim, len(task.manifest.joints)
     backend = OnnxBackend(model, task.manifest.model, dim, joints)
-    robot = Robot(body=find(task.manifest, task.mjcf, task.config.terrain))
+    seen = task.config.height_map
+    body = find(task.manifest, task.mjcf, task.config.terrain, None if seen is None else seen.stream)
+    robot = Robot(body=body)
     run = run_direct(task.manifest, backend, script=tour_script(task.manifest), seconds=SECONDS, robot=robot)
     save_video(run.trace, path, robot)
     console.say(f"wrote {path}: {run.distance_m:.1f} m, {run.falls} falls")

@@ -49,6 +49,9 @@ def randomize(batch: Batch, robot: Robot, ranges: Randomization, rng: np.random.
     batch.expand("actuator_gainprm")[:, :, 0] *= drawn.strength[:, None]
     bias = batch.expand("actuator_biasprm")
     bias[:, :, 1:3] *= drawn.strength[:, None, None]
-    bias[:, :, 2] *= rng.uniform(*ranges.damping, count)[:, None]
+    damping = rng.uniform(*ranges.damping, count)[:, None]
+    bias[:, :, 2] *= damping
+    # A motor that follows a velocity is all damping; unloaded, it turns as fast as it is told.
+    batch.expand("actuator_gainprm")[:, robot.follows_velocity, 0] *= damping
     batch.set_const()
     return drawn

@@ -32,7 +32,7 @@ class Motion:
     height_error: Array
     """(n,) m, of the base above the floor."""
     pose_error: Array
-    """(n, j) rad from the default pose."""
+    """(n, j) rad from the default pose; 0 of joints that turn without end."""
     joint_velocity: Array
     """(n, j) rad/s."""
     joint_acceleration: Array

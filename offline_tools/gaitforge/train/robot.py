@@ -1,7 +1,7 @@
-"""The robot's model for training: no pictures, and PD motors that are part of the physics.
+"""The robot's model for training: no pictures, and motors that are part of the physics.
 
-MuJoCo holds a control over the steps of a control period, so the PD law must be the actuator's own: affine
-in position and velocity.
+MuJoCo holds a control over the steps of a control period, so the motors' law must be the actuator's own:
+affine in position and velocity, for whatever the joint follows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
+from gaitd.policy.bounds import bounded_mask
 from gaitd.policy.joints import default_position, positive_joint_array
 from gaitd.policy.manifest import Manifest
 from gaitforge.simulate import mjcf as files
@@ -57,8 +58,14 @@ class Robot:
     """(t,)"""
     abduction: Mask
     """(n,) joints that turn about the robot's length."""
+    bounded: Mask
+    """(n,) joints that do not turn without end."""
     default: Float64Array
-    """(n,) rad."""
+    """(n,) rad; 0 for a joint that turns without end."""
+    start: Float64Array
+    """(n,) The target in force at a start: the default pose, at rest."""
+    follows_velocity: Mask
+    """(n,) joints whose motor follows a velocity."""
     height_m: float
     """Of the base above the floor in the default pose, standing."""
     home: Float64Array
@@ -79,7 +86,7 @@ def build(
     """
     where = "the Lite3's model" if mjcf is None else str(mjcf)
     spec = mujoco.MjSpec.from_string(model_xml()) if mjcf is None else files.read(mjcf)
-    files.check(spec, manifest.joints, where)
+    files.check(spec, manifest.joints, where, manifest.continuous_joints)
     with files.refusals(where):
         _strip(spec)
         files.floor(spec)
@@ -129,11 +136,11 @@ def _weightless(geom: mujoco.MjsGeom) -> bool:
 def _add_motors(spec: mujoco.MjSpec, manifest: Manifest, parameters: RobotParameters) -> None:
     mapper = ActionMapper(manifest)
     limits = positive_joint_array(parameters.torque_limit_nm, manifest.joints, "torque_limit_nm").tolist()
-    gains = zip(manifest.joints, mapper.stiffness, mapper.damping, limits, strict=True)
-    for joint, stiffness, damping, limit in gains:
+    gains = zip(manifest.joints, mapper.kinds, mapper.stiffness, mapper.damping, limits, strict=True)
+    for joint, kind, stiffness, damping, limit in gains:
         motor = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         motor.gaintype, motor.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
-        motor.gainprm[0] = stiffness
+        motor.gainprm[0] = {"position": stiffness, "velocity": damping, "torque": 1.0}[kind]
         motor.biasprm[:3] = (0.0, -stiffness, -damping)
         motor.forcelimited, motor.forcerange = mujoco.mjtLimited.mjLIMITED_TRUE, (-limit, limit)
 
@@ -167,6 +174,7 @@ def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParame
     feet = np.array([model.geom(name).id for name in parameters.feet], np.intp)
     terminals = np.array([model.geom(name).id for name in parameters.terminal], np.intp)
     default = default_position(manifest).astype(np.float64)
+    mapper = ActionMapper(manifest)
     data = mujoco.MjData(model)
     data.qpos[:7] = (0, 0, 0, 1, 0, 0, 0)
     data.qpos[model.jnt_qposadr[joints]] = default
@@ -181,7 +189,10 @@ def _describe(model: mujoco.MjModel, manifest: Manifest, parameters: RobotParame
         velocity=np.array(model.jnt_dofadr[joints], np.intp),
         feet=feet,
         foot_radius_m=data.geom_xpos[feet, 2] - soles,
+        bounded=bounded_mask(manifest),
         default=default,
+        start=np.where(mapper.follow("position"), default, 0.0),
+        follows_velocity=mapper.follow("velocity"),
         height_m=float(data.qpos[2]),
         home=data.qpos.copy(),
         terminals=terminals,

@@ -17,7 +17,7 @@ import msgspec
 
 from gaitd.errors import GaitdError, InputError, ResourceError
 from gaitforge.common import console, files
-from gaitforge.common.manifest import dump_yaml, load_manifest, require_format_1
+from gaitforge.common.manifest import dump_yaml, load_manifest
 from gaitforge.train import checkpoints
 from gaitforge.train.checkpoints import Checkpoint
 from gaitforge.train.config import read_config, read_robot
@@ -31,7 +31,13 @@ _LAST_WORDS_S = 10.0
 """When one process has failed, the others have this long to say why."""
 
 
-def read_task(config_path: Path, output: Path, processes: int, seed: int | None = None) -> Task:
+def read_task(
+    config_path: Path,
+    output: Path,
+    processes: int,
+    seed: int | None = None,
+    begin_with: Path | None = None,
+) -> Task:
     """Read everything that a training needs; ``seed`` replaces the settings'. Raises InputError."""
     config = read_config(config_path)
     if seed is not None:
@@ -42,15 +48,14 @@ def read_task(config_path: Path, output: Path, processes: int, seed: int | None 
             f"{config_path}: environments: {config.environments} robots are not a whole number for each of "
             f"{processes} processes"
         )
-    manifest = load_manifest(beside / config.manifest)
-    require_format_1(manifest, str(beside / config.manifest), "gaitforge train")
     return Task(
         config=config,
         parameters=read_robot(beside / config.robot),
-        manifest=manifest,
+        manifest=load_manifest(beside / config.manifest),
         mjcf=beside / config.mjcf if config.mjcf is not None else None,
         checkpoints=output / "checkpoints",
         processes=processes,
+        begin_with=begin_with,
     )
 
 
@@ -90,6 +95,8 @@ def _same_settings(task: Task, output: Path) -> None:
         "robot": msgspec.to_builtins(task.parameters),
         "manifest": msgspec.to_builtins(task.manifest),
     }
+    if task.begin_with is not None:
+        present["begins with"] = files.sha256(task.begin_with)
     text, path = dump_yaml(present).decode(), output / SETTINGS
     if not path.exists():
         files.write_text(path, text)

@@ -30,6 +30,8 @@ class Task:
     mjcf: Path | None
     checkpoints: Path
     processes: int
+    begin_with: Path | None = None
+    """A checkpoint of another training, whose networks this one begins with."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def _train(task: Task, rank: int, meeting: Path, report: Connection) -> None:
     from gaitforge.train import checkpoints
     from gaitforge.train.environment import Environment
     from gaitforge.train.learner import Learner
+    from gaitforge.train.warm import begin_with
 
     torch.set_num_threads(1)
     config, world = task.config, task.processes
@@ -102,6 +105,8 @@ def _train(task: Task, rank: int, meeting: Path, report: Connection) -> None:
     begun = checkpoints.newest(task.checkpoints)
     if begun is not None:
         checkpoints.load(begun, learner, rank)
+    elif task.begin_with is not None:
+        begin_with(task.begin_with, learner)
     for iteration in range(begun.iteration if begun else 0, config.iterations):
         start = time.monotonic()
         figures = learner.iterate(iteration)

@@ -189,7 +189,7 @@ def _joint_table(own: JointErrors, results: Sequence[Result]) -> _Table:
 
 def _worst_input(report: Report, result: Result) -> _WorstInput:
     joints, moved = result.action_error.joints, report.manifest.moved_joints
-    joint = joints.worst(joints.largest, report.bounds.joint_max(result.name)).index
+    joint = joints.worst(joints.largest, report.bounds.joint_max(result.name)).joint
     name, row = joints.joints[joint], joints.worst_row(joint)
     # A joint that is held has no error; with no error at all it may be the first joint.
     place = moved.index(name) if name in moved else 0

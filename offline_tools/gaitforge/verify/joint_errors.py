@@ -29,8 +29,8 @@ class JointBound(NamedTuple):
 class WorstJoint(NamedTuple):
     """The joint whose error is the largest part of what it is allowed."""
 
-    index: int
-    """In the policy's order."""
+    joint: int
+    """Its place in the policy's order."""
     error: float
     """In the joint's own unit."""
     allowed: float

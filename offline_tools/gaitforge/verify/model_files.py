@@ -72,6 +72,7 @@ class Settings:
     seconds: float = SECONDS
     command: tuple[float, float, float] | None = None
     terrain: Kind = "flat"
+    height_map: str | None = None
 
 
 def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict:
@@ -85,7 +86,7 @@ def verify_files(given: ModelFiles, settings: Settings, output: Path) -> Verdict
     stats = arrays.read_obs_stats(given.obs_stats) if given.obs_stats is not None else None
     arrays.check_stats(manifest, stats, str(given.manifest))
     capture = read_capture(given.capture) if given.capture is not None else None
-    robot = body.find(manifest, given.mjcf, settings.terrain)
+    robot = body.find(manifest, given.mjcf, settings.terrain, settings.height_map)
     if robot is None and settings.seeds:
         console.note(
             f"robot {manifest.robot!r} cannot be simulated here: no closed loop; give its model with --mjcf"

@@ -137,7 +137,7 @@ def _parity_in_words(parity: Parity | None, manifest: Manifest) -> str:
 
 def _by_joint(result: Result, bounds: Gate) -> dict[str, object]:
     joints = result.action_error.joints
-    worst = joints.worst(joints.largest, bounds.joint_max(result.name)).index
+    worst = joints.worst(joints.largest, bounds.joint_max(result.name)).joint
     return {
         "worst_input": joints.worst_row(worst),
         "worst_joint": joints.joints[worst],
@@ -152,7 +152,7 @@ def _rows(results: Sequence[Result], bounds: Gate) -> list[list[str]]:
         error, loop = result.action_error, result.closed_loop
         worst = error.joints.worst(error.joints.largest, bounds.joint_max(result.name))
         row = [result.name, f"{error.mean:.5f}", f"{error.max:.4f}", f"{error.cosine_min:.5f}",
-               f"{worst.error:.4f} {error.joints.units[worst.index]}"]  # fmt: skip
+               f"{worst.error:.4f} {error.joints.units[worst.joint]}"]  # fmt: skip
         if loop is not None:
             row += [f"{loop.action_mean:.5f}", f"{loop.action_max:.4f}", f"{loop.distance_m:.2f}",
                     str(loop.falls), f"{loop.velocity_rmse:.3f}", f"{loop.yaw_bias:+.4f}"]  # fmt: skip

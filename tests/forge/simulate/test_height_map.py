@@ -13,7 +13,8 @@ from gaitd.errors import InputError
 from gaitd.policy.encoder import EncoderStep
 from gaitforge.cli import main
 from gaitforge.simulate import body
-from gaitforge.simulate.direct import run_bundle
+from gaitforge.simulate.direct import onnx_backend, run_bundle, run_direct
+from gaitforge.simulate.failing_over import FailoverPipeline
 from gaitforge.simulate.height_map import HeightMap, HeightMapFrames
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.script import CommandScript
@@ -50,12 +51,10 @@ def test_the_points_turn_with_the_robot_and_tell_its_height_above_the_ground(
 
 
 def test_a_policy_called_directly_sees_fresh_frames_and_walks_as_the_blind_one(seeing: Bundle) -> None:
-    frames_of = HeightMapFrames(HeightMap.of(SPEC, seeing.manifest), seeing.manifest.streams[0])
+    robot = Robot(0, body.find(seeing.manifest, None, height_map=SPEC))
     seen = []
     script = CommandScript.constant(1.0)
-    run = run_bundle(
-        seeing, script=script, seconds=2.0, frames_of=frames_of, on_step=lambda step: seen.append(step)
-    )
+    run = run_bundle(seeing, script=script, seconds=2.0, robot=robot, on_step=lambda step: seen.append(step))
     blind = run_bundle(open_bundle(EXAMPLE_BUNDLE), script=script, seconds=2.0)
     assert run.distance_m == pytest.approx(blind.distance_m, rel=1e-3)
     rows = np.array([step.observation[-8:] for step in seen])
@@ -64,6 +63,21 @@ def test_a_policy_called_directly_sees_fresh_frames_and_walks_as_the_blind_one(s
     heights = [step.reading.time_s for step in seen]
     assert len(heights) == len(rows)
     assert ((rows[:, :6] > 0.2) & (rows[:, :6] < 0.4)).all(), "the Lite3's height on a flat floor"
+
+
+def test_a_standby_sees_it_too(seeing: Bundle) -> None:
+    worker, standby = onnx_backend(seeing), onnx_backend(seeing)
+    fails = FailoverPipeline(seeing.manifest, seeing.obs_stats(), worker, standby, fail_at=30, lost=2)
+    run = run_direct(
+        seeing.manifest,
+        fails.infer,
+        script=CommandScript.constant(1.0),
+        seconds=1.0,
+        pipeline=fails,
+        body=body.find(seeing.manifest, None, height_map=SPEC),
+    )
+    assert (run.rejected, run.falls) == (2, 0)
+    assert run.distance_m > 0.3
 
 
 @pytest.mark.parametrize(
@@ -96,7 +110,7 @@ def test_a_policy_called_directly_sees_what_its_encoder_makes_of_the_map(tmp_pat
     ground = HeightMap.of("ground:1.2x0.8", bundle.manifest)
     assert stream.encoder is not None
     step = EncoderStep(stream, EncoderModel(bundle, stream, stream.encoder))
-    (frame,) = HeightMapFrames(ground, stream, step)(robot, 1_000)
+    (frame,) = HeightMapFrames("ground:1.2x0.8", bundle.manifest, step)(robot, 1_000)
     assert frame is not None
     assert frame.stamp_ns == 1_000
     expected = latent(ground.sample(robot.terrain, robot.data.qpos[:7]))

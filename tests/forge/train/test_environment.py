@@ -14,8 +14,8 @@ from gaitd.errors import GateError, InputError
 from gaitforge.common.manifest import load_manifest
 from gaitforge.simulate.direct import Step, run_direct
 from gaitforge.simulate.script import CommandScript
-from gaitforge.simulate.terrain import Kind, make
-from gaitforge.train.config import Commands, Config, Pushes
+from gaitforge.simulate.terrain import Kind, make_for_many
+from gaitforge.train.config import Commands, Config, Pushes, read_config, read_robot
 from gaitforge.train.environment import Environment
 from gaitforge.train.mirror import mirror
 
@@ -147,7 +147,7 @@ def test_the_mirror_image_of_the_mirror_image_is_the_thing_itself(config: Config
 def test_on_a_terrain_heights_are_above_the_ground(config: Config, kind: Kind) -> None:
     robots = environment(changed(config, terrain=kind), count=32)
     assert np.ptp(robots.position) > 4.0, "they start all over it"
-    terrain = make(kind, config.seed, robots.robot.height_m)
+    terrain = make_for_many(kind, config.seed, config.height_m or robots.robot.height_m)
     assert terrain is not None
     below = terrain.height_m(robots.position)
     assert np.ptp(below) > 0.02
@@ -174,3 +174,47 @@ def test_a_terrain_is_restored_with_the_rest(config: Config) -> None:
 def test_a_gait_without_a_clock_is_refused(config: Config) -> None:
     with pytest.raises(InputError, match="contact needs a gait"):
         environment(changed(config, gait=None))
+
+
+def example(name: str, count: int = 8) -> Environment:
+    folder = EXAMPLE.parent / name
+    config = read_config(folder / "train.yaml")
+    manifest, robot = load_manifest(folder / config.manifest), read_robot(folder / config.robot)
+    mjcf = None if config.mjcf is None else folder / config.mjcf
+    return Environment(config, robot, manifest, mjcf, count=count, seed=(0, 0))
+
+
+def test_wheels_follow_a_velocity_and_how_far_they_turned_is_no_error_of_the_pose() -> None:
+    robots = example("wheels")
+    robots.level = 0.0
+    robots.memory.push_left_s[:] = 1e9
+    action = np.zeros((robots.count, JOINTS), np.float32)
+    action[:, 8:] = 0.8 / 0.08 / 10.0  # m/s, over the wheel's radius, in units of the action
+    for _ in range(60):
+        robots.observe()
+        step = robots.step(action)
+    assert not step.fell.any()
+    np.testing.assert_allclose(step.velocity[:, 0], 0.8, atol=0.1)
+    assert np.abs(robots.memory.position[:, 8:]).min() > 5.0
+    assert step.terms["pose"] > -0.1
+    assert step.contact.all()
+
+
+@pytest.mark.parametrize("name", ["wheels", "lite3_steps"])
+def test_what_format_2_shows_has_a_mirror_image(name: str) -> None:
+    robots = example(name)
+    source, sign = mirror(robots.robot, robots.manifest, robots.observer).observation
+    actor, _ = robots.observe()
+    mirrored = actor[:, source] * sign
+    assert not np.allclose(mirrored, actor)
+    np.testing.assert_allclose(mirrored[:, source] * sign, actor)
+
+
+def test_a_map_seen_is_restored_with_the_rest() -> None:
+    robots = example("lite3_steps")
+    walk(robots, 3)
+    kept, random = robots.snapshot(), robots.rng.bit_generator.state
+    expected = walk(robots, 10)
+    robots.restore(kept)
+    robots.rng.bit_generator.state = random
+    np.testing.assert_array_equal(walk(robots, 10), expected)

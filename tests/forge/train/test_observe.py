@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gaitd.errors import InputError
+from gaitd.policy.joints import default_position
 from gaitd.policy.manifest import Manifest
 from gaitd.policy.pipeline import PolicyPipeline
 from gaitd.wire.messages import RobotState
-from gaitforge.common.manifest import checked_manifest
+from gaitforge.common.manifest import checked_manifest, load_manifest
 from gaitforge.example.demo_policy import manifest as example_manifest
 from gaitforge.train.observe import Limiter, Observer
 
+WHEELS = Path(__file__).parents[3] / "examples" / "wheels"
 ROBOTS, STEPS = 5, 12
 ALL_TERMS = [
     {"term": "base_angular_velocity", "scale": 0.25, "clip": [-0.3, 0.4]},
@@ -74,18 +77,27 @@ def test_observations_actions_and_targets_are_those_of_the_pipeline(history: dic
     limits = example_manifest()["limits"] | {"slew": {"max_rad_per_step": 0.1}}
     action = example_manifest()["action"] | {"scale": 0.1, "clip": [-2.0, 2.0]}
     manifest = contract({"terms": ALL_TERMS, "history": history, "clip": 5.0}, limits=limits, action=action)
+    hold_equal(manifest, asked=3.0)
+
+
+def test_wheels_phases_and_low_passes_are_those_of_the_pipeline() -> None:
+    hold_equal(load_manifest(WHEELS / "manifest_trained.yaml"), asked=9.0)
+
+
+def hold_equal(manifest: Manifest, asked: float) -> None:
+    """Robots of a training, and as many pipelines: states and actions up to ``asked`` are drawn."""
     rng = np.random.default_rng(0)
     pipelines = [PolicyPipeline(manifest, None) for _ in range(ROBOTS)]
     observer, limiter = Observer(manifest, ROBOTS), Limiter(manifest)
-    default = np.tile(np.array(manifest.default_joint_position_rad, np.float32), (ROBOTS, 1))
-    target, last_action = default.copy(), np.zeros((ROBOTS, 12), np.float32)
+    start = np.where(limiter.mapper.follow("position"), default_position(manifest), np.float32(0))
+    target, last_action = np.tile(start, (ROBOTS, 1)), np.zeros((ROBOTS, 12), np.float32)
     low, high = np.array(manifest.velocity_command.min), np.array(manifest.velocity_command.max)
     held = 0
     for step in range(STEPS):
         if step == 7:  # one robot starts anew
             pipelines[2].reset()
             observer.reset(np.arange(ROBOTS) == 2)
-            target[2], last_action[2] = default[2], 0
+            target[2], last_action[2] = start, 0
         now = states(rng)
         values = {
             name: np.array([getattr(state, name) for state in now])
@@ -95,12 +107,12 @@ def test_observations_actions_and_targets_are_those_of_the_pipeline(history: dic
         values["velocity_command"] = np.clip([state.velocity_command for state in now], low, high)
         values["last_action"] = last_action
         got = observer.observe(values)
-        asked = rng.uniform(-3, 3, (ROBOTS, 12)).astype(np.float32)
-        target, last_action = limiter(asked, target, values["joint_position"], values["joint_velocity"])
+        action = rng.uniform(-asked, asked, (ROBOTS, 12)).astype(np.float32)
+        target, last_action = limiter(action, target, values["joint_position"], values["joint_velocity"])
         for index, (pipeline, state) in enumerate(zip(pipelines, now, strict=True)):
             pipeline.observe(state)
             np.testing.assert_allclose(got[index], pipeline.raw_observation(), atol=1e-6)
-            decision = pipeline.decide(asked[index])
+            decision = pipeline.decide(action[index])
             held += sum(decision.clamped.values())
             pipeline.commit(decision)
             np.testing.assert_allclose(target[index], decision.target, atol=1e-6)
@@ -118,3 +130,18 @@ def test_a_term_that_is_not_simulated_is_refused() -> None:
     observer = Observer(contract({"terms": [{"term": "linear_acceleration"}]}), 1)
     with pytest.raises(InputError, match="linear_acceleration"):
         observer.observe({})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"observation": {"raw_size": 40}},
+        {
+            "observation": {"terms": [{"term": "last_action"}]},
+            "models": [{"name": "policy", "inputs": {"obs": ["observation"]}}],
+        },
+    ],
+)
+def test_what_training_does_not_make_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="training makes one model"):
+        Observer(contract(format=2, **changes), 1)

@@ -20,6 +20,9 @@ pytest.importorskip("mujoco.batch", reason="MuJoCo's batch is absent: it needs P
 
 from gaitforge.train import run
 from gaitforge.train.checkpoints import Checkpoint
+from gaitforge.train.environment import Environment
+from gaitforge.train.learner import Learner
+from gaitforge.train.warm import begin_with
 from gaitforge.train.worker import Task
 
 pytestmark = pytest.mark.trainers
@@ -69,6 +72,41 @@ def test_after_a_kill_it_goes_on_to_the_same_result(tmp_path: Path) -> None:
     assert rows("cut") == rows("whole")
     with pytest.raises(InputError, match="other settings"):
         run.train(task(tmp_path / "cut", seed=1)[0], output)
+
+
+def test_it_begins_with_the_networks_of_a_training_that_saw_less(tmp_path: Path) -> None:
+    begun = run.train(*task(tmp_path, iterations=1))
+    steps = EXAMPLE.parent / "lite3_steps" / "train.yaml"
+
+    def learner(settings: Path) -> Learner:
+        read = run.read_task(settings, tmp_path, 1)
+        robots = Environment(read.config, read.parameters, read.manifest, read.mjcf, count=8, seed=(0, 0))
+        return Learner(read.config, robots)
+
+    less, more = learner(tmp_path / "train.yaml"), learner(steps)
+    begin_with(begun.model, less)
+    begin_with(begun.model, more)
+    seen = more.observations.clone()
+    for role in ("policy", "critic"):
+        seen[role] = torch.randn_like(seen[role])
+    dim = less.observations["policy"].shape[1]
+    added = seen["policy"].shape[1] - dim
+    narrow = less.observations.clone()
+    narrow["policy"] = seen["policy"][:, :dim]
+    narrow["critic"] = torch.cat((seen["critic"][:, :dim], seen["critic"][:, dim + added :]), dim=1)
+    for network in ("actor", "critic"):
+        wide, was = getattr(more.ppo, network), getattr(less.ppo, network)
+        assert torch.allclose(wide(seen), was(narrow), atol=1e-5)
+    with pytest.raises(InputError, match="it must see the same terms first"):
+        begin_with(_saved(more, tmp_path / "wide.pt"), less)
+    (tmp_path / "none.pt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no checkpoint of gaitforge train"):
+        begin_with(tmp_path / "none.pt", less)
+
+
+def _saved(learner: Learner, path: Path) -> Path:
+    torch.save(learner.ppo.save(), path)
+    return path
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,9 @@ def test_wheels_are_judged_by_their_speed_and_not_in_radians() -> None:
 def test_the_worst_joint_is_the_one_nearest_its_bound() -> None:
     joints = of_wheels({"fl_wheel_joint": 0.004, "hr_knee_joint": 0.002}).action_error.joints
     worst = joints.worst(joints.largest, JointBound(rad=0.005, share=0.005))
-    assert (joints.joints[worst.index], joints.units[worst.index]) == ("hr_knee_joint", "rad")
+    assert (joints.joints[worst.joint], joints.units[worst.joint]) == ("hr_knee_joint", "rad")
     worst = joints.worst(joints.largest, JointBound(rad=0.5, share=0.0))
-    assert (joints.joints[worst.index], worst.allowed) == ("fl_wheel_joint", 0.0)
+    assert (joints.joints[worst.joint], worst.allowed) == ("fl_wheel_joint", 0.0)
     found = joints.as_json()
     assert {key: len(values) for key, values in found.items()} == {"error_rad": 12, "error_rad_per_s": 4}
     assert found["error_rad_per_s"]["fl_wheel_joint"]["max"] == pytest.approx(0.02, rel=1e-3)
