@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.manifest import Manifest
+from gaitd.policy.sources import SOURCES, source_name
+from gaitd.policy.terms import CompiledTerm
 from gaitforge.simulate.physics import mujoco
 from gaitforge.train.observe import Observer
 from gaitforge.train.robot import Robot
@@ -47,10 +49,7 @@ def mirror(robot: Robot, manifest: Manifest, observer: Observer) -> Mirror:
     joints = _joints(robot, manifest)
     sources, signs, start = [], [], 0
     for term in observer.terms:
-        if term.source in _VECTORS:
-            source, sign = np.arange(term.dim), np.array(_VECTORS[term.source], np.float32)
-        else:
-            source, sign = joints
+        source, sign = _of_term(term, observer.layout[term.source], joints, manifest)
         if not np.allclose(term.scale[source], term.scale) or not np.allclose(
             term.offset[source] * sign, term.offset, atol=1e-6
         ):
@@ -66,6 +65,40 @@ def mirror(robot: Robot, manifest: Manifest, observer: Observer) -> Mirror:
     place = {int(value): index for index, value in enumerate(observer.stack)}
     source = np.array([place[int(value)] for value in row * start + frame_source[column]], np.intp)
     return Mirror((source, frame_sign[column].astype(np.float32)), joints)
+
+
+def _of_term(
+    term: CompiledTerm, place: slice, joints: tuple[Indices, Float32Array], manifest: Manifest
+) -> tuple[Indices, Float32Array]:
+    """Of one frame of a term, whose source lies at ``place``; it may show some of the values only."""
+    shown = (term.gather - place.start).tolist()
+    if term.source in _VECTORS:
+        source, sign = np.arange(place.stop - place.start), np.array(_VECTORS[term.source], np.float32)
+    elif term.source not in SOURCES:
+        source, sign = _declared(term.source, manifest)
+    else:
+        source, sign = joints
+    try:
+        return np.array([shown.index(each) for each in source[shown]], np.intp), sign[shown]
+    except ValueError:
+        raise InputError(
+            f"learning.mirror: {term.source} shows a joint without its mirror image; set learning.mirror to 0"
+        ) from None
+
+
+def _declared(name: str, manifest: Manifest) -> tuple[Indices, Float32Array]:
+    """Of a declared source: a phase is as ``clock_phase``, a map's rows go from right to left."""
+    for phase, declared in manifest.phases.items():
+        if name == source_name("phase", phase) and len(declared.offsets_turns) == 1:
+            count = len(declared.functions)
+            return np.arange(count), -np.ones(count, np.float32)
+    for stream in manifest.streams:
+        if name == source_name("stream", stream.name) and len(stream.shape) == 2:
+            places = np.arange(stream.size).reshape(stream.shape)[:, ::-1].ravel()
+            return places, np.ones(stream.size, np.float32)
+        if name in (source_name("stream_age", stream.name), source_name("stream_valid", stream.name)):
+            return np.zeros(1, np.intp), np.ones(1, np.float32)
+    raise InputError(f"learning.mirror: what {name} is in a mirror is not known; set learning.mirror to 0")
 
 
 def _joints(robot: Robot, manifest: Manifest) -> tuple[Indices, Float32Array]:

@@ -17,7 +17,7 @@ import msgspec
 
 from gaitd.errors import GaitdError, InputError, ResourceError
 from gaitforge.common import console, files
-from gaitforge.common.manifest import dump_yaml, load_manifest, require_format_1
+from gaitforge.common.manifest import dump_yaml, load_manifest
 from gaitforge.train import checkpoints
 from gaitforge.train.checkpoints import Checkpoint
 from gaitforge.train.config import read_config, read_robot
@@ -42,12 +42,10 @@ def read_task(config_path: Path, output: Path, processes: int, seed: int | None 
             f"{config_path}: environments: {config.environments} robots are not a whole number for each of "
             f"{processes} processes"
         )
-    manifest = load_manifest(beside / config.manifest)
-    require_format_1(manifest, str(beside / config.manifest), "gaitforge train")
     return Task(
         config=config,
         parameters=read_robot(beside / config.robot),
-        manifest=manifest,
+        manifest=load_manifest(beside / config.manifest),
         mjcf=beside / config.mjcf if config.mjcf is not None else None,
         checkpoints=output / "checkpoints",
         processes=processes,
