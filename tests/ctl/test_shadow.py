@@ -178,6 +178,14 @@ def test_json_is_the_report_alone(
     assert json.loads(capsys.readouterr().out)["verdict"] == "equivalent"
 
 
+def test_where_the_report_goes_is_tried_before_the_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "missing")
+    assert gaitctl(["shadow", "--recording", missing, missing, "--output", str(tmp_path)]) == 2
+    assert f"{tmp_path}: cannot be written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

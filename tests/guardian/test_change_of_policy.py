@@ -50,7 +50,7 @@ def bundle_of(name: str, digit: str, stiffness: float) -> Any:
 class Scene:
     """A guardian with the policies ``walk``, which has a standby, and ``trot``; a session walks."""
 
-    def __init__(self, *, agrees: bool = False, message: str = "state") -> None:
+    def __init__(self, *, agrees: bool = False, message: str = "state", over_network: bool = False) -> None:
         self.now_ns = 10**12
         self.replies: list[Reply] = []
         walk, trot = bundle_of("walk", "a", 30.0), bundle_of("trot", "b", 40.0)
@@ -58,6 +58,7 @@ class Scene:
             self.guardian = LoopedGuardian(
                 walk, lambda data: None, Config(standby=Standby(mode="on")), [trot]
             )
+        self.guardian.over_network = over_network
         self.real = self.guardian._guardian
         self.memory = {
             slot: WorkerMemory(worker.memory.fd, writable=True)
@@ -65,7 +66,8 @@ class Scene:
         }
         consent = {"switchable": True} if agrees else {}
         joints = walk.manifest.joints
-        self.ask("hello", controller="scene", joints=joints, fields=ALL_FIELDS, message=message, **consent)
+        self.hello = {"controller": "scene", "joints": joints, "fields": ALL_FIELDS, "message": message}
+        self.ask("hello", **self.hello, **consent)
         self.ask("activate")
         self.wake()
         self.walks(0)
@@ -426,23 +428,36 @@ def test_ready_made_observations_are_of_one_policy(make: Callable[..., Scene]) -
     assert "builds the observations" in scene.ask("switch", policy="trot").body["error"]
 
 
-def test_observations_are_of_the_policy_that_the_hello_agreed_on(make: Callable[..., Scene]) -> None:
-    scene = make(message="raw_observation")
-    hello = {"controller": "scene", "joints": ["hip", "thigh", "knee"], "fields": []}
+@pytest.mark.parametrize("message", ["raw_observation", "state"])
+def test_a_session_is_with_the_policy_that_the_hello_agreed_on(
+    make: Callable[..., Scene], message: str
+) -> None:
+    """Observations, default pose and gains are that one's."""
+    scene = make(message=message)
     scene.ask("release", session=scene.state.session)
     assert scene.ask("switch", policy="trot").ok
     refused = scene.ask("activate")
-    assert (
-        "agreed on those of policy walk; sessions begin with trot by now: say hello" in refused.body["error"]
-    )
+    assert "agreed on policy walk, and sessions begin with trot by now: say hello" in refused.body["error"]
     assert scene.state.mode is Mode.IDLE
-    assert scene.ask("hello", message="raw_observation", **hello).ok
+    assert scene.ask("hello", **scene.hello).ok
     assert scene.ask("activate").body["slot"] == TROT
-    # Who sends states is told nothing that is another policy's.
-    assert scene.ask("hello", **{**hello, "fields": ALL_FIELDS}).ok
+
+
+def test_over_tcp_only_the_first_policy_is_reached(make: Callable[..., Scene]) -> None:
+    scene = make(over_network=True)
+    assert [each["slot"] for each in scene.ask("hello", **scene.hello).body["endpoints"]] == [0]
+    assert "over TCP, where it reaches one worker" in scene.ask("switch", policy="trot").body["error"]
     scene.ask("release", session=scene.state.session)
-    assert scene.ask("switch", policy="walk").ok
-    assert scene.ask("activate").body["slot"] == 0
+    assert scene.ask("switch", policy="trot").body["slot"] == TROT
+    assert scene.ask("hello", **scene.hello).ok
+    refused = scene.ask("activate").body["error"]
+    assert "over TCP only walk can be reached: gaitctl switch walk" in refused
+    assert scene.state.mode is Mode.IDLE
+
+
+def test_a_name_that_is_another_policys_id_is_ambiguous(scene: Scene) -> None:
+    scene.real._sessions._policies[1].title["name"] = "a" * 16
+    assert "several policies are called" in scene.ask("switch", policy="a" * 16).body["error"]
 
 
 def test_while_idle_it_is_what_the_next_session_begins_with(scene: Scene) -> None:
@@ -461,6 +476,7 @@ def test_while_idle_it_is_what_the_next_session_begins_with(scene: Scene) -> Non
     assert not scene.ask("activate").ok
     assert "its worker is not ready" in scene.ask("switch", policy="trot").body["error"]
     assert scene.ask("switch", policy="walk").ok
+    assert scene.ask("hello", **scene.hello).ok
     assert scene.ask("activate").body["slot"] == 0
 
 

@@ -16,6 +16,7 @@ from gaitd.backends import BackendName
 from gaitd.guardian import channel, main
 from gaitd.shared.guard_memory import GuardMemory, SessionSetup
 from gaitd.shared.worker_memory import WorkerMemory
+from gaitd.system.access import NETWORK_USER
 from gaitd.system.config import Config
 from gaitd.wire.control import Reply, Request, decode_reply, encode_request
 
@@ -63,6 +64,8 @@ class LoopedGuardian:
         self._hear = hear
         self._unanswered: deque[Callable[[Reply], None]] = deque()
         self._frames: deque[bytes] = deque()
+        self.over_network = False
+        """Requests come as over TCP."""
         """Of the request that is being read."""
         access = SimpleNamespace(
             open=lambda kind, *_: self._socket(kind), admit=lambda: None, bound={"guard": []}, local=None
@@ -134,8 +137,9 @@ class LoopedGuardian:
             self._unanswered.append(then)
         return zmq.POLLIN if self._frames else 0
 
-    def _receive(self, flags: int) -> bytes:
-        return self._frames.popleft()
+    def _receive(self, flags: int, copy: bool) -> Any:
+        user = NETWORK_USER.decode() if self.over_network else ""
+        return SimpleNamespace(bytes=self._frames.popleft(), get={"User-Id": user}.get)
 
     def _publish(self, data: bytes, flags: int) -> None:
         self._writes.append(lambda: self._hear(data))

@@ -57,6 +57,11 @@ def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(line) < 5000
 
 
+def test_an_argument_that_is_no_utf_8_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("gaitctl", lambda: len("walk\udcff".encode())) == 2
+    assert "walk\\udcff: not UTF-8" in capsys.readouterr().err
+
+
 TALK = """
 import logging, sys, time
 from gaitd.system.log import log, start_logging

@@ -16,7 +16,7 @@ from gaitd.guardian.lanes import Lanes
 from gaitd.guardian.policies import JointOrder
 from gaitd.guardian.probe import Probe
 from gaitd.guardian.rules import GuardState
-from gaitd.system.access import AccessControl
+from gaitd.system.access import AccessControl, is_over_network
 from gaitd.system.log import log
 from gaitd.system.peers import (
     MAX_CONNECTIONS,
@@ -51,6 +51,7 @@ LOG_NS = 1_000_000_000
 class _Waiting(NamedTuple):
     delimiter: list[bytes]
     data: bytes
+    over_network: bool
 
 
 class ControlChannel:
@@ -81,6 +82,8 @@ class ControlChannel:
         self._peer = b""
         self._frames: list[bytes] = []
         """Of a message that has not been read whole."""
+        self._over_network = False
+        """It came over TCP."""
         self._waiting: OrderedDict[bytes, deque[_Waiting]] = OrderedDict()
         """By peer; each has its turn."""
         self._logged_ns = -LOG_NS
@@ -167,14 +170,16 @@ class ControlChannel:
         Frame by frame: a message may have any number of them.
         """
         while time.monotonic_ns() < until_ns and int(self._control.get(zmq.EVENTS)) & zmq.POLLIN:
-            frame = self._control.recv(zmq.DONTWAIT)
+            frame = self._control.recv(zmq.DONTWAIT, copy=False)
+            if not self._frames:
+                self._over_network = is_over_network(frame)
             if len(self._frames) <= MAX_FRAMES + 1:
-                self._frames.append(frame)
+                self._frames.append(frame.bytes)
             if self._control.get(zmq.RCVMORE):
                 continue
             self._peer, *delimiter, data = self._frames
             self._frames = []
-            return _Waiting(delimiter, data)
+            return _Waiting(delimiter, data, self._over_network)
         return None
 
     def _keep(self, message: _Waiting) -> bool:
@@ -193,7 +198,8 @@ class ControlChannel:
         try:
             if message.delimiter not in ([], [b""]):
                 raise WireError("message", "one frame", f"{len(message.delimiter) + 1} frames")
-            reply = answer(peer, decode_request(message.data))
+            request = replace(decode_request(message.data), over_network=message.over_network)
+            reply = answer(peer, request)
         except ForeignRequestError as error:
             reply = error.reply
         except WireError:

@@ -248,7 +248,7 @@ class Guardian:
     def _answer(self, peer: bytes, request: Request) -> Reply:
         """Answer, and make it true before the controller reads it."""
         now_ns = time.monotonic_ns()
-        before = self._sessions.state
+        before, first = self._sessions.state, self._sessions.first
         if request.name == "status":
             self._forget_gone(now_ns)
         reply = self._sessions.answer(peer, request, now_ns)
@@ -257,6 +257,9 @@ class Guardian:
         )
         self._apply(now_ns)
         state = self._sessions.state
+        if self._sessions.first != first:
+            title, asker = self._sessions.titles[self._sessions.first], self._sessions.name_of(peer)
+            log.info("sessions begin with another policy", policy=title["name"], asked_by=asker or "a tool")
         if state.session == before.session != 0 and state.epoch != before.epoch:
             self._succession.note_switch(before)
             self._say_status()
@@ -309,7 +312,9 @@ class Guardian:
     def _announce(self, state: GuardState) -> None:
         setup = self._sessions.joint_order.setup
         self._guard.events.write(announce.mode_event(state, self._joints, self._sessions.owner, setup))
-        policy_id = self._sessions.title(state.slot)["id"]
+        policy_id = self._sessions.titles[self._sessions.first]["id"]
+        if state.session:
+            policy_id = self._sessions.title(state.slot)["id"]
         announce.log_mode(state, self._joints, self._sessions.owner, policy_id, state.slot)
         if state.mode is Mode.ACTIVE and state.slot != WORKER_SLOT:
             self._succession.tell_policy(state)

@@ -49,6 +49,8 @@ class _Greeted(NamedTuple):
     hello: Hello
     policy: int
     """Index of the policy that sessions began with then."""
+    over_network: bool
+    """It reaches the first worker only."""
 
 
 def one_line(text: str, length: int = 120) -> str:
@@ -140,7 +142,7 @@ class Sessions:
         if peer != self._owner or self.state.mode is not Mode.ACTIVE:
             self._hellos.pop(peer, None)
 
-    def _name_of(self, peer: bytes) -> str:
+    def name_of(self, peer: bytes) -> str:
         """The name that it gave in its hello; empty without one."""
         return one_line(self._hellos[peer].hello.controller, 40) if peer in self._hellos else ""
 
@@ -208,7 +210,7 @@ class Sessions:
                 f"the policy's observation is made by the controller (raw_observation), but controller "
                 f"{hello.controller[:40]!r} sends states",
             )
-        self._hellos[peer] = _Greeted(hello, self.first)
+        self._hellos[peer] = _Greeted(hello, self.first, request.over_network)
         self._hellos.move_to_end(peer)
         while len(self._hellos) > MAX_CONTROLLERS:
             del self._hellos[next(each for each in self._hellos if each != self._owner)]
@@ -218,7 +220,7 @@ class Sessions:
             "policy": self.first,
             "period_ns": policy.manifest.period_ns,
             "times": self._times,
-            "endpoints": self._endpoints,
+            "endpoints": self._endpoints[:1] if request.over_network else self._endpoints,
             **policy.contract(hello.joints, raw=raw),
         }
 
@@ -233,19 +235,26 @@ class Sessions:
             )
         if not self.worker_ready:
             raise RefusedError(Reason.BACKEND_ERROR, "the worker is not ready yet; try again in a moment")
-        hello, policy = self._hellos[peer]
+        hello, policy, over_network = self._hellos[peer]
         raw, first = hello.message == "raw_observation", self._policies[self.first]
-        if raw and policy != self.first:
-            agreed = self._policies[policy].title["name"]
+        if policy != self.first:
+            # Its default pose and gains may be others, and a controller stands up with what hello said.
             raise RefusedError(
                 Reason.CONTRACT,
-                f"the controller builds the observations, and its hello agreed on those of policy {agreed}; "
-                f"sessions begin with {first.title['name']} by now: say hello again",
+                f"hello agreed on policy {self.titles[policy]['name']}, and sessions begin with "
+                f"{first.title['name']} by now: say hello again",
+            )
+        if over_network and self.first != 0:
+            name = self.titles[0]["name"]
+            raise RefusedError(
+                Reason.CONTRACT,
+                f"sessions begin with policy {first.title['name']}, and over TCP only {name} can be reached: "
+                f"gaitctl switch {name}",
             )
         session = self._next_session
         self._next_session += 1
         self._epoch += 1
-        self._owner, self._owner_name, self._damped_by = peer, self._name_of(peer), ""
+        self._owner, self._owner_name, self._damped_by = peer, self.name_of(peer), ""
         slot = POLICY_SLOTS[self.first]
         self.joint_order = first.joint_order(hello.joints, session, self._epoch, slot, raw=raw)
         self.state = rules.activate(session, self._epoch, now_ns, slot)
@@ -267,7 +276,7 @@ class Sessions:
         else:
             self.first, self.worker_ready = policy, True
         state = self.state
-        return {"policy": policy, "session": state.session, "epoch": state.epoch, "slot": state.slot, **title}
+        return {"policy": policy, "session": state.session, "epoch": state.epoch, "slot": slot, **title}
 
     def _switch_session(self, peer: bytes, slot: int, view: WorkerView | None, now_ns: int) -> None:
         """The session goes on with the policy of the worker in ``slot``, under a new epoch."""
@@ -277,6 +286,10 @@ class Sessions:
                 Reason.CONTRACT,
                 f"session {state.session} of controller {self.owner or 'another'!r} is active, and its hello "
                 "has not agreed that others change its policy",
+            )
+        if owner is not None and owner.over_network:
+            raise RefusedError(
+                Reason.CONTRACT, "the controller is connected over TCP, where it reaches one worker"
             )
         if self.joint_order.setup.raw:
             raise RefusedError(
@@ -295,9 +308,9 @@ class Sessions:
         self.state = switching.move(state, holder, self._epoch, slot, now_ns)
 
     def _policy_named(self, wanted: str) -> int:
-        """The index of the policy of that name, or whose id begins so."""
+        """The index of the policy of that name or id, or whose id begins so."""
         titles = self.titles
-        found = [index for index, title in enumerate(titles) if wanted == title["name"]] or [
+        found = [index for index, title in enumerate(titles) if wanted in (title["name"], title["id"])] or [
             index for index, title in enumerate(titles) if wanted and title["id"].startswith(wanted)
         ]
         if len(found) != 1:
@@ -329,7 +342,7 @@ class Sessions:
         if body.session not in (0, self.state.session):
             raise RefusedError(Reason.CONTRACT, f"session {body.session} is not the running one")
         if self.state.mode is not Mode.DAMPING:
-            self._damped_by = self._name_of(peer)
+            self._damped_by = self.name_of(peer)
         self.state = rules.damp(self.state, Reason(body.reason), one_line(body.detail), now_ns)
         return {}
 
@@ -345,11 +358,11 @@ class Sessions:
             "mode_for_s": (now_ns - state.since_ns) / 1e9,
             "damped_by": self._damped_by if state.reason in ASKED_FOR else "",
             "owner": self.owner if state.session else "",
-            "controllers": [self._name_of(peer) for peer in self._hellos],
+            "controllers": [self.name_of(peer) for peer in self._hellos],
             "accounts": [
-                {"controller": self._name_of(peer), "owns": peer == self._owner, **msgspec.to_builtins(told)}
-                for peer, (hello, _) in self._hellos.items()
-                if (told := hello.account) is not msgspec.UNSET
+                {"controller": self.name_of(peer), "owns": peer == self._owner, **msgspec.to_builtins(told)}
+                for peer, greeted in self._hellos.items()
+                if (told := greeted.hello.account) is not msgspec.UNSET
             ],
             "deadline_s": self._times["deadline_ns"] / 1e9,
             **self._status(),

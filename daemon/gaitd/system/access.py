@@ -30,6 +30,8 @@ HANDSHAKE_MS = 2000
 """A peer that connects and says nothing holds a file descriptor no longer than this."""
 CURVE_BYTES = 512
 """What encryption adds: to a message 33 bytes, to the handshake a few hundred."""
+NETWORK_USER = b"network"
+"""The user id of every message that comes over TCP."""
 MAX_ADMISSIONS_PER_TURN = 4
 """Many peers that connect at once must not keep the loop from its work; the others wait."""
 TCP_FIX = "set network.address and network.port; under systemd add the drop-in examples/network.conf"
@@ -103,7 +105,7 @@ class AccessControl:
             version, request_id, _, address, _, _, key = self._zap.recv_multipart(zmq.DONTWAIT)
             allowed = key in self._allowed
             status, text = (b"200", b"OK") if allowed else (b"400", b"key not on the list")
-            self._zap.send_multipart([version, request_id, status, text, b"", b""], zmq.DONTWAIT)
+            self._zap.send_multipart([version, request_id, status, text, NETWORK_USER, b""], zmq.DONTWAIT)
             if not allowed:
                 refused = UnauthorizedPeer(address.decode(), z85.encode(key).decode())
         return refused
@@ -119,6 +121,14 @@ class AccessControl:
                 number, text = errno.EROFS, os.strerror(errno.EROFS)
             raise error_of(number, f"{endpoint}: cannot be bound: {text}; {fix}") from None
         self.bound.setdefault(channel, []).append(endpoint)
+
+
+def is_over_network(frame: zmq.Frame) -> bool:
+    """Whether a message came over TCP: its first frame, as it was received."""
+    try:
+        return frame.get("User-Id") == NETWORK_USER.decode()
+    except zmq.ZMQError:  # nobody said who is at the other end of a Unix socket
+        return False
 
 
 @contextlib.contextmanager

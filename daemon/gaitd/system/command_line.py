@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import zmq
 
-from gaitd.errors import GaitdError, ResourceError, printable
+from gaitd.errors import GaitdError, InputError, ResourceError, printable
 
 MAX_ERROR_CHARACTERS = 4000
 """An error may quote names from a bundle or a peer: it stays one line, and not a long one."""
@@ -25,13 +25,17 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     open_standard_descriptors()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal's encoding may lack a bundle's letters
-    code, failure = 0, None
+    code = 0
+    failure: GaitdError | OSError | zmq.ZMQError | None = None
     try:
         code = command()
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except (GaitdError, OSError, zmq.ZMQError) as error:
         failure = error
+    except UnicodeEncodeError as error:
+        text = error.object.encode(errors="backslashreplace").decode()
+        failure = InputError(f"{text[:100]}: not UTF-8; write it in UTF-8")
     except MemoryError as error:
         failure = refused_by_system(error)
     unprinted = _flush()

@@ -33,6 +33,8 @@ class Request:
     """Chosen by the sender; the reply carries it back."""
     name: str
     body: dict[str, Any]
+    over_network: bool = False
+    """It came over TCP, where only the first policy's worker can be reached."""
 
 
 @dataclass(frozen=True, slots=True)
