@@ -37,7 +37,8 @@ def test_something_is_said_of_every_key_option_and_argument(pages: dict[Path, st
 def test_every_key_of_the_example_is_explained(pages: dict[Path, str]) -> None:
     keys = re.findall(r"^ *(\w+):", (ROOT / "examples/lite3_trained/manifest.yaml").read_text(), re.MULTILINE)
     assert len(keys) > 20
-    assert [key for key in keys if f"| `{key}` |" not in pages[REFERENCE / "manifest.md"]] == []
+    unknown = [key for key in keys if f"| `{key}` |" not in pages[REFERENCE / "manifest.md"]]
+    assert unknown == ["trot"], "the phase's own name"
 
 
 def test_no_machine_shows_in_the_pages(pages: dict[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ class Environment:
             "joint_position": memory.position,
             "joint_velocity": memory.velocity,
             "joint_torque": self._torque,
-            "velocity_command": np.clip(memory.asked, self._command_min, self._command_max) / self._stick,
+            "velocity_command": self._asked(),
             "last_action": memory.action,
             **seen,
         }
@@ -241,7 +241,8 @@ class Environment:
         acceleration = (joint_velocity - memory.joint_velocity) / self.period_s
         # Copied: a restored array lies by rows, this one by columns; sums would differ in their last digit.
         memory.joint_velocity[:] = joint_velocity
-        stance, swing = self.feet.plan(self.observer.phase, np.all(memory.asked == 0.0, axis=1))
+        standing = self.observer.standing(self._asked())
+        stance, swing = self.feet.plan(self.observer.phase, standing)
         return Motion(
             command=memory.asked,
             velocity=_in_base(rotation, self._qvel[:, :3]),
@@ -258,11 +259,17 @@ class Environment:
             foot_height=self._above_ground(robot.feet) - robot.foot_radius_m,
             foot_speed=np.linalg.norm(self._foot_velocity[:, :, :2], axis=2),
             terminal_height=self._above_ground(robot.terminals) - robot.terminal_radius_m,
+            standing=standing,
             stance=stance,
             swing_height=swing,
             abduction=robot.abduction,
             tracking_width=self.tracking_width,
         )
+
+    def _asked(self) -> Float64Array:
+        """(n, 3) the command as the policy sees it."""
+        asked: Float64Array = np.clip(self.memory.asked, self._command_min, self._command_max) / self._stick
+        return asked
 
     def _critic(self, actor: Float32Array) -> Float32Array:
         memory = self.memory

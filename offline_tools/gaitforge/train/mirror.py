@@ -82,17 +82,16 @@ def _of_term(
         return np.array([shown.index(each) for each in source[shown]], np.intp), sign[shown]
     except ValueError:
         raise InputError(
-            f"learning.mirror: {term.source} shows a joint, not its mirror image; set learning.mirror to 0"
+            f"learning.mirror: {term.source} shows a joint without its mirror image; set learning.mirror to 0"
         ) from None
 
 
 def _declared(name: str, manifest: Manifest) -> tuple[Indices, Float32Array]:
-    """Of a source that the manifest declares: a phase of the whole robot is the same in the mirror, and a
-    map's rows go from right to left, as those of gaitforge.simulate.height_map."""
+    """Of a declared source: a phase is as ``clock_phase``, a map's rows go from right to left."""
     for phase, declared in manifest.phases.items():
         if name == source_name("phase", phase) and len(declared.offsets_turns) == 1:
             count = len(declared.functions)
-            return np.arange(count), np.ones(count, np.float32)
+            return np.arange(count), -np.ones(count, np.float32)
     for stream in manifest.streams:
         if name == source_name("stream", stream.name) and len(stream.shape) == 2:
             places = np.arange(stream.size).reshape(stream.shape)[:, ::-1].ravel()

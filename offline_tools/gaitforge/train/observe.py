@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gaitd.errors import InputError
 from gaitd.policy.action import ActionMapper
 from gaitd.policy.bounds import TargetBounds
-from gaitd.policy.manifest import Float32Array, Manifest, Phase
+from gaitd.policy.manifest import AXES, Float32Array, Manifest, Phase
 from gaitd.policy.observation import symmetric_clip
 from gaitd.policy.phase import counts_steps
 from gaitd.policy.sources import layout_of, source_name
@@ -59,9 +59,6 @@ class Observer:
             )
         compiled = compile_terms(manifest)
         self.terms = compiled.terms
-        self.period_s = compiled.clock_period_s
-        """Of the clock; infinite without a clock_phase."""
-        self._phase_per_step = 2.0 * math.pi * manifest.control_period_s / self.period_s
         self.layout = layout_of(manifest)
         """Where each source lies in the vector that terms gather from."""
         self._needed = [name for name in self.layout if name in {term.source for term in self.terms}]
@@ -71,6 +68,12 @@ class Observer:
             if counts_steps(phase)
         }
         self._period_s = manifest.control_period_s
+        self.period_s = compiled.clock_period_s
+        """Of the gait's clock: of clock_phase, else of the only phase; infinite without either."""
+        self._start_turns = 0.0
+        if math.isinf(self.period_s) and len(self._phases) == 1:
+            (phase,) = self._phases.values()
+            self.period_s, self._start_turns = float(phase.period_s or math.inf), phase.start_turns
         self._gather, self._offset, self._scale = compiled.gather, compiled.offset, compiled.scale
         self._low, self._high = compiled.low, compiled.high
         self.stack = compiled.stack
@@ -85,8 +88,19 @@ class Observer:
 
     @property
     def phase(self) -> Float64Array:
-        """(count,) rad, of the clock at the next observation."""
-        return self._phase_per_step * self.steps.astype(np.float64)
+        """(count,) rad, of the gait's clock at the next observation."""
+        turns: Float64Array = self._start_turns + self.steps.astype(np.float64) * (
+            self._period_s / self.period_s
+        )
+        return 2.0 * math.pi * turns
+
+    def standing(self, command: npt.NDArray[np.floating]) -> Mask:
+        """Which robots (count,) are asked to stand: by a command (count, 3) of zero, or so small that a phase
+        is gated."""
+        standing: Mask = np.all(command == 0.0, axis=1)
+        for phase in self._phases.values():
+            standing = standing | _gated(phase, command)
+        return standing
 
     def reset(self, robots: Mask) -> None:
         """These robots start anew."""
@@ -119,18 +133,33 @@ class Observer:
         if name == "clock_phase":
             return np.stack([np.sin(self.phase), np.cos(self.phase)], axis=1)
         if name in self._phases:
-            return self._phase(self._phases[name])
+            return self._phase(self._phases[name], values["velocity_command"])
         if name not in values:
             raise InputError(f"observation: training does not simulate {name}; leave its term out")
         return values[name]
 
-    def _phase(self, phase: Phase) -> Float64Array:
-        """As gaitd.policy.phase has it, of a clock that nothing holds: (count, values)."""
+    def _phase(self, phase: Phase, command: npt.NDArray[np.floating]) -> Float64Array:
+        """As gaitd.policy.phase has it, of a clock that counts steps: (count, values)."""
         assert phase.period_s is not None
         turns = phase.start_turns + self.steps * (self._period_s / phase.period_s)
-        angles = 2.0 * math.pi * (turns[:, None] + np.array(phase.offsets_turns))
-        values = [_FUNCTIONS[function](angles) for function in phase.functions]
-        return np.stack(values, axis=2).reshape(len(turns), -1)
+        shown = turns[:, None] + np.array(phase.offsets_turns)
+        gate, gated = phase.gate, _gated(phase, command)
+        if gate is not None and gate.turns is not None:
+            shown[gated] = gate.turns
+        values = [_FUNCTIONS[function](2.0 * math.pi * shown) for function in phase.functions]
+        flat = np.stack(values, axis=2).reshape(len(turns), -1)
+        if gate is not None and gate.values == "zero":
+            flat[gated] = 0.0
+        return flat
+
+
+def _gated(phase: Phase, command: npt.NDArray[np.floating]) -> Mask:
+    """(count,) where the command (count, 3) is below the phase's gate."""
+    if phase.gate is None:
+        return np.zeros(len(command), np.bool_)
+    axes = [AXES.index(axis) for axis in phase.gate.axes]
+    below: Mask = np.linalg.norm(command[:, axes], axis=1) < phase.gate.below
+    return below
 
 
 class Limiter:

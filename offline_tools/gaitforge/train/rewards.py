@@ -51,20 +51,16 @@ class Motion:
     """(n, f) m/s along the floor."""
     terminal_height: Array
     """(n, t) m above the floor, of what must not touch it."""
+    standing: Mask
+    """(n,) robots that are asked to stand."""
     stance: Mask
-    """(n, f) which feet the gait has on the floor; all of them where the command is zero."""
+    """(n, f) which feet the gait has on the floor; all of them where it is to stand."""
     swing_height: Array
     """(n, f) m that the gait lifts them now."""
     abduction: Mask
     """(j,) joints that turn about the robot's length."""
     tracking_width: float
     """(m/s)^2."""
-
-    @property
-    def standing(self) -> Mask:
-        """(n,) robots that are asked to stand."""
-        standing: Mask = ~np.any(self.command != 0.0, axis=1, keepdims=True)[:, 0]
-        return standing
 
 
 Term = Callable[[Motion], Array]

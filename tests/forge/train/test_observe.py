@@ -120,6 +120,27 @@ def hold_equal(manifest: Manifest, asked: float) -> None:
     assert held > 0
 
 
+@pytest.mark.parametrize(
+    "gate", [None, {"below": 0.4, "values": "zero"}, {"below": 0.4, "axes": ["left", "turn"], "turns": 0.25}]
+)
+def test_a_phase_is_that_of_the_pipeline(gate: dict[str, Any] | None) -> None:
+    phase = {"period_s": 0.5, "start_turns": 0.1, "offsets_turns": [0.0, 0.5], "gate": gate}
+    manifest = contract({"terms": [{"term": "phase", "name": "trot"}]}, format=2, phases={"trot": phase})
+    pipeline, observer = PolicyPipeline(manifest, None), Observer(manifest, 1)
+    low, high = np.array(manifest.velocity_command.min), np.array(manifest.velocity_command.max)
+    rng, shown = np.random.default_rng(0), []
+    for _ in range(40):
+        state = states(rng)[0]
+        asked = np.clip(state.velocity_command, low, high)[None]
+        pipeline.observe(state)
+        shown.append(pipeline.raw_observation().copy())
+        np.testing.assert_allclose(observer.observe({"velocity_command": asked})[0], shown[-1], atol=1e-6)
+        assert observer.standing(asked)[0] == (
+            gate is not None and np.linalg.norm(asked[0, -2 if "axes" in gate else 0 :]) < 0.4
+        )
+    assert len(np.unique(np.round(shown, 5), axis=0)) > 5
+
+
 def test_a_normalization_that_has_to_be_learned_is_refused() -> None:
     manifest = checked_manifest(example_manifest(), "test")
     with pytest.raises(InputError, match="normalization"):

@@ -28,6 +28,7 @@ STILL = Motion(
     foot_height=np.zeros((2, 4)),
     foot_speed=np.zeros((2, 4)),
     terminal_height=np.full((2, 2), 0.3),
+    standing=np.ones(2, np.bool_),
     stance=np.ones((2, 4), np.bool_),
     swing_height=np.zeros((2, 4)),
     abduction=np.array([True, False, False]),
@@ -68,10 +69,10 @@ def test_term(name: str) -> None:
     assert TERMS[name].__doc__
 
 
-def test_terms_of_standing_count_only_where_the_command_is_zero() -> None:
+def test_terms_of_standing_count_only_where_it_is_to_stand() -> None:
     moving = replace(
         STILL,
-        command=np.array([[0.0, 0.0, 0.1], [0.0, 0.0, 0.0]]),
+        standing=np.array([False, True]),
         joint_velocity=np.ones((2, 3)),
         contact=FIRST_FOOT,
     )

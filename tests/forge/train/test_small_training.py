@@ -17,6 +17,7 @@ from forge.train.conftest import EXAMPLE
 from gaitd.errors import GaitdError, GateError, InputError, ResourceError
 
 pytest.importorskip("mujoco.batch", reason="MuJoCo's batch is absent: it needs Python 3.11 or newer")
+pytest.importorskip("rsl_rl", reason="rsl_rl is absent: make test-trainers installs it")
 
 from gaitforge.train import run
 from gaitforge.train.checkpoints import Checkpoint
