@@ -158,9 +158,9 @@ class Chain:
             if time.monotonic() > until_s:
                 said = last_words(self.directory, self._processes)
                 raise GaitdError(
-                    f"{what} did not happen within {timeout_s:g} s: {said} (see {self.directory}/*.log). Is the "
-                    "machine too busy? End what else runs on it, such as another simulator or controller, and "
-                    "run this again"
+                    f"{what} did not happen within {timeout_s:g} s: {said} (see {self.directory}/*.log). Is "
+                    "the machine too busy? End what else runs on it, such as another simulator or "
+                    "controller, and run this again"
                 )
             time.sleep(0.05)
 

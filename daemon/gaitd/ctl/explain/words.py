@@ -377,14 +377,14 @@ KINDS: Mapping[str, Kind] = {
     ),
     "backend_error": Kind(
         "worker",
-        Text("The inference runtime reported an error: {text}.", "推理运行时报告错误：{text}。"),
+        Text("The inference runtime reported an error: {text}.", "推理的运行库报告错误：{text}。"),
         _RUNTIME_THEN,
     ),
     "inference_hung": Kind(
         "worker",
         Text(
             "One inference took {ms:.0f} ms or more: the model's runtime hung.",
-            "一次推理耗时 {ms:.0f} ms 以上：模型运行时卡住。",
+            "一次推理耗时 {ms:.0f} ms 以上：模型的运行库卡住。",
         ),
         _RUNTIME_THEN,
     ),
@@ -401,18 +401,18 @@ KINDS: Mapping[str, Kind] = {
         Text(
             "The worker process had not moved for {ms:.0f} ms: it was stopped, or something else "
             "had its core.",
-            "工作进程 {ms:.0f} ms 没有动作：它被停止，或核心被其他任务占用。",
+            "worker {ms:.0f} ms 没有动作：它被停止，或核心被其他任务占用。",
         ),
         _SLOW_THEN,
     ),
     "worker_crashed": Kind(
         "worker",
-        Text("The worker process crashed: {text}.", "工作进程崩溃：{text}。"),
+        Text("The worker process crashed: {text}.", "worker 崩溃：{text}。"),
         _RUNTIME_THEN,
     ),
     "worker_killed": Kind(
         "worker",
-        Text("The worker process was killed: {text}.", "工作进程被杀死：{text}。"),
+        Text("The worker process was killed: {text}.", "worker 被杀死：{text}。"),
         Text(
             "journalctl -k: did the kernel run out of memory? Else somebody killed it.",
             "journalctl -k：内核是否内存不足？否则是有人杀死了它。",
@@ -420,12 +420,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "worker_error": Kind(
         "worker",
-        Text("The worker process ended with an error: {text}.", "工作进程因错误结束：{text}。"),
+        Text("The worker process ended with an error: {text}.", "worker 因错误结束：{text}。"),
         _RUNTIME_THEN,
     ),
     "worker_ended": Kind(
         "worker",
-        Text("The worker process ended: {text}.", "工作进程结束：{text}。"),
+        Text("The worker process ended: {text}.", "worker 结束：{text}。"),
         _RUNTIME_THEN,
     ),
     "guardian_stopped": Kind(
@@ -487,7 +487,7 @@ OBSERVATIONS: Mapping[str, Text] = {
     ),
     "failover": Text(
         "{s:+.1f} s, the worker failed ({why}[: {text}]) and the standby went on with the session.",
-        "{s:+.1f} s，工作进程失效（{why}[：{text}]），备用进程接管了会话。",
+        "{s:+.1f} s，worker 失效（{why}[：{text}]），备用 worker 接管了会话。",
     ),
     "refused": Text(
         "In the last second, refused {count} times: {text}.", "最后一秒内被拒绝 {count} 次：{text}。"
@@ -513,7 +513,7 @@ OBSERVATIONS: Mapping[str, Text] = {
     "waiting_grew": Text(
         "States waited {ms:.2f} ms for the worker in the last second, {usual_ms:.2f} ms before: "
         "its core was busy.",
-        "最后一秒状态等待工作进程 {ms:.2f} ms，之前为 {usual_ms:.2f} ms：其核心繁忙。",
+        "最后一秒状态等待 worker {ms:.2f} ms，之前为 {usual_ms:.2f} ms：其核心繁忙。",
     ),
     "unanswered": Text(
         "{count} of the last {of} states have no step: lost, refused, or overtaken by a newer one.",
@@ -535,11 +535,11 @@ OBSERVATIONS: Mapping[str, Text] = {
     ),
     "hot": Text("{zone} had {celsius:.0f} degrees Celsius.", "{zone} 温度为 {celsius:.0f} 摄氏度。"),
     "preempted": Text(
-        "The worker lost its core {count} times in the last seconds.", "最后几秒工作进程失去核心 {count} 次。"
+        "The worker lost its core {count} times in the last seconds.", "最后几秒 worker 被抢占 {count} 次。"
     ),
     "page_faults": Text(
         "The worker waited for the disk {count} times in the last seconds (page faults).",
-        "最后几秒工作进程等待磁盘 {count} 次（缺页）。",
+        "最后几秒 worker 等待磁盘 {count} 次（缺页）。",
     ),
     "short_session": Text(
         "The session was only {s:.2f} s old and had {steps} commands.",
@@ -569,7 +569,7 @@ HEADINGS: Mapping[str, Text] = {
         "[, session {session}][, {s:.1f} s after activate], policy {policy}[ on {backend}]",
         "[，会话 {session}][，激活后 {s:.1f} s]，策略 {policy}[，运行于 {backend}]",
     ),
-    "walked_on": Text("The standby went on, and so did the robot.", "备用进程接管，机器人继续行走。"),
+    "walked_on": Text("The standby went on, and so did the robot.", "备用 worker 接管，机器人继续行走。"),
     "look": Text(
         "Look at what is listed above; gaitctl doctor says what of it the machine's settings can cure.",
         "请查看上面列出的内容；gaitctl doctor 会指出哪些可以通过机器设置解决。",
