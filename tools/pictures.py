@@ -218,7 +218,7 @@ def fault_timeline(say: Say) -> str:
         (say("the worker dies", "worker 死亡"), say("in mid-stride", "迈步途中"), "bad"),
         (
             say("the guardian knows: less than 1 ms", "guardian 察觉：不到 1 ms"),
-            say("a lock that the dead let go", "死者放开的锁"),
+            say("a lock that the dead let go", "进程死亡时释放的锁"),
             "warn",
         ),
         (

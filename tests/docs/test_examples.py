@@ -25,11 +25,12 @@ EXAMPLES = ROOT / "examples"
 ROLLOUT = EXAMPLES / "fleet/rollout.sh"
 PARSERS = {"gaitd": make_gaitd_parser, "gaitctl": make_gaitctl_parser, "gaitforge": make_gaitforge_parser}
 STUB_SSH = """#!/bin/sh
-# ssh ROBOT [sudo] gaitctl COMMAND...: notes it, and fails where FAILS says so.
+# ssh ROBOT [sudo] gaitctl COMMAND...: notes it, and fails with CODE where FAILS matches.
 robot=$1; shift
 [ "$1" != sudo ] || shift
+[ "$1" != true ] || set -- ssh true
 echo "$robot $*" >>"$CALLS"
-case "$robot $2" in "$FAILS") exit 3 ;; esac
+case "$robot $2" in $FAILS) exit "$CODE" ;; esac
 """
 
 
@@ -58,30 +59,39 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 @pytest.fixture
 def roll_out(tmp_path: Path) -> Any:
-    """Run the script with an ssh that only notes; its exit code and what was asked of which robot."""
+    """Run the script with an ssh that only notes; how it ended and what was asked of which robot."""
     for name, text in {"ssh": STUB_SSH, "scp": "#!/bin/sh\n"}.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
 
-    def run(fails: str, *robots: str) -> tuple[int, list[str]]:
+    def run(fails: str, *robots: str, code: int = 3) -> tuple[subprocess.CompletedProcess[str], list[str]]:
         calls = tmp_path / "calls"
         calls.write_text("")
         env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CALLS": str(calls), "FAILS": fails}
+        env["CODE"] = str(code)
         done = subprocess.run([ROLLOUT, "walk.gaitd", *robots], env=env, capture_output=True, text=True)
-        return done.returncode, calls.read_text().splitlines()
+        return done, calls.read_text().splitlines()
 
     return run
 
 
 def test_a_roll_out_goes_from_robot_to_robot(roll_out: Any) -> None:
-    code, calls = roll_out("nobody", "one", "two")
-    assert code == 0
-    assert [call.split()[:3] for call in calls] == [
-        [robot, "gaitctl", command]
+    done, calls = roll_out("nobody", "one", "two")
+    assert done.returncode == 0
+    assert [" ".join(call.split()[:3]) for call in calls] == [
+        f"{robot} {command}"
         for robot in ("one", "two")
-        for command in ("safe-to-stop", "selftest", "install", "doctor")
+        for command in (
+            "ssh true",
+            "gaitctl safe-to-stop",
+            "gaitctl selftest",
+            "gaitctl install",
+            "gaitctl doctor",
+        )
     ]
     for call in calls:
+        if "ssh true" in call:
+            continue
         make_gaitctl_parser().parse_args(shlex.split(call)[2:])
 
 
@@ -95,9 +105,40 @@ def test_a_roll_out_goes_from_robot_to_robot(roll_out: Any) -> None:
     ],
 )
 def test_a_roll_out_ends_at_the_first_robot_that_is_not_fit(roll_out: Any, fails: str, last: str) -> None:
-    code, calls = roll_out(fails, "one", "two")
-    assert code == 1
+    done, calls = roll_out(fails, "one", "two")
+    assert done.returncode == 1
     assert calls[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("fails", "last", "told"),
+    [
+        ("one *", "one ssh true", "one: ssh does not reach it; nothing was changed on it"),
+        (
+            "one install",
+            "one gaitctl install",
+            "ssh was lost during the change: it has the old policy or the new",
+        ),
+        (
+            "one doctor",
+            "one gaitctl doctor",
+            "it has the new policy, not known to be fit. There: sudo gaitctl",
+        ),
+    ],
+)
+def test_where_ssh_fails_it_says_how_the_robot_was_left(
+    roll_out: Any, fails: str, last: str, told: str
+) -> None:
+    done, calls = roll_out(fails, "one", "two", code=255)
+    assert done.returncode == 1
+    assert calls[-1].startswith(last)
+    assert told in done.stderr
+
+
+def test_a_roll_back_that_fails_is_not_promised(roll_out: Any) -> None:
+    done, _ = roll_out("one [dr]o*", "one", "two")
+    assert done.returncode == 1
+    assert "still on it: the roll-back failed" in done.stderr
 
 
 def test_the_ci_job_says_what_the_programs_know() -> None:

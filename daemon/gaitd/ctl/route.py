@@ -75,7 +75,9 @@ class Route:
     def advice(self) -> str:
         """What to look at when nobody answers."""
         if self.keys is None:
-            return _no_access(self._path) if self.is_barred else "is it running? systemctl status gaitd"
+            if self.is_barred:
+                return _no_access(self._path)
+            return "is it running? systemctl status gaitd; or name its directory with --runtime-dir"
         key = zmq.curve_public(self.keys.secret).decode()
         return (
             "is it running, does its network.address fit, is the server key its own, "

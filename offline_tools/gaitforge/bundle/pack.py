@@ -172,11 +172,12 @@ def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:
             f"{policy.path} is one model, and the manifest has several: {names}. They are packed together "
             "(gaitforge pack --onnx DIRECTORY); nothing else here knows of them"
         )
-    observation = ObservationBuilder(manifest).dim
-    if policy.observation_dim != observation:
+    observation = ObservationBuilder(manifest)
+    if policy.observation_dim != observation.dim:
+        widths = ", ".join(f"{name} {part.stop - part.start}" for name, part in observation.parts.items())
         raise InputError(
             f"{policy.path} takes {policy.observation_dim} values, but the manifest's observation terms "
-            f"make {observation}"
+            f"make {observation.dim}: {widths}"
         )
     moved = len(manifest.moved_joints)
     if policy.action_dim != moved:

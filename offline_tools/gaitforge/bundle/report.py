@@ -69,6 +69,7 @@ def admit(path: Path, report: Report, digests: Mapping[str, str], accepted: str 
     ``digests`` are those of DECISIVE, as far as the policy has them. Raises InputError for a report of
     another policy, GateError for a failed one that nobody accepts.
     """
+    failed = "" if report.gate.passed else f"; and its gate failed ({len(report.gate.failures)} failures)"
     for name in DECISIVE:
         told, here = report.made_from.get(f"sha256 of {name}"), digests.get(name)
         if told and not here:
@@ -80,7 +81,7 @@ def admit(path: Path, report: Report, digests: Mapping[str, str], accepted: str 
             differs = f"{told[:16]}..., here it is {here[:16]}..." if told and here else "not the same"
             raise InputError(
                 f"{path} was made from another {name} (sha256 {differs}): run gaitforge verify again with "
-                "what is to be packed"
+                f"what is to be packed{failed}"
             )
     content = read_plain(path, MAX_BUNDLE_BYTES)
     document: dict[str, Any] = json.loads(content)

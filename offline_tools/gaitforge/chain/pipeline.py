@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaitd.bundle.untrusted import load_yaml
-from gaitd.errors import GateError, InputError
+from gaitd.errors import InputError
 from gaitd.policy.manifest import Manifest
 from gaitd.policy.observation import ObservationBuilder
 from gaitforge.bundle import pack
@@ -325,8 +325,7 @@ def _verify(options: Options, steps: Steps, places: Places, manifest: Manifest) 
         facts = {**verify.made_from(policy, sources), "terrain": options.terrain}
         reports.write_reports(places.report.parent, manifest, inputs, verdict, facts)
         files.write_text(places.layers, dump_yaml(verdict.fp16_layers).decode())
-        if verdict.failures:
-            raise GateError(f"{'; '.join(verdict.failures)} (see {places.page})")
+        reports.require_passed(verdict, places.page)
 
     steps.run(
         "verify",

@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaitd.errors import GateError, InputError
+from gaitd.errors import InputError
 from gaitforge.commands.checkpoint import add_choices, choices_of
 from gaitforge.commands.options import add_conversion, add_robot
 from gaitforge.rknn.convert import ALIASES, DTYPE
 from gaitforge.simulate.script import parse_command
 from gaitforge.verify.model_files import ModelFiles, Settings, verify_files
+from gaitforge.verify.reports import require_passed
 from gaitforge.verify.verification import SECONDS, SEEDS
 
 if TYPE_CHECKING:
@@ -94,5 +95,4 @@ def run(args: argparse.Namespace) -> None:
         height_map=args.height_map,
     )
     verdict = verify_files(given, settings, args.output)
-    if verdict.failures:
-        raise GateError(f"{'; '.join(verdict.failures)} (see {args.output / 'report.html'})")
+    require_passed(verdict, args.output / "report.html")

@@ -27,6 +27,8 @@ LYING_RAD: Float64Array = np.array(model.LYING_LEG_RAD * 4)
 STANDING_RAD: Float64Array = np.array(model.STANDING_LEG_RAD * 4)
 """Of the Lite3, in the order of model.JOINTS."""
 
+LITE3 = "lite3"
+"""What its manifests call it."""
 LITE3_DAMPING_NMS_PER_RAD = 2.5
 _STAND_UP_STIFFNESS_NM_PER_RAD = 100.0
 _PAYLOAD_PART = 0.025
@@ -205,15 +207,22 @@ def find(
 ) -> Body | None:
     """The robot of a file, else the Lite3 where the policy is for its joints; None where there is none.
 
-    Raises InputError as ``from_mjcf`` does.
+    Raises InputError as ``from_mjcf`` does, and for a Lite3 whose joints are not its own.
     """
     if path is not None:
-        body = from_mjcf(path, manifest, kind)
-    elif sorted(manifest.joints) == sorted(model.JOINTS):
-        body = lite3(kind)
-    else:
-        return None
-    return replace(body, height_map=height_map)
+        return replace(from_mjcf(path, manifest, kind), height_map=height_map)
+    if sorted(manifest.joints) == sorted(model.JOINTS):
+        return replace(lite3(kind), height_map=height_map)
+    strange = [name for name in manifest.joints if name not in model.JOINTS]
+    mostly = len(manifest.joints) == len(model.JOINTS) and 2 * len(strange) < len(model.JOINTS)
+    if mostly or manifest.robot == LITE3:
+        told = (
+            f"{', '.join(strange)} is no joint of the Lite3" if strange else "joints of the Lite3 are missing"
+        )
+        raise InputError(
+            f"the manifest's joints: {told}; its joints are {', '.join(model.JOINTS)}; another robot: --mjcf"
+        )
+    return None
 
 
 def _add_motors(spec: mujoco.MjSpec, joints: list[str]) -> None:

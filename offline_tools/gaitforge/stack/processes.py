@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,8 @@ from gaitd.system.realtime import may_use_fifo
 from gaitforge.stack.ticks import Ticks, read_ticks
 
 GAITD = (sys.executable, "-m", "gaitd.cli")
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
+"""A busy machine takes its time, most of it for imports; a program that ends is noticed at once."""
 END_TIMEOUT_S = 30.0
 SIMULATOR_PRIORITY, CONTROLLER_PRIORITY = 40, 50
 """SCHED_FIFO, below gaitd's own 60 and 70, where this user may."""
@@ -142,7 +143,12 @@ class Chain:
                 if condition(status):
                     return status
             if time.monotonic() > until_s:
-                raise GaitdError(f"{what} did not happen within {timeout_s:g} s; see {self.directory}/*.log")
+                said = last_words(self.directory, self._processes)
+                raise GaitdError(
+                    f"{what} did not happen within {timeout_s:g} s: {said} (see {self.directory}/*.log). Is "
+                    "the machine too busy? End what else runs on it, such as another simulator or "
+                    "controller, and run this again"
+                )
             time.sleep(0.05)
 
     def wait_active(self) -> dict[str, Any]:
@@ -171,7 +177,7 @@ class Chain:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = self.directory / f"{name}.log"
-                last = (log.read_text().strip().splitlines() or ["no output"])[-1]
+                last = _last_line(log) or "no output"
                 raise GaitdError(f"{name} ended with exit code {process.returncode}: {last} (see {log})")
 
     def finish(self) -> ChainResult:
@@ -252,6 +258,18 @@ class Chain:
                 process.kill()
                 process.wait()
         self._runtime.cleanup()
+
+
+def last_words(directory: Path, names: Iterable[str]) -> str:
+    """What each of the programs said last, the silent ones by name, from their logs."""
+    last = {name: _last_line(directory / f"{name}.log") for name in names}
+    return "; ".join(
+        f"{name}: {line}" if line else f"{name} has said nothing yet" for name, line in last.items()
+    )
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -15,7 +15,7 @@ from gaitd.system.known_names import known_names
 from gaitforge.common import files
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.joint_errors import JointBound, JointErrors
-from gaitforge.verify.walking import Leg, Velocity, Walk, in_words
+from gaitforge.verify.walking import PAST, Leg, Velocity, Walk, in_words
 
 NOTHING_ASKED = 0.1
 """A velocity command below this, m/s or rad/s, asks for nothing in that direction."""
@@ -211,15 +211,17 @@ def floor_failures(walks: Sequence[Walk], bounds: Floor) -> list[str]:
     for walk in walks:
         for leg in walk.legs if walk.kept_up else ():
             legs.setdefault(leg.asked, []).append(leg)
+    strayed = []
     for asked, same in legs.items():
         forward, left, turn = np.mean([leg.walked for leg in same], axis=0).tolist()
         if not _follows(asked, (forward, left, turn), bounds):
-            found.append(
-                f"float: asked to {in_words(asked)}, it did {in_words((forward, left, turn))}; look at the "
-                "order of joints and terms, at scales and defaults, and whether velocity_command is the "
-                "range that it was trained for"
-            )
-    return found
+            strayed.append(f"float: asked to {in_words(asked)}, it {in_words((forward, left, turn), PAST)}")
+    if strayed:
+        strayed[-1] += (
+            "; look at the order of joints and terms, at scales and defaults, and whether velocity_command "
+            "is the range that it was trained for"
+        )
+    return found + strayed
 
 
 def _follows(asked: Velocity, walked: Velocity, bounds: Floor) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from gaitd import __version__
 from gaitd.bundle.describe import with_other_bounds
+from gaitd.errors import GateError
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitforge.common import console, files
 from gaitforge.parity import report as parity_report
@@ -102,6 +103,14 @@ def write_reports(
     console.say(f"wrote {directory / 'report.json'} and {directory / 'report.html'}")
 
 
+def require_passed(verdict: Verdict, page: Path) -> None:
+    """Raise GateError where the gate failed; what failed was printed one by one."""
+    if verdict.failures:
+        raise GateError(
+            f"the gate failed: {len(verdict.failures)} of its bounds, as said above and in {page}"
+        )
+
+
 def _ways(verdict: Verdict) -> Iterator[str]:
     """Who walked how far in which direction."""
     for result in verdict.results:
@@ -114,9 +123,10 @@ def _ways(verdict: Verdict) -> Iterator[str]:
     for result in verdict.results:
         for kind, ratio in mean_ratios(result.failovers).items():
             walks = [walk for walk in result.failovers if walk.kind == kind]
+            kept = sum(walk.kept_up for walk in walks)
             yield (
-                f"{result.name}, failover after a {kind}: walked on {sum(walk.kept_up for walk in walks)} of "
-                f"{len(walks)} times, velocity error {ratio:.3g} times that without one"
+                f"{result.name}, failover after a {kind}: kept its feet {kept} of {len(walks)} times, "
+                f"velocity error {ratio:.3g} times that without one"
             )
         for failure in failover_failures(result.failovers, verdict.bounds.failover_tracking):
             yield f"note: {result.name}, {failure}: gaitd has no standby for it unless it is told to"

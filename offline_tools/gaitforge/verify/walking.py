@@ -22,6 +22,8 @@ SETTLE_S = 0.8
 DIRECTIONS = (("forward", "backward"), ("left", "right"), ("to the left", "to the right"))
 """What positive and negative velocities are called: along, across, turning."""
 
+PRESENT, PAST = ("walk", "turn", "stand"), ("walked", "turned", "stood")
+
 Velocity = tuple[float, float, float]
 """Forward [m/s], left [m/s], turning left [rad/s], in the frame of the heading."""
 
@@ -38,7 +40,7 @@ class Leg:
 
     def describe(self) -> str:
         """Such as "asked to walk forward at 0.80 m/s, it walked forward at 0.10 m/s"."""
-        return f"asked to {in_words(self.asked)}, it did {in_words(self.walked)}"
+        return f"asked to {in_words(self.asked)}, it {in_words(self.walked, PAST)}"
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,15 @@ def judge(manifest: Manifest, run: DirectRun, script: CommandScript, seconds: fl
     )
 
 
-def in_words(velocity: Velocity) -> str:
+def in_words(velocity: Velocity, verbs: tuple[str, str, str] = PRESENT) -> str:
     """A velocity for people, such as "walk forward at 0.80 m/s and turn to the left at 0.40 rad/s"."""
+    walk, turn, stand = verbs
     parts = []
     for index, value in enumerate(velocity):
         if abs(value) >= 0.05:
-            verb, unit = ("walk", "m/s") if index < 2 else ("turn", "rad/s")
+            verb, unit = (walk, "m/s") if index < 2 else (turn, "rad/s")
             parts.append(f"{verb} {DIRECTIONS[index][int(value < 0)]} at {abs(value):.2f} {unit}")
-    return " and ".join(parts) or "stand"
+    return " and ".join(parts) or stand
 
 
 def _parts(script: CommandScript, seconds: float) -> Iterator[tuple[float, float, Velocity]]:

@@ -141,7 +141,7 @@ def test_a_chain_and_a_verification_of_several_models_are_refused(refused: Refus
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"observation": {"terms": [{"term": "last_action"}]}}, "takes 45 values, but the manifest's"),
+        ({"observation": {"terms": [{"term": "last_action"}]}}, "terms make 12: last_action 12"),
         (
             {"joints": ["a", "b"], "default_joint_position_rad": 0.0},
             "manifest.yaml: action.scale: expected 2",
@@ -265,7 +265,17 @@ def test_a_failed_gate_is_packed_only_with_a_reason(
 
 def test_a_report_of_something_else_is_refused(refused: Refused, verified: list[object]) -> None:
     write_manifest(description="another one")
-    assert "was made from another manifest" in refused(2, *verified)
+    told = refused(2, *verified)
+    assert "was made from another manifest" in told
+    assert "gate" not in told
+    path = Path("verify/report.json")
+    passed = path.read_text()
+    path.write_text(
+        json.dumps({**json.loads(passed), "gate": {"passed": False, "failures": ["float: it falls"]}})
+    )
+    assert "was made from another manifest" in (told := refused(2, *verified))
+    assert "its gate failed (1 failures)" in told
+    path.write_text(passed)
     write_manifest()
     graphs.dense(Path("policy.onnx"), widths=(45, 8, 12))
     assert "was made from another model" in refused(2, *verified)

@@ -13,6 +13,7 @@ import yaml
 from gaitd.backends.onnx import OnnxBackend
 from gaitd.errors import GateError, InputError
 from gaitd.policy.manifest import Float32Array, Model
+from gaitforge.common.manifest import checked_manifest
 from gaitforge.simulate.body import find, from_mjcf
 from gaitforge.simulate.direct import Step, run_direct
 from gaitforge.simulate.measure import Outcome
@@ -22,7 +23,7 @@ from gaitforge.simulate.script import CommandScript
 from gaitforge.verify.evaluation import closed_loop
 from gaitforge.verify.gate import Floor, floor_failures
 from gaitforge.verify.landing import land
-from support.bundles import mlp_onnx, mlp_weights
+from support.bundles import LITE3_JOINTS, lite3_manifest, mlp_onnx, mlp_weights
 from support.robots import HEIGHT_M, JOINTS, stool_contract, stool_manifest, write_stool
 
 STILL = CommandScript.constant(0.0)
@@ -116,7 +117,7 @@ def test_the_gate_walks_it_and_judges(tmp_path: Path) -> None:
     loop = closed_loop(contract, backend, zero, None, (0.5, 0.0, 0.0), 2.0, 1, body)
     assert loop.falls == 0
     (failure,) = floor_failures(loop.walks, Floor())
-    assert failure.startswith("float: asked to walk forward at 0.50 m/s, it did stand")
+    assert failure.startswith("float: asked to walk forward at 0.50 m/s, it stood")
     assert not body.sinks
     (landing,) = land(contract, backend, None, seeds=[0], body=body)
     assert landing.down
@@ -125,6 +126,15 @@ def test_the_gate_walks_it_and_judges(tmp_path: Path) -> None:
 
 def test_without_a_file_only_the_lite3_is_known() -> None:
     assert find(stool_contract(), None) is None
+
+
+@pytest.mark.parametrize("robot", ["lite3", "mine"])
+def test_a_misspelt_joint_of_the_lite3_is_named(robot: str) -> None:
+    joints = ["FL_hip_joint", *LITE3_JOINTS[1:]]
+    with pytest.raises(
+        InputError, match="FL_hip_joint is no joint of the Lite3; its joints are FL_HipX_joint, "
+    ):
+        find(checked_manifest(lite3_manifest(robot=robot, joints=joints), "here"), None)
 
 
 def test_a_policy_that_drops_it_falls(tmp_path: Path) -> None:

@@ -55,10 +55,10 @@ def test_the_example_walks_where_it_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("factors", "named"),
     [
-        ({"forward": 0.0}, "asked to walk forward at 0.80 m/s, it did stand"),
-        ({"forward": -1.0}, "asked to walk forward at 0.80 m/s, it did walk backward"),
-        ({"left": -1.0}, "asked to walk left at 0.40 m/s, it did walk right"),
-        ({"turn": -1.0}, "turn to the left at 0.56 rad/s, it did walk forward at 0."),
+        ({"forward": 0.0}, "asked to walk forward at 0.80 m/s, it stood"),
+        ({"forward": -1.0}, "asked to walk forward at 0.80 m/s, it walked backward"),
+        ({"left": -1.0}, "asked to walk left at 0.40 m/s, it walked right"),
+        ({"turn": -1.0}, "turn to the left at 0.56 rad/s, it walked forward at 0."),
     ],
 )
 def test_a_policy_that_goes_elsewhere_fails(tmp_path: Path, factors: dict[str, float], named: str) -> None:

@@ -16,7 +16,7 @@ OBSERVATIONS: Mapping[str, Text] = {
     ),
     "failover": Text(
         "{s:+.1f} s, the worker failed ({why}[: {text}]) and the standby went on with the session.",
-        "{s:+.1f} s，工作进程失效（{why}[：{text}]），备用进程接管了会话。",
+        "{s:+.1f} s，worker 失效（{why}[：{text}]），备用 worker 接管了会话。",
     ),
     "refused": Text(
         "In the last second, refused {count} times: {text}.", "最后一秒内被拒绝 {count} 次：{text}。"
@@ -45,7 +45,7 @@ OBSERVATIONS: Mapping[str, Text] = {
     "waiting_grew": Text(
         "States waited {ms:.2f} ms for the worker in the last second, {usual_ms:.2f} ms before: "
         "its core was busy.",
-        "最后一秒状态等待工作进程 {ms:.2f} ms，之前为 {usual_ms:.2f} ms：其核心繁忙。",
+        "最后一秒状态等待 worker {ms:.2f} ms，之前为 {usual_ms:.2f} ms：其核心繁忙。",
     ),
     "unanswered": Text(
         "{count} of the last {of} states have no step: lost, refused, or overtaken by a newer one.",
@@ -69,11 +69,11 @@ OBSERVATIONS: Mapping[str, Text] = {
     "preempted": Text(
         "The worker lost its core {rate:.0f} times a second in the last {s:.0f} s[, {usual_rate:.0f} times "
         "before].",
-        "最后 {s:.0f} s 工作进程每秒失去核心 {rate:.0f} 次[，之前为 {usual_rate:.0f} 次]。",
+        "最后 {s:.0f} s worker 每秒被抢占 {rate:.0f} 次[，之前为 {usual_rate:.0f} 次]。",
     ),
     "page_faults": Text(
         "The worker waited for the disk {count} times in the last seconds (page faults).",
-        "最后几秒工作进程等待磁盘 {count} 次（缺页）。",
+        "最后几秒 worker 等待磁盘 {count} 次（缺页）。",
     ),
     "short_session": Text(
         "The session was only {s:.2f} s old and had {steps} commands.",
@@ -103,7 +103,7 @@ HEADINGS: Mapping[str, Text] = {
         "[, session {session}][, {s:.1f} s after activate], policy {policy}[ on {backend}]",
         "[，会话 {session}][，激活后 {s:.1f} s]，策略 {policy}[，运行于 {backend}]",
     ),
-    "walked_on": Text("The standby went on, and so did the robot.", "备用进程接管，机器人继续行走。"),
+    "walked_on": Text("The standby went on, and so did the robot.", "备用 worker 接管，机器人继续行走。"),
     "look": Text(
         "Look at what is listed above; gaitctl doctor says what of it the machine's settings can cure.",
         "请查看上面列出的内容；gaitctl doctor 会指出哪些可以通过机器设置解决。",

@@ -21,14 +21,14 @@ _RUNTIME_THEN = Text(
 PROCESSES: Mapping[str, Kind] = {
     "backend_error": Kind(
         "worker",
-        Text("The inference runtime reported an error: {text}.", "推理运行时报告错误：{text}。"),
+        Text("The inference runtime reported an error: {text}.", "推理的运行库报告错误：{text}。"),
         _RUNTIME_THEN,
     ),
     "inference_hung": Kind(
         "worker",
         Text(
             "One inference took {ms:.0f} ms or more: the model's runtime hung.",
-            "一次推理耗时 {ms:.0f} ms 以上：模型运行时卡住。",
+            "一次推理耗时 {ms:.0f} ms 以上：模型的运行库卡住。",
         ),
         _RUNTIME_THEN,
     ),
@@ -45,18 +45,18 @@ PROCESSES: Mapping[str, Kind] = {
         Text(
             "The worker process had not moved for {ms:.0f} ms: it was stopped, or something else "
             "had its core.",
-            "工作进程 {ms:.0f} ms 没有动作：它被停止，或核心被其他任务占用。",
+            "worker {ms:.0f} ms 没有动作：它被停止，或核心被其他任务占用。",
         ),
         _SLOW_THEN,
     ),
     "worker_crashed": Kind(
         "worker",
-        Text("The worker process crashed: {text}.", "工作进程崩溃：{text}。"),
+        Text("The worker process crashed: {text}.", "worker 崩溃：{text}。"),
         _RUNTIME_THEN,
     ),
     "worker_killed": Kind(
         "worker",
-        Text("The worker process was killed: {text}.", "工作进程被杀死：{text}。"),
+        Text("The worker process was killed: {text}.", "worker 被杀死：{text}。"),
         Text(
             "journalctl -k: did the kernel run out of memory? Else somebody killed it.",
             "journalctl -k：内核是否内存不足？否则是有人杀死了它。",
@@ -64,12 +64,12 @@ PROCESSES: Mapping[str, Kind] = {
     ),
     "worker_error": Kind(
         "worker",
-        Text("The worker process ended with an error: {text}.", "工作进程因错误结束：{text}。"),
+        Text("The worker process ended with an error: {text}.", "worker 因错误结束：{text}。"),
         _RUNTIME_THEN,
     ),
     "worker_ended": Kind(
         "worker",
-        Text("The worker process ended: {text}.", "工作进程结束：{text}。"),
+        Text("The worker process ended: {text}.", "worker 结束：{text}。"),
         _RUNTIME_THEN,
     ),
     "guardian_stopped": Kind(
