@@ -598,7 +598,7 @@ def test_the_command_prints_words_json_and_a_page(
     html.parser.HTMLParser().feed(content)
     assert content.count("<svg") == 4
     assert "RKNN_ERR_TIMEOUT" in content
-    assert "推理运行时报告错误" in content
+    assert "推理的运行库报告错误" in content
     for outside in ("http://", "https://", "src=", "url(", "@import"):
         assert outside not in content.replace("http://www.w3.org/2000/svg", "")
 
