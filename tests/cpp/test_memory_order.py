@@ -26,6 +26,8 @@ COUNTER = "counter"
 
 Kind = Literal["load", "store", "fence"]
 Place = tuple[str, int]
+State = tuple[frozenset[int], frozenset[int], tuple[tuple[Place, int], ...], tuple[tuple[int, int], ...]]
+"""What the writer and the reader have done, what is in memory, and what the reader has loaded, by step."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,14 @@ def taken(programs: tuple[list[Step], list[Step]]) -> Iterator[tuple[int, ...]]:
     """What the reader may have loaded, in each possible order: counter, record's words, counter again."""
     start = {(COUNTER, 0): FIRST - 1, **{(w, (FIRST - 1) % RECORDS): FIRST - 1 for w in WORDS}}
     waits = [[_before(steps, number) for number in range(len(steps))] for steps in programs]
-    seen, todo = set(), [(frozenset[int](), frozenset[int](), tuple(sorted(start.items())), ())]
+    seen: set[State] = set()
+    todo: list[State] = [(frozenset(), frozenset(), tuple(sorted(start.items())), ())]
     while todo:
         state = todo.pop()
         if state in seen:
             continue
         seen.add(state)
-        *done, memory, loaded = state
+        done, memory, loaded = state[:2], state[2], state[3]
         if len(done[1]) == len(programs[1]):
             values = dict(loaded)
             yield tuple(values[n] for n, step in enumerate(programs[1]) if step.kind == "load")
@@ -107,8 +110,8 @@ def taken(programs: tuple[list[Step], list[Step]]) -> Iterator[tuple[int, ...]]:
                     word, record = step.place
                     at = (word, values[0] % RECORDS if record < 0 else record)
                     values[number] = words.get(at, 0)
-                after = [done[0], done[1]]
-                after[core] = done[core] | {number}
+                after = list(done)
+                after[core] |= {number}
                 todo.append((after[0], after[1], tuple(sorted(words.items())), tuple(sorted(values.items()))))
 
 

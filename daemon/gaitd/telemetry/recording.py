@@ -402,9 +402,9 @@ def _pieces(part: Recording) -> Iterator[Recording]:
         return np.searchsorted(edges_ns, np.asarray(at_ns, np.uint64), side="right")
 
     of_steps, of_frames = piece_of(steps_ns), piece_of(frames_ns)
-    of_events, of_machine, of_shadow = (
-        piece_of([each.at_ns for each in those]) for those in (part.events, part.machine, part.shadow)
-    )
+    of_events = piece_of([each.at_ns for each in part.events])
+    of_machine = piece_of([each.at_ns for each in part.machine])
+    of_shadow = piece_of([each.at_ns for each in part.shadow])
     for number in range(len(edges_ns) + 1):
         yield replace(
             part,
