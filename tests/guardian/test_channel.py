@@ -38,6 +38,7 @@ class Bench:
         self.refused = 0
 
     def serve(self) -> None:
+        self.channel.look_at_peers()
         _, refused = self.channel.serve(self._answer)
         self.refused += refused
 

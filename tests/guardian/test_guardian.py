@@ -75,6 +75,19 @@ def test_the_deadline_is_exact() -> None:
     assert after(60 * MS + 1).mode is Mode.DAMPING
 
 
+def test_it_looks_more_often_as_soon_as_a_command_is_late() -> None:
+    period_ns = 12 * MS
+    assert rules.tick_ns(GuardState(), period_ns, T0) == period_ns // 2
+    state = walking()
+    assert rules.tick_ns(state, period_ns, T0 + period_ns) == period_ns // 2
+    assert rules.tick_ns(state, period_ns, T0 + 2 * period_ns) == period_ns // 4
+    # By the slower ticks the lateness is seen before the shortest deadline that can be set, two periods.
+    seen_ns = period_ns * rules.LATE_PERIODS + rules.tick_ns(state, period_ns, T0)
+    assert seen_ns < 2 * period_ns
+    damped = rules.damp(state, Reason.OPERATOR, "", T0)
+    assert rules.tick_ns(damped, period_ns, T0 + 9 * period_ns) == period_ns // 2
+
+
 def test_the_first_command_may_take_longer() -> None:
     fresh = rules.activate(5, 5, T0)
     assert rules.tick(fresh, view(T0 + 500 * MS), LIMITS, T0 + 500 * MS).mode is Mode.ACTIVE

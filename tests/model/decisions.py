@@ -552,10 +552,11 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     guardian._words = defaultdict(int)
     guardian._limits = GuardLimits(bounds.deadline * bounds.unit_ns, bounds.first_command * bounds.unit_ns)
     guardian._period_ns = bounds.unit_ns
-    guardian._standing, guardian._next_publish_ns = False, 0
+    guardian._standing, guardian._next_publish_ns, guardian._look_around_ns = False, 0, 0
     guardian._channel = SimpleNamespace(
         publish=lambda *_, **__: None,
         serve=lambda answer: (0, 0),
+        look_at_peers=lambda: None,
         disconnected=0,
         probe=SimpleNamespace(silence_ns=lambda _: 0),
     )

@@ -9,6 +9,8 @@ import signal
 import socket
 import stat
 import time
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
 from gaitd.telemetry.recorder import SETTLE_NS, FlightRecorder
-from gaitd.telemetry.recording import Recording, ShadowSample, read_recording
+from gaitd.telemetry.recording import PIECE, Recording, RecordingWriter, ShadowSample, read_recording
 from gaitd.telemetry.session_note import SessionNote
 from gaitd.telemetry.snapshot import Memories
 from gaitd.wire.generated import Mode, Reason
@@ -228,6 +230,25 @@ def test_a_full_ring_gives_its_last_steps(tmp_path: Path) -> None:
     board.damp(recorder)
     seqs = read_recording(tmp_path / "gaitd-000001-deadline.mcap").records["seq"]
     np.testing.assert_array_equal(seqs, np.arange(11, RECORDS + 11))
+
+
+def test_a_recording_takes_no_more_memory_the_longer_it_is(tmp_path: Path) -> None:
+    board = Board()
+    empty = board.recorder(tmp_path)._memories.begin("request")
+    peaks = []
+    for count in (2 * PIECE, 8 * PIECE):
+        records = np.zeros(count, board.steps.dtype)
+        records["sent_ns"] = 10**12 + 2_000_000 * np.arange(count)
+        records["seq"] = np.arange(count)
+        with (tmp_path / f"{count}.mcap").open("wb") as stream:
+            writer = RecordingWriter(stream, empty)
+            tracemalloc.start()
+            writer.add(replace(empty, records=records))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            writer.finish()
+        assert read_recording(tmp_path / f"{count}.mcap").records["seq"].tolist() == list(range(count))
+    assert peaks[1] < 1.5 * peaks[0] < 8 << 20
 
 
 def test_two_workers_are_in_one_file_and_what_both_heard_is_told_once(tmp_path: Path) -> None:

@@ -72,7 +72,6 @@ class ControlChannel:
         self._lanes = lanes
         self._access = access
         self._budget_ns = budget_ns
-        self._period_ns = period_ns
         self._control = access.open(zmq.ROUTER, "control", REQUESTS_PER_PEER, MAX_REQUEST_BYTES)
         self._control.set(zmq.ROUTER_MANDATORY, 1)
         guard = access.open(zmq.XPUB, "guard", MAX_SUBSCRIPTIONS, MAX_SUBSCRIBER_BYTES)
@@ -87,18 +86,15 @@ class ControlChannel:
         self._waiting: OrderedDict[bytes, deque[_Waiting]] = OrderedDict()
         """By peer; each has its turn."""
         self._logged_ns = -LOG_NS
-        self._look_ns = 0
-        """When to look at the peers again: a look costs as much as a few requests."""
         self.disconnected = 0
         """How often peers were disconnected because they asked for too much."""
 
     def serve(self, answer: Callable[[bytes, Request], Reply]) -> tuple[int, int]:
-        """Let in who may, and answer waiting requests: those for damping first, the others in turn.
+        """Answer waiting requests: those for damping first, the others in turn.
 
         Returns how many requests came and how many of them were refused. It takes little more than the
         budget, whatever waits; one request is answered in any case.
         """
-        self._look_at_peers()
         until_ns = time.monotonic_ns() + self._budget_ns
         requests = refused = 0
         while (message := self._receive(until_ns)) is not None:
@@ -123,6 +119,20 @@ class ControlChannel:
             if time.monotonic_ns() >= until_ns:
                 break
         return requests, refused
+
+    def look_at_peers(self) -> None:
+        """Let in who may, and disconnect who asks for too much. It costs as much as a few requests."""
+        now_ns = time.monotonic_ns()
+        unauthorized, disconnected = self._access.admit(), self._guard.look_at_peers()
+        self.disconnected += disconnected != ""
+        if now_ns - self._logged_ns < LOG_NS:
+            return
+        if unauthorized is not None:
+            self._logged_ns = now_ns
+            log.warning("peer refused, its key is not in network.allowed_keys", **unauthorized._asdict())
+        if disconnected:
+            self._logged_ns = now_ns
+            log.warning("peers disconnected, they ask for too much", peers=disconnected)
 
     def is_connected(self, peer: bytes) -> bool:
         """Whether a connection is still there: what is sent to it, an empty message, asks nothing of it."""
@@ -211,19 +221,3 @@ class ControlChannel:
         """A peer that went away or does not read is not waited for."""
         with contextlib.suppress(zmq.ZMQError):
             self._control.send_multipart([peer, *message.delimiter, data], zmq.DONTWAIT)
-
-    def _look_at_peers(self) -> None:
-        now_ns = time.monotonic_ns()
-        unauthorized, disconnected = self._access.admit(), ""
-        if now_ns >= self._look_ns:
-            self._look_ns = now_ns + self._period_ns
-            disconnected = self._guard.look_at_peers()
-            self.disconnected += disconnected != ""
-        if now_ns - self._logged_ns < LOG_NS:
-            return
-        if unauthorized is not None:
-            self._logged_ns = now_ns
-            log.warning("peer refused, its key is not in network.allowed_keys", **unauthorized._asdict())
-        if disconnected:
-            self._logged_ns = now_ns
-            log.warning("peers disconnected, they ask for too much", peers=disconnected)

@@ -63,18 +63,19 @@ from gaitd.system.realtime import (
     realtime_context,
 )
 from gaitd.system.runtime_dir import claim_runtime_dir
-from gaitd.system.timer import periodic_timer
+from gaitd.system.timer import periodic_timer, set_period
 from gaitd.wire.control import Reply, Request
 from gaitd.wire.generated import WORKER_REPLACING_REASONS, Mode, Reason
 
-TICKS_PER_PERIOD = 4
-"""The guardian looks this often in a control period, so its own tick adds a quarter period at most."""
-REQUESTS_SHARE = 4
+REQUESTS_SHARE = 8
 """Requests get so much of a tick: a flood of them must not keep the guardian from it."""
 MAX_UNDELIVERED = 2
 """Sessions in a row of which nothing may have reached the other side, until the worker is replaced."""
 STOP_PERIODS = 4
 """How long damping is sent before the end."""
+LOOK_AROUND_NS = 20_000_000
+"""What no joint waits for is looked at once in this time, and when a child or a change of mode has news: most
+of what the guardian costs are ticks that find nothing new."""
 PEERS_LOOK_NS = 1_000_000_000
 """At most one look in this time at which connections are gone."""
 
@@ -102,6 +103,7 @@ class Guardian:
         self._config = config
         self._degradation = Degradation()
         self._period_ns = manifest.period_ns
+        self._tick_ns = rules.tick_ns(GuardState(), self._period_ns, 0)
         self._limits = GuardLimits(
             round(self._period_ns * config.guard.deadline_periods),
             round(config.guard.first_command_s * 1e9),
@@ -128,7 +130,7 @@ class Guardian:
             self._context,
             AccessControl(self._context, config),
             self._period_ns,
-            self._period_ns // TICKS_PER_PERIOD // REQUESTS_SHARE,
+            self._tick_ns // REQUESTS_SHARE,
             self._lanes,
         )
         self._silence_ns = 0
@@ -169,6 +171,8 @@ class Guardian:
         self._service = ServiceManager()
         self._rate = announce.RateWatch(self._period_ns)
         self._next_publish_ns = 0
+        self._look_around_ns = 0
+        """When to look at everything again."""
         self._looked_for_gone_ns = 0
         self._stopping = False
 
@@ -197,7 +201,7 @@ class Guardian:
             self._start(encoder, now_ns)
         self._become_realtime()
         freeze_garbage()
-        timer_fd = periodic_timer(self._period_ns // TICKS_PER_PERIOD)
+        timer_fd = periodic_timer(self._tick_ns)
         self._poll.register(timer_fd, select.EPOLLIN)
         broken = {worker.broken_fd: worker for worker in self._workers.all}
         for fd in broken:
@@ -207,26 +211,29 @@ class Guardian:
                 for fd, _ in self._poll.poll():
                     if fd == timer_fd or fd in broken:
                         os.read(fd, 8)
+                    if fd != timer_fd:
+                        self._look_around_ns = 0
                     if fd in broken:
                         self._note_death(broken[fd], time.monotonic_ns())
                     if fd == self._children.fd:
                         self._children.hear_news(time.monotonic_ns())
                 self._wake(time.monotonic_ns())
+                self._set_pace(timer_fd, time.monotonic_ns())
         finally:
             self._shut_down()
             os.close(timer_fd)
 
     def _wake(self, now_ns: int) -> None:
-        """One look at everything, deaths first."""
-        self._look_after_workers(now_ns)
-        if self._lanes is not None:
-            self._lanes.serve()
-        if self._streams is not None:
-            self._streams.serve()
+        """One look at what decides about the joints; when it is time at everything, deaths first."""
+        looks_around = now_ns >= self._look_around_ns
+        if looks_around:
+            self._look_around_ns = now_ns + LOOK_AROUND_NS
+            self._look_after_workers(now_ns)
+            self._let_in()
         requests, refused = self._channel.serve(self._answer)
-        self._words["control_requests"] += requests
-        self._words["control_refused"] += refused
-        self._words["peers_disconnected"] = self._channel.disconnected
+        if requests:
+            self._words["control_requests"] += requests
+            self._words["control_refused"] += refused
         self._silence_ns = self._channel.probe.silence_ns(now_ns)
         view = self._succession.holder.view()
         self._sessions.state = rules.tick(self._sessions.state, view, self._limits, now_ns)
@@ -237,12 +244,28 @@ class Guardian:
             self._say_status()
         # Only now: a guardian that was frozen judges its silence before the worker may publish again.
         self._renew_lease(now_ns)
-        self._look_after_rate()
-        self._look_at_streams(now_ns)
-        self._children.restart_if_dead(self._telemetry, now_ns)
-        self._encoders.look(self._children, now_ns)
-        self._watch_degradation(now_ns)
-        self._feed_watchdog(now_ns)
+        if looks_around:
+            self._look_after_rate()
+            self._look_at_streams(now_ns)
+            self._children.restart_if_dead(self._telemetry, now_ns)
+            self._encoders.look(self._children, now_ns)
+            self._watch_degradation(now_ns)
+            self._feed_watchdog(now_ns)
+
+    def _set_pace(self, timer_fd: int, now_ns: int) -> None:
+        tick_ns = rules.tick_ns(self._sessions.state, self._period_ns, now_ns)
+        if tick_ns != self._tick_ns:
+            self._tick_ns = tick_ns
+            set_period(timer_fd, tick_ns)
+
+    def _let_in(self) -> None:
+        """Whoever wants memory of ours, and may have it; who asks for too much has to go."""
+        if self._lanes is not None:
+            self._lanes.serve()
+        if self._streams is not None:
+            self._streams.serve()
+        self._channel.look_at_peers()
+        self._words["peers_disconnected"] = self._channel.disconnected
 
     def _open_lanes(self, plans: Mapping[int, Plan]) -> Lanes:
         dim = max(plan.bundle.pipeline().builder.dim for plan in plans.values())
@@ -295,6 +318,8 @@ class Guardian:
                 self._guard.write_session(self._sessions.joint_order.setup)
             self._applied = state
             self._renew_lease(now_ns)
+            if (state.mode, state.epoch) != (before.mode, before.epoch):
+                self._look_around_ns = 0  # people hear of what follows from it
             self._words["mode"], self._words["reason"] = state.mode, state.reason
             self._words["holder"] = state.slot
         changed = (state.mode, state.session) != (before.mode, before.session)

@@ -17,6 +17,8 @@ from gaitd.wire.endpoints import Endpoints
 TOKEN_BYTES = 16
 PERIODS = 2
 """It asks once in so many control periods; each question wakes two threads."""
+AT_LEAST_NS = 24_000_000
+"""But not more often, however short the period: this is about people who want to stop the robot."""
 MAX_QUESTIONS = 2
 """Under way at a time: one may be lost with its connection."""
 
@@ -26,7 +28,7 @@ class Probe:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints, period_ns: int) -> None:
         """``endpoints``: of this process, bound. ``period_ns``: the control period."""
-        self._every_ns = PERIODS * period_ns
+        self._every_ns = max(PERIODS * period_ns, AT_LEAST_NS)
         self._token = secrets.token_bytes(TOKEN_BYTES)
         """No other peer can send it."""
         self._ask = context.socket(zmq.DEALER)

@@ -14,6 +14,14 @@ from gaitd.shared.processes import WORKER_SLOT
 from gaitd.wire.causes import NO_CAUSE, Cause
 from gaitd.wire.generated import LIMP_REASONS, Mode, Reason
 
+TICKS_PER_PERIOD = 2
+"""The guardian looks this often in a control period while commands come: a limit that the worker met, and a
+request, wait for half a period at most."""
+LATE_TICKS_PER_PERIOD = 4
+"""From when a command is late: each time limit then comes a quarter period later at most."""
+LATE_PERIODS = 1.25
+"""A command is late so long after the one before: more than one of the slower ticks before any limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
@@ -181,6 +189,12 @@ def explain(
     if now_ns - before.fed_ns <= _limit_ns(before, limits) // 2:
         return state
     return _damp_for_silence(before, view, limits, now_ns)
+
+
+def tick_ns(state: GuardState, period_ns: int, now_ns: int) -> int:
+    """After how long the guardian looks again; ``period_ns``: the control period."""
+    late = state.mode is Mode.ACTIVE and now_ns - state.fed_ns > LATE_PERIODS * period_ns
+    return period_ns // (LATE_TICKS_PER_PERIOD if late else TICKS_PER_PERIOD)
 
 
 def trip_in(state: GuardState, view: WorkerView) -> Finding | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,13 @@ def available_bytes(root: Path = Path("/")) -> int | None:
         group = next(line for line in groups if line.startswith("0::")).removeprefix("0::/")
         found.append(int((root / "sys/fs/cgroup" / group / "memory.max").read_text()))  # "max": none
     return min(found, default=None)
+
+
+def give_memory_back() -> None:
+    """What was freed becomes the kernel's again, where the C library can do that: glibc keeps most of it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @contextlib.contextmanager

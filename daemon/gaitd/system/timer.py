@@ -6,6 +6,7 @@ import ctypes
 import os
 
 _CLOCK_MONOTONIC = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 
 
@@ -21,9 +22,15 @@ class _Itimerspec(ctypes.Structure):
 
 def periodic_timer(period_ns: int) -> int:
     """Return a descriptor that becomes readable every period_ns, on CLOCK_MONOTONIC. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
-    spec = Timespec(period_ns // 1_000_000_000, period_ns % 1_000_000_000)
-    if fd < 0 or libc.timerfd_settime(fd, 0, ctypes.byref(_Itimerspec(spec, spec)), None) != 0:
+    fd: int = _LIBC.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
+    if fd < 0:
         raise OSError(ctypes.get_errno(), "timerfd")
+    set_period(fd, period_ns)
     return fd
+
+
+def set_period(fd: int, period_ns: int) -> None:
+    """From now on it becomes readable every period_ns; first after one of them. Raises OSError."""
+    every = Timespec(period_ns // 1_000_000_000, period_ns % 1_000_000_000)
+    if _LIBC.timerfd_settime(fd, 0, ctypes.byref(_Itimerspec(every, every)), None) != 0:
+        raise OSError(ctypes.get_errno(), "timerfd")

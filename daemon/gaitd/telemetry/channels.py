@@ -98,7 +98,7 @@ class Channels:
 
     def of_steps(self, records: Records) -> Iterator[Message]:
         """Steps: for ours to compute them again, and what others plot of them."""
-        at_ns = np.where(records["sent_ns"] != 0, records["sent_ns"], records["infer_end_ns"])
+        at_ns = step_times_ns(records)
         rows, data = self.step.rows(len(records))
         for name in self.step.dtype.names or ():
             rows[name] = records[name]
@@ -214,6 +214,14 @@ class Channels:
         for index, (at, sequence) in enumerate(zip(at_ns.tolist(), sequences, strict=True)):
             part = bytes(view[index * size : (index + 1) * size])
             yield Message(at + self._offset_ns, topic, int(sequence) & 0xFFFFFFFF, part)
+
+
+def step_times_ns(records: Records) -> npt.NDArray[np.uint64]:
+    """The time of each step, CLOCK_MONOTONIC: when its command left, or else when its inference ended."""
+    at_ns: npt.NDArray[np.uint64] = np.where(
+        records["sent_ns"] != 0, records["sent_ns"], records["infer_end_ns"]
+    )
+    return at_ns
 
 
 def recorded_dtype(joint_count: int, observation_dim: int = 0) -> np.dtype[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from gaitd.shared.events import Event, EventKind
 from gaitd.shared.guard_memory import occasions
 from gaitd.shared.memory import Words
+from gaitd.system.memory import give_memory_back
 from gaitd.telemetry.files import FAILOVER, GUARDIAN_DIED, LOST, ON_PURPOSE, REQUEST, RecordingFiles, cause_of
 from gaitd.telemetry.recording import Recording, RecordingWriter
 from gaitd.telemetry.say import say
@@ -123,6 +124,8 @@ class FlightRecorder:
         if self._write(recording):
             for slot, worker in enumerate(place.workers):
                 steps[slot], messages[slot] = worker.step, worker.answered
+        del recording
+        give_memory_back()
 
     def _write(self, recording: Recording) -> bool:
         try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -38,6 +39,7 @@ from gaitd.telemetry.channels import (
     Message,
     Orders,
     recorded_dtype,
+    step_times_ns,
 )
 from gaitd.telemetry.event_messages import (
     MACHINE,
@@ -54,6 +56,9 @@ COUNTERS = "gaitd counters"
 MANIFEST = "manifest.yaml"
 FORMAT = 2
 CHUNK_BYTES = 256 * 1024
+PIECE = 500
+"""Steps and messages that are taken into a file at a time: each becomes several messages of the file, and a
+minute of them at a high rate would take 200 MB, of which the allocator keeps most."""
 MAX_RECORD_BYTES = 64 << 20
 MAX_BYTES = 512 * 1024 * 1024
 """A minute at 83 Hz has 15 MB for 12 joints; a part of a shift at most an eighth of what all may have."""
@@ -209,8 +214,12 @@ class RecordingWriter:
 
     def add(self, part: Recording) -> None:
         """Add what ``part`` holds, in the order of time."""
-        channels, offset_ns = self._channels, self._info.clock_offset_ns
         self._orders.learn(part.events)
+        for piece in _pieces(part):
+            self._add_piece(piece)
+
+    def _add_piece(self, part: Recording) -> None:
+        channels, offset_ns = self._channels, self._info.clock_offset_ns
         messages: list[Message] = [
             *channels.of_steps(part.records),
             *(channels.of_frames(part.frames, self._orders) if len(part.frames) else ()),
@@ -382,6 +391,29 @@ def _info(metadata: Mapping[str, str]) -> RecordingInfo:
     if not (0 < len(joints) <= MAX_JOINTS and 0 <= info.observation_dim <= 1 << 20 and info.period_s > 0):
         raise ValueError("its metadata is not that of a robot")
     return info
+
+
+def _pieces(part: Recording) -> Iterator[Recording]:
+    """The same one after the other, each later than the one before."""
+    steps_ns, frames_ns = step_times_ns(part.records), part.frames["received_ns"]
+    edges_ns = np.sort(np.concatenate([steps_ns, frames_ns]))[PIECE::PIECE]
+
+    def piece_of(at_ns: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        return np.searchsorted(edges_ns, np.asarray(at_ns, np.uint64), side="right")
+
+    of_steps, of_frames = piece_of(steps_ns), piece_of(frames_ns)
+    of_events = piece_of([each.at_ns for each in part.events])
+    of_machine = piece_of([each.at_ns for each in part.machine])
+    of_shadow = piece_of([each.at_ns for each in part.shadow])
+    for number in range(len(edges_ns) + 1):
+        yield replace(
+            part,
+            records=part.records[of_steps == number],
+            frames=part.frames[of_frames == number],
+            events=list(compress(part.events, of_events == number)),
+            machine=list(compress(part.machine, of_machine == number)),
+            shadow=list(compress(part.shadow, of_shadow == number)),
+        )
 
 
 def _log_time(message: Message) -> int:

@@ -30,6 +30,7 @@ STANCE = Setting("stance", stance_s=0.3)
 STANDBY = Setting("standby", config='[standby]\nmode = "on"\n')
 SHM = Setting("shm", transport="shm")
 SHM_STANDBY = replace(STANDBY, name="shm-standby", transport="shm")
+SHM_STANCE = replace(STANCE, name="shm-stance", transport="shm")
 SHM_ALONE = Setting("shm-controller", transport="shm")
 ALONE = Setting("controller")
 """A killed controller takes its log with it, so these share a chain with no others."""
@@ -315,6 +316,7 @@ WORKER_FAULTS = (
     Fault("same answer for every input", _backend("constant"), frozenset({"action_invalid"}), undo=_honest),
 )  # fmt: skip
 
+WORKER_IO = "worker: its I/O thread stands still for 1 s"
 GAITD_FAULTS = (
     Fault("guardian: kill -9 (all of gaitd goes)", _kill("gaitd", signal.SIGKILL), CLIENT,
           undo=_restart("gaitd")),
@@ -350,7 +352,7 @@ GAITD_FAULTS = (
     Fault("flood to the command publisher", _flood("command")),
     Fault("flood to the guardian's publisher", _flood("guard")),
     Fault("guardian: its I/O thread stands still for 1 s", _stop_io_thread("gaitd", 1.0), CLIENT),
-    Fault("worker: its I/O thread stands still for 1 s", _stop_io_thread("worker", 1.0), LOST | CLIENT),
+    Fault(WORKER_IO, _stop_io_thread("worker", 1.0), LOST | CLIENT),
     Fault("gaitd: the control socket's file is deleted", _delete_socket, CLIENT,
           undo=_restart_alive),
     Fault("telemetry: dies, and what restarts it stands still", _slow_restart_of_telemetry,
@@ -494,28 +496,22 @@ CHANNEL_FAULTS = tuple(
     )
 )  # fmt: skip
 
-OVER_SHM = (
-    "worker: kill -9", "worker: segfault in a C library", "worker: killed between staging and sending",
-    "worker: killed between sending and marking", "worker: stopped (SIGSTOP)",
-    "worker and telemetry: stopped, as if uninterruptible", "inference hangs 30 ms, lock held",
-    "inference hangs for ever, lock held", "inference slower by 1 period",
-    "guardian: kill -9 (all of gaitd goes)", "guardian: stopped (SIGSTOP)",
-    "gaitd: all processes killed at once", "gaitd: SIGTERM while the robot walks", "gaitctl damp",
-    "shared memory: worker's memory overwritten at random",
-    "shared memory: guardian's memory overwritten at random", "second controller: activate, states, release",
-    "malformed messages to every socket", "flood of states", "gaitd: the control socket's file is deleted",
-    "with standby: worker: kill -9", "with standby: worker: stopped (SIGSTOP)",
-    "with standby: worker and standby: killed at once", "controller: kill -9",
-    "controller: killed and started again mid-session", "controller: stopped (SIGSTOP)",
-)  # fmt: skip
-"""Faults whose messages go the other way as well."""
-SHM_SETTINGS = {PLAIN: SHM, STANDBY: SHM_STANDBY, ALONE: SHM_ALONE}
+SHM_SETTINGS = {PLAIN: SHM, STANDBY: SHM_STANDBY, ALONE: SHM_ALONE, STANCE: SHM_STANCE}
+"""Where messages may go the other way as well."""
+SHM_REASONS: dict[str, frozenset[str]] = {WORKER_IO: frozenset()}
+"""What is otherwise over shared memory: no message of the controller's comes by that thread."""
+
+
+def _over_shm(fault: Fault) -> Fault:
+    name, reasons = f"over shared memory: {fault.name}", SHM_REASONS.get(fault.name, fault.reasons)
+    return replace(fault, name=name, reasons=reasons, setting=SHM_SETTINGS[fault.setting])
+
 
 SHM_FAULTS = (
     *(
-        replace(fault, name=f"over shared memory: {fault.name}", setting=SHM_SETTINGS[fault.setting])
-        for fault in (*WORKER_FAULTS, *GAITD_FAULTS, *STANDBY_FAULTS, *CONTROLLER_FAULTS)
-        if fault.name in OVER_SHM
+        _over_shm(fault)
+        for fault in (*WORKER_FAULTS, *STANDBY_FAULTS, *GAITD_FAULTS, *STANCE_FAULTS, *CONTROLLER_FAULTS)
+        if fault.setting in SHM_SETTINGS
     ),
     *(
         Fault(f"over shared memory: {name}", inject, reasons, either=either, setting=SHM)
