@@ -16,8 +16,8 @@ from gaitd.bundle.store_change import change_store
 from gaitd.ctl.check import Check, Level, System, cpu_list
 from gaitd.ctl.cli import main
 from gaitd.ctl.doctor import examine
-from gaitd.ctl.service_checks import check_service
-from support.bundles import write_small_bundle
+from gaitd.ctl.service_checks import check_npu_memory, check_service
+from support.bundles import small_manifest, write_small_bundle
 from support.fake_system import FakeSystem
 
 CPU = "/sys/devices/system/cpu"
@@ -206,6 +206,34 @@ def test_a_running_gaitd_is_judged_by_what_it_got() -> None:
     }
     check = list(check_service(missing))[-1]
     assert (check.level, check.fix) == (Level.WARN, "allow it with LimitRTPRIO")
+
+
+@pytest.mark.parametrize(
+    ("taken_kib", "level", "found"),
+    [
+        (90, Level.OK, "90.0 of 100 KiB"),
+        (101, Level.FAIL, "101.0 of 100 KiB"),
+        (None, Level.WARN, "at most 100 KiB, not measured"),
+    ],
+)
+def test_the_npus_memory_is_held_against_the_manifests_bound(
+    tmp_path: Path, taken_kib: int | None, level: Level, found: str
+) -> None:
+    path = write_small_bundle(tmp_path / "a.gaitd", small_manifest(model={"npu_memory_kib": 100.0}))
+    bundle = open_bundle(path)
+    memory = {} if taken_kib is None else {"weights": 1024 * taken_kib - 512, "internal": 512, "dma": 9}
+    answer = {**status(npu_memory_bytes=memory), "policy": {"id": bundle.policy_id}}
+    (check,) = check_npu_memory(bundle, answer)
+    assert (check.level, check.found.startswith(found)) == (level, True)
+    (other,) = check_npu_memory(bundle, {**answer, "policy": {"id": "another"}})
+    assert other.level is Level.WARN
+    (alone,) = check_npu_memory(bundle, None)
+    assert alone.level is Level.WARN
+
+
+def test_without_a_bound_the_npus_memory_is_no_finding(small_bundle_path: Path) -> None:
+    assert list(check_npu_memory(open_bundle(small_bundle_path), None)) == []
+    assert list(check_npu_memory(None, None)) == []
 
 
 def test_the_command_prints_every_check_and_fails_for_programs(

@@ -61,7 +61,9 @@ def open_backend(name: BackendName, bundle: Bundle, npu_core: Literal["0", "1", 
 def _open_node(name: BackendName, bundle: Bundle, node: Node, npu_core: Literal["0", "1", "2"]) -> Backend:
     model, sizes = node.model, node.input_sizes
     first, dim = next(iter(sizes)), sum(sizes.values())
-    tensors = Model(input=first, output=model.output, recurrent=model.recurrent)
+    tensors = Model(
+        input=first, output=model.output, recurrent=model.recurrent, npu_memory_kib=model.npu_memory_kib
+    )
     kind = "onnx" if model.backend == "onnx" else name
     if kind != "onnx" and (len(sizes) > 1 or model.unused_outputs):
         raise InputError(

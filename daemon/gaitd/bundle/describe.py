@@ -18,7 +18,7 @@ def describe_bundle(bundle: Bundle) -> str:
     manifest = bundle.manifest
     pipeline = bundle.pipeline()
     observation, history = manifest.observation, manifest.observation.history
-    budget = manifest.model.npu_memory_kib
+    budget = manifest.npu_memory_kib
     rows = [
         ("policy", f"{manifest.name} {manifest.version} ({manifest.description or 'no description'})"),
         ("id", bundle.policy_id),

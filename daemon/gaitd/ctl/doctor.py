@@ -15,7 +15,7 @@ from gaitd.ctl.check import Check, Level, System, fail, ok, warn
 from gaitd.ctl.client import read_status
 from gaitd.ctl.npu_checks import check_npu
 from gaitd.ctl.route import Route
-from gaitd.ctl.service_checks import check_policy, check_service
+from gaitd.ctl.service_checks import check_npu_memory, check_policy, check_service
 from gaitd.ctl.system_checks import check_system
 from gaitd.errors import GateError, InputError
 from gaitd.system.config import Config
@@ -65,6 +65,7 @@ def _examine(system: System, config_path: Path | None, runtime_dir: Path) -> Ite
     yield from check_system(system, config)
     npu_is_well = all(check.level is not Level.FAIL for check in npu)
     status, route = read_status(runtime_dir), Route.local(runtime_dir)
+    yield from check_npu_memory(bundle, status)
     if status is None and route.is_barred:
         yield fail("gaitd", "cannot be asked by this user", route.advice())
     else:

@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
     print(f"inference       {latency.in_words(durations)}, every {manifest.control_period_s * 1000:g} ms")
     if memory := report["npu_memory_bytes"]:
         told = ", ".join(f"{kind} {size / 1024:.1f} KiB" for kind, size in memory.items())
-        budget = manifest.model.npu_memory_kib
+        budget = manifest.npu_memory_kib
         print(f"NPU memory      {told}" + (f"; allowed {budget:g} KiB" if budget is not None else ""))
     for stream, median_s in report["encoders"].items():
         print(f"encoder         {stream}: {median_s * 1000:.2f} ms, half of its runs, on the CPU")

@@ -24,6 +24,25 @@ def check_policy(bundle: Bundle | None, error: str, config: Config) -> Check:
     return ok("policy", f"{manifest.name} {manifest.version} ({bundle.policy_id}), every file verified")
 
 
+def check_npu_memory(bundle: Bundle | None, status: dict[str, Any] | None) -> Iterator[Check]:
+    """What the active policy takes of the NPU's memory, where its manifest bounds that."""
+    bound_kib = None if bundle is None else bundle.manifest.npu_memory_kib
+    if bundle is None or bound_kib is None:
+        return
+    runs = status is not None and status["policy"]["id"] == bundle.policy_id
+    memory = status["worker"]["npu_memory_bytes"] if status is not None and runs else {}
+    if not memory:
+        found = f"at most {bound_kib:g} KiB, not measured: no gaitd runs the policy on the NPU here"
+        yield warn("NPU memory", found, "gaitctl selftest --backend rknn measures it, and refuses more")
+        return
+    taken_kib = (memory["weights"] + memory["internal"]) / 1024
+    found = f"{taken_kib:.1f} of {bound_kib:g} KiB"
+    if taken_kib > bound_kib:
+        yield fail("NPU memory", found, "install a smaller policy, or one with a larger npu_memory_kib")
+    else:
+        yield ok("NPU memory", found)
+
+
 def check_service(status: dict[str, Any] | None, npu_is_well: bool = False) -> Iterator[Check]:
     """The running gaitd; ``status`` is its own answer, None when none came.
 

@@ -69,8 +69,9 @@ def _check(model: GraphModel, where: str, *, last: bool) -> None:
         raise InputError(f"{where}: the last model gives the action, in every step: no size, no every_steps")
     if not last and model.size is None:
         raise InputError(f"{where}.size: missing; it is how many values the models behind it get")
-    if model.backend == "onnx" and model.npu_core is not None:
-        raise InputError(f"{where}.npu_core: with the backend onnx it runs on the CPU")
+    for key in ("npu_core", "npu_memory_kib"):
+        if model.backend == "onnx" and getattr(model, key) is not None:
+            raise InputError(f"{where}.{key}: with the backend onnx it runs on the CPU")
 
 
 def _check_used(nodes: list[Node]) -> None:

@@ -338,6 +338,14 @@ class Manifest(Strict, frozen=True, kw_only=True):
         return tuple(declared.size for declared in self.inputs)
 
     @property
+    def npu_memory_kib(self) -> float | None:
+        """The most that all models together may take of the NPU's memory; None: there is no bound."""
+        bounds = [each.npu_memory_kib for each in self.models if each.backend != "onnx"]
+        bounds = bounds if self.models else [self.model.npu_memory_kib]
+        known = [bound for bound in bounds if bound is not None]
+        return sum(known) if known and len(known) == len(bounds) else None
+
+    @property
     def remembers(self) -> bool:
         """What the models answer depends on the steps before."""
         return bool(self.model.recurrent) or any(

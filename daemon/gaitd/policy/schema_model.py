@@ -55,3 +55,6 @@ class GraphModel(Strict, frozen=True, kw_only=True):
     """configured: as the robot's configuration has it. onnx: always on the CPU."""
     npu_core: Literal["0", "1", "2"] | None = None
     """The core that it runs on; null: the configured one."""
+    npu_memory_kib: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """The most that NAME.rknn may take of the NPU's memory, weights and internal; more is refused. null: no
+    bound."""

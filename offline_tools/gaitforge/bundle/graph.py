@@ -18,6 +18,7 @@ from gaitd.policy.manifest import Manifest
 from gaitforge.common import console, files
 from gaitforge.model.intake import read_model
 from gaitforge.rknn import record
+from gaitforge.rknn.budget import check_budget
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,12 @@ def read_graph(manifest: Manifest, onnx: Path, rknn: Path | None) -> Graph:
             check_models({on_npu: contents[on_npu]})
         if not files.found(record.path_beside(path)):
             console.note(f"no {record.path_beside(path)}: what {path} was made from is unknown")
-        elif record.read(path).onnx_sha256 != read.sha256:
+            continue
+        made = record.read(path)
+        if made.onnx_sha256 != read.sha256:
             raise InputError(f"{path} was not made from {onnx / on_cpu}: convert again")
+        bound_kib = node.model.npu_memory_kib
+        check_budget(bound_kib, made.weight_memory_kib, made.internal_memory_kib, path)
     return Graph(manifest, contents, digests)
 
 

@@ -25,6 +25,7 @@ from gaitforge.common.manifest import checked_manifest, read_manifest
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy
 from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import record
+from gaitforge.rknn.budget import check_budget
 from gaitforge.simulate import body
 from gaitforge.simulate.tour import tour
 
@@ -152,7 +153,8 @@ def _fit_rknn(
             f"{sources['rknn']} was not made from {sources['onnx']} but from {made.onnx}: pack that, or "
             "convert again"
         )
-    _check_budget(raw["model"].get("npu_memory_kib"), made, sources["rknn"])
+    budget_kib = raw["model"].get("npu_memory_kib")
+    check_budget(budget_kib, made.weight_memory_kib, made.internal_memory_kib, sources["rknn"])
     if "golden" in raw or verified is None:
         return
     name = "fp16" if made.quant_dtype is None else "hybrid" if made.fp16_layers else "int8"
@@ -160,17 +162,6 @@ def _fit_rknn(
         largest = verified.precisions[name].largest_error()
         tolerance = max(Golden().rknn_tolerance, round(TOLERANCE_MARGIN * largest, 3))
         raw["golden"] = {"rknn_tolerance": tolerance}
-
-
-def _check_budget(budget_kib: float | None, made: record.Record, path: Path) -> None:
-    """The toolkit's own figures; the robot asks its runtime again."""
-    sizes = [made.weight_memory_kib, made.internal_memory_kib]
-    taken_kib = sum(size for size in sizes if size is not None)
-    if budget_kib is not None and taken_kib > budget_kib:
-        raise InputError(
-            f"{path} takes {taken_kib:.1f} KiB of the NPU's memory (weights and internal), but the "
-            f"manifest's model.npu_memory_kib is {budget_kib:g}: make the network smaller, or raise the bound"
-        )
 
 
 def check_fit(manifest: Manifest, policy: PolicyOnnx) -> None:

@@ -17,12 +17,13 @@ from gaitforge.chain.resume import Steps
 from gaitforge.checkpoint.choices import Choices
 from gaitforge.common import arrays, console, files
 from gaitforge.common.arrays import Stats
-from gaitforge.common.manifest import checked_manifest, dump_yaml, read_manifest
+from gaitforge.common.manifest import checked_manifest, dump_yaml, load_manifest, read_manifest
 from gaitforge.data import calibrate, coverage, environment
 from gaitforge.model import export
 from gaitforge.model.onnx_policy import read_policy
 from gaitforge.parity.capture import read_capture
 from gaitforge.rknn import convert, record
+from gaitforge.rknn.budget import budget_of
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 from gaitforge.simulate import body
 from gaitforge.simulate.body import Body
@@ -318,11 +319,12 @@ def _convert(options: Options, steps: Steps, places: Places) -> None:
             places.rknn,
             options=BuildOptions(options.target, quantization=quantization),
             dataset=places.calibration if options.do_quant else None,
+            npu_memory_kib=budget_of(load_manifest(places.manifest), places.rknn),
         )
 
     steps.run(
         "convert",
-        [places.onnx, places.calibration, places.layers],
+        [places.onnx, places.calibration, places.layers, places.manifest],
         {key: getattr(options, key) for key in ("do_quant", "algorithm", "target")},
         [places.rknn, record.path_beside(places.rknn)],
         build,

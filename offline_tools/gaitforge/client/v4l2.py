@@ -201,6 +201,6 @@ class Camera:
 
     def _ask(self, request: str, argument: ctypes.Structure | ctypes.c_int) -> None:
         try:
-            fcntl.ioctl(self._fd, REQUESTS[request], argument)  # type: ignore[call-overload]  # fills it
+            fcntl.ioctl(self._fd, REQUESTS[request], argument)
         except OSError as error:
             raise ResourceError(f"{self._path}: {request}: {error.strerror}") from None

@@ -57,12 +57,13 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--stream {args.stream}: the policy has no such stream; it has {known}")
     feed = feeds[args.stream]
     check_pixels(feed, args.pixels)
-    rest = (feed, args.runtime_dir, args.pixels, args.size, console.say)
+    width, height = args.size
+    rest = (feed, args.runtime_dir, args.pixels, (width, height), console.say)
     if args.frames is not None:
-        size = frame_size(args.pixels, *args.size)
+        size = frame_size(args.pixels, width, height)
         publish_camera(recorded_frames(args.frames, size, feed.rate_hz), *rest)
         return
-    with Camera(args.device, *args.size, FOURCC[args.pixels]) as camera:
+    with Camera(args.device, width, height, FOURCC[args.pixels]) as camera:
         publish_camera(camera.frames(), *rest)
 
 

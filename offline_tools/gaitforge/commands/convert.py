@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from gaitd.errors import InputError
 from gaitforge.commands.options import add_conversion
 from gaitforge.common import console
+from gaitforge.common.manifest import load_manifest
+from gaitforge.rknn.budget import budget_of
 from gaitforge.rknn.convert import ALIASES, DTYPE, HYBRID_MEAN_ERROR, convert
 from gaitforge.rknn.toolkit import BuildOptions, Quantization
 
@@ -46,6 +48,11 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="OPERATOR",
         help="replace operators that the NPU does not compute, and the named ones, by equivalents",
     )
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        help="the policy's: a model beyond its npu_memory_kib is refused",
+    )
     parser.add_argument("--output", type=Path, default=Path("policy.rknn"), help="default: %(default)s")
     parser.set_defaults(run=run)
 
@@ -60,6 +67,9 @@ def run(args: argparse.Namespace) -> None:
         samples=args.samples,
         hybrid=args.hybrid,
         replace_unsupported=args.replace_unsupported,
+        npu_memory_kib=(
+            None if args.manifest is None else budget_of(load_manifest(args.manifest), args.output)
+        ),
     )
 
 

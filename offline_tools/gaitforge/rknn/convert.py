@@ -15,6 +15,7 @@ from gaitforge.common import arrays, console, files
 from gaitforge.model.macs import count_macs
 from gaitforge.model.onnx_policy import PolicyOnnx, read_policy, run_rows
 from gaitforge.rknn import record
+from gaitforge.rknn.budget import check_budget
 from gaitforge.rknn.hybrid import Trial, search
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import BuildOptions, BuildReport, Toolkit
@@ -49,8 +50,10 @@ def convert(
     samples: int | None = None,
     hybrid: bool = False,
     replace_unsupported: list[str] | None = None,
+    npu_memory_kib: float | None = None,
 ) -> BuildReport:
-    """Write the .rknn model and its record; nothing is written when a step fails.
+    """Write the .rknn model and its record; nothing is written when a step fails, or when the model takes
+    more than ``npu_memory_kib`` of the NPU's memory.
 
     Raises InputError for wrong input, BackendError when the toolkit is missing or refuses, GateError when
     what it made is another policy.
@@ -68,6 +71,7 @@ def convert(
             what = "float16" if options.quantization is None else options.quantization.dtype
             with console.step(f"Converting to {what} for {options.target}"):
                 report = toolkit.build(policy, options, beside)
+            check_budget(npu_memory_kib, report.weight_memory_kib, report.internal_memory_kib, output)
             check_converted(toolkit, policy, options, judged)
         version = toolkit.versions()["rknn-toolkit2"]
     record.write(output, _record(output, policy, options, dataset, samples, report, version))

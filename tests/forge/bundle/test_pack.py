@@ -201,7 +201,7 @@ def test_model_for_the_npu_must_be_of_this_policy(forge: Forge, refused: Refused
         "--output",
         "x.gaitd",
     ]
-    assert "manifest's model.npu_memory_kib is 1" in refused(2, *within)
+    assert "manifest's npu_memory_kib is 1" in refused(2, *within)
     graphs.dense(Path("other.onnx"), widths=(45, 20, 12))
     error = refused(2, *pack, "--onnx", "other.onnx", "--output", "other.gaitd")
     assert "was not made from other.onnx but from policy.onnx" in error

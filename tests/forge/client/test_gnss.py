@@ -34,11 +34,9 @@ def test_position_speed_and_course_of_the_known_sentences() -> None:
 
 def test_a_log_in_pieces_is_the_log_at_once() -> None:
     """A walk of 100 m to the south-west of Rio de Janeiro: south and west are negative."""
+    minutes = np.arange(60) * 0.001
     log = b"".join(
-        line(
-            f"GNRMC,0000{number:02},A,22{54 + number * 0.001:07.4f},S,043{12.5 + number * 0.001:07.4f},W,1.0,,,,"
-        )
-        for number in range(60)
+        line(f"GNRMC,000000,A,22{54 + more:07.4f},S,043{12.5 + more:07.4f},W,1.0,,,,") for more in minutes
     )
     whole, pieces = Receiver(), Receiver()
     whole.take(log, 1)

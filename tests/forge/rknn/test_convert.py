@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import yaml
 from onnx import helper, numpy_helper
 from torch import nn
 
@@ -25,6 +27,7 @@ from gaitforge.model.onnx_policy import read_policy, run_rows
 from gaitforge.rknn import record
 from gaitforge.rknn.simulator import SimulatorBackend
 from gaitforge.rknn.toolkit import Toolkit
+from support.bundles import small_manifest
 
 Forge = Callable[..., int]
 Refused = Callable[..., str]
@@ -66,6 +69,16 @@ def test_float16_is_the_default(
     np.testing.assert_allclose(
         simulated(Path("policy.rknn"), dataset[:50]), float_actions(dataset[:50]), atol=0.01
     )
+
+
+def test_a_model_beyond_the_manifests_bound_is_not_written(forge: Forge, refused: Refused) -> None:
+    graphs.dense(Path("policy.onnx"))
+    Path("bound.yaml").write_text(yaml.safe_dump(small_manifest(model={"npu_memory_kib": 1.0})))
+    why = refused(2, "convert", "policy.onnx", "--manifest", "bound.yaml")
+    assert re.search(r"policy\.rknn takes \d+\.\d KiB of the NPU's memory .* npu_memory_kib is 1:", why)
+    assert not Path("policy.rknn").exists()
+    Path("bound.yaml").write_text(yaml.safe_dump(small_manifest(model={"npu_memory_kib": 1e4})))
+    assert forge("convert", "policy.onnx", "--manifest", "bound.yaml") == 0
 
 
 @pytest.mark.parametrize("algorithm", ["normal", "mmse", "kl_divergence"])
