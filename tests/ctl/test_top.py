@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -59,10 +60,14 @@ class Walk:
         self._thread.start()
 
     def _run(self) -> None:
+        controller = self.controller
         while not self._done.is_set():
-            answer = self.controller.step()
-            if answer is not None and answer.mode is Mode.ACTIVE:
-                self.commands.append(answer)
+            controller.send(controller.next_state())
+            until_s = time.monotonic() + controller.period_s
+            while (left_s := until_s - time.monotonic()) > 0:
+                command = controller.receive(left_s)
+                if command is not None and command.mode is Mode.ACTIVE:
+                    self.commands.append(command)  # late ones, too
 
     def stop(self) -> None:
         self._done.set()
@@ -184,18 +189,18 @@ class Joint(NamedTuple):
 
 
 def test_one_frame_says_what_gaitd_says(daemon: Gaitd, capsys: pytest.CaptureFixture[str]) -> None:
-    with walking(daemon) as walk:
-
-        def frame_of_a_command() -> tuple[str, list[Joint]] | None:
-            """A frame, once the controller has the command that it shows."""
+    def frame_of_a_walk() -> tuple[str, list[Joint], dict[str, Any]] | None:
+        """A frame of a command that came. A machine that stands still for the deadline damps: then none."""
+        with walking(daemon) as walk:
             frame = once(daemon, capsys)
-            joints = [Joint.of(name, frame) for name in ("hip", "thigh", "knee")]
-            shown = [joint.target for joint in joints]
+            status = daemon.status()
             sent = [command.joint_position for command in list(walk.commands)]
-            return (frame, joints) if any(np.allclose(shown, each, atol=6e-4) for each in sent) else None
+        joints = [Joint.of(name, frame) for name in ("hip", "thigh", "knee")]
+        shown = [joint.target for joint in joints]
+        came = any(np.allclose(shown, each, atol=6e-4) for each in sent)
+        return (frame, joints, status) if came and status["mode"] == "active" else None
 
-        frame, joints = wait_until(frame_of_a_command, 30.0, "a frame of a command that came")
-        status = daemon.status()
+    frame, joints, status = wait_until(frame_of_a_walk, 60.0, "a frame of a walk")
     assert "\x1b" not in frame
     assert max(map(len, frame.splitlines())) <= 80
     assert re.search(rf"session\s+{status['session']} of walker", frame)

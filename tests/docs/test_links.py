@@ -54,3 +54,11 @@ def test_every_chinese_page_leads_to_its_english_one_and_back() -> None:
         english = page.with_name(page.name.replace(".zh-CN", ""))
         for here, there in ((page, english), (english, page)):
             assert there.name in [path for path, _ in links.links(here.read_text("utf-8"))], here.name
+
+
+def test_every_page_is_in_the_sites_menu() -> None:
+    """Building the site says so, too; that takes long."""
+    menu = (ROOT / "tools/site/mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    pages = [str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md") if "zh-CN" not in page.name]
+    assert len(pages) > 30
+    assert [page for page in pages if page not in menu] == []

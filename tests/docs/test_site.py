@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.thorough
 pytest.importorskip("material", reason="mkdocs-material not found: pip install '.[site]'")
 
 
@@ -90,7 +91,6 @@ def test_what_a_list_holds_is_in_it(site: Path) -> None:
     assert steps.count("<ol>") == 1
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
