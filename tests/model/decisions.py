@@ -565,6 +565,7 @@ def _guardian_in(code: Code, bounds: Bounds, state: GuardState, now_ns: int) -> 
     guardian._succession = SimpleNamespace(holder=guardian._worker, look=lambda _: False)
     guardian._children = SimpleNamespace(restart_if_dead=lambda *_: None)
     guardian._telemetry = None
+    guardian._encoders = SimpleNamespace(look=lambda *_: None)
     for name in (
         "_announce",
         "_look_after_workers",

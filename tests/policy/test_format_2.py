@@ -113,6 +113,7 @@ def wheel(**limits: Any) -> PolicyPipeline:
             continuous_joints=["wheel"],
             default_joint_position_rad=[0.5, -0.5],
             brake={"stiffness_nm_per_rad": 50.0, "max_nm": 5.0},
+            observation={"terms": [{"term": "joint_velocity"}]},
             action=[
                 {
                     "joints": ["hip"],

@@ -13,12 +13,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from gaitd.bundle.read import Bundle, open_bundle
+from gaitd.shared.encoder_memory import EncoderMemory
 from gaitd.shared.launch import Beside, TelemetryLaunch
 from gaitd.shared.memory import create_memory
 from gaitd.shared.processes import WORKERS
 from gaitd.shared.telemetry_memory import TelemetryMemory
 from gaitd.shared.worker_memory import WorkerMemory
 from gaitd.system.config import Metrics, Recorder
+from gaitd.telemetry.encoder_metrics import EncoderCollector
 from gaitd.telemetry.headroom import Headroom
 from gaitd.telemetry.machine_metrics import MachineCollector
 from gaitd.telemetry.metrics import LabelledRegistry, MemoryCollector, StepHistograms
@@ -112,6 +114,7 @@ def registry_of(tape: Tape, root: Path) -> LabelledRegistry:
     desk = ShadowDesk(launch, deque())
     desk.report = REPORT
     registry.register(ShadowCollector(desk))
+    registry.register(EncoderCollector({"latent": EncoderMemory.create().fd}))
     histograms.feed(tape.memory.steps, 0, headroom.feed)
     return LabelledRegistry(registry, {"robot": manifest.robot, "policy": manifest.name})
 

@@ -141,7 +141,7 @@ def test_a_chain_and_a_verification_of_several_models_are_refused(refused: Refus
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"observation": {"terms": [{"term": "last_action"}]}}, "terms make 12: last_action 12"),
+        ({"observation": {"terms": [{"term": "last_action"}]}}, "terms make 12"),
         (
             {"joints": ["a", "b"], "default_joint_position_rad": 0.0},
             "manifest.yaml: action.scale: expected 2",
