@@ -48,7 +48,16 @@ def test_it_walks_on_slower_while_its_height_map_is_stale(controller: Path, tmp_
                 return found
 
             chain.wait_active()
-            for fault in ("silent", "frozen", "future", "back", "not_finite", "scrambled", "truncated"):
+            for fault in (
+                "silent",
+                "slow",
+                "frozen",
+                "future",
+                "back",
+                "not_finite",
+                "scrambled",
+                "truncated",
+            ):
                 becomes(stale=False)
                 producer.do(fault)
                 becomes(stale=True)
