@@ -151,11 +151,11 @@ BUGS = [
         main,
         {
             "        self._guard.write_session(self._sessions.joint_order.setup)\n": "        pass\n",
-            "            self._renew_lease(now_ns)\n            self._words": (
+            "            self._renew_lease(now_ns)\n            if (state.mode": (
                 "            self._renew_lease(now_ns)\n"
                 "            if state.mode is Mode.ACTIVE:\n"
                 "                self._guard.write_session(self._sessions.joint_order.setup)\n"
-                "            self._words"
+                "            if (state.mode"
             ),
         },
         "written before the lease names it",

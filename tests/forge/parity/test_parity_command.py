@@ -288,7 +288,7 @@ def test_a_difference_from_the_trainer_fails_the_gate(
     assert "gate: passed" in printed
     assert "proven by a capture of 250 steps" in printed
     Path("manifest.yaml").write_text(yaml.safe_dump(without_pose(spec), sort_keys=False))
-    refused(3, *verify)
+    assert forge(*verify) == 3
     assert "parity: joint_position: default pose missing" in capsys.readouterr().out
     (difference,) = json.loads(Path("verify/report.json").read_text())["parity"]["differences"]
     assert difference["kind"] == "default pose missing"
