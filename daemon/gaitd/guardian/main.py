@@ -345,10 +345,9 @@ class Guardian:
     def _announce(self, state: GuardState) -> None:
         setup = self._sessions.joint_order.setup
         self._guard.events.write(announce.mode_event(state, self._joints, self._sessions.owner, setup))
-        policy_id = self._sessions.titles[self._sessions.first]["id"]
-        if state.session:
-            policy_id = self._sessions.title(state.slot)["id"]
-        announce.log_mode(state, self._joints, self._sessions.owner, policy_id, state.slot)
+        sessions = self._sessions
+        policy = sessions.title(state.slot) if state.session else sessions.titles[sessions.first]
+        announce.log_mode(state, self._joints, sessions.owner, policy["id"], state.slot)
         if state.mode is Mode.ACTIVE and state.slot != WORKER_SLOT:
             self._succession.tell_policy(state)
         self._say_status()

@@ -64,7 +64,6 @@ class Stream(Feed, frozen=True, kw_only=True):
     slow_max: tuple[float, float, float] | None = None
     """Largest magnitudes of forward, left, turn left with `beyond: slow`, in the unit of the velocity
     command."""
-
     encoder: Encoder | None = None
     """gaitd makes this stream itself, from what another producer publishes; null: a producer does."""
 

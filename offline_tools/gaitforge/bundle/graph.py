@@ -78,17 +78,18 @@ def read_encoders(manifest: Manifest, directory: Path | None) -> dict[str, bytes
     Raises InputError naming the file that is missing, not readable, or does not fit the manifest.
     """
     encoders = encoded(manifest.streams)
-    names = ", ".join(model_files(encoder.model)[0] for _, encoder in encoders)
-    if bool(encoders) != (directory is not None) or (directory is not None and not directory.is_dir()):
+    contents: dict[str, bytes] = {}
+    if not encoders:
+        if directory is not None:
+            raise InputError("--encoders: no stream of the manifest has an encoder: leave it out")
+        return contents
+    if directory is None or not directory.is_dir():
+        names = ", ".join(model_files(encoder.model)[0] for _, encoder in encoders)
         raise InputError(
             f"--encoders {directory or ''}: the manifest's streams have encoders: name the directory that "
             f"holds {names}"
-            if encoders
-            else "--encoders: no stream of the manifest has an encoder: leave it out"
         )
-    contents: dict[str, bytes] = {}
     for stream, encoder in encoders:
-        assert directory is not None
         name = model_files(encoder.model)[0]
         contents[name] = read_model(directory / name).content
         EncoderModel(Bundle(directory, "", manifest, contents), stream, encoder)

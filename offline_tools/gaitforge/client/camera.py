@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from gaitd.errors import InputError
 from gaitd.policy.schema_stream import Feed
-from gaitforge.client.stream import StreamProducer
+from gaitforge.client.stream import LastingProducer
 
 Pixels: TypeAlias = Literal["grey", "z16", "yuyv"]
 FOURCC: dict[Pixels, str] = {"grey": "GREY", "z16": "Z16 ", "yuyv": "YUYV"}
@@ -86,24 +87,12 @@ def publish_camera(
     if len(feed.shape) < 2 or any(side != 1 for side in feed.shape[:-2]):
         raise InputError(f"stream {feed.name}: expected rows x columns, got {feed.kind}")
     rows, columns = feed.shape[-2:]
-    producer, said, try_at_s = None, "", 0.0
-    try:
+    lasting = LastingProducer(runtime_dir, feed, f"stream {feed.name}", say, RETRY_S)
+    with contextlib.closing(lasting):
         for data, stamp_ns in frames:
-            if producer is not None and not producer.is_wanted:
-                producer.close()
-                producer = None
-            if producer is None and time.monotonic() >= try_at_s:
-                producer, now_said = _connect(runtime_dir, feed)
-                try_at_s = time.monotonic() + RETRY_S
-                if now_said != said:
-                    said = now_said
-                    say(said)
-            if producer is not None:
+            if (producer := lasting.connected) is not None:
                 image = resample(read_image(data, pixels, *size), rows, columns)
                 producer.publish(image.reshape(feed.shape), stamp_ns)
-    finally:
-        if producer is not None:
-            producer.close()
 
 
 def check_pixels(feed: Feed, pixels: Pixels) -> None:
@@ -111,10 +100,3 @@ def check_pixels(feed: Feed, pixels: Pixels) -> None:
     image = np.dtype(np.uint16 if pixels == "z16" else np.uint8)
     if not np.can_cast(image, feed.dtype, "safe"):
         raise InputError(f"stream {feed.name}: {pixels} pixels are {image}, which {feed.dtype} cannot hold")
-
-
-def _connect(runtime_dir: Path, feed: Feed) -> tuple[StreamProducer | None, str]:
-    try:
-        return StreamProducer(runtime_dir, feed), f"stream {feed.name}: gaitd takes it"
-    except InputError as error:
-        return None, f"stream {feed.name}: {error}"

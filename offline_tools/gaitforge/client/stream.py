@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +72,46 @@ class StreamProducer:
     def close(self) -> None:
         """Give the stream back."""
         self._socket.close()
+
+
+class LastingProducer:
+    """A producer for whatever gaitd is there: it connects, and again to one that comes."""
+
+    def __init__(
+        self, runtime_dir: Path, stream: Feed, what: str, say: Callable[[str], None], retry_s: float
+    ) -> None:
+        """``say``: hears when gaitd takes the stream, and why it does not, with ``what`` it is.
+
+        ``retry_s``: between two tries.
+        """
+        self._runtime_dir, self._stream, self._what, self._say = runtime_dir, stream, what, say
+        self._retry_s = retry_s
+        self._producer: StreamProducer | None = None
+        self._try_at_s = 0.0
+        self._said = ""
+
+    @property
+    def connected(self) -> StreamProducer | None:
+        """To publish with; None: gaitd does not take the stream now."""
+        if self._producer is not None and not self._producer.is_wanted:
+            self.close()
+        if self._producer is None and time.monotonic() >= self._try_at_s:
+            self._connect()
+        return self._producer
+
+    def close(self) -> None:
+        """Give the stream back."""
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None
+
+    def _connect(self) -> None:
+        try:
+            self._producer = StreamProducer(self._runtime_dir, self._stream)
+            said = f"{self._what}: gaitd takes it"
+        except InputError as error:
+            said = f"{self._what}: {error}"
+        self._try_at_s = time.monotonic() + self._retry_s
+        if said != self._said:
+            self._said = said
+            self._say(said)

@@ -31,7 +31,6 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--terrain", choices=KINDS, default="flat", help="what it walks on (default: %(default)s)"
     )
-
     parser.add_argument(
         "--height-map",
         metavar="NAME:LENGTHxWIDTH",

@@ -20,7 +20,7 @@ from gaitd.bundle.read import Bundle, fallback_damping
 from gaitd.errors import InputError
 from gaitd.policy.action import MotorTargets
 from gaitd.policy.brake import Brakes, brakes
-from gaitd.policy.encoder import EncoderStep
+from gaitd.policy.encoder import EncoderStep, encoded
 from gaitd.policy.fade import Gains
 from gaitd.policy.joints import check_same_joints, default_position, order_from
 from gaitd.policy.manifest import Float32Array, Manifest
@@ -226,9 +226,9 @@ def run_bundle(
 
 
 def _encoder(bundle: Bundle) -> EncoderStep | None:
-    for stream in bundle.manifest.streams:
-        if stream.encoder is not None:
-            return EncoderStep(stream, EncoderModel(bundle, stream, stream.encoder))
+    """Of the first stream that has one."""
+    for stream, encoder in encoded(bundle.manifest.streams):
+        return EncoderStep(stream, EncoderModel(bundle, stream, encoder))
     return None
 
 

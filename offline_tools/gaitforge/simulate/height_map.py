@@ -22,7 +22,7 @@ from gaitd.policy.encoder import EncoderStep, feeds_of
 from gaitd.policy.manifest import Float32Array, Manifest
 from gaitd.policy.schema_stream import Feed
 from gaitd.policy.stream import Frames, StreamReceiver, encode_frame
-from gaitforge.client.stream import StreamProducer
+from gaitforge.client.stream import LastingProducer
 from gaitforge.simulate.robot import Robot
 from gaitforge.simulate.terrain import Terrain
 
@@ -124,10 +124,11 @@ class HeightMapPublisher:
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """``runtime_dir``: gaitd's. ``say``: hears it when gaitd takes the stream, and why it does not."""
-        self._map, self._runtime_dir, self._terrain, self._say = height_map, runtime_dir, terrain, say
+        self._map, self._terrain = height_map, terrain
+        stream = height_map.stream
+        self._lasting = LastingProducer(runtime_dir, stream, f"height map {stream.name}", say, RETRY_S)
         self._places = queue.Queue[tuple[npt.NDArray[np.float64], int] | None](1)
-        self._every_ticks = max(1, round(1000.0 / height_map.stream.rate_hz))
-        self._said = ""
+        self._every_ticks = max(1, round(1000.0 / stream.rate_hz))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -143,26 +144,7 @@ class HeightMapPublisher:
         self._thread.join()
 
     def _run(self) -> None:
-        producer: StreamProducer | None = None
-        while (place := self._places.get()) is not None:
-            if producer is None or not producer.is_wanted:
-                if producer is not None:
-                    producer.close()
-                producer = self._connect()
-            if producer is None:
-                time.sleep(RETRY_S)
-                continue
-            producer.publish(self._map.sample(self._terrain, place[0]), place[1])
-        if producer is not None:
-            producer.close()
-
-    def _connect(self) -> StreamProducer | None:
-        try:
-            producer = StreamProducer(self._runtime_dir, self._map.stream)
-            said = f"height map {self._map.stream.name}: gaitd takes it"
-        except InputError as error:
-            producer, said = None, f"height map {self._map.stream.name}: {error}"
-        if said != self._said:
-            self._said = said
-            self._say(said)
-        return producer
+        with contextlib.closing(self._lasting):
+            while (place := self._places.get()) is not None:
+                if (producer := self._lasting.connected) is not None:
+                    producer.publish(self._map.sample(self._terrain, place[0]), place[1])

@@ -144,7 +144,7 @@ class Environment:
             "joint_position": memory.position,
             "joint_velocity": memory.velocity,
             "joint_torque": self._torque,
-            "velocity_command": self._asked(),
+            "velocity_command": self._seen_command(),
             "last_action": memory.action,
             **seen,
         }
@@ -241,7 +241,7 @@ class Environment:
         acceleration = (joint_velocity - memory.joint_velocity) / self.period_s
         # Copied: a restored array lies by rows, this one by columns; sums would differ in their last digit.
         memory.joint_velocity[:] = joint_velocity
-        standing = self.observer.standing(self._asked())
+        standing = self.observer.standing(self._seen_command())
         stance, swing = self.feet.plan(self.observer.phase, standing)
         return Motion(
             command=memory.asked,
@@ -266,7 +266,7 @@ class Environment:
             tracking_width=self.tracking_width,
         )
 
-    def _asked(self) -> Float64Array:
+    def _seen_command(self) -> Float64Array:
         """(n, 3) the command as the policy sees it."""
         asked: Float64Array = np.clip(self.memory.asked, self._command_min, self._command_max) / self._stick
         return asked
