@@ -19,7 +19,7 @@ from support.bundles import write_small_bundle
 # A context that a failed test leaves behind would wait for its sockets when another test has it collected.
 zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 
-pytest_plugins = ["support.lanes", "support.skips"]
+pytest_plugins = ["support.lanes", "support.skips", "support.stalls"]
 
 # For the processes that tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join(

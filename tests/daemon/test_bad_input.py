@@ -20,7 +20,7 @@ from gaitd.wire.endpoints import Endpoints
 from gaitd.wire.generated import MAX_MESSAGE_BYTES, Mode, Reason
 from gaitd.wire.messages import JointCommand, RawObservation
 from support.controller import Controller
-from support.daemon import Gaitd, wait_until
+from support.daemon import Gaitd, wait_until, wait_walking
 from support.proto import encode_raw_observation
 
 MS = 1_000_000
@@ -151,7 +151,8 @@ def test_a_bad_state_is_counted_and_not_answered(daemon: Gaitd, walker: Controll
         for command in send_instead(walker, make(walker)):
             assert (command.session, command.mode) == (walker.session, Mode.ACTIVE)
             assert command.seq <= answered
-    wait_until(lambda: refused(daemon, why) == before + 4, what=f"4 states refused as {why}")
+    counted = f"4 states refused as {why}"
+    wait_walking(walker.step, lambda: refused(daemon, why) == before + 4, what=counted)
     assert_walks(walker, daemon)
 
 
@@ -163,7 +164,7 @@ def test_states_at_twice_the_rate_are_early(daemon: Gaitd, walker: Controller) -
         assert walker.sent is not None
         early = replace(walker.next_state(), stamp_ns=walker.sent.stamp_ns + 6 * MS)
         send_instead(walker, encode_state(early))
-    wait_until(lambda: refused(daemon, "early") == before + 5, what="5 early states")
+    wait_walking(walker.step, lambda: refused(daemon, "early") == before + 5, what="5 early states")
     assert_walks(walker, daemon)
 
 
@@ -222,7 +223,7 @@ def test_junk_from_another_publisher_is_malformed(
     for junk in JUNK:
         publisher.send(junk)
         walker.step()
-    wait_until(lambda: refused(daemon, "malformed") >= before + len(JUNK), what="all the junk")
+    wait_walking(walker.step, lambda: refused(daemon, "malformed") >= before + len(JUNK), what="all the junk")
     assert_walks(walker, daemon)
 
 
@@ -247,8 +248,10 @@ def test_junk_requests_are_counted_and_get_no_answer(
         dealer.send_multipart([junk, junk, junk])
         walker.step()
     count = 3 * len(JUNK)
-    wait_until(
-        lambda: daemon.metrics()["gaitd_control_refused_total"] == before + count, what=f"{count} refusals"
+    wait_walking(
+        walker.step,
+        lambda: daemon.metrics()["gaitd_control_refused_total"] == before + count,
+        what=f"{count} refusals",
     )
     assert dealer.poll(0) == 0
     dealer.send(encode_request(Request(7, "status", {})))
@@ -335,7 +338,9 @@ def test_a_second_controller_cannot_touch_the_session(daemon: Gaitd, walker: Con
     for _ in range(5):
         other.send(other.next_state())
         walker.step()
-    wait_until(lambda: refused(daemon, "foreign_session") > foreign_before, what="foreign states")
+    wait_walking(
+        walker.step, lambda: refused(daemon, "foreign_session") > foreign_before, what="foreign states"
+    )
     assert_walks(walker, daemon)
 
 

@@ -21,7 +21,7 @@ from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand
 from support.bundles import COUNT_STEP, counting_bundle
 from support.controller import Controller, standing_state
-from support.daemon import PATIENT, Gaitd, wait_until
+from support.daemon import PATIENT, Gaitd, wait_until, wait_walking
 
 CONFIG = PATIENT + '\n[standby]\nmode = "on"\n'
 
@@ -119,9 +119,8 @@ def test_the_robot_walks_on_when_the_worker_is_killed_and_lies_down_with_the_sta
         assert command is not None
         assert (command.mode, command.session, command.slot) == (Mode.ACTIVE, session, 1)
         assert command.epoch == epoch
-    gaitd_status = wait_until(
-        lambda: (s := gaitd.status()) and "killed by SIGKILL" in s["failover"] and s, 5.0, "the reason"
-    )
+    wait_walking(walker.step, lambda: "killed by SIGKILL" in gaitd.status()["failover"], what="the reason")
+    gaitd_status = gaitd.status()
     assert gaitd_status["mode"] == "active"
     assert "the standby (CPU) took over at" in gaitd_status["failover"]
     assert "THE STANDBY HAS TAKEN OVER" in gaitd.log

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -45,6 +46,23 @@ def wait_until(condition: Callable[[], T], timeout_s: float = 10.0, what: str = 
             return value
         assert time.monotonic() < until_s, f"{what} did not come within {timeout_s} s"
         time.sleep(0.005)
+
+
+def wait_walking(
+    step: Callable[[], T],
+    condition: Callable[[], object],
+    timeout_s: float = 10.0,
+    what: str = "the condition",
+) -> list[T]:
+    """Take step after step while another thread waits for the condition; what the steps gave.
+
+    Who waits without sending states is damped when an answer takes as long as states may stay away.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait_until, condition, timeout_s, what)
+        while not waiting.done():
+            step()
+        waiting.result()
 
 
 def scrape(address: Path | int) -> str:

@@ -22,13 +22,17 @@ UNTIMED = (
 """In them, and not against the clock."""
 
 
+def is_timed(nodeid: str) -> bool:
+    path = nodeid.partition("::")[0]
+    below = path.startswith(tuple(f"tests/{each}/" for each in TIMED))
+    return below and path.removeprefix("tests/") not in UNTIMED
+
+
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]
     """Tests with the same scope run in the same process; the largest scope begins."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        timed = path.startswith(tuple(f"tests/{each}/" for each in TIMED))
-        return "timed" if timed and path.removeprefix("tests/") not in UNTIMED else path
+        return "timed" if is_timed(nodeid) else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from gaitd.wire.generated import Mode
 from gaitd.wire.messages import JointCommand
 from support.bundles import small_manifest
 from support.controller import Controller
-from support.daemon import PATIENT, Gaitd, wait_until
+from support.daemon import PATIENT, Gaitd, wait_until, wait_walking
 
 Board = Callable[..., Gaitd]
 GOLDEN_ROWS = 16
@@ -41,15 +40,15 @@ def walking(gaitd: Gaitd) -> Controller:
 
 
 def walk_until(controller: Controller, happened: Callable[[], object]) -> list[JointCommand]:
-    """Walk on, the hip swinging, while another thread looks; the commands meanwhile."""
+    """Walk on, the hip swinging with each answer, while another thread looks; the commands meanwhile."""
     commands: list[JointCommand] = []
-    with ThreadPoolExecutor(1) as pool:
-        seen = pool.submit(wait_until, happened, 20.0)
-        while not seen.done():
-            hip = 0.2 if len(commands) % 2 else -0.2
-            answer = controller.step(joint_position=np.array([hip, -0.65, 1.3], np.float32))
-            commands += [answer] if answer is not None else []
-        seen.result()
+
+    def step() -> None:
+        hip = 0.2 if len(commands) % 2 else -0.2
+        answer = controller.step(joint_position=np.array([hip, -0.65, 1.3], np.float32))
+        commands.extend([answer] if answer is not None else [])
+
+    wait_walking(step, happened, 20.0)
     return commands
 
 
