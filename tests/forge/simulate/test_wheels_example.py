@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import yaml
 
-from gaitd.backends import open_backend
 from gaitd.bundle.read import Bundle, open_bundle
 from gaitforge.cli import main
 from gaitforge.faults.catalog import FAULTS
@@ -40,32 +38,30 @@ def drive(bundle: Bundle, command: tuple[float, float], slope_rad: float = 0.0, 
     return run_direct(bundle.manifest, onnx_backend(bundle), script=script, robot=robot, **more)
 
 
-def test_the_bundle_holds_what_stands_beside_it(bundle: Bundle) -> None:
-    made = runpy.run_path(str(EXAMPLE / "make_policy.py"))
-    seen = np.random.default_rng(0).normal(size=10).astype(np.float32)
-    backend = open_backend("onnx", bundle)
-    np.testing.assert_allclose(backend.infer(seen), made["weights"]() @ seen, rtol=1e-4, atol=1e-5)
+def test_the_bundle_was_trained_under_what_stands_beside_it(bundle: Bundle) -> None:
     manifest, packed = (
         yaml.safe_load(text)
         for text in ((EXAMPLE / "manifest.yaml").read_text(), bundle.files["manifest.yaml"])
     )
-    for key in ("model", "provenance", "files"):
+    for key in ("model", "provenance", "files", "golden"):
         packed.pop(key)
     assert packed == manifest
 
 
-def test_it_drives_as_far_as_it_is_asked_to(bundle: Bundle) -> None:
-    run = drive(bundle, (1.0, 0.0), seconds=5.0)
+@pytest.mark.parametrize("forward", [1.0, -0.5])
+def test_it_drives_as_far_as_it_is_asked_to(bundle: Bundle, forward: float) -> None:
+    run = drive(bundle, (forward, 0.0), seconds=5.0)
     assert run.measures.outcome is Outcome.KEPT_UP
-    assert run.measures.displacement_m == pytest.approx(4.55, abs=0.2)
-    assert (run.rejected, run.clamped) == (0, {})
+    assert run.measures.displacement_m == pytest.approx(5.0 * abs(forward), rel=0.06)
+    assert run.rejected == 0
+    assert set(run.clamped) <= {"acceleration"}, "only where it sets off"
 
 
-def test_it_turns(bundle: Bundle) -> None:
+def test_it_turns_on_the_spot(bundle: Bundle) -> None:
     run = drive(bundle, (0.0, 1.0), seconds=4.0)
     assert run.measures.outcome is Outcome.KEPT_UP
-    assert run.measures.displacement_m < 0.2
-    assert float(run.trace.base_angular_velocity[-250:, 2].mean()) > 0.4
+    assert run.measures.displacement_m < 0.1
+    assert float(run.trace.base_angular_velocity[-250:, 2].mean()) == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize("slope_deg", [0.0, 10.0])

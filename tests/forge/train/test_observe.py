@@ -81,7 +81,7 @@ def test_observations_actions_and_targets_are_those_of_the_pipeline(history: dic
 
 
 def test_wheels_phases_and_low_passes_are_those_of_the_pipeline() -> None:
-    hold_equal(load_manifest(WHEELS / "manifest_trained.yaml"), asked=9.0)
+    hold_equal(load_manifest(WHEELS / "manifest.yaml"), asked=9.0)
 
 
 def hold_equal(manifest: Manifest, asked: float) -> None:
