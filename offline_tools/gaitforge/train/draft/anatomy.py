@@ -1,9 +1,8 @@
-"""What a draft reads off a robot's model: its motors, its feet, what must not touch the floor, how it stands."""
+"""What a draft reads off a model: motors, feet, what must not touch the floor, and how the robot stands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ Float64Array = npt.NDArray[np.float64]
 
 _FOOT_ABOVE_LOWEST_M = 0.03
 _CLEAR_M = 0.05
-"""What is nearer to the floor than this in the default pose touches it in walking, too: the reward ``low``."""
+"""What is nearer to the floor than this in the default pose would touch it in walking, too."""
 _CROUCH = 0.8
 """From hip to foot, as part of the straight leg: so the Lite3 stands (examples/lite3_trained)."""
 _ALONG = 0.9
@@ -68,7 +67,9 @@ def study(model: mujoco.MjModel, where: str) -> Anatomy:
     pose = _own_pose(model)
     feet, _ = _standing_on(model, pose)
     if not feet:
-        raise InputError(f"{where}: none of its parts can touch the floor: give its feet a geom that collides")
+        raise InputError(
+            f"{where}: none of its parts can touch the floor: give its feet a geom that collides"
+        )
     own = pose
     if not model.nkey:
         for foot in feet:
@@ -132,12 +133,13 @@ def _standing_on(model: mujoco.MjModel, pose: Float64Array) -> tuple[list[int], 
 def _bend(model: mujoco.MjModel, pose: Float64Array, foot: int) -> Float64Array:
     """The pose with the foot's leg bent, foot below hip, at 80 % of the straight leg's length.
 
-    Only a leg of two joints about the robot's width, a hip and a knee, and only where their ranges let it: with
-    an ankle, the foot's sole would have to be kept level, too. Of two ways to bend, that which leaves the knee
-    nearer to the middle of its range; with a range that allows both alike, thighs lean back, as the Lite3's.
+    Only a leg of two joints about the robot's width, a hip and a knee, and only where their ranges let it:
+    with an ankle, the sole would have to be kept level, too. Of two ways to bend, that which leaves the knee
+    nearer to the middle of its range; where both are alike, thighs lean back, as the Lite3's do.
     """
     data = _moved(model, pose)
-    joints, body = [], int(model.geom_bodyid[foot])
+    joints: list[int] = []
+    body = int(model.geom_bodyid[foot])
     while body:
         first, count = model.body_jntadr[body], model.body_jntnum[body]
         joints[:0] = range(first, first + count)
