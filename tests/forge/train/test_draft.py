@@ -119,6 +119,14 @@ def test_what_collides_and_has_no_name_gets_one(tmp_path: Path) -> None:
     assert parameters.terminal == ["trunk_1"]
 
 
+def test_what_is_near_the_floor_in_the_pose_may_touch_it(tmp_path: Path) -> None:
+    path = write_stool(tmp_path)
+    path.write_text(path.read_text().replace(' contype="0" conaffinity="0"', ""))
+    task = drafted(path, tmp_path)
+    assert task.parameters.feet == [f"{leg}_foot" for leg in LEGS]
+    assert sorted(task.parameters.terminal) == sorted(["trunk", *(f"{leg}_thigh_1" for leg in LEGS)])
+
+
 def test_meshes_stay_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "meshes").mkdir()
     corners = ("0 0 0", "0.1 0 0", "0 0.1 0", "0 0 0.1")

@@ -14,8 +14,8 @@ from gaitforge.simulate.physics import mujoco
 Float64Array = npt.NDArray[np.float64]
 
 _FOOT_ABOVE_LOWEST_M = 0.03
-_CLEAR_M = 0.05
-"""What is nearer to the floor than this in the default pose would touch it in walking, too."""
+_CLEAR = 0.2
+"""Of the base's height: what ends lower in the default pose comes near the floor in walking, too."""
 _CROUCH = 0.8
 """From hip to foot, as part of the straight leg: so the Lite3 stands (examples/lite3_trained)."""
 _ALONG = 0.9
@@ -77,6 +77,7 @@ def study(model: mujoco.MjModel, where: str) -> Anatomy:
     _, bottoms = _standing_on(model, pose)
     floor = min(bottoms[foot] for foot in feet)
     data = _moved(model, pose)
+    clear = floor + _CLEAR * (pose[2] - floor)
     return Anatomy(
         model=model,
         legs=legs,
@@ -85,7 +86,7 @@ def study(model: mujoco.MjModel, where: str) -> Anatomy:
         abduction=(np.abs(data.xaxis[legs, 0]) > _ALONG).tolist(),
         bent=not np.array_equal(pose, own),
         feet=[model.geom(foot).name for foot in feet],
-        others=[model.geom(geom).name for geom, bottom in bottoms.items() if bottom > floor + _CLEAR_M],
+        others=[model.geom(geom).name for geom, bottom in bottoms.items() if bottom > clear],
         foot_radius_m=float(data.geom_xpos[feet[0], 2] - bottoms[feet[0]]),
     )
 
