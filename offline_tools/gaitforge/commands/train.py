@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _draft(args: argparse.Namespace) -> None:
-    from gaitforge.train.draft import draft
+    from gaitforge.train.draft.write import draft
 
     if args.output is None:
         raise InputError("--mjcf writes a draft: say where to with --output")

@@ -8,6 +8,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -21,10 +22,12 @@ pytest.importorskip("rsl_rl", reason="rsl_rl is absent: make test-trainers insta
 
 from gaitforge.train import run
 from gaitforge.train.checkpoints import Checkpoint
+from gaitforge.train.draft.write import draft
 from gaitforge.train.environment import Environment
 from gaitforge.train.learner import Learner
 from gaitforge.train.warm import begin_with
 from gaitforge.train.worker import Task
+from support.deploy import ROBOTS
 
 pytestmark = pytest.mark.trainers
 
@@ -139,3 +142,16 @@ def test_settings_that_cannot_be_are_refused_by_name(tmp_path: Path, forge: Forg
         command = ("train", settings(tmp_path, **changes), "--processes", 2, "--output", tmp_path / "out")
         assert forge(*command) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not ROBOTS.is_dir(), reason="the robots' models are not here (../shared)")
+@pytest.mark.parametrize("robot", ["go1/go1", "m20/m20", "g1/g1_12dof"])
+def test_a_draft_of_a_published_robot_trains(tmp_path: Path, robot: str) -> None:
+    path = draft(ROBOTS / f"{robot}.xml", tmp_path / "draft")
+    raw = yaml.safe_load(path.read_text()) | {"environments": 8, "iterations": 3}
+    path.write_text(yaml.safe_dump(raw))
+    output = tmp_path / "run"
+    assert run.train(run.read_task(path, output, processes=1), output).iteration == 3
+    rows = [json.loads(line) for line in (output / run.LOG).read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == [1, 2, 3]
+    assert np.isfinite([row["reward"] for row in rows]).all()
