@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import zmq
+
 from gaitd.errors import GaitdError, InputError
 from gaitforge.faults.explained import NAMES, explained, newest_number
 from gaitforge.faults.fault import Fault, Judged, Trial, failed, judge
@@ -21,7 +23,7 @@ DOWN_S = 0.95
 TRIALS_A_CHAIN = 45
 """Then a new chain is started, so that the logs stay small."""
 STARTS = 2
-"""So often a chain is started in vain before its faults are given up."""
+"""So often in a row a chain is started in vain before its faults are given up."""
 
 
 def run_faults(
@@ -61,6 +63,7 @@ def run_faults(
                     yield from (_not_injected(fault, error) for fault in waiting)
                     break
                 continue
+            failed_starts = 0
             waiting = waiting[len(trials) :]
             for judged in _judge_chain(trials, rig):
                 fault = judged.trial.fault
@@ -101,7 +104,7 @@ def run_trial(rig: Rig, fault: Fault) -> Trial:
         if trial.walks_after_s is None or fault.name not in NAMES:
             return trial
         return replace(trial, explained=explained(rig.recordings, known, trial.injected_ns))
-    except (GaitdError, OSError, subprocess.SubprocessError) as error:
+    except (GaitdError, OSError, subprocess.SubprocessError, zmq.ZMQError) as error:
         return replace(trial, until_ns=time.monotonic_ns(), error=f"{type(error).__name__}: {error}")
 
 
