@@ -56,6 +56,14 @@ def test_an_inference_that_took_up_the_silence_is_named_however_short_that_is() 
     assert told(WALKING, replace(view, busy_since_ns=now_ns - MS), now_ns).reason is Reason.STATE_LOST
 
 
+def test_an_inference_behind_a_rehearsal_that_took_as_long_is_named() -> None:
+    """Of a model of 24 ms: it began 11 ms after the last command, and the next state waited for it."""
+    view = replace(IDLE_WORKER, heartbeat_ns=T0 + 35 * MS, busy_since_ns=T0 + 35 * MS)
+    assert told(WALKING, view).reason is Reason.DEADLINE
+    assert "inference has been running for 24 ms" in told(WALKING, view).detail
+    assert told(WALKING, replace(view, busy_since_ns=EXPIRED - 10 * MS)).reason is Reason.STATE_LOST
+
+
 def test_commands_that_did_go_out_leave_the_clients_word() -> None:
     state = told(WALKING, replace(IDLE_WORKER, last_command_ns=EXPIRED - 5 * MS))
     assert (state.reason, state.detail) == (Reason.CLIENT_DEADLINE, "no valid command in time")

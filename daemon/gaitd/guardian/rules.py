@@ -239,8 +239,10 @@ def _damp_for_silence(state: GuardState, view: WorkerView, limits: GuardLimits, 
     stuck_ns = limits.deadline_ns // 2
     refusal = _lasting_refusal(state, view, stuck_ns, now_ns)
     reason, cause = Reason.DEADLINE, NO_CAUSE
-    if view.busy_since_ns and now_ns - view.busy_since_ns > min(stuck_ns, silence_ns // 2):
-        why = f"inference has been running for {(now_ns - view.busy_since_ns) / 1e6:.0f} ms"
+    busy_ns = now_ns - view.busy_since_ns if view.busy_since_ns else 0
+    inference = f"inference has been running for {busy_ns / 1e6:.0f} ms"
+    if busy_ns > min(stuck_ns, silence_ns // 2):
+        why = inference
     elif now_ns - view.heartbeat_ns > stuck_ns:
         why = f"the worker has not moved for {(now_ns - view.heartbeat_ns) / 1e6:.0f} ms"
     elif refusal is not None:
@@ -249,6 +251,8 @@ def _damp_for_silence(state: GuardState, view: WorkerView, limits: GuardLimits, 
         why = refusal.text or "the worker refuses what it gets"
     elif view.last_state_ns > state.fed_ns:
         why = "states arrive, but no command comes of them"
+    elif busy_ns > stuck_ns // 2:
+        why = inference  # the first since the last command, behind a rehearsal that took as long
     else:
         reason, why = Reason.STATE_LOST, "no state of the session arrives"
     return damp(state, reason, f"{silence}: {why}", now_ns, cause)

@@ -25,6 +25,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--repeats", type=int, default=3, help="injections of each fault")
     parser.add_argument("--only", action="append", help="faults whose name contains this; repeatable")
     parser.add_argument("--quick", action="store_true", help="a few faults, once")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was interrupted: keep what is in OUTPUT/trials.tsv",
+    )
     parser.set_defaults(run=run)
 
 
@@ -33,4 +38,6 @@ def run(args: argparse.Namespace) -> None:
     from gaitforge.faults.table import Selection, write_table
 
     chosen = Selection(args.only or (), quick=args.quick)
-    write_table(args.bundle, args.controller, args.output, chosen, args.repeats, args.mjcf)
+    write_table(
+        args.bundle, args.controller, args.output, chosen, args.repeats, args.mjcf, resume=args.resume
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -42,6 +43,8 @@ DEADLINE = 5.0
 FOR_EVER_S = 1e6
 SESSIONS, SESSION_S = 2, 8.0
 """So many are given so long for a fresh standby to follow them."""
+DEFAULT_FILES, MOST_FILES = 1024, 4096
+"""File descriptors of a service."""
 STRESS_S = 10
 """At most; ended when the fault has been watched."""
 
@@ -142,18 +145,17 @@ def _many_connections(rig: Rig) -> None:
         raw.close()
 
 
-def _exhaust_files(name: str) -> Inject:
-    """No new file descriptor for this process; the worker then dies as well, so that one is needed."""
+def _limit_files(rig: Rig, name: str, limit: int) -> None:
+    resource.prlimit(rig.pid(name), resource.RLIMIT_NOFILE, (limit, MOST_FILES))
 
-    def inject(rig: Rig) -> None:
-        subprocess.run(["prlimit", "--pid", str(rig.pid(name)), "--nofile=3:4096"], check=True)
-        rig.signal("worker", signal.SIGKILL)
 
-    return inject
+def _exhaust_files(rig: Rig) -> None:
+    """No new file descriptor for the guardian, which needs one when the worker dies."""
+    _limit_files(rig, "gaitd", 3)
 
 
 def _give_files_back(rig: Rig) -> None:
-    subprocess.run(["prlimit", "--pid", str(rig.pid("gaitd")), "--nofile=1024:4096"], check=True)
+    _limit_files(rig, "gaitd", DEFAULT_FILES)
 
 
 def _spawner_pid(rig: Rig) -> int:
@@ -188,7 +190,7 @@ def _delete_socket(rig: Rig) -> None:
 def _few_descriptors(rig: Rig) -> None:
     """As many as a service gets by default."""
     for name in ("gaitd", "worker"):
-        subprocess.run(["prlimit", "--pid", str(rig.pid(name)), "--nofile=1024:4096"], check=True)
+        _limit_files(rig, name, DEFAULT_FILES)
 
 
 def _attacked(name: str, kind: str, endpoint: str, count: int, then: Inject | None = None) -> Fault:
@@ -341,8 +343,8 @@ GAITD_FAULTS = (
     Fault("shared memory: guardian's memory overwritten at random", memory.scramble_guard,
           LATE | LOST | CLIENT, either=True),
     Fault("shared memory: stamps of the far future", memory.far_future, LATE | LOST | CLIENT | DIED),
-    Fault("guardian: no file descriptors, and the worker dies", _exhaust_files("gaitd"), DIED,
-          since="injection", bound_periods=SEEN_AT_ONCE, undo=_give_files_back),
+    Fault("guardian: no file descriptors, and the worker dies", _kill("worker", signal.SIGKILL), DIED,
+          since="injection", bound_periods=SEEN_AT_ONCE, prepare=_exhaust_files, undo=_give_files_back),
     Fault("second controller: activate, states, release", _second_controller),
     Fault("malformed messages to every socket", _malformed),
     Fault("not ZeroMQ, and 1 GB announced, to every socket", lambda rig: peers.not_zeromq(rig.runtime_dir)),

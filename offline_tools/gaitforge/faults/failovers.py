@@ -11,9 +11,10 @@ import numpy as np
 
 from gaitforge.faults.catalog import FAULTS
 from gaitforge.faults.failover_rows import ROWS
-from gaitforge.faults.fault import Fault, Judged, save_trials
+from gaitforge.faults.fault import Fault, Judged
 from gaitforge.faults.rig import Rig
 from gaitforge.faults.runner import run_faults
+from gaitforge.faults.trials import save_trials
 
 WALKED_S, SPREAD_S = 4.0, 0.5
 """The robot walks for so long before, and for a share of a stride more: all phases of the gait are met. The
@@ -51,8 +52,8 @@ def measure_failovers(
 ) -> list[str]:
     """Inject each kind ``count`` times while the robot walks straight at full command; print what came of it.
 
-    Writes failovers.json and trials.tsv. Returns what was not met; raises GaitdError when the chain cannot be
-    started.
+    Writes failovers.json and trials.tsv. Returns what was not met; raises InputError when bundle or
+    controller are not what they must be.
     """
     faults = [_at_phase(kind, number) for number in range(count) for kind in kinds]
     judged = []

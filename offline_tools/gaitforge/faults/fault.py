@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -104,13 +103,19 @@ class Judged:
     tracking: tuple[float, float] | None = None
     """Error of the horizontal velocity in the second before and in the second after, m/s; None: damped."""
     void: bool = False
-    """Not met, but the controller itself was not scheduled for longer than a period: the machine's fault."""
+    """Not met, and the machine's fault: the controller itself was not scheduled for longer than a period, or
+    what was recorded is lost."""
+
+
+def failed(trial: Trial, *, void: bool = False) -> Judged:
+    """Of an injection that went wrong, so that there is nothing to look at; ``trial.error`` says why."""
+    return Judged(trial, trial.gaitd_reason, float("nan"), "-", [trial.error], void=void)
 
 
 def judge(trial: Trial, ticks: Ticks, trace: Trace, start_ns: int, rig: Rig) -> Judged:
     """Look at what the controller and the robot did. ``start_ns``: the simulated time's zero."""
     if trial.error:
-        return Judged(trial, trial.gaitd_reason, float("nan"), "-", [trial.error])
+        return failed(trial)
     judged = _judge(trial, ticks, trace, start_ns, rig)
     if judged.misses and OUTSIDE not in judged.misses and _stood_still_ns(trial, ticks) > rig.period_ns:
         return replace(judged, void=True)
@@ -226,6 +231,7 @@ def summarize(fault: Fault, judged: list[Judged]) -> dict[str, Any]:
         "recovery": _recovery([each.trial for each in judged]),
         "explained": _explained(fault, [each.trial for each in judged]),
         "ok": not misses,
+        "misses": misses,
     }
 
 
@@ -246,16 +252,3 @@ def _explained(fault: Fault, trials: list[Trial]) -> str:
     right = sum(trial.explained in NAMES[fault.name] for trial in damped)
     said = ", ".join(sorted({trial.explained for trial in damped}))
     return f"{said} ({right} of {len(damped)})"
-
-
-def save_trials(path: Path, judged: list[Judged]) -> None:
-    """Every injection on a line of its own, for closer inspection."""
-    lines = ["fault\treason\tperiods\toutcome\tdetail\tready_s\twalks_s\tmisses"]
-    for each in judged:
-        trial = each.trial
-        cells = [
-            trial.fault.name, each.reason, f"{each.periods:.2f}", each.outcome, trial.detail,
-            str(trial.ready_after_s), str(trial.walks_after_s), "; ".join(each.misses),
-        ]  # fmt: skip
-        lines.append("\t".join(cells))
-    path.write_text("\n".join(lines) + "\n")

@@ -35,7 +35,7 @@ def wild_write(process: str, name: str) -> Callable[[Rig], None]:
         words = f"{process} killed by SIGSEGV"
         before = rig.logged(words)
         pid = rig.pid_of(process)
-        rig.wait(lambda _: _catches(pid, WILD_WRITES[name]), f"{process} that is started")
+        rig.wait(lambda _: _can_write(pid, name), f"{process} that is started")
         os.kill(pid, WILD_WRITES[name])
         if process != "gaitd":
             rig.wait_logged(words, before + 1)
@@ -45,10 +45,11 @@ def wild_write(process: str, name: str) -> Callable[[Rig], None]:
     return inject
 
 
-def _catches(pid: int, number: int) -> bool:
-    """Whether the process has a handler for that signal; without one it would die of the signal."""
+def _can_write(pid: int, name: str) -> bool:
+    """Whether it has a handler for that signal, of which it would die otherwise, and has mapped the file."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return bool(int(fields["SigCgt"], 16) >> (number - 1) & 1)
+    catches = bool(int(fields["SigCgt"], 16) >> (WILD_WRITES[name] - 1) & 1)
+    return catches and shared_memory.has_mapped(pid, name)
 
 
 def expect_unsent(rig: Rig) -> None:

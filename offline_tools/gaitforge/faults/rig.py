@@ -36,7 +36,7 @@ from gaitforge.faults.shared_memory import open_worker_memory
 from gaitforge.faults.worker import ORDERS, orders_file
 from gaitforge.simulate.body import from_mjcf, lite3
 from gaitforge.simulate.direct import full_command
-from gaitforge.stack.processes import Chain, Walk
+from gaitforge.stack.processes import Chain, Walk, last_words
 
 SETTLE_S = 0.5
 """The robot walks this long before a fault."""
@@ -222,14 +222,19 @@ class Rig:
     def wait(
         self, condition: Callable[[dict[str, Any]], bool], what: str, timeout_s: float = PATIENCE_S
     ) -> dict[str, Any]:
-        """Wait until gaitd's status satisfies the condition. Raises GaitdError naming ``what``."""
+        """Wait until gaitd's status satisfies the condition. Raises GaitdError naming ``what``.
+
+        Also when the simulator has ended, which no fault does: then nothing more is to be seen.
+        """
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
+            self.chain.check_alive("simulate")
             status = self.status()
             if status is not None and condition(status):
                 return status
             time.sleep(0.02)
-        raise GaitdError(f"{what} did not happen within {timeout_s:g} s; see {self.directory}/*.log")
+        said = last_words(self.directory, ("gaitd", "controller", "simulate"))
+        raise GaitdError(f"{what} did not happen within {timeout_s:g} s: {said} (see {self.directory}/*.log)")
 
     def wait_walking(self) -> dict[str, Any]:
         """Wait until the robot has walked for SETTLE_S in one session, and every process is there."""

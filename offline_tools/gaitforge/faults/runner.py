@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-from gaitd.errors import GaitdError
+import zmq
+
+from gaitd.errors import GaitdError, InputError
 from gaitforge.faults.explained import NAMES, explained, newest_number
-from gaitforge.faults.fault import Fault, Judged, Trial, judge
+from gaitforge.faults.fault import Fault, Judged, Trial, failed, judge
+from gaitforge.faults.records import Records
 from gaitforge.faults.rig import Rig
-from gaitforge.simulate.trace import Trace
-from gaitforge.stack.ticks import read_ticks
 
 DAMPING_S = 2.5
 """A fault that leads to damping does so within this time."""
 DOWN_S = 0.95
 TRIALS_A_CHAIN = 45
 """Then a new chain is started, so that the logs stay small."""
+STARTS = 2
+"""So often in a row a chain is started in vain before its faults are given up."""
 
 
 def run_faults(
@@ -30,23 +33,37 @@ def run_faults(
     controller: Path,
     output: Path,
     mjcf: Path | None = None,
+    done: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Judged]:
-    """Inject each fault ``repeats`` times. Raises GaitdError when the chain cannot be started.
+    """Inject each fault ``repeats`` times, less what has been ``done`` before, by the fault's name.
 
     ``mjcf``: the robot's model; None: the Lite3's.
 
-    A void injection, in which the controller was not scheduled, is yielded too, and repeated once per fault.
+    A void injection is yielded too, and repeated once per fault: the controller was not scheduled, or what
+    was recorded of it is lost. Where a chain does not start, its faults are yielded as failed, with the
+    reason; the others go on. Raises InputError when bundle, controller or model are not what they must be.
     """
     for setting in dict.fromkeys(fault.setting for fault in faults):
         group = [fault for fault in faults if fault.setting == setting]
-        waiting = [fault for _ in range(repeats) for fault in group]
+        waiting = [fault for number in range(repeats) for fault in group if number >= done.get(fault.name, 0)]
         repeated: set[str] = set()
-        chains = 0
+        chains = failed_starts = 0
         while waiting:
             directory = output / "runs" / f"{setting.name}{chains}"
             chains += 1
             rig = Rig(bundle, controller, directory, setting, mjcf=mjcf)
-            trials = _run_chain(waiting, rig)
+            try:
+                trials = _run_chain(waiting, rig)
+            except InputError:
+                raise
+            except GaitdError as error:
+                failed_starts += 1
+                print(f"the {setting.name} chain did not start: {error}", flush=True)
+                if failed_starts == STARTS:
+                    yield from (_not_injected(fault, error) for fault in waiting)
+                    break
+                continue
+            failed_starts = 0
             waiting = waiting[len(trials) :]
             for judged in _judge_chain(trials, rig):
                 fault = judged.trial.fault
@@ -74,11 +91,12 @@ def _run_chain(waiting: Sequence[Fault], rig: Rig) -> list[Trial]:
 
 def run_trial(rig: Rig, fault: Fault) -> Trial:
     """Inject one fault into the walking robot, watch, undo, and wait until it walks again."""
-    before = rig.wait_walking()
-    known = newest_number(rig.recordings)
-    fault.prepare(rig)
-    trial = Trial(fault, time.monotonic_ns(), 0, before["session"])
+    trial = _nothing_yet(fault)
     try:
+        before = rig.wait_walking()
+        known = newest_number(rig.recordings)
+        fault.prepare(rig)
+        trial = replace(trial, injected_ns=time.monotonic_ns(), session=before["session"])
         fault.inject(rig)
         trial = _watch(rig, trial)
         fault.undo(rig)
@@ -86,8 +104,17 @@ def run_trial(rig: Rig, fault: Fault) -> Trial:
         if trial.walks_after_s is None or fault.name not in NAMES:
             return trial
         return replace(trial, explained=explained(rig.recordings, known, trial.injected_ns))
-    except (GaitdError, OSError, subprocess.SubprocessError) as error:
+    except (GaitdError, OSError, subprocess.SubprocessError, zmq.ZMQError) as error:
         return replace(trial, until_ns=time.monotonic_ns(), error=f"{type(error).__name__}: {error}")
+
+
+def _nothing_yet(fault: Fault) -> Trial:
+    now_ns = time.monotonic_ns()
+    return Trial(fault, now_ns, now_ns, session=0)
+
+
+def _not_injected(fault: Fault, error: GaitdError) -> Judged:
+    return failed(replace(_nothing_yet(fault), error=f"not injected, the chain did not start: {error}"))
 
 
 def _watch(rig: Rig, trial: Trial) -> Trial:
@@ -134,9 +161,13 @@ def _recover(rig: Rig, trial: Trial, before: dict[str, object]) -> Trial:
     return trial
 
 
-def _judge_chain(trials: Iterable[Trial], rig: Rig) -> Iterator[Judged]:
-    ticks = read_ticks(rig.directory / "ticks.csv")
-    trace = Trace.load(rig.directory / "trace.npz")
-    start_ns = json.loads((rig.directory / "simulate.json").read_text())["start_monotonic_ns"]
+def _judge_chain(trials: Sequence[Trial], rig: Rig) -> Iterator[Judged]:
+    """Judge by what the programs wrote; what they did not write is lost, and the injection void."""
+    try:
+        records = Records.of(rig.chain)
+    except GaitdError as error:
+        for trial in trials:
+            yield failed(trial) if trial.error else failed(replace(trial, error=str(error)), void=True)
+        return
     for trial in trials:
-        yield judge(trial, ticks, trace, start_ns, rig)
+        yield judge(trial, records.ticks, records.trace, records.start_ns, rig)

@@ -14,6 +14,8 @@ from gaitd.shared.memory import HEAD_BYTES
 from gaitd.shared.worker_memory import WorkerMemory
 
 GUARD_FILE, WORKER_FILE = "gaitd-guard", "gaitd-worker"
+READ_ONLY = "r--s"
+"""A shared mapping's access in /proc/PID/maps."""
 
 
 @contextlib.contextmanager
@@ -52,13 +54,25 @@ def overwrite_guard_memory(gaitd_pid: int, content: bytes) -> None:
         mapped.write(content)
 
 
+def has_mapped(pid: int, name: str) -> bool:
+    """Tell whether a process has mapped a memory file that it may only read."""
+    return _mapping(str(pid), name, READ_ONLY) is not None
+
+
 def write_where_forbidden(name: str) -> None:
     """Write into a memory file that this process may only read, as a wild pointer would: it dies."""
-    ctypes.memset(_mapped_at("self", name, "r--s") + HEAD_BYTES, 0xFF, 8)
+    ctypes.memset(_mapped_at("self", name, READ_ONLY) + HEAD_BYTES, 0xFF, 8)
 
 
 def _mapped_at(process: str, name: str, access: str) -> int:
+    address = _mapping(process, name, access)
+    if address is None:
+        raise GaitdError(f"process {process} has not mapped {name} as {access}")
+    return address
+
+
+def _mapping(process: str, name: str, access: str) -> int | None:
     for line in Path(f"/proc/{process}/maps").read_text().splitlines():
         if f":{name} " in line and f" {access} " in line:
             return int(line.split("-")[0], 16)
-    raise GaitdError(f"process {process} has not mapped {name} as {access}")
+    return None

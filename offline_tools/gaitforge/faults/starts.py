@@ -106,9 +106,11 @@ def run_start_fault(fault: StartFault, bundle: Path, output: Path) -> dict[str, 
     """Run one, as a row of the table."""
     with tempfile.TemporaryDirectory(prefix="gaitd-") as scratch:
         try:
-            seen, missed = fault.run(Scene(bundle, Path(scratch))), ""
+            seen, misses = fault.run(Scene(bundle, Path(scratch))), []
         except (GaitdError, OSError, subprocess.SubprocessError) as error:
-            seen, missed = Seen("-", f"{type(error).__name__}: {error}", "-"), str(error)
+            seen, misses = Seen("-", "-", "-"), [f"{type(error).__name__}: {error}"]
+    if not seen.periods <= fault.bound_periods:
+        misses.append(f"{seen.periods:.2f} periods")
     return {
         "fault": fault.name,
         "reason": seen.reason,
@@ -118,7 +120,8 @@ def run_start_fault(fault: StartFault, bundle: Path, output: Path) -> dict[str, 
         "outcome": seen.outcome,
         "recovery": seen.recovery,
         "explained": "-",
-        "ok": not missed and seen.periods <= fault.bound_periods,
+        "ok": not misses,
+        "misses": misses,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from gaitd.bundle.read import open_bundle
 from gaitd.errors import GateError, InputError
 from gaitforge.common.tables import markdown
 from gaitforge.faults.catalog import FAULTS, QUICK
-from gaitforge.faults.fault import Judged, save_trials, summarize
+from gaitforge.faults.fault import Judged, summarize
 from gaitforge.faults.runner import run_faults
 from gaitforge.faults.starts import START_FAULTS, run_start_fault
+from gaitforge.faults.trials import load_trials, save_trials
 
 HEAD = """\
 # Faults
@@ -26,7 +28,8 @@ policy {policy}. One control period is {period_ms:g} ms.
 For a fault that ends in damping, *periods* is the time to the first damping command at the controller: from
 the injection where something dies or stops at once, else from the last fresh command. For one that the robot
 walks through, it is the longest time without a fresh command. {void} injections were void and made again: the
-controller itself was not scheduled for more than a period. Simulated physics, not verified on a board.
+controller itself was not scheduled for more than a period, or what was recorded of them was lost. Simulated
+physics, not verified on a board.
 """
 
 
@@ -53,10 +56,12 @@ def write_table(
     chosen: Selection,
     repeats: int,
     mjcf: Path | None = None,
+    *,
+    resume: bool = False,
 ) -> None:
     """Inject each fault ``repeats`` times, print and write table.md, table.json and trials.tsv.
 
-    ``mjcf``: the robot's model; None: the Lite3's.
+    ``mjcf``: the robot's model; None: the Lite3's. ``resume``: take from trials.tsv what was injected before.
 
     Raises GateError naming the faults that missed their bound, InputError when none is chosen.
     """
@@ -66,9 +71,12 @@ def write_table(
         raise InputError(f"--only {list(chosen.only)}: no fault has such a name")
     output.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()
-    everything: list[Judged] = []
-    for each in run_faults(faults, 1 if chosen.quick else repeats, bundle, controller, output, mjcf):
+    trials = output / "trials.tsv"
+    everything = load_trials(trials, {fault.name: fault for fault in faults}) if resume else []
+    done = Counter(each.trial.fault.name for each in everything if not each.void)
+    for each in run_faults(faults, 1 if chosen.quick else repeats, bundle, controller, output, mjcf, done):
         everything.append(each)
+        save_trials(trials, everything)
         print(_line(each), flush=True)
     judged = [each for each in everything if not each.void]
     rows: list[dict[str, Any]] = [
@@ -78,7 +86,8 @@ def write_table(
     ]
     for start in starts:
         rows.append(run_start_fault(start, bundle, output))
-        print(f"{'ok  ' if rows[-1]['ok'] else 'MISS'} {start.name}: {rows[-1]['outcome']}", flush=True)
+        verdict = "; ".join(rows[-1]["misses"]) or rows[-1]["outcome"]
+        print(f"{'ok  ' if rows[-1]['ok'] else 'MISS'} {start.name}: {verdict}", flush=True)
     manifest = open_bundle(bundle).manifest
     period_ms = manifest.control_period_s * 1000
     head = HEAD.format(
@@ -89,25 +98,26 @@ def write_table(
     )
     (output / "table.md").write_text(f"{head}\n{markdown([_in_ms(row, period_ms) for row in rows])}\n")
     (output / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    save_trials(output / "trials.tsv", everything)
     missed = [row["fault"] for row in rows if not row["ok"]]
     took_s = time.monotonic() - began_s
     print(
         f"{len(rows)} faults, {len(judged) + len(starts)} injections in {took_s:.0f} s, {len(missed)} missed"
     )
-    print(f"{output}/table.md  {output}/table.json  {output}/trials.tsv")
+    print(f"{output}/table.md  {output}/table.json  {trials}")
     if missed:
         raise GateError("missed: " + "; ".join(missed))
 
 
 def _in_ms(row: dict[str, Any], period_ms: float) -> dict[str, Any]:
-    """The row with its times in milliseconds beside the periods."""
+    """The row with its times in milliseconds beside the periods, and what was missed in its last cell."""
     shown: dict[str, Any] = {}
     for name, value in row.items():
+        if name == "misses":
+            continue
         shown[name] = value
         if name in ("periods_median", "periods_max"):
             shown[name.replace("periods", "ms")] = round(value * period_ms, 1)
-    shown["ok"] = "yes" if row["ok"] else "no"
+    shown["ok"] = "yes" if row["ok"] else f"no: {'; '.join(dict.fromkeys(row['misses']))}"
     return shown
 
 

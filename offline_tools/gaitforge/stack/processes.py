@@ -26,7 +26,10 @@ from gaitforge.stack.ticks import Ticks, read_ticks
 GAITD = (sys.executable, "-m", "gaitd.cli")
 START_TIMEOUT_S = 60.0
 """A busy machine takes its time, most of it for imports; a program that ends is noticed at once."""
-END_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 60.0
+"""The simulator writes minutes of motion when it ends: seconds, on a busy machine many."""
+REPORT, TRACE, TICKS = "simulate.json", "trace.npz", "ticks.csv"
+"""What simulator and controller write when they end."""
 SIMULATOR_PRIORITY, CONTROLLER_PRIORITY = 40, 50
 """SCHED_FIFO, below gaitd's own 60 and 70, where this user may."""
 
@@ -82,12 +85,18 @@ class Chain:
     """Variables that the controller has beside this process's own."""
     _commands: dict[str, list[str]] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _overdue: set[str] = field(default_factory=set)
+    """Had to be killed in the end."""
 
     def __enter__(self) -> Chain:
         """Start everything. Raises InputError or GaitdError saying what did not start."""
         if not os.access(self.controller, os.X_OK):
             raise InputError(f"{self.controller}: no built controller there; `make cpp` builds it")
         self.directory.mkdir(parents=True, exist_ok=True)
+        for name in (REPORT, TRACE, TICKS):
+            (self.directory / name).unlink(
+                missing_ok=True
+            )  # an earlier run's, which nobody may take for this one's
         # Socket paths are limited to 107 bytes, so they do not live under the output directory.
         self._runtime = tempfile.TemporaryDirectory(prefix="gaitd-")
         self.runtime_dir = Path(self._runtime.name) / "run"
@@ -101,8 +110,8 @@ class Chain:
                 "simulate",
                 [sys.executable, "-m", "gaitforge.cli", "simulate", "--seed", str(self.walk.seed)],
                 ports,
-                ["--seconds", str(self.walk.seconds), "--report", str(self.directory / "simulate.json")],
-                ["--trace", str(self.directory / "trace.npz"), *of_simulator, *self.simulator_options],
+                ["--seconds", str(self.walk.seconds), "--report", str(self.directory / REPORT)],
+                ["--trace", str(self.directory / TRACE), *of_simulator, *self.simulator_options],
                 ["--script", str(self.walk.script)]
                 if self.walk.script
                 else ["--command=" + self.walk.command],
@@ -113,7 +122,7 @@ class Chain:
                 "controller",
                 [str(self.controller), *self._driver()],
                 ports,
-                ["--log", str(self.directory / "ticks.csv"), *of_controller, *self.controller_options],
+                ["--log", str(self.directory / TICKS), *of_controller, *self.controller_options],
                 ["--priority", str(CONTROLLER_PRIORITY)] if fifo else [],
             )
         except BaseException:
@@ -172,13 +181,22 @@ class Chain:
         self.wait_end(name)
         self._start(name, self._commands[name])
 
-    def check_alive(self) -> None:
-        """Raise GaitdError when one of the processes has ended by itself."""
-        for name, process in self._processes.items():
-            if process.poll() is not None:
-                log = self.directory / f"{name}.log"
-                last = _last_line(log) or "no output"
-                raise GaitdError(f"{name} ended with exit code {process.returncode}: {last} (see {log})")
+    def check_alive(self, *names: str) -> None:
+        """Raise GaitdError when one of these processes has ended by itself; of all, where none is named."""
+        for name in names or self._processes:
+            if self._processes[name].poll() is not None:
+                raise GaitdError(self.ending(name))
+
+    def ending(self, name: str) -> str:
+        """How a process that has ended came to its end, and what it said last."""
+        code = self._processes[name].returncode
+        how = (
+            f"did not end within {END_TIMEOUT_S:g} s and was killed"
+            if name in self._overdue
+            else f"ended with exit code {code}"
+        )
+        log = self.directory / f"{name}.log"
+        return f"{name} {how}: {_last_line(log) or 'no output'} (see {log})"
 
     def finish(self) -> ChainResult:
         """Wait for the walk's end, then end the rest. Raises GaitdError."""
@@ -188,8 +206,8 @@ class Chain:
         except subprocess.TimeoutExpired:
             raise GaitdError(f"the simulated robot does not end; see {self.directory}/simulate.log") from None
         self._end()
-        report = self.directory / "simulate.json"
-        ticks = self.directory / "ticks.csv"
+        report = self.directory / REPORT
+        ticks = self.directory / TICKS
         for path in (report, ticks):
             if not path.exists():
                 raise GaitdError(f"{path} was not written; see {self.directory}/*.log")
@@ -255,6 +273,7 @@ class Chain:
             try:
                 process.wait(END_TIMEOUT_S)
             except subprocess.TimeoutExpired:
+                self._overdue.add(name)
                 process.kill()
                 process.wait()
         self._runtime.cleanup()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gaitforge.cli import main
-from gaitforge.faults import runner
+from gaitforge.faults import table
 from gaitforge.faults.catalog import FAULTS
 from gaitforge.faults.fault import Fault, Trial, judge, summarize
 from gaitforge.faults.starts import Seen, StartFault, run_start_fault
@@ -201,7 +201,7 @@ def test_a_miss_is_reported_on_the_command_line(
     bad = judge(trial(DAMPS), ticks(1080), trace(down_after_ms=1080), START_NS, RIG)
     late = FAULTS[0]
     bad = replace(bad, trial=replace(bad.trial, fault=late))
-    monkeypatch.setattr(runner, "run_faults", lambda *_: iter([bad]))
+    monkeypatch.setattr(table, "run_faults", lambda *_: iter([bad]))
     example = Path(__file__).parents[3] / "examples/lite3_walk/lite3_walk.gaitd"
     options = ["--bundle", str(example), "--controller", "x", "--output", str(tmp_path)]
     assert main(["faults", *options, "--only", late.name]) == 3

@@ -63,7 +63,7 @@ def test_a_fault_around_the_start_makes_a_row(tmp_path: Path, capsys: pytest.Cap
     (row,) = json.loads((tmp_path / "table.json").read_text())
     assert set(row) == {
         "fault", "reason", "periods_median", "periods_max", "bound_periods", "outcome", "recovery",
-        "explained", "ok",
+        "explained", "ok", "misses",
     }  # fmt: skip
     assert (row["reason"], row["ok"]) == ("shutdown", True)
     assert "| SIGTERM in idle | shutdown |" in (tmp_path / "table.md").read_text()
