@@ -21,6 +21,7 @@ from gaitd.wire.codec import encode_state
 from gaitd.wire.generated import Reason
 from gaitforge.faults import memory, peers, rings
 from gaitforge.faults.disk import RECORDING, full_disk
+from gaitforge.faults.explained import OVER_SHARED_MEMORY
 from gaitforge.faults.fault import PLAIN, Fault
 from gaitforge.faults.rig import PATIENCE_S, PINNED, WORKER_NAMES, Rig, Setting
 from gaitforge.faults.shared_memory import GUARD_FILE, WORKER_FILE
@@ -505,7 +506,7 @@ SHM_REASONS: dict[str, frozenset[str]] = {WORKER_IO: frozenset()}
 
 
 def _over_shm(fault: Fault) -> Fault:
-    name, reasons = f"over shared memory: {fault.name}", SHM_REASONS.get(fault.name, fault.reasons)
+    name, reasons = f"{OVER_SHARED_MEMORY}{fault.name}", SHM_REASONS.get(fault.name, fault.reasons)
     return replace(fault, name=name, reasons=reasons, setting=SHM_SETTINGS[fault.setting])
 
 
@@ -516,7 +517,7 @@ SHM_FAULTS = (
         if fault.setting in SHM_SETTINGS
     ),
     *(
-        Fault(f"over shared memory: {name}", inject, reasons, either=either, setting=SHM)
+        Fault(f"{OVER_SHARED_MEMORY}{name}", inject, reasons, either=either, setting=SHM)
         for name, inject, reasons, either in (
             ("every ring truncated from outside", rings.truncate, frozenset(), False),
             ("states overwritten at random, once", rings.scramble(rings.STATES),

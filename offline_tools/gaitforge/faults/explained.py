@@ -18,6 +18,8 @@ CRASHED, LATE = frozenset({"worker_crashed"}), frozenset({"inference_hung"})
 SLOW, KILLED = frozenset({"inference_slow", "inference_hung"}), frozenset({"worker_killed"})
 LOST = frozenset({"state_lost"})
 
+OVER_SHARED_MEMORY = "over shared memory: "
+"""Before the name of a fault that comes by that way, too; its cause is the same."""
 NAMES: dict[str, frozenset[str]] = {
     "worker: kill -9": KILLED,
     "worker: segfault in a C library": CRASHED,

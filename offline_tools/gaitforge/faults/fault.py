@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gaitforge.faults.explained import NAMES
+from gaitforge.faults.explained import NAMES, OVER_SHARED_MEMORY
 from gaitforge.faults.rig import Rig, Setting
 from gaitforge.simulate.measure import Outcome, measure
 from gaitforge.simulate.pacer import TICK_NS
@@ -247,8 +247,9 @@ def _recovery(trials: list[Trial]) -> str:
 def _explained(fault: Fault, trials: list[Trial]) -> str:
     """What gaitctl explain said, and how often that was the injected cause."""
     damped = [trial for trial in trials if trial.explained]
-    if fault.name not in NAMES or not damped:
+    causes = NAMES.get(fault.name.removeprefix(OVER_SHARED_MEMORY))
+    if causes is None or not damped:
         return "-"
-    right = sum(trial.explained in NAMES[fault.name] for trial in damped)
+    right = sum(trial.explained in causes for trial in damped)
     said = ", ".join(sorted({trial.explained for trial in damped}))
     return f"{said} ({right} of {len(damped)})"

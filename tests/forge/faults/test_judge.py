@@ -13,7 +13,7 @@ import pytest
 from gaitforge.cli import main
 from gaitforge.faults import table
 from gaitforge.faults.catalog import FAULTS
-from gaitforge.faults.fault import Fault, Trial, judge, summarize
+from gaitforge.faults.fault import Fault, Judged, Trial, judge, summarize
 from gaitforge.faults.starts import Seen, StartFault, run_start_fault
 from gaitforge.simulate.measure import STICK_SPEED
 from gaitforge.simulate.stature import LITE3
@@ -187,6 +187,14 @@ def test_a_row_is_good_only_if_every_injection_was(damping_ms: tuple[int, int], 
     assert row["ok"] is ok
     assert row["periods_max"] == max(each.periods for each in judged)
     assert row["recovery"] == "fresh worker in 1.0 s; stands up, walks in a new session after 4.0 s"
+
+
+@pytest.mark.parametrize("way", ["", "over shared memory: "])
+@pytest.mark.parametrize(("said", "right"), [("worker_killed", 1), ("operator", 0)])
+def test_what_was_explained_is_held_to_what_was_injected(way: str, said: str, right: int) -> None:
+    (fault,) = (fault for fault in FAULTS if fault.name == f"{way}worker: kill -9")
+    judged = Judged(trial(fault, explained=said), "worker_died", 0.1, "lay down softly")
+    assert summarize(fault, [judged])["explained"] == f"{said} ({right} of 1)"
 
 
 def test_rows_of_both_kinds_of_faults_make_one_table(small_bundle_path: Path, tmp_path: Path) -> None:
