@@ -6,6 +6,7 @@ import contextlib
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,18 @@ def test_requests_that_are_too_long_or_too_many_cost_no_memory_and_damp_comes_th
         assert listener.wait_for(Mode.DAMPING).reason is Reason.OPERATOR
         assert resident_kb(daemon.process.pid) - first_kb < MAX_GROWTH_KB
     listener.control.demand("release", session=0)
+
+
+def test_busy_peers_that_come_back_leave_no_descriptors_behind(daemon: Gaitd) -> None:
+    """What a connection that was ended had sent is still to be read, and the next one is there already."""
+    processes, most = pids(daemon), 0
+    with attack(daemon, "busy", "control", 300):
+        until_s = time.monotonic() + 3.0
+        while time.monotonic() < until_s:
+            most = max(most, len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir())))
+            time.sleep(0.01)
+    assert 128 < most < 0.9 * DESCRIPTORS
+    assert pids(daemon) == processes
 
 
 def test_two_sessions_without_a_delivered_command_replace_the_worker(daemon: Gaitd) -> None:

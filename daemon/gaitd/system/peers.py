@@ -12,8 +12,10 @@ import ctypes
 import fcntl
 import os
 import resource
+import select
 import socket
 import struct
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 
@@ -27,6 +29,11 @@ MAX_DESCRIPTORS = 4096
 """Asked of the kernel: far above what can come between two looks."""
 MIN_DESCRIPTORS = 512
 """For the process itself, MAX_CONNECTIONS, and those that come between two looks."""
+MAX_ENDED = 64
+"""Connections that were ended and are still there. libzmq keeps one, with its descriptor, until all that had
+come over it is read, so whoever comes back at once, and asks, leaves one more behind each time."""
+ENDED_LOOK_NS = 50_000_000
+"""While there are more, they are counted once in this time."""
 MAX_SUBSCRIBER_BYTES = 128
 """Of a message from a subscriber: the handshake has 40, a subscription to everything 1."""
 MAX_SUBSCRIPTIONS = 2
@@ -64,20 +71,28 @@ class PeerLimits:
         self._max_growth_bytes = max_growth_bytes
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._heap = _Heap()
+        self._urgent_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._at_first: tuple[int, int] | None = None
         """Bytes resident, and of the heap, when it looked first."""
+        self._waits_until_ns = 0
 
-    def enforce(self) -> str:
+    def enforce(self, now_ns: int) -> str:
         """Disconnect what is too much; returns who that was, for the log, or an empty string.
 
         Too many connections: each peer process keeps its first one, then its second and so on, until half of
         the places are taken. Too much memory: nobody knows whose message it is, so all are disconnected.
+        While MAX_ENDED are left of before, neither, but where half of the descriptors are taken.
         """
-        if self._holds_too_much():
+        too_much = self._holds_too_much()
+        if not too_much and not self._may_be_crowded():
+            return ""
+        count = len(_descriptors())
+        urgent = count > self._urgent_descriptors
+        if not urgent and (now_ns < self._waits_until_ns or self._are_left(now_ns)):
+            return ""
+        if too_much:
             return self._disconnect(keep=0)
-        if self._may_be_crowded() and len(_descriptors()) > self._max_descriptors:
-            return self._disconnect(keep=MAX_CONNECTIONS // 2)
-        return ""
+        return self._disconnect(keep=MAX_CONNECTIONS // 2) if count > self._max_descriptors else ""
 
     def disconnect_peer(self, name: str, endpoints: Sequence[str]) -> str:
         """Disconnect a peer from these endpoints, by the name that its messages carry (ZMQ's Peer-Address).
@@ -115,6 +130,16 @@ class PeerLimits:
                         yield f":{uid}:{gid}:{pid}", fd
                 elif connection.family == socket.AF_INET and str(connection.getsockname()[1]) in places:
                     yield connection.getpeername()[0], fd
+
+    def _are_left(self, now_ns: int) -> bool:
+        """Whether too many that were ended are still to be read."""
+        poll = select.poll()
+        for _, fd in self._connections(self._places):
+            poll.register(fd, 0)  # that it was ended is always told
+        if len(poll.poll(0)) <= MAX_ENDED:
+            return False
+        self._waits_until_ns = now_ns + ENDED_LOOK_NS
+        return True
 
     def _may_be_crowded(self) -> bool:
         """Whether the descriptor of that number is taken: the kernel gives the lowest that is free."""
@@ -161,7 +186,7 @@ class CommandPublisher:
 
         Returns who was disconnected, for the log, or an empty string.
         """
-        return self._look_at_subscribers() or self._limits.enforce()
+        return self._look_at_subscribers() or self._limits.enforce(time.monotonic_ns())
 
     def _look_at_subscribers(self) -> str:
         refused = ""

@@ -16,7 +16,7 @@ from typing import Any
 
 from gaitd.ctl.client import ControlClient
 from gaitd.ctl.rehearse.threads import IO_THREAD, paused_thread, thread_named
-from gaitd.errors import GaitdError
+from gaitd.errors import GaitdError, UnreachableError
 from gaitd.wire.codec import encode_state
 from gaitd.wire.generated import Reason
 from gaitforge.faults import memory, peers, rings
@@ -211,7 +211,8 @@ def _restart_alive(rig: Rig) -> None:
 
 
 def _damp_by_request(rig: Rig) -> None:
-    with ControlClient(rig.runtime_dir) as client:
+    # Where others ask for too much, the answer may be lost: what counts is that the robot is damped.
+    with ControlClient(rig.runtime_dir) as client, contextlib.suppress(UnreachableError):
         client.demand("damp", session=0, reason=int(Reason.OPERATOR), detail="stop")
 
 
@@ -529,7 +530,8 @@ SHM_FAULTS = (
              LOST | INVALID | CLIENT, True),
             ("commands overwritten again and again", rings.scramble(rings.COMMANDS, rings.FOR_S),
              CLIENT, False),
-            ("states never announced", rings.freeze_counter(rings.STATES), LOST | CLIENT, True),
+            # Older states are announced again, and refused.
+            ("states never announced", rings.freeze_counter(rings.STATES), LOST | INVALID | CLIENT, True),
             ("commands never announced", rings.freeze_counter(rings.COMMANDS), CLIENT, True),
             ("others take every lane that is left", rings.crowd, frozenset(), False),
             ("the socket's file is deleted", rings.delete_socket, frozenset(), False),
