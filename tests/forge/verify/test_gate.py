@@ -66,6 +66,15 @@ def test_a_policy_that_goes_elsewhere_fails(tmp_path: Path, factors: dict[str, f
     assert any(named in failure for failure in failures), failures
 
 
+def test_a_command_in_another_unit_is_recognized(tmp_path: Path) -> None:
+    halved = policy_that(tmp_path, forward=0.45, left=0.45, turn=0.45)
+    *strayed, scale = gate.floor_failures([walked(halved)], gate.Floor())
+    assert scale.startswith("float: walks 0.")
+    assert "look at the scale of velocity_command" in scale
+    assert strayed
+    assert not any("look at" in line for line in strayed)
+
+
 def test_a_policy_that_falls_fails(tmp_path: Path) -> None:
     example = open_bundle(EXAMPLE_BUNDLE).read_bytes("model.onnx")
     walk = walked(graphs.with_factors(example, tmp_path / "policy.onnx", [-2.0] * 45))
