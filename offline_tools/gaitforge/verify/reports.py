@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -113,11 +112,7 @@ def _ways(verdict: Verdict) -> Iterator[str]:
     """Who walked how far in which direction."""
     for result in verdict.results:
         for walk in result.closed_loop.walks if result.closed_loop else ():
-            yield (
-                f"{result.name}, seed {walk.seed}: {walk.outcome}; in {walk.seconds:g} s "
-                f"{walk.forward_m:+.2f} m forward, {walk.left_m:+.2f} m to the left, turned left by "
-                f"{math.degrees(walk.turned_rad):+.0f} deg"
-            )
+            yield f"{result.name}, seed {walk.seed}: {walk.outcome}; in {walk.seconds:g} s {walk.way()}"
     for result in verdict.results:
         for kind, ratio in mean_ratios(result.failovers).items():
             walks = [walk for walk in result.failovers if walk.kind == kind]

@@ -112,6 +112,14 @@ def test_velocities_in_words() -> None:
     )
 
 
+def test_a_way_in_words_has_no_negative_numbers() -> None:
+    walk = Walk(0, "kept walking", True, 10.0, 3.1, -5.54, -0.63, [])
+    assert walk.way() == "3.10 m forward, 5.54 m to the right, turned right by 36 deg"
+    assert Walk(0, "kept walking", True, 10.0, -1.0, 0.5, 0.2, []).way() == (
+        "1.00 m backward, 0.50 m to the left, turned left by 11 deg"
+    )
+
+
 def compared(scale: float, actions: np.ndarray, error: float) -> list[str]:
     """What fp16 with that error of every action misses, under that action scale [rad]."""
     manifest = load_manifest(EXAMPLE_DIR / "manifest.yaml")
