@@ -67,8 +67,8 @@ class Section:
         value = self.get(key)
         if value is None:
             raise InputError(
-                f"{self.name(key)} is missing; is it a file of this kind? `gaitforge import --help` lists "
-                "them; for any other, write the manifest by hand (docs/quickstart/policy.md, section 2)"
+                f"{self.name(key)} is missing; is it a file of this kind? For one of no kind in "
+                "`gaitforge import --help`, write the manifest by hand (docs/quickstart/policy.md, section 2)"
             )
         return value
 
