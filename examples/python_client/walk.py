@@ -11,9 +11,14 @@ from gaitforge.client import Client, Period, Sample
 from gaitforge.simulate.pacer import Pacer
 from gaitforge.simulate.robot import STAND_UP_S, MotorCommand, Robot, stand_up_command
 
+PATIENCE_S = 15.0
+"""So long it stands and asks again for a session that gaitd refuses: its worker may not be ready yet."""
+SIT_DOWN_S = 3.0
+"""After damping the states go on so long: a recording shows how it sat down."""
+
 
 def walk(client, robot, seconds):
-    """Stand up, activate, walk ahead; ends when gaitd damps."""
+    """Stand up, activate, walk ahead; ends soon after gaitd damps."""
     pacer, start = Pacer(), robot.read().joint_position
     contract = client.hello()
     period = Period(contract.period_s)
@@ -32,18 +37,31 @@ def walk(client, robot, seconds):
     while robot.time_s < STAND_UP_S:
         robot.command = stand_up_command(start, robot.time_s, contract.default_joint_position)
         tick((0, 0, 0))
-    client.activate()
-    heard_s = robot.time_s
-    while robot.time_s < STAND_UP_S + seconds:
+    asks_s = robot.time_s
+    while not client.session:
+        try:
+            client.activate()
+        except GaitdError as refusal:
+            if robot.time_s > STAND_UP_S + PATIENCE_S:
+                raise
+            if robot.time_s == asks_s:
+                print(f"refused: {refusal}; asking again", file=sys.stderr)
+            for _ in range(500):
+                tick((0, 0, 0))
+    began_s = heard_s = robot.time_s
+    damped_s = None
+    while robot.time_s < began_s + seconds or damped_s is not None:
         order = client.command()
         motors = (order.stiffness, order.joint_position, order.damping, order.joint_velocity, order.torque)
         robot.command = MotorCommand(*motors)
         if order.reason is not Reason.CLIENT_DEADLINE:
             heard_s = robot.time_s
         if order.mode is Mode.DAMPING and heard_s == robot.time_s:
-            sys.exit(
-                f"damping: {order.reason.name.lower()}; if gaitd has a recorder, gaitctl explain says why"
-            )
+            damped_s = robot.time_s if damped_s is None else damped_s
+            if robot.time_s > damped_s + SIT_DOWN_S:
+                sys.exit(
+                    f"damping: {order.reason.name.lower()}; if gaitd has a recorder, gaitctl explain says why"
+                )
         if robot.time_s - heard_s > 1.0:
             sys.exit("no command of gaitd's for a second: it has ended, or stands still")
         tick((1, 0, 0))

@@ -73,6 +73,10 @@ CASE(the_advice_names_the_own_public_key) {
     CHECK(advice.find(files.own.secret_key.data()) == std::string::npos);
 }
 
+CASE(the_advice_names_the_directory_that_was_tried) {
+    CHECK(Route("/tmp/somewhere", {}).advice().find("is its runtime directory /tmp/somewhere") != std::string::npos);
+}
+
 CASE(there_is_no_tcp_without_keys) {
     Files files;
     files.remote.key = "";

@@ -70,6 +70,43 @@ def test_it_does_what_it_says_to_the_end(page: str, folder: Path) -> None:
     follow(DOCS / page, folder)
 
 
+BESIDE_ANOTHER = """
+```sh title="terminal 4"
+~/gaitd/.venv/bin/python ~/gaitd/examples/python_client/walk.py ~/run 30
+```
+
+```sh
+until gaitctl --runtime-dir ~/run status | grep -q "mode *active"; do sleep 0.2; done
+build/my_controller ~/run || echo "exit code $?"
+```
+
+```text title="for example"
+refused: session ... of controller 'python' is active; asking again
+error: no session within 15 s: session ... of controller 'python' is active
+exit code 1
+```
+
+```sh
+build/my_controller ~/run || true
+```
+
+```text title="for example"
+refused: session ... of controller 'python' is active; asking again
+the policy has the joints, ... s after the first state
+...
+```
+"""
+"""The page itself walks to the end; here it is enough that the session is granted in the end."""
+
+
+@pytest.mark.thorough
+def test_the_controller_of_the_page_asks_again_for_a_while_and_says_why(folder: Path) -> None:
+    page = (DOCS / "quickstart/controller-cpp.md").read_text("utf-8")
+    begin = page.index("```sh\nbuild/my_controller")
+    text = page[:begin].replace("simulate --seconds 30", "simulate --seconds 120") + BESIDE_ANOTHER
+    follow(page_of(folder, text), folder)
+
+
 @pytest.mark.monitoring
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no Prometheus here: apt install prometheus")
 @pytest.mark.parametrize("page", MONITORING)

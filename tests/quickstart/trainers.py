@@ -13,12 +13,15 @@ import yaml
 from onnx import load_from_string, numpy_helper
 from torch import nn
 
+from gaitforge.simulate.model import model_xml
 from support.guide import ROOT
 
 Weights = dict[str, torch.Tensor]
 BUNDLE = ROOT / "examples/lite3_walk/lite3_walk.gaitd"
 MANIFEST = ROOT / "examples/lite3_walk/manifest.yaml"
 LAYERS = 3
+SCENE = '<mujoco><include file="robot.xml"/><worldbody><light pos="0 0 3"/></worldbody></mujoco>'
+"""As a deploy repository has one beside its robot."""
 
 
 def write(training: Path) -> None:
@@ -33,6 +36,8 @@ def write(training: Path) -> None:
     _save_sb3(training / "sb3/model.zip", layers)
     _save_script(training / "exported/policy.pt", layers)
     _write_yaml(training / "unitree/params/deploy.yaml", deploy())
+    _write_text(training / "robot/robot.xml", model_xml())
+    _write_text(training / "robot/scene.xml", SCENE)
 
 
 def walking_layers() -> list[Weights]:
@@ -57,8 +62,12 @@ def _save(path: Path, content: object) -> None:
 
 
 def _write_yaml(path: Path, content: object) -> None:
+    _write_text(path, yaml.safe_dump(content))
+
+
+def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(text)
 
 
 def _save_skrl(folder: Path, layers: list[Weights]) -> None:

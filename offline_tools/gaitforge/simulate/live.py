@@ -26,8 +26,9 @@ from gaitforge.simulate.udp import RobotSocket
 STANDING_TILT_RAD = math.radians(20.0)
 STANDING_TICKS = 1000
 LYING_TILT_RAD = 1.0
-TURN_OVER_TICKS = 500
-"""With --turn-over: limp and tilted for this long, the robot is laid on its belly, as a person would."""
+LYING_TICKS = 500
+"""Limp and tilted for this long, it lies on its side; with --turn-over it is then laid on its belly, as by a
+person."""
 SILENCE_TICKS = 1000
 """Without a command for this long the motors are damped; the real robot's own protection."""
 
@@ -128,8 +129,7 @@ class LiveRobot:
         self._recorder.sample(self._velocity_command)
         robot.step()
         self._watch_standing()
-        if self._turn_over:
-            self._help_up()
+        self._watch_lying()
         self._on_tick(robot)
         on_time = self._pacer.wait()
         now_ns = time.monotonic_ns()
@@ -169,14 +169,21 @@ class LiveRobot:
         if self._robot.ticks % OPERATOR_TICKS == 0:
             self._wire.send_velocity_command(self._velocity_command)
 
-    def _help_up(self) -> None:
+    def _watch_lying(self) -> None:
         robot = self._robot
         limp = not np.any(robot.command.stiffness[~robot.body.rolls])
         lies = limp and robot.tilt_rad > LYING_TILT_RAD
         self._lying_ticks = self._lying_ticks + 1 if lies else 0
-        if self._lying_ticks == TURN_OVER_TICKS:
+        if self._lying_ticks != LYING_TICKS:
+            return
+        if self._turn_over:
             self._say(f"{robot.time_s:7.2f} s  the robot is turned over")
             robot.place(robot.body.start_rad)
+        else:
+            self._say(
+                f"{robot.time_s:7.2f} s  the robot lies on its side and cannot stand up from there: "
+                "start the simulator again, or with --turn-over"
+            )
 
     def _watch_standing(self) -> None:
         if not math.isnan(self._recorder.handover_s):

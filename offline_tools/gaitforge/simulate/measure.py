@@ -77,6 +77,7 @@ class Measures:
     falls: int
     descents: tuple[Descent, ...]
     max_tilt_deg: float
+    final_tilt_deg: float
     height_m: tuple[float, float]
     """Lowest and highest of the base above the ground."""
     velocity_rmse_m_per_s: float
@@ -95,7 +96,7 @@ def measure(
     """
     walking = trace.after_handover()
     if not walking.any():
-        return Measures(Outcome.NEVER_STOOD, 0.0, 0.0, 0.0, 0, (), 0.0, (0.0, 0.0), 0.0, 0.0)
+        return Measures(Outcome.NEVER_STOOD, 0.0, 0.0, 0.0, 0, (), 0.0, 0.0, (0.0, 0.0), 0.0, 0.0)
     time = trace.time_s[walking] - trace.handover_s
     position = trace.base_position[walking]
     tilt = tilts_rad(trace.base_orientation[walking])
@@ -115,6 +116,7 @@ def measure(
         falls=falls,
         descents=descents,
         max_tilt_deg=float(np.rad2deg(tilt.max())),
+        final_tilt_deg=float(np.rad2deg(tilt[-1])),
         height_m=(float(height.min()), float(height.max())),
         velocity_rmse_m_per_s=rmse,
         yaw_rate_bias_rad_per_s=bias,

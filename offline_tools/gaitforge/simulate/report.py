@@ -8,7 +8,7 @@ from typing import Any
 
 from gaitforge.simulate.direct import DirectRun
 from gaitforge.simulate.live import LiveRun
-from gaitforge.simulate.measure import Measures
+from gaitforge.simulate.measure import DOWN_TILT_RAD, Measures
 
 
 def live_report(run: LiveRun, seed: int) -> dict[str, Any]:
@@ -60,4 +60,7 @@ def summary(measures: Measures) -> str:
         f"{descent.speed_m_per_s:.2f} m/s downward, tilt {descent.tilt_deg:.0f} deg"
         for descent in measures.descents
     ]
+    if math.radians(measures.final_tilt_deg) > DOWN_TILT_RAD:
+        how = "" if measures.falls else "; it was down before it tipped over, so this counts as no fall"
+        lines.append(f"  at the end it lies on its side, tilt {measures.final_tilt_deg:.0f} deg{how}")
     return "\n".join(lines)

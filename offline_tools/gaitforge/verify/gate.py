@@ -15,10 +15,8 @@ from gaitd.system.known_names import known_names
 from gaitforge.common import files
 from gaitforge.verify.evaluation import Result
 from gaitforge.verify.joint_errors import JointBound, JointErrors
+from gaitforge.verify.pace import NOTHING_ASKED, other_scale
 from gaitforge.verify.walking import PAST, Leg, Velocity, Walk, in_words
-
-NOTHING_ASKED = 0.1
-"""A velocity command below this, m/s or rad/s, asks for nothing in that direction."""
 
 
 class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -211,17 +209,25 @@ def floor_failures(walks: Sequence[Walk], bounds: Floor) -> list[str]:
     for walk in walks:
         for leg in walk.legs if walk.kept_up else ():
             legs.setdefault(leg.asked, []).append(leg)
-    strayed = []
-    for asked, same in legs.items():
-        forward, left, turn = np.mean([leg.walked for leg in same], axis=0).tolist()
-        if not _follows(asked, (forward, left, turn), bounds):
-            strayed.append(f"float: asked to {in_words(asked)}, it {in_words((forward, left, turn), PAST)}")
-    if strayed:
+    walked = {asked: _mean(same) for asked, same in legs.items()}
+    strayed = [
+        f"float: asked to {in_words(asked)}, it {in_words(did, PAST)}"
+        for asked, did in walked.items()
+        if not _follows(asked, did, bounds)
+    ]
+    if strayed and (scale := other_scale(walked)):
+        strayed.append(f"float: {scale}")
+    elif strayed:
         strayed[-1] += (
             "; look at the order of joints and terms, at scales and defaults, and whether velocity_command "
             "is the range that it was trained for"
         )
     return found + strayed
+
+
+def _mean(legs: Sequence[Leg]) -> Velocity:
+    forward, left, turn = np.mean([leg.walked for leg in legs], axis=0).tolist()
+    return forward, left, turn
 
 
 def _follows(asked: Velocity, walked: Velocity, bounds: Floor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,6 +59,15 @@ class Walk:
     turned_rad: float
     """Sum of all turning, positive to the left."""
     legs: Sequence[Leg]
+
+    def way(self) -> str:
+        """Such as "3.10 m forward, 5.54 m to the right, turned right by 36 deg"."""
+        ahead, across, turn = DIRECTIONS[0], DIRECTIONS[2], DIRECTIONS[1]
+        return (
+            f"{abs(self.forward_m):.2f} m {ahead[int(self.forward_m < 0)]}, "
+            f"{abs(self.left_m):.2f} m {across[int(self.left_m < 0)]}, "
+            f"turned {turn[int(self.turned_rad < 0)]} by {math.degrees(abs(self.turned_rad)):.0f} deg"
+        )
 
 
 def judge(manifest: Manifest, run: DirectRun, script: CommandScript, seconds: float) -> Walk:

@@ -399,7 +399,9 @@ def test_other_files_are_refused(refused: Refused) -> None:
     assert "no metadata joint_names; it has none" in refused(2, "import", "onnx", "plain.onnx")
     Path("other.yaml").write_text("a: 1\n")
     for kind in ("unitree_rl_lab", "isaaclab"):
-        assert "is missing; is it a file of this kind?" in refused(2, "import", kind, "other.yaml")
+        said = refused(2, "import", kind, "other.yaml")
+        assert "is missing; is it a file of this kind?" in said
+        assert "write the manifest by hand (docs/quickstart/policy.md, section 2)" in said
     Path("list.yaml").write_text("- 1\n")
     assert "expected keys and values" in refused(2, "import", "rl_sar", "list.yaml")
     assert "not 2 files" in refused(2, "import", "onnx", "plain.onnx", "other.yaml")

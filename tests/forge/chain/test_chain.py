@@ -95,7 +95,7 @@ def test_gate_stops_the_chain_before_a_bundle(forge: Forge, refused: Refused) ->
     assert forge("example") == 0
     Path("gate.yaml").write_text("fp16: {action_mean: 1.0e-9}\n")
     said = refused(3, "chain", "demo_policy.pt", "--seeds", "0", "--gate", "gate.yaml")
-    assert "the gate failed: 1 of its bounds, as said above" in said
+    assert "the gate failed, as said above" in said
     assert list(Path("demo_policy").glob("*.gaitd")) == []
 
 

@@ -230,3 +230,32 @@ def test_the_example_walks() -> None:
         assert mode == "active"
         assert float(ahead.split()[0]) > 0.5
         assert gaitd.status()["mode"] == "idle", "it released its session"
+
+
+@pytest.mark.slow
+def test_after_damping_the_example_goes_on_with_its_states() -> None:
+    """So that a recording shows how the robot sat down."""
+    with Gaitd(EXAMPLE_BUNDLE, "--backend", "onnx", config=PATIENT) as gaitd:
+        gaitd.wait_ready()
+        script = ROOT / "examples/python_client/walk.py"
+        walking = subprocess.Popen(
+            [sys.executable, str(script), str(gaitd.runtime_dir), "60"], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            wait_until(lambda: gaitd.status()["mode"] == "active", 30.0, "the session")
+            subprocess.run(
+                [sys.executable, "-m", "gaitd.ctl.cli", "--runtime-dir", str(gaitd.runtime_dir), "damp"],
+                check=True,
+                capture_output=True,
+            )
+            before = gaitd.status()["counters"]["received"]
+            wait_until(
+                lambda: gaitd.status()["counters"]["received"] > before + 80, 20.0, "a second of states"
+            )
+            assert gaitd.status()["mode"] == "damping"
+            assert walking.wait(20) == 1
+            assert walking.stderr is not None
+            assert walking.stderr.read().startswith("damping: ")
+        finally:
+            walking.kill()
+            walking.communicate()

@@ -143,16 +143,19 @@ def test_without_a_controller_it_lies_and_gives_up(controller):
     assert robot.height_m < 0.15
 
 
-def test_a_limp_robot_is_turned_over(controller):
+@pytest.mark.parametrize(
+    ("turn_over", "said"), [(True, "the robot is turned over"), (False, "the robot lies on its side")]
+)
+def test_a_limp_robot_is_turned_over_or_it_is_said_that_it_lies(controller, turn_over, said):
     wire = RobotSocket(controller.ports)
     robot = Robot()
     robot.data.qpos[2:7] = (0.3, 0.0, 1.0, 0.0, 0.0)  # on its back
     lines = []
-    live = LiveRobot(robot, wire, CommandScript.constant(0.0), say=lines.append, turn_over=True)
+    live = LiveRobot(robot, wire, CommandScript.constant(0.0), say=lines.append, turn_over=turn_over)
     live.run(1.0, wait_s=1.0, stop=lambda: False)
     wire.close()
-    assert [line for line in lines if "the robot is turned over" in line] == lines[-1:]
-    assert robot.tilt_rad < 0.1
+    assert [line for line in lines if said in line] == lines[-1:]
+    assert (robot.tilt_rad < 0.1) is turn_over
 
 
 def test_a_late_loop_catches_up_and_a_stalled_one_drops_the_debt():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gaitforge.simulate.measure import Outcome, measure
+from gaitforge.simulate.report import summary
 from gaitforge.simulate.trace import Trace
 
 RATE_HZ = 250.0
@@ -125,6 +126,19 @@ def test_getting_up_and_falling_again_are_two_falls():
     for start in (2.0, 6.0):
         position[(trace.time_s > start) & (trace.time_s < start + 2.0), 2] = 0.1
     assert measure(dataclasses.replace(trace, base_position=position)).falls == 2
+
+
+def test_tipping_over_where_it_lies_is_no_fall_but_is_said():
+    trace = sink(walk(), speed=0.6)
+    orientation = trace.base_orientation.copy()
+    half = np.deg2rad(80.0) / 2.0
+    orientation[trace.time_s > 8.0] = (np.cos(half), np.sin(half), 0.0, 0.0)
+    measures = measure(dataclasses.replace(trace, base_orientation=orientation))
+    assert (measures.outcome, measures.falls) == (Outcome.LAID_DOWN, 0)
+    assert "at the end it lies on its side, tilt 80 deg; it was down before" in summary(measures)
+    assert "on its side" not in summary(measure(sink(walk(), speed=0.6)))
+    fell = summary(measure(sink(walk(), speed=0.6, tilt_deg=80.0)))
+    assert fell.endswith("at the end it lies on its side, tilt 80 deg")
 
 
 def test_a_robot_that_never_stood():

@@ -66,6 +66,15 @@ def test_a_policy_that_goes_elsewhere_fails(tmp_path: Path, factors: dict[str, f
     assert any(named in failure for failure in failures), failures
 
 
+def test_a_command_in_another_unit_is_recognized(tmp_path: Path) -> None:
+    halved = policy_that(tmp_path, forward=0.45, left=0.45, turn=0.45)
+    *strayed, scale = gate.floor_failures([walked(halved)], gate.Floor())
+    assert scale.startswith("float: walks 0.")
+    assert "look at the scale of velocity_command" in scale
+    assert strayed
+    assert not any("look at" in line for line in strayed)
+
+
 def test_a_policy_that_falls_fails(tmp_path: Path) -> None:
     example = open_bundle(EXAMPLE_BUNDLE).read_bytes("model.onnx")
     walk = walked(graphs.with_factors(example, tmp_path / "policy.onnx", [-2.0] * 45))
@@ -100,6 +109,14 @@ def test_velocities_in_words() -> None:
     assert in_words((0.0, 0.0, 0.01)) == "stand"
     assert in_words((-0.4, 0.3, -0.5)) == (
         "walk backward at 0.40 m/s and walk left at 0.30 m/s and turn to the right at 0.50 rad/s"
+    )
+
+
+def test_a_way_in_words_has_no_negative_numbers() -> None:
+    walk = Walk(0, "kept walking", True, 10.0, 3.1, -5.54, -0.63, [])
+    assert walk.way() == "3.10 m forward, 5.54 m to the right, turned right by 36 deg"
+    assert Walk(0, "kept walking", True, 10.0, -1.0, 0.5, 0.2, []).way() == (
+        "1.00 m backward, 0.50 m to the left, turned left by 11 deg"
     )
 
 

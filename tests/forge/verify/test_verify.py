@@ -58,9 +58,7 @@ def test_a_policy_that_stands_still_fails_whatever_its_conversion(
     walks = ["--seeds", "1", "--seconds", "4", "--dataset", "calib_obs.npy"]
     assert forge("verify", "policy.onnx", *contract, *walks) == 3
     printed, error = capsys.readouterr()
-    assert re.search(
-        r"^error: the gate failed: \d+ of its bounds, as said above and in verify/report.html$", error, re.M
-    )
+    assert re.search(r"^error: the gate failed, as said above and in verify/report.html$", error, re.M)
     assert printed.count("failed: float: asked to walk forward at 0.80 m/s, it stood") == 1
     assert printed.count("look at the order of joints and terms") == 1
     assert "gate: failed" in printed

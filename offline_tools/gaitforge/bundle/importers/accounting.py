@@ -66,7 +66,10 @@ class Section:
         """Take a key. Raises InputError when it is missing."""
         value = self.get(key)
         if value is None:
-            raise InputError(f"{self.name(key)} is missing; is it a file of this kind?")
+            raise InputError(
+                f"{self.name(key)} is missing; is it a file of this kind? For one of no kind in "
+                "`gaitforge import --help`, write the manifest by hand (docs/quickstart/policy.md, section 2)"
+            )
         return value
 
     def section(self, key: str) -> Section:

@@ -75,7 +75,9 @@ public:
 
     /// What to look at when nobody answers.
     [[nodiscard]] std::string advice() const {
-        if (secret_key_.empty()) return "is it running, and may this user open its sockets?";
+        if (secret_key_.empty()) {
+            return "is it running, is its runtime directory " + directory_ + ", and may this user open its sockets?";
+        }
         return "is it running, does its network.address fit, is the server key its own, and is " + public_key_ +
                " in its network.allowed_keys?";
     }
