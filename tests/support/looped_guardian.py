@@ -77,7 +77,7 @@ class LoopedGuardian:
             (main, "Children"): mock.Mock(),
             (main, "AccessControl"): access,
             (channel, "Probe"): heard,
-            (channel, "PeerLimits"): mock.Mock(enforce=lambda: ""),
+            (channel, "PeerLimits"): mock.Mock(enforce=lambda _: ""),
         }
         with contextlib.ExitStack() as stack:
             for (module, name), result in patches.items():
