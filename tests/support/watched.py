@@ -117,7 +117,7 @@ class LoopedWorker:
         with (
             mock.patch.object(loop, "realtime_context", return_value=context),
             mock.patch.object(loop, "AccessControl", return_value=access),
-            mock.patch.object(loop, "PeerLimits", return_value=SimpleNamespace(enforce=lambda: "")),
+            mock.patch.object(loop, "PeerLimits", return_value=SimpleNamespace(enforce=lambda _: "")),
             mock.patch.object(loop, "may_use_fifo", return_value=False),
         ):
             self.worker = (make or loop.Worker)(
