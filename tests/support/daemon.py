@@ -49,12 +49,12 @@ def wait_until(condition: Callable[[], T], timeout_s: float = 10.0, what: str = 
 
 
 def wait_walking(
-    step: Callable[[], T],
+    step: Callable[[], object],
     condition: Callable[[], object],
     timeout_s: float = 10.0,
     what: str = "the condition",
-) -> list[T]:
-    """Take step after step while another thread waits for the condition; what the steps gave.
+) -> None:
+    """Take step after step while another thread waits for the condition.
 
     Who waits without sending states is damped when an answer takes as long as states may stay away.
     """

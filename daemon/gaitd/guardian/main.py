@@ -230,6 +230,9 @@ class Guardian:
             self._look_around_ns = now_ns + LOOK_AROUND_NS
             self._look_after_workers(now_ns)
             self._let_in()
+        # In every tick: what a message without end takes until it is cut off grows with the time between.
+        self._channel.look_at_peers()
+        self._words["peers_disconnected"] = self._channel.disconnected
         requests, refused = self._channel.serve(self._answer)
         if requests:
             self._words["control_requests"] += requests
@@ -259,13 +262,11 @@ class Guardian:
             set_period(timer_fd, tick_ns)
 
     def _let_in(self) -> None:
-        """Whoever wants memory of ours, and may have it; who asks for too much has to go."""
+        """Whoever wants memory of ours, and may have it."""
         if self._lanes is not None:
             self._lanes.serve()
         if self._streams is not None:
             self._streams.serve()
-        self._channel.look_at_peers()
-        self._words["peers_disconnected"] = self._channel.disconnected
 
     def _open_lanes(self, plans: Mapping[int, Plan]) -> Lanes:
         dim = max(plan.bundle.pipeline().builder.dim for plan in plans.values())

@@ -84,15 +84,13 @@ class PeerLimits:
         While MAX_ENDED are left of before, neither, but where half of the descriptors are taken.
         """
         too_much = self._holds_too_much()
-        if not too_much and not self._may_be_crowded():
+        count = len(_descriptors()) if too_much or self._may_be_crowded() else 0
+        if not too_much and count <= self._max_descriptors:
             return ""
-        count = len(_descriptors())
         urgent = count > self._urgent_descriptors
         if not urgent and (now_ns < self._waits_until_ns or self._are_left(now_ns)):
             return ""
-        if too_much:
-            return self._disconnect(keep=0)
-        return self._disconnect(keep=MAX_CONNECTIONS // 2) if count > self._max_descriptors else ""
+        return self._disconnect(keep=0 if too_much else MAX_CONNECTIONS // 2)
 
     def disconnect_peer(self, name: str, endpoints: Sequence[str]) -> str:
         """Disconnect a peer from these endpoints, by the name that its messages carry (ZMQ's Peer-Address).

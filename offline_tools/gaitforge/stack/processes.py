@@ -93,10 +93,9 @@ class Chain:
         if not os.access(self.controller, os.X_OK):
             raise InputError(f"{self.controller}: no built controller there; `make cpp` builds it")
         self.directory.mkdir(parents=True, exist_ok=True)
+        # An earlier run's, which nobody may take for this one's.
         for name in (REPORT, TRACE, TICKS):
-            (self.directory / name).unlink(
-                missing_ok=True
-            )  # an earlier run's, which nobody may take for this one's
+            (self.directory / name).unlink(missing_ok=True)
         # Socket paths are limited to 107 bytes, so they do not live under the output directory.
         self._runtime = tempfile.TemporaryDirectory(prefix="gaitd-")
         self.runtime_dir = Path(self._runtime.name) / "run"

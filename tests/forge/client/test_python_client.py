@@ -214,17 +214,16 @@ def test_another_gaitd_needs_another_hello(small_bundle_path: Path) -> None:
             assert client.activate() > 0
 
 
+def walk_example(gaitd: Gaitd, seconds: int) -> list[str]:
+    script = ROOT / "examples/python_client/walk.py"
+    return [sys.executable, str(script), str(gaitd.runtime_dir), str(seconds)]
+
+
 @pytest.mark.slow
 def test_the_example_walks() -> None:
     with Gaitd(EXAMPLE_BUNDLE, "--backend", "onnx", config=PATIENT) as gaitd:
         gaitd.wait_ready()
-        script = ROOT / "examples/python_client/walk.py"
-        done = subprocess.run(
-            [sys.executable, str(script), str(gaitd.runtime_dir), "2"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = subprocess.run(walk_example(gaitd, 2), capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         mode, ahead = done.stdout.split(", ")
         assert mode == "active"
@@ -237,10 +236,7 @@ def test_after_damping_the_example_goes_on_with_its_states() -> None:
     """So that a recording shows how the robot sat down."""
     with Gaitd(EXAMPLE_BUNDLE, "--backend", "onnx", config=PATIENT) as gaitd:
         gaitd.wait_ready()
-        script = ROOT / "examples/python_client/walk.py"
-        walking = subprocess.Popen(
-            [sys.executable, str(script), str(gaitd.runtime_dir), "60"], stderr=subprocess.PIPE, text=True
-        )
+        walking = subprocess.Popen(walk_example(gaitd, 60), stderr=subprocess.PIPE, text=True)
         try:
             wait_until(lambda: gaitd.status()["mode"] == "active", 30.0, "the session")
             subprocess.run(
